@@ -1,0 +1,51 @@
+# Everything a person does with a checkout. Each target makes its own environment: Python 3.11 to 3.13 and make suffice.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+UV     ?= uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint bench clean lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Show the main job on recorded traffic, in about two minutes
+	@$(BIN)/tasks-pipeline demo
+
+run: $(STAMP) ## Run the whole service until Ctrl-C
+	@exec $(BIN)/tasks-pipeline run
+
+test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict
+
+bench: $(STAMP) ## Measure; ARGS="--help" says what can be measured
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the environment and caches; data in home directories stays
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: ## Resolve requirements.lock afresh from pyproject.toml (needs uv)
+	@printf 'editables\nhatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
+	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
+
+# Byte code is compiled here once: compiling at the first import would cost every start of Dagster seconds, and each
+# of its processes memory. The lock holds the build backend too, hence --no-build-isolation.
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) from requirements.lock (a minute or two, once)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check > $(VENV)/pip-check.log || { cat $(VENV)/pip-check.log; exit 1; }
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 $(VENV)/lib tasks_pipeline > $(VENV)/compileall.log || true
+	@touch $@

@@ -1,0 +1,3 @@
+"""Tasks Pipeline: the background work of an error tracker as a Dagster project."""
+
+__version__ = "0.1.0"

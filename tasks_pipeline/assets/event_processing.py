@@ -1,0 +1,117 @@
+"""Assets of event processing: the spool as an external asset, and all tables that process_events writes, by day of receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, Literal
+
+import dagster as dg
+
+from tasks_pipeline.assets.metadata import column_schema, drain_metadata, rows_metadata
+from tasks_pipeline.partitions import daily
+from tasks_pipeline.processing.batch import RawGone
+from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.processing.recompute import recompute_day
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.books import group_figures, row_counts
+from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.stores import Stores
+
+GROUP = "event_processing"
+OWNERS = ["team:ingest"]
+
+envelopes = dg.AssetSpec(
+    "envelopes",
+    description="Raw envelopes as SDKs sent them: the spool. Written by the receiver, kept for `retention.raw_days`; "
+    "every other asset can be computed from them again. `new_envelopes_sensor` observes what waits.",
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"sqlite", "http"},
+    partitions_def=daily,
+)
+
+
+def _table_spec(table: LakeTable) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        table.name,
+        deps=[envelopes],
+        description=table.description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"ducklake", "parquet"},
+        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"lake.main.{table.name}"},
+        skippable=True,
+    )
+
+
+groups = dg.AssetSpec(
+    "groups",
+    deps=[envelopes],
+    description="Groups: events that are one and the same problem, with their short id, status and counts. Rows of the "
+    "state database that change one at a time; a partition is what a day contributes to them.",
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"sql", "table"},
+    metadata={"dagster/table_name": "state.groups"},
+    skippable=True,
+)
+
+
+class ProcessEventsConfig(dg.Config):
+    """`recompute` stores the day again from its raw envelopes, with today's code; `drain` takes what waits and lingers."""
+
+    mode: Literal["recompute", "drain"] = "recompute"
+
+
+@dg.multi_asset(
+    name="process_event",
+    specs=[*(_table_spec(table) for table in LAKE_TABLES.values()), groups],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+)
+def process_events(
+    context: dg.AssetExecutionContext, config: ProcessEventsConfig, stores: StoresResource
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Process the envelopes of a day: validate, normalise, group, store.
+
+    Materialising a day by hand or by a backfill drains what waits and then recomputes the whole day.
+    """
+    day = date.fromisoformat(context.partition_key)
+    with stores.open() as opened:
+        extra = _drain(context, opened, day, linger=None if config.mode == "drain" else 0.0)
+        if config.mode == "recompute":
+            extra |= _recompute(context, opened, day)
+        rows = row_counts(opened, day)
+        for name in LAKE_TABLES:
+            yield dg.MaterializeResult(name, metadata=rows_metadata(rows[name], extra if name == "events" else None))
+        figures = group_figures(opened, day)
+        yield dg.MaterializeResult("groups", metadata=rows_metadata(figures["groups"], figures))
+
+
+def _drain(context: dg.AssetExecutionContext, stores: Stores, day: date, linger: float | None) -> dict[str, Any]:
+    report = drain(
+        stores,
+        day,
+        run_id=context.run_id,
+        linger_seconds=linger,
+        on_batch=lambda batch, result: context.log.debug(
+            f"batch {batch.id}: {result.envelopes} envelopes, {result.counts}, {result.groups} groups"
+        ),
+    )
+    context.log.info(f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}")
+    return drain_metadata(report)
+
+
+def _recompute(context: dg.AssetExecutionContext, stores: Stores, day: date) -> dict[str, Any]:
+    try:
+        report = recompute_day(
+            stores, day, on_progress=lambda done, of: context.log.info(f"{day}: batch {done} of {of} recomputed")
+        )
+    except RawGone as gone:
+        raise dg.Failure(str(gone), allow_retries=False) from gone
+    return {
+        "recomputed_batches": report.batches,
+        "recomputed_envelopes": report.envelopes,
+        **{f"recomputed_{name}": count for name, count in report.counts.items()},
+    }

@@ -1,0 +1,86 @@
+"""Checks of a day's events: the books balance, event ids are unique, clocks are sane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from tasks_pipeline.partitions import daily
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.books import Books, books_of_lake, odd_timestamps, repeated_event_ids, row_counts
+from tasks_pipeline.storage.stores import Stores
+
+ODD_SHARE = 0.05  # a few clocks are always wrong
+
+_BOOKS = dg.AssetCheckSpec(
+    "books_balance",
+    asset="events",
+    description="Items accepted by the receiver = stored + duplicate + filtered + discarded + invalid + waiting.",
+    blocking=True,
+    partitions_def=daily,
+)
+_UNIQUE = dg.AssetCheckSpec(
+    "event_ids_unique",
+    asset="events",
+    description="An event id stands once in its project, and every event has its payload.",
+    blocking=True,
+    partitions_def=daily,
+)
+_TIMES = dg.AssetCheckSpec(
+    "timestamps_sane",
+    asset="events",
+    description="Few events say that they happened after their receipt, or more than a day before it.",
+    partitions_def=daily,
+)
+
+
+@dg.multi_asset_check(name="check_events", specs=[_BOOKS, _UNIQUE, _TIMES])
+def check_events(context: dg.AssetCheckExecutionContext, stores: StoresResource) -> Iterator[dg.AssetCheckResult]:
+    """Look at what lies in the lake for the partition."""
+    day = date.fromisoformat(context.run.tags["dagster/partition"])
+    with stores.open() as opened:
+        yield _books_balance(books_of_lake(opened, day))
+        yield _event_ids_unique(opened, day)
+        yield _timestamps_sane(opened, day)
+
+
+def _books_balance(books: Books) -> dg.AssetCheckResult:
+    figures = {name: value for name, value in books.as_dict().items() if isinstance(value, int)}
+    return dg.AssetCheckResult(
+        asset_key="events",
+        check_name=_BOOKS.name,
+        passed=books.difference == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="balanced" if books.difference == 0 else f"{books.difference} items are unaccounted for",
+        metadata={**figures, "difference": books.difference},
+    )
+
+
+def _event_ids_unique(stores: Stores, day: date) -> dg.AssetCheckResult:
+    repeated = repeated_event_ids(stores, day)
+    rows = row_counts(stores, day)
+    without = rows["events"] - rows["event_payloads"]
+    return dg.AssetCheckResult(
+        asset_key="events",
+        check_name=_UNIQUE.name,
+        passed=not repeated and without == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "repeated_ids": len(repeated),
+            "events_without_payload": without,
+            "examples": ", ".join(row["event_id"] for row in repeated[:5]) or "none",
+        },
+    )
+
+
+def _timestamps_sane(stores: Stores, day: date) -> dg.AssetCheckResult:
+    odd = odd_timestamps(stores, day)
+    return dg.AssetCheckResult(
+        asset_key="events",
+        check_name=_TIMES.name,
+        passed=odd["future"] + odd["late"] <= ODD_SHARE * odd["events"],
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=dict(odd),
+    )

@@ -1,0 +1,62 @@
+"""`tasks-pipeline`: the group of commands. Each command lies in `commands/` and is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# Name: (module below tasks_pipeline, attribute, one line for the list). The line stands here so that `--help` need
+# not import the modules, some of which take a second.
+COMMANDS = {
+    "run": ("commands.service", "run", "Run the whole service: receiver, Dagster, UI."),
+    "receive": ("commands.service", "receive", "Run the receiver alone."),
+    "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
+    "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
+    "config": ("commands.config", "config", "Check or show the configuration."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"tasks_pipeline.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    metavar="DIR",
+    envvar="TASKS_PIPELINE_HOME",
+    type=click.Path(file_okay=False),
+    help="Where everything of this installation lies.  [default: ~/.tasks-pipeline]",
+)
+@click.version_option(package_name="tasks-pipeline")
+@click.pass_context
+def main(ctx: click.Context, home: str | None) -> None:
+    """Error tracking whose background work is a Dagster project; any Sentry SDK sends to it.
+
+    \b
+    Start here:
+      tasks-pipeline run                 start everything; prints the DSN and the address of the UI
+      tasks-pipeline send-test-event     send an event to it
+      tasks-pipeline COMMAND --help      what a command does, an example, what it prints
+    """
+    ctx.obj = home
+
+
+if __name__ == "__main__":
+    # Started with -m by the service; the name of the command belongs into messages all the same.
+    main(prog_name="tasks-pipeline")

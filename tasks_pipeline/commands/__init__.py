@@ -1,0 +1,1 @@
+"""The commands of `tasks-pipeline`, one module per area. They read, call the domain and print; they decide nothing."""

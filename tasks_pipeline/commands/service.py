@@ -1,0 +1,88 @@
+"""`run` and `receive`: the processes that stay."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tasks_pipeline.commands.output import current_home, user_errors
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Port of the receiver; 0 takes a free one.  [default: as configured, else 9000]",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Address the receiver listens on.  [default: as configured, else 127.0.0.1]",
+)
+@click.option(
+    "--ui-port",
+    type=click.IntRange(0, 65_535),
+    metavar="M",
+    default=3000,
+    show_default=True,
+    help="Port of Dagster's UI, always on 127.0.0.1; 0 takes a free one.",
+)
+@click.pass_context
+def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) -> None:
+    """Run the whole service in the foreground: the receiver, and Dagster with its UI.
+
+    Prints the DSN, the address of the UI and where data and logs lie, then `ready` when all of it answers. A process
+    that dies is started again, and that is printed with the last lines of its log. Ctrl-C stops everything; twice
+    stops it at once.
+
+    \b
+    Examples:
+      tasks-pipeline run
+      tasks-pipeline --home ./trial run --port 0 --ui-port 0
+    """
+    from tasks_pipeline.service.dagster_home import DagsterHomeError
+    from tasks_pipeline.service.running import AlreadyRunning
+    from tasks_pipeline.service.service import CannotStart, run_service
+
+    with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, ValueError, OSError):
+        status = run_service(current_home(ctx), click.echo, host=host, port=port, ui_port=ui_port)
+    sys.exit(status)
+
+
+@click.command()
+@click.option(
+    "--host", metavar="ADDRESS", help="Address to listen on.  [default: as configured, else 127.0.0.1]"
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Port to listen on; 0 takes a free one.  [default: as configured, else 9000]",
+)
+@click.pass_context
+def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
+    """Run the receiver alone: it accepts envelopes and keeps them in the spool until something processes them.
+
+    Prints the URL it listens on; its log goes to stderr. `tasks-pipeline run` starts one by itself: use this where
+    receivers and Dagster run on different machines.
+
+    \b
+    Example:
+      tasks-pipeline receive --host 0.0.0.0 --port 9000
+    """
+    import logging
+
+    from tasks_pipeline.receiver.server import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = current_home(ctx)
+    with user_errors(OSError, ValueError):
+        receiver = home.config().receiver
+        serve(
+            home,
+            receiver.host if host is None else host,
+            receiver.port if port is None else port,
+            lambda url: click.echo(f"receiver listens on {url}"),
+        )

@@ -1,0 +1,141 @@
+"""The home directory: where everything of one installation lies, and the URLs that move it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks_pipeline.config import Config, Key, Project, default_config, load_config
+
+HOME_VARIABLE = "TASKS_PIPELINE_HOME"
+CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
+DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
+DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths and URLs of an installation.
+
+    `root` holds everything of an embedded installation. `database_url` is empty (SQLite below root) or a
+    `postgresql://` URL that takes spool, catalog, state and Dagster's own storage. `data_url` is empty (folders
+    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs.
+    """
+
+    root: Path
+    database_url: str = ""
+    data_url: str = ""
+    config_override: Path | None = None
+
+    @classmethod
+    def resolve(cls, root: str | Path | None = None) -> Home:
+        """The home named by the argument, else by the environment, else `~/.tasks-pipeline`; it is created."""
+        chosen = Path(root or os.environ.get(HOME_VARIABLE) or Path.home() / ".tasks-pipeline").expanduser().resolve()
+        override = os.environ.get(CONFIG_VARIABLE)
+        home = cls(
+            root=chosen,
+            database_url=os.environ.get(DATABASE_VARIABLE, ""),
+            data_url=os.environ.get(DATA_VARIABLE, ""),
+            config_override=Path(override).expanduser().resolve() if override else None,
+        )
+        home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return home
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the databases are SQLite files below root."""
+        return not self.database_url
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration file; it need not exist."""
+        return self.config_override or self.root / "tasks_pipeline.yaml"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of the embedded spool."""
+        return self.root / "spool"
+
+    @property
+    def state_url(self) -> str:
+        """SQLAlchemy URL of the state database."""
+        if self.embedded:
+            return f"sqlite:///{self.root / 'state.sqlite'}"
+        return self.postgres_url
+
+    @property
+    def postgres_url(self) -> str:
+        """The database URL with its driver named: plain `postgresql://` changes meaning between SQLAlchemy versions."""
+        scheme, _, rest = self.database_url.partition("://")
+        if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
+            raise ValueError(f"{DATABASE_VARIABLE}: found {scheme!r}, allowed is postgresql://user:password@host:port/database")
+        return f"postgresql+psycopg2://{rest}"
+
+    @property
+    def lake_catalog(self) -> Path:
+        """SQLite file of the embedded lake catalog."""
+        return self.root / "lake" / "catalog.sqlite"
+
+    @property
+    def lake_files(self) -> str:
+        """Folder or URL of the lake's Parquet files."""
+        return f"{self.data_url.rstrip('/')}/lake" if self.data_url else str(self.root / "lake" / "files")
+
+    @property
+    def blobs_url(self) -> str:
+        """Folder or URL of the blobs."""
+        return f"{self.data_url.rstrip('/')}/blobs" if self.data_url else str(self.root / "blobs")
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME."""
+        return self.root / "dagster"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Log files of the supervised processes."""
+        return self.root / "logs"
+
+    @property
+    def run_dir(self) -> Path:
+        """Locks, ports and pids of what runs now."""
+        return self.root / "run"
+
+    def environment(self) -> dict[str, str]:
+        """Variables that hand this home to a child process."""
+        variables = {HOME_VARIABLE: str(self.root), "DAGSTER_HOME": str(self.dagster_home)}
+        if self.database_url:
+            variables[DATABASE_VARIABLE] = self.database_url
+        if self.data_url:
+            variables[DATA_VARIABLE] = self.data_url
+        if self.config_override:
+            variables[CONFIG_VARIABLE] = str(self.config_override)
+        return variables
+
+    def config(self) -> Config:
+        """The configuration file, or the working default with a key made once for this home. Raises ConfigError."""
+        if self.config_path.exists() or self.config_override:
+            return load_config(self.config_path)
+        return default_config(self._default_key())
+
+    def _default_key(self) -> str:
+        path = self.root / "default-key"
+        if not path.exists():
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = path.with_name(f".default-key-{secrets.token_hex(4)}")
+            temporary.write_text(secrets.token_hex(16))
+            try:
+                os.link(temporary, path)  # the first of several processes wins
+            except FileExistsError:
+                pass
+            finally:
+                temporary.unlink()
+        return path.read_text().strip()
+
+
+def dsn(base_url: str, project: Project, key: Key) -> str:
+    """The DSN that clients of a project use, for a receiver reachable at `base_url` (http://host:port)."""
+    scheme, _, rest = base_url.rstrip("/").partition("://")
+    return f"{scheme}://{key.public_key}@{rest}/{project.id}"

@@ -1,0 +1,63 @@
+"""Jobs: what can be started as one, each on its lane."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from tasks_pipeline.assets.event_processing import GROUP
+from tasks_pipeline.lanes import EVENTS, MAINTENANCE, RECOMPUTE
+from tasks_pipeline.partitions import daily
+from tasks_pipeline.resources.stores import StoresResource
+
+DRAIN_TAG = "tasks_pipeline/drain"
+
+_event_assets = dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("envelopes")
+
+
+def _mode(mode: str) -> dg.RunConfig:
+    return dg.RunConfig(ops={"process_event": {"config": {"mode": mode}}})
+
+
+process_events_job = dg.define_asset_job(
+    "process_events",
+    selection=_event_assets,
+    partitions_def=daily,
+    config=_mode("drain"),
+    run_tags=EVENTS.tags,
+    description="Drains a day: processes everything that waits in batches, lingers for more, checks the books. "
+    "Started by new_envelopes_sensor.",
+)
+
+recompute_job = dg.define_asset_job(
+    "recompute_day",
+    selection=_event_assets,
+    partitions_def=daily,
+    config=_mode("recompute"),
+    run_tags=RECOMPUTE.tags,
+    description="Stores days again from their raw envelopes, with today's code. Safe while a day is being drained.",
+)
+
+
+@dg.op
+def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResource) -> None:
+    """Remove days of raw envelopes that are older than retention.raw_days and have nothing waiting."""
+    from tasks_pipeline.retention.spool import drop_expired_days
+
+    with stores.open() as opened:
+        dropped = drop_expired_days(opened, datetime.now(UTC).date())
+    for day, envelopes in dropped.items():
+        context.log.info(f"{day}: {envelopes} raw envelopes removed")
+    context.add_output_metadata({"days": len(dropped), "envelopes": sum(dropped.values())})
+
+
+@dg.job(
+    run_tags=MAINTENANCE.tags,
+    description="Removes raw envelopes whose retention is over. Stored events stay; those days cannot be recomputed any more.",
+)
+def drop_expired_envelopes_job() -> None:
+    """Raw retention."""
+    drop_expired_envelopes()
+
+

@@ -1,0 +1,64 @@
+"""Lanes: the classes of runs, each with its own priority, concurrency and queue, and the reason for them.
+
+No Dagster here: jobs read the tags, the service writes the limits into dagster.yaml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LANE_TAG = "lane"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A class of runs.
+
+    `priority` orders waiting runs (higher first), `max_concurrent_runs` bounds those at work at once, `queue` is the
+    worker queue in a deployment with queues, `max_runtime_seconds` ends a run that hangs.
+    """
+
+    name: str
+    priority: int
+    max_concurrent_runs: int
+    queue: str
+    max_runtime_seconds: int
+    why: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Run tags that put a run on this lane."""
+        return {
+            LANE_TAG: self.name,
+            "dagster/priority": str(self.priority),
+            "dagster/max_runtime": str(self.max_runtime_seconds),
+        }
+
+
+EVENTS = Lane(
+    name="events",
+    priority=10,
+    max_concurrent_runs=2,
+    queue="events",
+    max_runtime_seconds=1_200,
+    why="New events come first: people wait for them. Two at once, so that around midnight yesterday's rest does not "
+    "hold up today. A drain ends by itself after processing.max_run_seconds; twice that means it hangs.",
+)
+RECOMPUTE = Lane(
+    name="recompute",
+    priority=-10,
+    max_concurrent_runs=1,
+    queue="recompute",
+    max_runtime_seconds=6 * 3_600,
+    why="The past can wait for the present. One at a time: a backfill of a month must not take every core.",
+)
+MAINTENANCE = Lane(
+    name="maintenance",
+    priority=-5,
+    max_concurrent_runs=1,
+    queue="maintenance",
+    max_runtime_seconds=3_600,
+    why="Housekeeping takes the lake's writer lock for a while; two of them would only wait for each other.",
+)
+
+LANES: dict[str, Lane] = {lane.name: lane for lane in (EVENTS, RECOMPUTE, MAINTENANCE)}

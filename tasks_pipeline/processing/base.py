@@ -1,0 +1,155 @@
+"""What every processor shares: the item it gets, how it refuses one, and where its rows go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from tasks_pipeline.grouping import Grouping
+from tasks_pipeline.protocol.context import ItemContext
+from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.protocol.envelope import Item
+from tasks_pipeline.storage.blobs import BlobStore
+
+
+class Refused(Exception):
+    """An item that is not stored. `outcome` says how it is counted; `detail` is for people."""
+
+    outcome: ClassVar[str]
+
+    def __init__(self, reason: str, detail: str = "", step: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.step = reason, detail, step
+
+
+class Invalid(Refused):
+    """The item cannot be used: it becomes a dead letter."""
+
+    outcome = "invalid"
+
+
+class Filtered(Refused):
+    """A rule of the project keeps the item out."""
+
+    outcome = "filtered"
+
+
+class Discarded(Refused):
+    """Somebody decided to drop such items."""
+
+    outcome = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item lies in the spool: day, part, position, and its index in the envelope."""
+
+    day: date
+    part: str
+    position: int
+    item: int
+
+    def columns(self) -> dict[str, Any]:
+        """The columns that every lake table has."""
+        return {"day": self.day, "part": self.part, "position": self.position, "item": self.item}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemData:
+    """One item on its way: its bytes, its place, and the facts of its receipt."""
+
+    item: Item
+    place: Place
+    context: ItemContext
+    public_key: str
+    category: str
+
+
+@dataclass(slots=True)
+class Staged:
+    """A row that is ready but for what the state database must say of it.
+
+    `claims_event_id`: the row is stored only where it owns its event id. `follows_event`: the row is an attachment of
+    the event in the same envelope and shares its fate. `payload` (JSON) and `grouping` belong to error events.
+    """
+
+    table: str
+    row: dict[str, Any]
+    data: ItemData
+    claims_event_id: bool = False
+    follows_event: bool = False
+    payload: bytes | None = None
+    grouping: Grouping | None = None
+
+
+# What outcomes are counted by: project, hour of receipt, public key, category, outcome, reason.
+OutcomeKey = tuple[int, datetime, str, str, str, str]
+
+
+@dataclass(slots=True)
+class Staging:
+    """What the processors of some envelopes made: rows, and counts of what did not become one. Blobs are stored at once."""
+
+    blobs: BlobStore
+    staged: list[Staged] = field(default_factory=list)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
+    payload_bytes: int = 0
+
+    def add(self, staged: Staged) -> None:
+        """Take a row."""
+        self.staged.append(staged)
+        self.payload_bytes += len(staged.payload or b"")
+
+    def count(self, data: ItemData, outcome: str, reason: str = "", quantity: int = 1, category: str = "") -> None:
+        """Count what became of items."""
+        key = outcome_key(data.context, data.public_key, category or data.category, outcome, reason)
+        self.outcomes[key] += quantity
+
+
+def outcome_key(context: ItemContext, public_key: str, category: str, outcome: str, reason: str) -> OutcomeKey:
+    """The key that an item's outcome is counted by."""
+    hour = context.received_at.replace(minute=0, second=0, microsecond=0)
+    return context.project_id, hour, public_key, category, outcome, reason
+
+
+class BaseEventProcessor(ABC):
+    """One item from its bytes to its rows: `process()` reads and transforms, `save()` hands the rows over."""
+
+    def __init__(self, data: ItemData, staging: Staging) -> None:
+        self.data = data
+        self.staging = staging
+        self.rows: list[Staged] = []
+
+    @abstractmethod
+    def process(self) -> None:
+        """Fill `rows`. Raises Refused when the item is not to be stored."""
+
+    def save(self) -> None:
+        """Hand the rows over to be stored with their batch."""
+        for row in self.rows:
+            self.staging.add(row)
+
+    def stage(self, table: str, row: dict[str, Any], **facts: Any) -> None:
+        """Add a row; the columns that every table has are filled in."""
+        data = self.data
+        common = {"project_id": data.context.project_id, "received_at": data.context.received_at}
+        self.rows.append(Staged(table, {**data.place.columns(), **common, **row}, data, **facts))
+
+
+class JsonProcessor(BaseEventProcessor):
+    """An item whose payload is JSON."""
+
+    def process(self) -> None:
+        """Decode the payload and stage its rows; what cannot be read is Invalid."""
+        try:
+            self.stage_payload(decode_json(self.data.item.payload))
+        except PayloadError as error:
+            raise Invalid("invalid_payload", str(error), "validate") from error
+
+    @abstractmethod
+    def stage_payload(self, payload: Any) -> None:
+        """Stage the rows of a decoded payload. Raises PayloadError or Refused."""

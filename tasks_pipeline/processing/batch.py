@@ -1,0 +1,84 @@
+"""process_batch: one range of the spool, stored exactly once. The protocol is in docs/storage.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks_pipeline.processing.base import Staging
+from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
+from tasks_pipeline.processing.staging import stage_envelope
+from tasks_pipeline.storage.batches import Batch, condemn_suspect, condemned, ensure_held, finish_batch, suspect
+from tasks_pipeline.storage.groups import count_events
+from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.spool import Spooled
+from tasks_pipeline.storage.stores import Stores
+
+CHUNK_PAYLOAD_BYTES = 64 * 1024 * 1024  # decoded payloads held in memory at once
+CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance
+
+
+class RawGone(Exception):
+    """Envelopes of a range are not in the spool any more: their raw retention is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch: envelopes read, items by outcome, groups that got events."""
+
+    envelopes: int
+    counts: dict[str, int]
+    groups: int
+
+
+def process_batch(stores: Stores, batch: Batch) -> BatchResult:
+    """Process and store the envelopes of a batch.
+
+    Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
+    """
+    careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
+    if careful:
+        condemn_suspect(stores.state, batch)
+    settled = Settled()
+    files: list[LakeFile] = []
+    label = f"batch-{batch.id}"
+    for staging in staged_chunks(stores, batch, careful=careful):
+        settle(stores, staging, batch, held=True, into=settled)
+        files += stores.lake.write(batch.day, to_arrow(settled.rows), label)
+        settled.rows.clear()
+    rows = outcome_rows(settled.outcomes, batch.day, batch.part, batch.first_position)
+    files += stores.lake.write(batch.day, to_arrow({"outcomes": rows}), label)
+    with stores.lake.lock(), stores.state.write() as connection:
+        ensure_held(connection, batch)
+        if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
+            stores.lake.register(files)
+        count_events(stores.state, connection, batch.day, settled.groups)
+        finish_batch(connection, batch, settled.counts())
+    return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
+
+
+def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Iterator[Staging]:
+    """The batch's envelopes through their processors, in pieces of bounded memory. Raises RawGone.
+
+    `careful` notes each envelope before it is touched, so that one that kills the process is known afterwards.
+    """
+    known_killers = condemned(stores.state, batch.day, batch.part)
+    staging = Staging(stores.blobs)
+    for spooled in _envelopes(stores, batch):
+        if careful:
+            suspect(stores.state, batch, spooled.position)
+        stage_envelope(spooled, staging, stores.config, known_killers)
+        if staging.payload_bytes >= CHUNK_PAYLOAD_BYTES:
+            yield staging
+            staging = Staging(stores.blobs)
+    yield staging
+
+
+def _envelopes(stores: Stores, batch: Batch) -> Iterator[Spooled]:
+    after = batch.first_position - 1
+    while after < batch.last_position:
+        found = stores.spool.read(batch.day, batch.part, after, through=batch.last_position)
+        if not found or found[0].position != after + 1:
+            raise RawGone(f"position {after + 1} of {batch.day} {batch.part} is not in the spool")
+        yield from found
+        after = found[-1].position

@@ -1,0 +1,148 @@
+"""drain: take everything that waits of one day, batch by batch, linger for more, and end in time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
+from tasks_pipeline.storage.groups import finish_replacements
+from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.stores import Stores
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 2.0
+POLL_SECONDS = 0.05
+COLLECT_SECONDS = 0.25  # a trickle is stored in few files rather than one per event
+DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool after midnight
+
+
+@dataclass(slots=True)
+class DrainReport:
+    """What a drain did: `rate` holds stored items per second of the run, `lag_seconds` the age of the oldest
+    envelope of each batch when it was stored."""
+
+    day: date
+    started: datetime
+    batches: int = 0
+    envelopes: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    rate: Counter[int] = field(default_factory=Counter)
+    lag_seconds: list[float] = field(default_factory=list)
+    ended: datetime | None = None
+    ended_because: str = ""
+
+    def add(self, result: BatchResult, now: datetime, oldest: datetime | None) -> None:
+        """Count a batch."""
+        self.batches += 1
+        self.envelopes += result.envelopes
+        self.counts.update(result.counts)
+        self.rate[int((now - self.started).total_seconds())] += sum(result.counts.values())
+        if oldest is not None:
+            self.lag_seconds.append((now - oldest).total_seconds())
+
+
+def drain(
+    stores: Stores,
+    day: date,
+    *,
+    run_id: str | None = None,
+    on_batch: Callable[[Batch, BatchResult], None] = lambda _batch, _result: None,
+    linger_seconds: float | None = None,
+) -> DrainReport:
+    """Process what waits of a day until nothing came for `linger_seconds`, the day is over, or the run is old.
+
+    Several drains may work on one day. Raises what processing a batch raises; the batch stays open for the next.
+    """
+    settings = stores.config.processing
+    linger = settings.linger_seconds if linger_seconds is None else linger_seconds
+    report = DrainReport(day, datetime.now(UTC))
+    started = idle_since = time.monotonic()
+    with _registered(stores.state, day, run_id) as drain_id:
+        with stores.lake.lock():
+            finish_replacements(stores.state, stores.lake)
+        while not report.ended_because:
+            if time.monotonic() - started >= settings.max_run_seconds:
+                report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
+            elif _work(stores, day, drain_id, report, on_batch):
+                idle_since = time.monotonic()
+            elif _is_over(day):
+                report.ended_because = "the day is over and nothing waits"
+            elif time.monotonic() - idle_since >= linger:
+                report.ended_because = f"nothing came for {linger:g} s"
+            else:
+                _await_work(stores, day, until=min(idle_since + linger, started + settings.max_run_seconds))
+    report.ended = datetime.now(UTC)
+    return report
+
+
+def _work(
+    stores: Stores, day: date, drain_id: str, report: DrainReport, on_batch: Callable[[Batch, BatchResult], None]
+) -> bool:
+    settings = stores.config.processing
+    batch = claim_batch(
+        stores.state,
+        stores.spool,
+        day,
+        drain_id,
+        max_envelopes=settings.batch_envelopes,
+        max_bytes=settings.batch_bytes,
+    )
+    if batch is None:
+        return False
+    oldest = stores.spool.waiting(day, batch.part, batch.first_position - 1).oldest
+    try:
+        result = process_batch(stores, batch)
+    except BatchLost as lost:
+        log.warning("let go of a batch: %s", lost)
+        return True
+    report.add(result, datetime.now(UTC), oldest)
+    on_batch(batch, result)
+    return True
+
+
+def _is_over(day: date) -> bool:
+    end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return datetime.now(UTC) >= end + DAY_GRACE
+
+
+def _await_work(stores: Stores, day: date, until: float) -> None:
+    """Return when the spool of the day has grown, or at `until`."""
+    before = _size(stores, day)
+    while time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+        if _size(stores, day) != before:
+            time.sleep(COLLECT_SECONDS)
+            return
+
+
+def _size(stores: Stores, day: date) -> int:
+    return sum(t.last_position for t in stores.spool.totals(day).values())
+
+
+@contextmanager
+def _registered(state: StateDatabase, day: date, run_id: str | None) -> Iterator[str]:
+    """A drain that others see alive until the block ends, or until the process dies."""
+    drain_id = start_drain(state, day, run_id)
+    over = threading.Event()
+
+    def keep_beating() -> None:
+        while not over.wait(HEARTBEAT_SECONDS):
+            beat(state, drain_id)
+
+    heart = threading.Thread(target=keep_beating, name="drain-heartbeat", daemon=True)
+    heart.start()
+    try:
+        yield drain_id
+    finally:
+        over.set()
+        heart.join()
+        end_drain(state, drain_id)

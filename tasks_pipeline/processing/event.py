@@ -1,0 +1,136 @@
+"""process_event: the steps that turn the bytes of an error event into a stored event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tasks_pipeline.grouping import Grouping, group_event
+from tasks_pipeline.processing.base import Invalid, ItemData, JsonProcessor
+from tasks_pipeline.protocol.decode import PayloadError, encode_json
+from tasks_pipeline.protocol.event import normalise_event
+from tasks_pipeline.protocol.security_report import security_event
+
+
+@dataclass(slots=True)
+class Work:
+    """An event between two steps: the decoded payload, and what the steps found out."""
+
+    data: ItemData
+    event: dict[str, Any]
+    grouping: Grouping | None = None
+
+
+def validate(work: Work) -> None:
+    """A JSON object; a security report is turned into one that looks like an event."""
+    if work.data.item.type == "security":
+        work.event = security_event(work.event, work.data.item.headers, work.data.context)
+    if not isinstance(work.event, dict):
+        raise PayloadError(f"an event is a JSON object, found {type(work.event).__name__}")
+
+
+def normalise(work: Work) -> None:
+    """One canonical, bounded shape, whatever the SDK's age."""
+    work.event = normalise_event(work.event, work.data.context)
+
+
+def group(work: Work) -> None:
+    """The keys that say which group the event belongs to, its title and culprit."""
+    work.grouping = group_event(work.event)
+
+
+# The order of work. Scrubbing and inbound filters belong after normalise, symbolication before group.
+STEPS: tuple[Callable[[Work], None], ...] = (validate, normalise, group)
+
+
+def process_event(data: ItemData, payload: Any, steps: tuple[Callable[[Work], None], ...] = STEPS) -> Work:
+    """Run the steps over a decoded event. Raises Invalid naming the step that could not use it, or another Refused."""
+    work = Work(data, payload)
+    for step in steps:
+        try:
+            step(work)
+        except PayloadError as error:
+            raise Invalid("invalid_payload", str(error), step.__name__) from error
+    return work
+
+
+class ErrorEventProcessor(JsonProcessor):
+    """An error event, a message, or a security report: a row of `events` and one of `event_payloads`."""
+
+    def stage_payload(self, payload: Any) -> None:
+        """Run the steps and stage the event."""
+        work = process_event(self.data, payload)
+        assert work.grouping is not None
+        row = event_row(work.event, work.grouping, len(self.data.item.payload))
+        self.stage(
+            "events", row, claims_event_id=True, payload=encode_json(work.event), grouping=work.grouping
+        )
+
+
+def event_row(event: dict[str, Any], grouping: Grouping, payload_bytes: int) -> dict[str, Any]:
+    """The columns of `events` for a normalised event; its group is known only to the state database."""
+    user = event.get("user") or {}
+    sdk = event.get("sdk") or {}
+    return {
+        "event_id": event["event_id"],
+        "timestamp": datetime.fromisoformat(event["timestamp"]),
+        "type": event.get("type") or "default",
+        "level": event.get("level") or "error",
+        "platform": event.get("platform") or "other",
+        "title": grouping.title,
+        "culprit": grouping.culprit,
+        "logger": event.get("logger"),
+        "transaction": event.get("transaction"),
+        "server_name": event.get("server_name"),
+        "release": event.get("release"),
+        "dist": event.get("dist"),
+        "environment": event.get("environment"),
+        "user_key": user_key(user),
+        "user_id": _text(user.get("id")),
+        "user_email": _text(user.get("email")),
+        "user_ip": _text(user.get("ip_address")),
+        "exception_type": grouping.metadata.get("type"),
+        "exception_value": grouping.metadata.get("value"),
+        "handled": _handled(event),
+        "sdk_name": _text(sdk.get("name")),
+        "sdk_version": _text(sdk.get("version")),
+        "trace_id": trace_id(event),
+        "tags": list((event.get("tags") or {}).items()),
+        "fingerprint": event.get("fingerprint"),
+        "group_keys": list(grouping.keys),
+        "variant": grouping.variant,
+        "algorithm": grouping.algorithm,
+        "payload_bytes": payload_bytes,
+    }
+
+
+def user_key(user: dict[str, Any]) -> str | None:
+    """Who is meant, by the first that is known: id, email, username, ip address."""
+    for name, prefix in (("id", "id"), ("email", "email"), ("username", "username"), ("ip_address", "ip")):
+        value = user.get(name)
+        if value not in (None, ""):
+            return f"{prefix}:{value}"
+    return None
+
+
+def trace_id(event: dict[str, Any]) -> str | None:
+    """The trace an event belongs to."""
+    trace = (event.get("contexts") or {}).get("trace")
+    return _text(trace.get("trace_id")) if isinstance(trace, dict) else None
+
+
+def _handled(event: dict[str, Any]) -> bool | None:
+    found: bool | None = None
+    for value in (event.get("exception") or {}).get("values") or ():
+        mechanism = value.get("mechanism") or {}
+        handled = mechanism.get("handled") if isinstance(mechanism, dict) else None
+        if handled is False:
+            return False
+        found = True if handled else found
+    return found
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,85 @@
+"""recompute_day: store a day again from its raw envelopes, with today's code, in the place of what is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from tasks_pipeline.processing.batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
+from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
+from tasks_pipeline.storage.batches import Batch, done_batches
+from tasks_pipeline.storage.groups import finish_replacements, open_replacement
+from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.stores import Stores
+
+FILE_ROWS = 50_000  # rows of one table collected before a file is written
+
+
+@dataclass(slots=True)
+class RecomputeReport:
+    """What a recomputation did; `bounds` is the last position covered in each part."""
+
+    day: date
+    batches: int = 0
+    envelopes: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    bounds: dict[str, int] = field(default_factory=dict)
+
+
+def recompute_day(
+    stores: Stores, day: date, on_progress: Callable[[int, int], None] = lambda _done, _of: None
+) -> RecomputeReport:
+    """Process every batch of a day that is done once more, and swap the day's rows in one transaction.
+
+    Batches still open, and those that come meanwhile, keep their rows: recomputing a day that is being drained is
+    safe. `on_progress` gets (batches done, batches). Raises RawGone when raw envelopes of the day are missing.
+    """
+    report = RecomputeReport(day)
+    batches = done_batches(stores.state, day)
+    if not batches:
+        return report
+    if day not in stores.spool.days():
+        raise RawGone(
+            f"the raw envelopes of {day} are gone (retention.raw_days is {stores.config.retention.raw_days}); "
+            "the day stays as it is"
+        )
+    collected = Settled()
+    files: list[LakeFile] = []
+    for number, batch in enumerate(batches, 1):
+        _collect(stores, batch, collected, files, report)
+        on_progress(number, len(batches))
+    files += _flush(stores, day, collected)
+    with stores.lake.lock():
+        open_replacement(stores.state, day)
+        stores.lake.replace(day, report.bounds, files)
+        finish_replacements(stores.state, stores.lake)
+    return report
+
+
+def _collect(
+    stores: Stores, batch: Batch, collected: Settled, files: list[LakeFile], report: RecomputeReport
+) -> None:
+    outcomes = Settled(rows=collected.rows)
+    for staging in staged_chunks(stores, batch):
+        settle(stores, staging, batch, held=False, into=outcomes)
+        if _size(collected.rows) >= CHUNK_PAYLOAD_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):
+            files += _flush(stores, batch.day, collected)
+    collected.rows["outcomes"] += outcome_rows(outcomes.outcomes, batch.day, batch.part, batch.first_position)
+    report.batches += 1
+    report.envelopes += batch.last_position - batch.first_position + 1
+    report.counts.update(outcomes.counts())
+    report.bounds[batch.part] = batch.last_position
+
+
+def _flush(stores: Stores, day: date, collected: Settled) -> list[LakeFile]:
+    files = stores.lake.write(day, to_arrow(collected.rows), "recomputed")
+    collected.rows.clear()
+    return files
+
+
+def _size(rows: dict[str, list[dict[str, Any]]]) -> int:
+    payloads: Sequence[dict[str, Any]] = rows.get("event_payloads", ())
+    return sum(len(row["payload"]) for row in payloads)

@@ -1,0 +1,151 @@
+"""From spooled envelopes to staged rows: opens envelopes, runs each item's processor, keeps poison alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tasks_pipeline.config import Config
+from tasks_pipeline.processing.base import ItemData, Place, Refused, Staging, outcome_key
+from tasks_pipeline.processing.items import PROCESSORS
+from tasks_pipeline.protocol.context import ItemContext
+from tasks_pipeline.protocol.encoding import EncodingError, decompress
+from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, parse_envelope
+from tasks_pipeline.protocol.ids import parse_event_id
+from tasks_pipeline.protocol.items import SUPPORTED, accounted, category
+from tasks_pipeline.protocol.times import parse_time
+from tasks_pipeline.storage.spool import Spooled
+
+log = logging.getLogger(__name__)
+
+DETAIL_LENGTH = 1000
+
+
+def stage_envelope(spooled: Spooled, staging: Staging, config: Config, condemned: Mapping[int, str]) -> None:
+    """Stage every item of an envelope; whatever is wrong with it ends as dead letters and counts, never as an exception."""
+    if spooled.position in condemned:
+        _refuse_envelope(spooled, staging, "killed_the_process", condemned[spooled.position])
+        return
+    try:
+        envelope = open_envelope(spooled, config)
+    except (EncodingError, EnvelopeError) as error:
+        _refuse_envelope(spooled, staging, "invalid_envelope", str(error))
+        return
+    receipt = spooled.receipt
+    context = _context(spooled, envelope)
+    if receipt.meta.get("internal"):
+        _count_refusals(spooled, envelope, staging, context)
+        return
+    refused = _strings(receipt.meta.get("refused"))
+    items = accounted(envelope, refused)
+    for index, item in items:
+        place = Place(spooled.day, spooled.part, spooled.position, index)
+        stage_item(ItemData(item, place, context, receipt.public_key, category(item.type)), staging)
+    _count_the_rest(envelope, {index for index, _ in items}, context, receipt.public_key, staging)
+
+
+def stage_item(data: ItemData, staging: Staging) -> None:
+    """Run the processor of one item."""
+    try:
+        processor = PROCESSORS[data.item.type](data, staging)
+        processor.process()
+    except Refused as refusal:
+        _refuse(data, staging, refusal.outcome, refusal.reason, refusal.step, refusal.detail)
+    except Exception as error:
+        # The boundary that keeps poison alone: whatever a step did not foresee costs this item only.
+        log.exception("item %s of %s failed", data.place, data.item.type)
+        _refuse(data, staging, "invalid", "processor_error", "process", f"{type(error).__name__}: {error}")
+    else:
+        processor.save()
+        if not processor.rows:
+            staging.count(data, "stored")
+
+
+def open_envelope(spooled: Spooled, config: Config) -> Envelope:
+    """The envelope in the wire bytes. Raises EncodingError or EnvelopeError."""
+    receipt = spooled.receipt
+    body = decompress(receipt.body, receipt.encoding, config.receiver.max_envelope_bytes)
+    return parse_envelope(body, config.receiver.max_items)
+
+
+def _context(spooled: Spooled, envelope: Envelope) -> ItemContext:
+    receipt = spooled.receipt
+    return ItemContext(
+        project_id=receipt.project_id,
+        received_at=receipt.received_at,
+        event_id=receipt.event_id or parse_event_id(envelope.headers.get("event_id")),
+        sent_at=parse_time(envelope.headers.get("sent_at")),
+        remote_addr=_string(receipt.meta.get("remote_addr")),
+        client=_string(receipt.meta.get("client")),
+        user_agent=_string(receipt.meta.get("user_agent")),
+    )
+
+
+def _refuse(data: ItemData, staging: Staging, outcome: str, reason: str, step: str, detail: str) -> None:
+    staging.count(data, outcome, reason)
+    if outcome != "invalid":
+        return
+    staging.dead_letters.append(
+        {
+            **data.place.columns(),
+            "project_id": data.context.project_id,
+            "event_id": data.context.event_id,
+            "received_at": data.context.received_at,
+            "item_type": data.item.type,
+            "step": step,
+            "reason": reason,
+            "detail": detail[:DETAIL_LENGTH],
+        }
+    )
+
+
+def _refuse_envelope(spooled: Spooled, staging: Staging, reason: str, detail: str) -> None:
+    """Every item of an envelope that cannot be opened is invalid; one dead letter tells of all."""
+    receipt = spooled.receipt
+    place = Place(spooled.day, spooled.part, spooled.position, -1)
+    context = ItemContext(receipt.project_id, receipt.received_at, receipt.event_id)
+    data = ItemData(Item({"type": "envelope"}, b""), place, context, receipt.public_key, "default")
+    _refuse(data, staging, "invalid", reason, "open", detail)
+    staging.count(data, "invalid", reason, receipt.items - 1)
+
+
+def _count_the_rest(
+    envelope: Envelope, done: set[int], context: ItemContext, public_key: str, staging: Staging
+) -> None:
+    """Items that are not kept: of a type we do not know, or of a category that a quota refused."""
+    for index, item in enumerate(envelope.items):
+        if index not in done:
+            outcome, reason = ("rate_limited", "quota") if item.type in SUPPORTED else ("unsupported", item.type)
+            staging.outcomes[outcome_key(context, public_key, category(item.type), outcome, reason[:64])] += 1
+
+
+class _RefusedItems(msgspec.Struct):
+    category: str
+    outcome: str
+    reason: str
+    quantity: int
+
+
+class _Refusals(msgspec.Struct):
+    outcomes: list[_RefusedItems]
+
+
+def _count_refusals(spooled: Spooled, envelope: Envelope, staging: Staging, context: ItemContext) -> None:
+    """What the receiver answered with a refusal, counted by itself (see receiver)."""
+    key = spooled.receipt.public_key
+    for item in envelope.items:
+        for refused in msgspec.json.decode(item.payload, type=_Refusals).outcomes:
+            counted = outcome_key(context, key, refused.category, refused.outcome, refused.reason)
+            staging.outcomes[counted] += refused.quantity
+
+
+def _strings(value: object) -> list[str]:
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list | tuple) else []
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+

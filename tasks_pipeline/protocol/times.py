@@ -1,0 +1,52 @@
+"""Points in time as clients send them, and the one form in which they are kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tasks_pipeline.protocol.context import ItemContext
+
+MAX_DRIFT = timedelta(seconds=60)
+"""Clocks that differ less are taken to be right: the difference is the time on the way."""
+
+MAX_AHEAD = timedelta(minutes=1)
+MAX_AGE = timedelta(days=30)
+"""Events that claim to be from further ahead or longer ago get the time of receipt."""
+
+_NO_DRIFT = timedelta()
+
+
+def parse_time(value: object) -> datetime | None:
+    """An aware UTC datetime from RFC 3339 text (without zone: UTC) or seconds since 1970; None for anything else."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: 2026-11-22T11:42:47.381536Z."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def clock_drift(context: ItemContext) -> timedelta:
+    """What must be added to the client's times; zero unless its clock is off by more than MAX_DRIFT."""
+    if context.sent_at is None:
+        return _NO_DRIFT
+    drift = context.received_at - context.sent_at
+    return drift if abs(drift) > MAX_DRIFT else _NO_DRIFT
+
+
+def corrected(moment: datetime, drift: timedelta) -> datetime | None:
+    """The client's time on our clock; None when that is no date at all."""
+    if not drift:
+        return moment
+    try:
+        return moment + drift
+    except OverflowError:
+        return None

@@ -1,0 +1,1 @@
+"""The ASGI application that accepts envelopes, writes them to the spool and answers. It processes nothing."""

@@ -1,0 +1,58 @@
+"""What the receiver turned away, per project, as sums that go into the spool as receipts of their own."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from tasks_pipeline.protocol.envelope import Envelope, Item, write_envelope
+from tasks_pipeline.storage.spool import Receipt
+
+ITEM_TYPE = "refusals"
+Outcome = Literal["rate_limited", "invalid"]
+_Row = tuple[str, Outcome, str]
+Sums = Counter[_Row]
+
+
+class Refusals:
+    """Sums by project, category, outcome and reason since the last `take`."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, Sums] = defaultdict(Counter)
+
+    def add(self, project_id: int, outcome: Outcome, reason: str, quantities: Mapping[str, int]) -> None:
+        """Count items of a known project, by category."""
+        for category, quantity in quantities.items():
+            self._sums[project_id][category, outcome, reason] += quantity
+
+    def take(self) -> dict[int, Sums]:
+        """The sums so far; counting starts anew."""
+        taken, self._sums = self._sums, defaultdict(Counter)
+        return taken
+
+    def give_back(self, project_id: int, sums: Sums) -> None:
+        """Add sums that could not be written."""
+        self._sums[project_id].update(sums)
+
+
+def refusals_receipt(project_id: int, sums: Sums) -> Receipt:
+    """A receipt without accounted items; `internal` in its meta tells it from what a stranger may send."""
+    outcomes = [
+        {"category": category, "outcome": outcome, "reason": reason, "quantity": quantity}
+        for (category, outcome, reason), quantity in sorted(sums.items())
+    ]
+    payload = msgspec.json.encode({"outcomes": outcomes})
+    return Receipt(
+        received_at=datetime.now(UTC),
+        project_id=project_id,
+        public_key="",
+        event_id=None,
+        encoding="",
+        items=0,
+        body=write_envelope(Envelope({}, [Item({"type": ITEM_TYPE}, payload)])),
+        meta={"internal": True},
+    )

@@ -1,0 +1,168 @@
+"""One HTTP request: its parts, and its body read within limits of size, time and memory. Answers belong elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tasks_pipeline.receiver.accounts import Account
+from tasks_pipeline.receiver.answers import Refused
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_HEADERS = 256
+MAX_QUERY_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that protect the process and are no matter of taste, hence not in the configuration file."""
+
+    body_seconds: float = 120
+    """Longest time from the head of a request to the end of its body."""
+    silent_seconds: float = 15
+    """Longest time between two pieces of a body."""
+    linger_seconds: float = 2
+    """How long a client that was refused may go on sending before its connection is closed."""
+    body_memory: int = 256 * 1024 * 1024
+    """Bytes of all bodies held at once."""
+
+
+class ClientGone(Exception):
+    """The client hung up before its body was complete; nobody is left to answer."""
+
+
+class BodyMemory:
+    """Counts the bytes of all bodies held, so that many requests together stay within a bound."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises Refused (503) when that is more than there is."""
+        if self.used + size > self.limit:
+            raise Refused(503, "overloaded", "too many requests are in work")
+        self.used += size
+
+    def give_back(self, size: int) -> None:
+        """Return what was taken."""
+        self.used -= size
+
+
+class Request:
+    """An HTTP request. `release` must be called at its end; it gives the body's memory back.
+
+    `complete` says whether its body has come whole; `account` whose it is, once that is known.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits, memory: BodyMemory) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._limits = limits
+        self._memory = memory
+        self._held = 0
+        self.account: Account | None = None
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.complete = (
+            self._headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self._headers
+        )
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name; None when it was not sent."""
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def header_count(self) -> int:
+        """How many header lines were sent."""
+        return len(self._scope["headers"])
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """The query's fields; of several with a name the last. Broken percent-encoding stays as it is."""
+        text = self._scope["query_string"].decode("latin-1")
+        if not text:
+            return {}
+        try:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+        except ValueError as error:
+            raise Refused(400, "invalid_query", "the query has too many fields") from error
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, in lower case; empty when none was sent."""
+        return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def encoding(self) -> str:
+        """The content encoding in lower case; empty for identity."""
+        encoding = (self.header(b"content-encoding") or "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    def remote_addr(self, trust_forwarded_for: bool) -> str | None:
+        """The client's address: the peer's, or the last of X-Forwarded-For, which is the one that our proxy saw."""
+        if trust_forwarded_for and (forwarded := self.header(b"x-forwarded-for")):
+            try:
+                return str(ipaddress.ip_address(forwarded.rpartition(",")[2].strip()))
+            except ValueError:
+                pass  # a proxy that does not know writes "unknown"; the peer is then the best there is
+        client = self._scope.get("client")
+        return client[0] if client else None
+
+    async def body(self, limit: int) -> bytes:
+        """The body as sent. Reading stops at `limit` bytes. Raises Refused (408, 413, 503) and ClientGone."""
+        length = self.header(b"content-length")
+        if length is not None and length.isdecimal() and int(length[:19]) > limit:
+            raise _too_large(limit)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.body_seconds
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(self._limits.silent_seconds) as patience:
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    if chunk := message.get("body", b""):
+                        self._memory.take(len(chunk))
+                        self._held += len(chunk)
+                        chunks.append(chunk)
+                    self.complete = not message.get("more_body", False)
+                    if self._held > limit:
+                        raise _too_large(limit)
+                    if self.complete:
+                        break
+                    patience.reschedule(min(loop.time() + self._limits.silent_seconds, deadline))
+        except TimeoutError as error:
+            raise Refused(408, "timeout", "the body took too long") from error
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def linger(self) -> None:
+        """Throw away what a refused client still sends, for a while, so that it can read its answer."""
+        try:
+            async with asyncio.timeout(self._limits.linger_seconds):
+                more = True
+                while more:
+                    message = await self._receive()
+                    more = message["type"] != "http.disconnect" and message.get("more_body", False)
+        except TimeoutError:
+            return
+
+    def release(self) -> None:
+        """Give the memory of the body back."""
+        self._memory.give_back(self._held)
+        self._held = 0
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, "too_large", f"the body is larger than {limit} bytes")

@@ -1,0 +1,157 @@
+"""The server process: a socket, uvicorn with bounds on request heads, signals. What is answered belongs to `app`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from asyncio import TimerHandle, Transport
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.receiver.app import Receiver, create_app
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 4096
+MAX_HEAD_BYTES = 64 * 1024
+MAX_PIPELINED = 100
+HEAD_SECONDS = 15.0
+"""How long a new connection, or a request that began, may take to the end of its head."""
+KEEP_ALIVE_SECONDS = 65
+SHUTDOWN_SECONDS = 10
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n"
+    b"access-control-allow-origin: *\r\n\r\n"
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with what it lacks: limits on the size, time and number of request heads."""
+
+    _head_timer: TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.close()
+        elif self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+            elif self._head_timer is None:
+                self._start_timer()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class ReceiverServer(uvicorn.Server):
+    """uvicorn's server that says when it is ready, and returns after a signal instead of dying of it."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def make_server(
+    app: Receiver, host: str, port: int, on_ready: Callable[[str], None] | None = None
+) -> tuple[ReceiverServer, socket.socket]:
+    """A server that is not running yet, and its listening socket. Raises OSError for the address."""
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",  # what strangers send wrong is counted, not logged
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    url = _base_url(host, listener.getsockname()[1])
+
+    def ready() -> None:
+        log.info("receiving at %s", url)
+        if on_ready is not None:
+            on_ready(url)
+
+    return ReceiverServer(config, ready), listener
+
+
+def serve(home: Home, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
+    """Receive until SIGTERM or SIGINT; requests in flight are finished and refusals written before it returns.
+
+    Port 0 takes a free one. `on_ready` gets the base URL (http://host:port) once requests are taken. Raises
+    ConfigError, and OSError when the address cannot be used.
+    """
+    server, listener = make_server(create_app(home), host, port, on_ready)
+    with listener:
+        server.run(sockets=[listener])
+
+
+def _base_url(host: str, port: int) -> str:
+    """A URL that reaches the socket from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

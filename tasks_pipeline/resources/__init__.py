@@ -1,0 +1,1 @@
+"""What assets are handed: thin Dagster resources around the stores."""

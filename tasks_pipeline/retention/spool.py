@@ -1,0 +1,30 @@
+"""Raw retention: which days of the spool are over."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+
+from tasks_pipeline.storage.batches import backlog
+from tasks_pipeline.storage.stores import Stores
+
+log = logging.getLogger(__name__)
+
+
+def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
+    """Remove days of raw envelopes older than retention.raw_days; gives the envelopes removed per day.
+
+    With `raw_days` 7, today and the 7 days before it stay. A day on which something waits stays too: nothing accepted
+    is thrown away unprocessed.
+    """
+    oldest_kept = today - timedelta(days=stores.config.retention.raw_days)
+    dropped: dict[date, int] = {}
+    for day in stores.spool.days():
+        if day >= oldest_kept:
+            continue
+        waiting = backlog(stores.state, stores.spool, day)
+        if waiting.envelopes:
+            log.warning("%s is past its raw retention, but %d envelopes of it wait", day, waiting.envelopes)
+            continue
+        dropped[day] = stores.spool.drop_day(day)
+    return dropped

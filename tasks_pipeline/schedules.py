@@ -1,0 +1,14 @@
+"""Schedules: when housekeeping runs. All run by default."""
+
+import dagster as dg
+
+from tasks_pipeline.jobs import drop_expired_envelopes_job
+
+drop_expired_envelopes_schedule = dg.ScheduleDefinition(
+    name="drop_expired_envelopes_schedule",
+    job=drop_expired_envelopes_job,
+    cron_schedule="17 3 * * *",  # off the full hour, where everybody else's jobs start
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night, after yesterday's last drain.",
+)

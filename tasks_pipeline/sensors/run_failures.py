@@ -1,0 +1,25 @@
+"""run_failure: what happens when a run fails; it frees what the run held, so that the next one starts at once."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from tasks_pipeline.jobs import DRAIN_TAG
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.batches import end_drains_of_run
+
+
+@dg.run_failure_sensor(
+    name="run_failure",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=5,
+    description="Says which run failed and why, and frees the batches a dead drain held.",
+)
+def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> None:
+    """Log the failure; a drain's batches can be claimed again without waiting for its silence to be noticed."""
+    run = context.dagster_run
+    context.log.error(f"run {run.run_id} of {run.job_name} failed: {context.failure_event.message}")
+    if DRAIN_TAG in run.tags:
+        with stores.open() as opened:
+            freed = end_drains_of_run(opened.state, run.run_id)
+        context.log.info(f"{freed} drains of run {run.run_id} ended")

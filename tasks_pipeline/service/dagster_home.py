@@ -1,0 +1,162 @@
+"""DAGSTER_HOME of an installation: its dagster.yaml, its workspace.yaml, and the variables Dagster's processes need.
+
+What the runs do is not here but in the definitions; how the processes are started and watched is in `supervisor.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.lanes import LANE_TAG, LANES
+from tasks_pipeline.service.files import write_atomically
+
+DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
+DAGSTER_SCHEMA = "dagster"
+LOCATION_NAME = "tasks_pipeline"
+DEFINITIONS_MODULE = "tasks_pipeline.definitions"
+
+
+
+class DagsterHomeError(Exception):
+    """Dagster's own storage cannot be made ready; the message holds what Dagster said."""
+
+
+_HEADER = """\
+# Dagster's settings, written by `tasks-pipeline` from tasks_pipeline/service/dagster_home.py: changes here are lost.
+# Limits per lane come from tasks_pipeline/lanes.py, where the reason for each stands.
+"""
+
+
+def dagster_settings(*, postgres: bool) -> dict[str, Any]:
+    """The content of dagster.yaml; with `postgres` Dagster stores its own data there instead of in SQLite files."""
+    lanes = [
+        {"key": LANE_TAG, "value": lane.name, "limit": lane.max_concurrent_runs} for lane in LANES.values()
+    ]
+    settings: dict[str, Any] = {
+        "run_coordinator": {
+            "module": "dagster._core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1},
+        },
+        "concurrency": {
+            "runs": {
+                # The sum: no lane may fill the places of another.
+                "max_concurrent_runs": sum(lane.max_concurrent_runs for lane in LANES.values()),
+                "tag_concurrency_limits": [*lanes, {"key": "dagster/backfill", "limit": 1}],
+            },
+            "pools": {"default_limit": 1},
+        },
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 120,
+            "max_runtime_seconds": 1800,
+            "poll_interval_seconds": 15,
+            "free_slots_after_run_end_seconds": 60,
+        },
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "sensors": {"use_threads": True, "num_workers": 4, "num_submit_workers": 4},
+        "retention": {
+            "sensor": {"purge_after_days": {"skipped": 1, "failure": 14, "success": 7, "started": 1}},
+            "schedule": {"purge_after_days": 30},
+            "auto_materialize": {"purge_after_days": 3},
+        },
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+    }
+    if postgres:
+        # By variable, because the UI shows this file to everyone who can open it.
+        settings["storage"] = {"postgres": {"postgres_url": {"env": DAGSTER_DATABASE_VARIABLE}}}
+    return settings
+
+
+def dagster_yaml(*, postgres: bool = False) -> str:
+    """The text of dagster.yaml."""
+    return _HEADER + yaml.safe_dump(dagster_settings(postgres=postgres), sort_keys=False, width=110)
+
+
+def workspace_yaml(host: str, port: int) -> str:
+    """The text of a workspace.yaml whose code location is served by a running code server."""
+    server = {"host": host, "port": port, "location_name": LOCATION_NAME}
+    return yaml.safe_dump({"load_from": [{"grpc_server": server}]}, sort_keys=False)
+
+
+def dagster_environment(home: Home) -> dict[str, str]:
+    """The variables every process needs that opens this home's Dagster instance."""
+    variables = home.environment()
+    if not home.embedded:
+        variables[DAGSTER_DATABASE_VARIABLE] = dagster_database_url(home)
+    return variables
+
+
+def dagster_database_url(home: Home) -> str:
+    """The Postgres URL of Dagster's own storage: the home's database, in a schema of its own.
+
+    The schema keeps Dagster's tables, alembic's above all, apart from ours. Raises ValueError on a URL that is none.
+    """
+    separator = "&" if "?" in home.postgres_url else "?"
+    return f"{home.postgres_url}{separator}options={quote(f'-csearch_path={DAGSTER_SCHEMA}', safe='')}"
+
+
+def write_dagster_home(home: Home, code_server: tuple[str, int] | None = None) -> None:
+    """Make DAGSTER_HOME with its dagster.yaml, and its workspace.yaml when a code server (host, port) is named.
+
+    Each file is replaced as a whole and only when it differs, so it may be called at every start. On Postgres the
+    schema is created. Raises OSError, and DagsterHomeError when the database cannot be used.
+    """
+    home.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(home.dagster_home / "dagster.yaml", dagster_yaml(postgres=not home.embedded))
+    if code_server:
+        write_atomically(home.dagster_home / "workspace.yaml", workspace_yaml(*code_server))
+    if not home.embedded:
+        _create_schema(home)
+
+
+def migrate_storage(home: Home) -> None:
+    """Create Dagster's tables, or bring them to the installed version; takes seconds, but only when that changed.
+
+    Processes of Dagster that start together on an empty store would all create the tables and fail. Raises
+    DagsterHomeError.
+    """
+    done = home.dagster_home / "storage-version"
+    wanted = f"{version('dagster')} {'postgres' if not home.embedded else 'sqlite'}\n"
+    if done.exists() and done.read_text(encoding="utf-8") == wanted:
+        return
+    migration = subprocess.run(
+        [sys.executable, "-m", "dagster", "instance", "migrate"],
+        env={**os.environ, **dagster_environment(home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if migration.returncode != 0:
+        raise DagsterHomeError(f"Dagster's storage cannot be prepared:\n{migration.stdout[-2000:].strip()}")
+    write_atomically(done, wanted)
+
+
+def _create_schema(home: Home) -> None:
+    import sqlalchemy
+    import sqlalchemy.exc
+
+    engine = sqlalchemy.create_engine(home.postgres_url, connect_args={"connect_timeout": 10})
+    try:
+        with engine.begin() as connection:
+            # Two services that start together would both see no schema; the lock lets one create it.
+            connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('tasks_pipeline.dagster'))")
+            )
+            connection.execute(sqlalchemy.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise DagsterHomeError(f"the database of {DATABASE_VARIABLE} cannot be used: {error}") from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,114 @@
+"""Blobs: bytes named by their SHA-256, in a folder or in object storage. What they mean is known elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from tasks_pipeline.storage.disk import make_folder, sync_folder
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHARD = re.compile(r"[0-9a-f]{2}")
+
+
+class BlobMissing(Exception):
+    """No blob has this digest; the message names it."""
+
+
+class BlobStore:
+    """Blobs below a folder or an fsspec URL (`s3://bucket/prefix`, `memory://name`), at `ab/<digest ab…>`.
+
+    A digest is 64 lower-case hex digits; every method that takes one raises ValueError for anything else. Trouble
+    with the storage is OSError, as everywhere in fsspec.
+    """
+
+    def __init__(self, url_or_path: str) -> None:
+        # A cached listing would not show what other processes put or deleted.
+        self._fs, root = url_to_fs(url_or_path, use_listings_cache=False)
+        self._root = str(root).rstrip("/")
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and give their digest. On return they are durable; storing them again changes nothing."""
+        digest = hashlib.sha256(data).hexdigest()
+        if self._local:
+            _put_file(Path(self._path(digest)), data)
+        elif not self.exists(digest):
+            self._fs.pipe_file(self._path(digest), data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a blob. Raises BlobMissing."""
+        try:
+            return bytes(self._fs.cat_file(self._path(digest)))
+        except FileNotFoundError as error:
+            raise BlobMissing(digest) from error
+
+    def open(self, digest: str) -> IO[bytes]:
+        """A blob as a binary file to read from; close it. Raises BlobMissing."""
+        try:
+            file: IO[bytes] = self._fs.open(self._path(digest), "rb")
+        except FileNotFoundError as error:
+            raise BlobMissing(digest) from error
+        return file
+
+    def exists(self, digest: str) -> bool:
+        """Whether there is such a blob."""
+        return bool(self._fs.exists(self._path(digest)))
+
+    def size(self, digest: str) -> int:
+        """Bytes of a blob. Raises BlobMissing."""
+        try:
+            return int(self._fs.size(self._path(digest)))
+        except FileNotFoundError as error:
+            raise BlobMissing(digest) from error
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(digest))
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all blobs, in order, a shard of 1/256 at a time in memory."""
+        for shard in self._names(self._root):
+            if _SHARD.fullmatch(shard):
+                yield from filter(_DIGEST.fullmatch, self._names(f"{self._root}/{shard}"))
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            paths = self._fs.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in paths)
+
+    def _path(self, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"digest: found {digest[:80]!r}, allowed are 64 lower-case hex digits")
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def _put_file(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, and durable on return."""
+    make_folder(path.parent)
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)  # also when another process has just renamed it and not synced yet

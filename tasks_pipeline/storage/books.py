@@ -1,0 +1,112 @@
+"""The books: of the items that were accepted on a day, what became of each. And other facts that must hold for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from tasks_pipeline.storage.batches import COUNTS, backlog, counts_of_day
+from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import group_days
+
+READ_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Items of a day. `accepted` is what the receivers counted, `waiting` what is not processed yet, the rest what
+    became of the others."""
+
+    day: date
+    accepted: int
+    stored: int
+    duplicate: int
+    filtered: int
+    discarded: int
+    invalid: int
+    waiting: int
+    oldest_waiting: datetime | None = None
+
+    @property
+    def difference(self) -> int:
+        """Items missing (positive) or too many (negative); 0 in every state of the pipeline."""
+        known = self.stored + self.duplicate + self.filtered + self.discarded + self.invalid + self.waiting
+        return self.accepted - known
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def books_of_state(stores: Stores, day: date) -> Books:
+    """The books by the counters of the state database: cheap, for showing."""
+    return _read(stores, day, lambda: counts_of_day(stores.state, day))
+
+
+def books_of_lake(stores: Stores, day: date) -> Books:
+    """The books by what lies in the lake, under its lock: for proof."""
+    with stores.lake.lock():
+        return _read(stores, day, lambda: _lake_counts(stores, day))
+
+
+def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Books:
+    """Receivers and drains go on meanwhile: read again until nothing moved between the first and the last look."""
+    for _ in range(READ_ATTEMPTS):
+        before = stores.spool.totals(day)
+        found = counts()
+        waiting = backlog(stores.state, stores.spool, day)
+        if stores.spool.totals(day) == before and counts() == found:
+            break
+    accepted = sum(t.items for t in before.values())
+    return Books(day=day, accepted=accepted, waiting=waiting.items, oldest_waiting=waiting.oldest, **found)
+
+
+def _lake_counts(stores: Stores, day: date) -> dict[str, int]:
+    rows = stores.lake.query(
+        "SELECT outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? GROUP BY outcome", [day]
+    )
+    found = {row["outcome"]: row["quantity"] for row in rows}
+    return {name: found.get(name, 0) for name in COUNTS}
+
+
+def row_counts(stores: Stores, day: date) -> dict[str, int]:
+    """Rows of a day in every table of the lake."""
+    union = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, count(*) AS rows FROM lake.{name} WHERE day = $day" for name in LAKE_TABLES
+    )
+    return dict(stores.lake.connection.execute(union, {"day": day}).fetchall())
+
+
+def repeated_event_ids(stores: Stores, day: date) -> list[dict[str, Any]]:
+    """Event ids that stand more than once in `events` of a day: project_id, event_id, times. Must be empty."""
+    return stores.lake.query(
+        "SELECT project_id, event_id, count(*) AS times FROM lake.events WHERE day = ? "
+        "GROUP BY project_id, event_id HAVING count(*) > 1 ORDER BY times DESC LIMIT 20",
+        [day],
+    )
+
+
+def odd_timestamps(stores: Stores, day: date, late_days: int = 1) -> dict[str, int]:
+    """How many events of a day say they happened after their receipt (future), or long before it (late)."""
+    rows = stores.lake.query(
+        "SELECT count(*) FILTER (timestamp > received_at + INTERVAL 1 MINUTE) AS future, "
+        "count(*) FILTER (timestamp < received_at - INTERVAL 1 DAY * ?) AS late, count(*) AS events "
+        "FROM lake.events WHERE day = ?",
+        [late_days, day],
+    )
+    return rows[0]
+
+
+def group_figures(stores: Stores, day: date) -> dict[str, int]:
+    """Groups that got events on a day, and how many of them are new on it."""
+    first_days = select(group_days.c.group_id, func.min(group_days.c.day).label("first")).group_by(group_days.c.group_id)
+    firsts = first_days.subquery()
+    with stores.state.read() as connection:
+        touched = connection.execute(select(func.count()).where(group_days.c.day == day)).scalar_one()
+        new = connection.execute(select(func.count()).where(firsts.c.first == day)).scalar_one()
+    return {"groups": int(touched), "new_groups": int(new)}

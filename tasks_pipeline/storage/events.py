@@ -1,0 +1,94 @@
+"""Events: who owns an event id, and reading stored events back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+from sqlalchemy import Connection, select
+
+from tasks_pipeline.storage.state import StateDatabase, chunks
+from tasks_pipeline.storage.tables import event_ids
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlace:
+    """An event id and the place in the spool it came from."""
+
+    project_id: int
+    event_id: str
+    day: date
+    part: str
+    position: int
+    item: int
+
+
+def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence[EventPlace]) -> list[bool]:
+    """Whether each place owns its event id; ids that nobody owns yet are given to the first place that asks.
+
+    Asking again gives the same answer, which is what makes a batch repeatable and a day recomputable.
+    """
+    ordered = sorted(places, key=lambda p: (p.project_id, p.event_id, p.position, p.item))  # no deadlocks, see count_events
+    owners: dict[tuple[int, bytes], tuple[date, str, int, int]] = {}
+    for chunk in chunks(ordered):
+        rows = [
+            {
+                "project_id": p.project_id,
+                "event_id": bytes.fromhex(p.event_id),
+                "day": p.day,
+                "part": p.part,
+                "position": p.position,
+                "item": p.item,
+            }
+            for p in chunk
+        ]
+        connection.execute(state.insert(event_ids).on_conflict_do_nothing(), rows)
+        found = connection.execute(
+            select(event_ids).where(
+                event_ids.c.project_id.in_({p.project_id for p in chunk}),
+                event_ids.c.event_id.in_([row["event_id"] for row in rows]),
+            )
+        )
+        owners.update({(r.project_id, bytes(r.event_id)): (r.day, r.part, r.position, r.item) for r in found})
+    return [
+        owners[p.project_id, bytes.fromhex(p.event_id)] == (p.day, p.part, p.position, p.item) for p in places
+    ]
+
+
+def find_event(
+    state: StateDatabase, lake: duckdb.DuckDBPyConnection, event_id: str, project_id: int | None = None
+) -> dict[str, Any] | None:
+    """A stored event: its columns of `events` and `payload` (JSON text); None when there is none.
+
+    The state database knows its day, so one day's files are read. `event_id` is 32 lower-case hex digits.
+    """
+    query = select(event_ids.c.project_id, event_ids.c.day).where(event_ids.c.event_id == bytes.fromhex(event_id))
+    if project_id is not None:
+        query = query.where(event_ids.c.project_id == project_id)
+    with state.read() as connection:
+        place = connection.execute(query.order_by(event_ids.c.project_id).limit(1)).first()
+    if place is None:
+        return None
+    cursor = lake.execute(
+        "SELECT e.*, p.payload FROM lake.events e LEFT JOIN lake.event_payloads p "
+        "ON p.day = e.day AND p.project_id = e.project_id AND p.event_id = e.event_id "
+        "WHERE e.day = $day AND p.day = $day AND e.project_id = $project AND p.project_id = $project "
+        "AND e.event_id = $event AND p.event_id = $event",
+        {"day": place.day, "project": place.project_id, "event": event_id},
+    )
+    row = cursor.fetchone()
+    return None if row is None else dict(zip([d[0] for d in cursor.description or ()], row, strict=True))
+
+
+def newest_events(lake: duckdb.DuckDBPyConnection, group_id: int, limit: int = 10) -> list[dict[str, Any]]:
+    """The newest events of a group, newest first: event_id, timestamp, level, title, environment, release, user."""
+    cursor = lake.execute(
+        "SELECT event_id, timestamp, received_at, level, title, environment, release, user_key AS user, server_name "
+        "FROM lake.events WHERE group_id = ? ORDER BY timestamp DESC, event_id LIMIT ?",
+        [group_id, limit],
+    )
+    names = [d[0] for d in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

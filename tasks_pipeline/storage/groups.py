@@ -1,0 +1,449 @@
+"""Groups in the state database: keys to groups, counters per day, and what people read of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, select, update
+
+from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events
+from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.state import StateDatabase, chunks
+from tasks_pipeline.storage.tables import (
+    batches,
+    group_days,
+    group_hashes,
+    group_values,
+    groups,
+    projects,
+    replacements,
+)
+
+VALUE_KINDS = ("user", "release", "environment")
+VALUE_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    """What a group is created with: what its first event says."""
+
+    project_id: int
+    keys: tuple[str, ...]
+    title: str
+    culprit: str
+    level: str
+    platform: str
+    type: str
+    metadata: Mapping[str, str]
+    algorithm: str
+
+
+@dataclass(slots=True)
+class GroupCounts:
+    """What some events add to their group within a day."""
+
+    times_seen: int = 0
+    first_seen: datetime = datetime.max.replace(tzinfo=UTC)
+    last_seen: datetime = datetime.min.replace(tzinfo=UTC)
+    values: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    newest: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, timestamp: datetime, values: Iterable[tuple[str, str | None]], shown: Mapping[str, Any]) -> None:
+        """Count an event; `shown` is what people see of it (title, culprit, level, metadata)."""
+        self.times_seen += 1
+        self.first_seen = min(self.first_seen, timestamp)
+        if timestamp >= self.last_seen:
+            self.last_seen, self.newest = timestamp, shown
+        for kind, value in values:
+            if value:
+                self.values[kind, value[:VALUE_LENGTH]] += 1
+
+
+def assign_groups(
+    state: StateDatabase, connection: Connection, wanted: Sequence[NewGroup], slugs: Mapping[int, str]
+) -> list[int]:
+    """The group id of each event: the group of its first known key, else a new one. New keys are attached to it.
+
+    Runs in the caller's transaction. Of several transactions at once only one makes new keys; the primary key of
+    group_hashes guards it.
+    """
+    known = _known_keys(connection, wanted)
+    if any((event.project_id, key) not in known for event in wanted for key in event.keys):
+        state.serialise(connection, "group_hashes")
+        known = _known_keys(connection, wanted)
+    result: list[int] = []
+    for event in wanted:
+        hits = (known.get((event.project_id, key)) for key in event.keys)
+        group_id = next((g for g in hits if g is not None), None)
+        if group_id is None:
+            group_id = _create(state, connection, event, slugs[event.project_id])
+        missing = [key for key in event.keys if (event.project_id, key) not in known]
+        if missing:
+            _attach(connection, event.project_id, missing, group_id)
+            known.update({(event.project_id, key): group_id for key in missing})
+        result.append(group_id)
+    return result
+
+
+def _known_keys(connection: Connection, wanted: Sequence[NewGroup]) -> dict[tuple[int, str], int]:
+    by_project: dict[int, set[str]] = defaultdict(set)
+    for event in wanted:
+        by_project[event.project_id].update(event.keys)
+    known: dict[tuple[int, str], int] = {}
+    for project_id, keys in by_project.items():
+        for chunk in chunks(sorted(keys)):
+            rows = connection.execute(
+                select(group_hashes.c.key, group_hashes.c.group_id).where(
+                    group_hashes.c.project_id == project_id, group_hashes.c.key.in_(chunk)
+                )
+            )
+            known.update({(project_id, row.key): row.group_id for row in rows})
+    return known
+
+
+def _attach(connection: Connection, project_id: int, keys: Sequence[str], group_id: int) -> None:
+    now = datetime.now(UTC)
+    rows = [{"project_id": project_id, "key": key, "group_id": group_id, "created_at": now} for key in keys]
+    connection.execute(group_hashes.insert(), rows)
+
+
+def _create(state: StateDatabase, connection: Connection, event: NewGroup, slug: str) -> int:
+    insert = state.insert(projects).values(id=event.project_id, slug=slug, last_short_id=1)
+    short_id = connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=[projects.c.id],
+            set_={"last_short_id": projects.c.last_short_id + 1, "slug": slug},
+        ).returning(projects.c.last_short_id)
+    ).scalar_one()
+    return int(
+        connection.execute(
+            groups.insert()
+            .values(
+                project_id=event.project_id,
+                short_id=short_id,
+                title=event.title,
+                culprit=event.culprit,
+                level=event.level,
+                platform=event.platform,
+                type=event.type,
+                metadata=dict(event.metadata),
+                algorithm=event.algorithm,
+                created_at=datetime.now(UTC),
+            )
+            .returning(groups.c.id)
+        ).scalar_one()
+    )
+
+
+def count_events(state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]) -> None:
+    """Add the events of a batch to their groups, and let them change the groups' status."""
+    if not counts:
+        return
+    new_users = _count_values(state, connection, day, counts)
+    _count_days(state, connection, day, counts)
+    for group_id in sorted(counts):  # one order for all, so that two batches never wait for each other in a circle
+        _count_group(connection, group_id, counts[group_id], new_users.get(group_id, 0))
+
+
+def _count_group(connection: Connection, group_id: int, counted: GroupCounts, new_users: int) -> None:
+    row = connection.execute(select(groups).where(groups.c.id == group_id).with_for_update()).one()
+    times_seen = row.times_seen + counted.times_seen
+    life = after_events(_lifecycle(row), counted.last_seen, times_seen)
+    values: dict[str, Any] = {
+        "times_seen": times_seen,
+        "users": row.users + new_users,
+        "first_seen": min(filter(None, (row.first_seen, counted.first_seen))),
+        **_lifecycle_columns(life),
+    }
+    if row.last_seen is None or counted.last_seen >= row.last_seen:
+        values |= {"last_seen": counted.last_seen, **counted.newest}
+    connection.execute(update(groups).where(groups.c.id == group_id).values(values))
+
+
+def _count_days(state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]) -> None:
+    rows = [
+        {
+            "group_id": group_id,
+            "day": day,
+            "times_seen": c.times_seen,
+            "first_seen": c.first_seen,
+            "last_seen": c.last_seen,
+        }
+        for group_id, c in sorted(counts.items())
+    ]
+    insert = state.insert(group_days)
+    least, most = (func.min, func.max) if state.is_sqlite else (func.least, func.greatest)
+    added = insert.on_conflict_do_update(
+        index_elements=[group_days.c.group_id, group_days.c.day],
+        set_={
+            "times_seen": group_days.c.times_seen + insert.excluded.times_seen,
+            "first_seen": least(group_days.c.first_seen, insert.excluded.first_seen),
+            "last_seen": most(group_days.c.last_seen, insert.excluded.last_seen),
+        },
+    )
+    connection.execute(added, rows)
+
+
+def _count_values(
+    state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]
+) -> dict[int, int]:
+    """Add values per group and day; gives how many users of each group were never seen in it before."""
+    new_users: dict[int, int] = {}
+    rows: list[dict[str, Any]] = []
+    for group_id, counted in sorted(counts.items()):
+        users = [value for kind, value in counted.values if kind == "user"]
+        known = sum(_known_values(connection, group_id, chunk) for chunk in chunks(users))
+        new_users[group_id] = len(users) - known
+        rows += [
+            {"group_id": group_id, "kind": kind, "value": value, "day": day, "times_seen": n}
+            for (kind, value), n in sorted(counted.values.items())
+        ]
+    if rows:
+        insert = state.insert(group_values)
+        added = insert.on_conflict_do_update(
+            index_elements=list(group_values.primary_key.columns),
+            set_={"times_seen": group_values.c.times_seen + insert.excluded.times_seen},
+        )
+        connection.execute(added, rows)
+    return new_users
+
+
+def _known_values(connection: Connection, group_id: int, users: Sequence[str]) -> int:
+    distinct = func.count(func.distinct(group_values.c.value))
+    return int(
+        connection.execute(
+            select(distinct).where(
+                group_values.c.group_id == group_id, group_values.c.kind == "user", group_values.c.value.in_(users)
+            )
+        ).scalar_one()
+    )
+
+
+def open_replacement(state: StateDatabase, day: date) -> str:
+    """Note that a day is about to be replaced in the lake. The caller holds the lake's lock."""
+    replacement_id = uuid.uuid4().hex
+    with state.write() as connection:
+        connection.execute(replacements.insert().values(id=replacement_id, day=day, started_at=datetime.now(UTC)))
+    return replacement_id
+
+
+def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
+    """Derive the counters of replaced days from the lake, for every replacement that is open. Gives the days.
+
+    The caller holds the lake's lock. Derived, not added up: so doing it again after a crash changes nothing.
+    """
+    with state.read() as connection:
+        days = sorted(set(connection.execute(select(replacements.c.day).where(replacements.c.done_at.is_(None))).scalars()))
+    for day in days:
+        with state.write() as connection:
+            _derive_day(state, connection, lake, day)
+            connection.execute(
+                update(replacements)
+                .where(replacements.c.day == day, replacements.c.done_at.is_(None))
+                .values(done_at=datetime.now(UTC))
+            )
+    return days
+
+
+def _derive_day(state: StateDatabase, connection: Connection, lake: Lake, day: date) -> None:
+    before = set(connection.execute(select(group_days.c.group_id).where(group_days.c.day == day)).scalars())
+    connection.execute(delete(group_days).where(group_days.c.day == day))
+    connection.execute(delete(group_values).where(group_values.c.day == day))
+    counted = _lake_days(lake, day, _registered_but_open(connection, day))
+    for chunk in chunks(counted):
+        connection.execute(group_days.insert(), chunk)
+    for chunk in chunks(_lake_values(lake, day, _registered_but_open(connection, day))):
+        connection.execute(group_values.insert(), chunk)
+    _derive_batches(connection, lake, day)
+    for group_id in sorted(before | {row["group_id"] for row in counted}):
+        _derive_group(connection, group_id)
+
+
+def _registered_but_open(connection: Connection, day: date) -> str:
+    """SQL that leaves out rows of batches that are not done: their counters come when they are."""
+    rows = connection.execute(
+        select(batches.c.part, batches.c.first_position, batches.c.last_position).where(
+            batches.c.day == day, batches.c.status == "open"
+        )
+    )
+    conditions = [
+        f"NOT (part = '{r.part}' AND position BETWEEN {r.first_position} AND {r.last_position})" for r in rows
+    ]
+    return " AND ".join(conditions) or "true"
+
+
+def _lake_days(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
+    return lake.query(
+        "SELECT group_id, day, count(*) AS times_seen, min(timestamp) AS first_seen, max(timestamp) AS last_seen "
+        f"FROM lake.events WHERE day = ? AND {only} GROUP BY group_id, day ORDER BY group_id",
+        [day],
+    )
+
+
+def _lake_values(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
+    parts = " UNION ALL ".join(
+        f"SELECT group_id, '{kind}' AS kind, {column}[:{VALUE_LENGTH}] AS value FROM lake.events "
+        f"WHERE day = $day AND coalesce({column}, '') <> '' AND {only}"
+        for kind, column in zip(VALUE_KINDS, ("user_key", "release", "environment"), strict=True)
+    )
+    cursor = lake.connection.execute(
+        f"SELECT group_id, kind, value, $day::DATE AS day, count(*) AS times_seen FROM ({parts}) GROUP BY ALL ORDER BY ALL",
+        {"day": day},
+    )
+    names = [d[0] for d in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
+    """Counts per batch: its outcome rows carry the first position of its range."""
+    rows = lake.query(
+        "SELECT part, position, outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? "
+        "AND outcome IN ('stored', 'duplicate', 'filtered', 'discarded', 'invalid') GROUP BY ALL",
+        [day],
+    )
+    counts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        counts[row["part"], row["position"]][row["outcome"]] = row["quantity"]
+    for (part, position), found in counts.items():
+        values = {name: found.get(name, 0) for name in ("stored", "duplicate", "filtered", "discarded", "invalid")}
+        connection.execute(
+            update(batches)
+            .where(
+                batches.c.day == day,
+                batches.c.part == part,
+                batches.c.first_position == position,
+                batches.c.status == "done",
+            )
+            .values(values)
+        )
+
+
+def _derive_group(connection: Connection, group_id: int) -> None:
+    days = connection.execute(
+        select(
+            func.coalesce(func.sum(group_days.c.times_seen), 0),
+            func.min(group_days.c.first_seen),
+            func.max(group_days.c.last_seen),
+        ).where(group_days.c.group_id == group_id)
+    ).one()
+    users = connection.execute(
+        select(func.count(func.distinct(group_values.c.value))).where(
+            group_values.c.group_id == group_id, group_values.c.kind == "user"
+        )
+    ).scalar_one()
+    connection.execute(
+        update(groups)
+        .where(groups.c.id == group_id)
+        .values(times_seen=days[0], first_seen=days[1], last_seen=days[2], users=users)
+    )
+
+
+def list_groups(
+    state: StateDatabase,
+    slugs: Mapping[int, str],
+    *,
+    project_id: int | None = None,
+    status: str | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Groups as people see them, last seen first, without those that no event belongs to."""
+    query = select(groups).where(groups.c.times_seen > 0)
+    if project_id is not None:
+        query = query.where(groups.c.project_id == project_id)
+    if status is not None:
+        query = query.where(groups.c.status == status)
+    return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id).limit(limit), slugs)
+
+
+def find_group(
+    state: StateDatabase, slugs: Mapping[int, str], *, group_id: int | None = None, short_id: tuple[str, int] | None = None
+) -> dict[str, Any] | None:
+    """One group by id, or by (project slug, number); None when there is none."""
+    query = select(groups)
+    if group_id is not None:
+        query = query.where(groups.c.id == group_id)
+    elif short_id is not None:
+        slug, number = short_id
+        ids = [project_id for project_id, name in slugs.items() if name == slug]
+        query = query.where(groups.c.project_id.in_(ids), groups.c.short_id == number)
+    found = _shown(state, query, slugs)
+    return found[0] if found else None
+
+
+def group_value_counts(state: StateDatabase, group_id: int, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
+    """The most frequent users, releases and environments of a group, with their numbers of events."""
+    total = func.sum(group_values.c.times_seen)
+    result: dict[str, list[tuple[str, int]]] = {}
+    with state.read() as connection:
+        for kind in VALUE_KINDS:
+            rows = connection.execute(
+                select(group_values.c.value, total)
+                .where(group_values.c.group_id == group_id, group_values.c.kind == kind)
+                .group_by(group_values.c.value)
+                .order_by(total.desc(), group_values.c.value)
+                .limit(limit)
+            )
+            result[kind] = [(row[0], int(row[1])) for row in rows]
+    return result
+
+
+def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:
+    """Events per day of receipt, oldest first."""
+    with state.read() as connection:
+        rows = connection.execute(
+            select(group_days.c.day, group_days.c.times_seen)
+            .where(group_days.c.group_id == group_id)
+            .order_by(group_days.c.day)
+        )
+        return [(row.day, row.times_seen) for row in rows]
+
+
+def set_lifecycle(state: StateDatabase, group_id: int, life: Lifecycle) -> None:
+    """Record what somebody decided about a group."""
+    with state.write() as connection:
+        connection.execute(update(groups).where(groups.c.id == group_id).values(**_lifecycle_columns(life)))
+
+
+def _lifecycle(row: Row[Any]) -> Lifecycle:
+    return Lifecycle(Status(row.status), row.status_changed_at, row.ignored_until, row.ignored_until_times_seen)
+
+
+def _lifecycle_columns(life: Lifecycle) -> dict[str, Any]:
+    return {
+        "status": str(life.status),
+        "status_changed_at": life.changed_at,
+        "ignored_until": life.ignored_until,
+        "ignored_until_times_seen": life.ignored_until_times_seen,
+    }
+
+
+def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -> list[dict[str, Any]]:
+    with state.read() as connection:
+        rows = connection.execute(query).all()
+    shown = []
+    for row in rows:
+        slug = slugs.get(row.project_id, str(row.project_id))
+        values = {
+            "id": row.id,
+            "short_id": format_short_id(slug, row.short_id),
+            "project": slug,
+            "title": row.title,
+            "culprit": row.culprit,
+            "level": row.level,
+            "status": row.status,
+            "times_seen": row.times_seen,
+            "users": row.users,
+            "first_seen": row.first_seen,
+            "last_seen": row.last_seen,
+            "platform": row.platform,
+            "type": row.type,
+            "metadata": row.metadata,
+        }
+        shown.append(values)
+    return shown

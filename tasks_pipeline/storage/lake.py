@@ -1,0 +1,302 @@
+"""The lake: DuckLake tables over Parquet files that we write ourselves. The only module that knows DuckDB's settings.
+
+Facts behind the choices (writer lock, fsync before the catalog commits, no inlining) are in docs/storage.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.state import process_lock
+
+MEMORY_LIMIT = "512MB"
+THREADS = 2
+_LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
+_EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """A Parquet file on disk that the catalog does not know yet."""
+
+    table: str
+    path: str
+    rows: int
+
+
+class Lake:
+    """An open lake. One instance serves one thread at a time; readers in other processes need no lock."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._ready = False
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB with the lake attached as `lake`; opened on first use, tables made when they are missing."""
+        with self._guard:
+            if self._connection is None:
+                self._connection = _connect(self.home)
+                _attach_lake(self._connection, self.home, read_only=False)
+                self._create_missing_tables(self._connection)
+        return self._connection
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dicts."""
+        cursor = self.connection.execute(sql, list(parameters))
+        names = [d[0] for d in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The writer lock; every commit to the lake happens under it."""
+        _ = self.connection  # opening takes the lock too, and it does not nest
+        return process_lock(self.home, "lake")
+
+    def write(self, day: date, tables: Mapping[str, pa.Table], label: str) -> list[LakeFile]:
+        """Write rows as Parquet files of a day and make them durable. The catalog does not know them yet.
+
+        `label` tells people what wrote a file; names are unique whatever it is.
+        """
+        return [
+            self._write_file(day, LAKE_TABLES[name], rows, label) for name, rows in tables.items() if rows.num_rows
+        ]
+
+    def register(self, files: Iterable[LakeFile]) -> None:
+        """Make files visible, all in one transaction. The caller holds the lock."""
+        with self._transaction() as connection:
+            _add(connection, files)
+
+    def replace(self, day: date, bounds: Mapping[str, int], files: Iterable[LakeFile]) -> None:
+        """Swap what a day holds for the given files, in one transaction. The caller holds the lock.
+
+        `bounds` gives the last position per part that the files cover; rows behind it, of batches that came
+        meanwhile, stay.
+        """
+        with self._transaction() as connection:
+            for table in LAKE_TABLES:
+                for part, last in bounds.items():
+                    connection.execute(
+                        f"DELETE FROM lake.{table} WHERE day = ? AND part = ? AND position <= ?", [day, part, last]
+                    )
+            _add(connection, files)
+
+    def holds_batch(self, day: date, part: str, first_position: int) -> bool:
+        """Whether a batch was registered; its outcome rows carry the first position of its range."""
+        rows = self.connection.execute(
+            "SELECT 1 FROM lake.outcomes WHERE day = ? AND part = ? AND position = ? LIMIT 1", [day, part, first_position]
+        ).fetchall()
+        return bool(rows)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._guard:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _create_missing_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if not _missing(connection):
+            return
+        with process_lock(self.home, "lake"):
+            connection.execute("BEGIN")  # one commit: each takes tens of milliseconds
+            for table in _missing(connection):
+                connection.execute(f"CREATE TABLE lake.{table.ddl}")
+                connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)")
+                if table.sort:
+                    connection.execute(f"ALTER TABLE lake.{table.name} SET SORTED BY ({', '.join(table.sort)})")
+            connection.execute("COMMIT")
+            for option, value in _LAKE_OPTIONS.items():
+                connection.execute(f"CALL lake.set_option('{option}', ?)", [value])
+
+    def _write_file(self, day: date, table: LakeTable, rows: pa.Table, label: str) -> LakeFile:
+        if table.sort:
+            rows = rows.sort_by([(column, "ascending") for column in table.sort])
+        folder = f"{self.home.lake_files}/main/{table.name}/day={day.isoformat()}"
+        path = f"{folder}/{label}-{uuid.uuid4().hex[:12]}.parquet"
+        if self.home.data_url:
+            with fsspec.open(path, "wb") as remote:  # an object appears whole or not at all
+                _write_parquet(rows, remote, table)
+        else:
+            _write_durably(Path(path), rows, table)
+        return LakeFile(table.name, path, rows.num_rows)
+
+
+def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
+    """DuckDB for people: the lake as `lake` and the state database as `state`, both read-only, the lake first in the path."""
+    Lake(home).connection.close()  # the first to come makes the tables
+    connection = _connect(home)
+    _attach_lake(connection, home, read_only=True)
+    if home.embedded:
+        connection.execute(f"ATTACH '{_quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)")
+        connection.execute("SET search_path = 'lake.main,state.main'")
+    else:
+        connection.execute(f"ATTACH '{_quoted(_libpq(home))}' AS state (TYPE postgres, READ_ONLY, SCHEMA 'state')")
+        connection.execute("SET search_path = 'lake.main,state.state'")
+    return connection
+
+
+def _add(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> None:
+    for file in files:
+        connection.execute(
+            "CALL ducklake_add_data_files('lake', ?, ?, hive_partitioning => true)", [file.table, file.path]
+        )
+
+
+def _missing(connection: duckdb.DuckDBPyConnection) -> list[LakeTable]:
+    rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    known = {name for (name,) in rows}
+    return [table for name, table in LAKE_TABLES.items() if name not in known]
+
+
+def _connect(home: Home) -> duckdb.DuckDBPyConnection:
+    temporary = home.run_dir / "duckdb"
+    temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+    connection = duckdb.connect(
+        config={
+            "extension_directory": str(_extension_directory(home)),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": str(THREADS),
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(temporary),
+            "preserve_insertion_order": "false",
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bool) -> None:
+    connection.execute("LOAD ducklake")
+    mode = ", READ_ONLY" if read_only else ""
+    files = _quoted(home.lake_files)
+    if home.data_url and not home.data_url.startswith("file:"):
+        connection.execute("LOAD httpfs")
+    if home.embedded:
+        connection.execute("LOAD sqlite_scanner")
+        home.lake_catalog.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not home.data_url:
+            Path(home.lake_files).mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = f"ducklake:sqlite:{_quoted(home.lake_catalog)}"
+        options = f"DATA_PATH '{files}', META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, DATA_INLINING_ROW_LIMIT 0{mode}"
+    else:
+        connection.execute("LOAD postgres_scanner")
+        target = f"ducklake:postgres:{_quoted(_libpq(home))}"
+        options = f"DATA_PATH '{files}', META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
+    if read_only:
+        connection.execute(f"ATTACH '{target}' AS lake ({options})")
+        return
+    with process_lock(home, "lake"):  # the first to come creates the catalog
+        if not home.embedded:
+            _create_catalog_schema(home)
+        connection.execute(f"ATTACH '{target}' AS lake ({options})")
+    connection.execute("SET ducklake_max_retry_count = 100")
+
+
+def _create_catalog_schema(home: Home) -> None:
+    import psycopg2
+
+    connection = psycopg2.connect(_libpq(home))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA IF NOT EXISTS lake")
+    finally:
+        connection.close()
+
+
+def _libpq(home: Home) -> str:
+    return home.postgres_url.replace("+psycopg2", "", 1)
+
+
+def _quoted(value: object) -> str:
+    return str(value).replace("'", "''")
+
+
+def _extension_directory(home: Home) -> Path:
+    """A directory in the layout DuckDB looks for, linking to the extensions that came as packages."""
+    root = home.run_dir / "duckdb-extensions"
+    folder = root / f"v{duckdb.__version__}" / _platform()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in _EXTENSIONS:
+        link = folder / f"{name}.duckdb_extension"
+        target = _packaged_extension(name)
+        if not link.is_symlink() or os.readlink(link) != str(target):
+            temporary = folder / f".{name}-{uuid.uuid4().hex}"
+            temporary.symlink_to(target)
+            temporary.replace(link)
+    return root
+
+
+def _packaged_extension(name: str) -> Path:
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(f"the package duckdb-extension-{name.replace('_', '-')} is not installed")
+    found = sorted(Path(spec.submodule_search_locations[0]).glob(f"extensions/*/{name}.duckdb_extension"))
+    if not found:
+        raise RuntimeError(f"the package duckdb-extension-{name.replace('_', '-')} holds no extension file")
+    return found[-1]
+
+
+def _platform() -> str:
+    row = duckdb.connect().execute("PRAGMA platform").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _write_durably(path: Path, rows: pa.Table, table: LakeTable) -> None:
+    """Under its final name the file is whole and on disk, whatever is killed when."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        _write_parquet(rows, file, table)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_parquet(rows: pa.Table, sink: Any, table: LakeTable) -> None:
+    payloads = [name for name in rows.column_names if name == "payload"]
+    pq.write_table(
+        rows,
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=table.row_group,
+        # A dictionary of payloads never repeats, and statistics of them would be payloads again.
+        use_dictionary=[n for n in rows.column_names if n not in payloads],
+        write_statistics=[n for n in rows.column_names if n not in payloads],
+    )

@@ -1,0 +1,258 @@
+"""Tables of the lake: what is appended and analysed. One description serves DDL, Parquet files, Dagster and the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class LakeColumn:
+    """A column: its DuckDB type, and what it means."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A table, partitioned by day of receipt.
+
+    `sort` is the order within a file; `row_group` rows share one compressed block, so the price of reading one row.
+    """
+
+    name: str
+    description: str
+    columns: tuple[LakeColumn, ...]
+    sort: tuple[str, ...]
+    row_group: int = 4096
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The schema of its Parquet files."""
+        return pa.schema([pa.field(c.name, _ARROW[c.type]) for c in self.columns])
+
+    @property
+    def ddl(self) -> str:
+        """CREATE TABLE, to be put behind a schema name."""
+        return f"{self.name} ({', '.join(f'{c.name} {c.type}' for c in self.columns)})"
+
+
+_ARROW = {
+    "DATE": pa.date32(),
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "BOOLEAN": pa.bool_(),
+    "DOUBLE": pa.float64(),
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.field("element", pa.string())),
+    "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
+    "MAP(VARCHAR, VARCHAR)": pa.map_(pa.string(), pa.string()),
+}
+
+_PLACE = (
+    LakeColumn("day", "DATE", "UTC day of receipt; the partition"),
+    LakeColumn("part", "VARCHAR", "part of the spool the envelope lies in"),
+    LakeColumn("position", "BIGINT", "position in that part"),
+    LakeColumn("item", "INTEGER", "index of the item in its envelope"),
+)
+PLACE = tuple(c.name for c in _PLACE)
+
+
+def _table(name: str, description: str, columns: Sequence[tuple[str, str, str]], sort: str, row_group: int = 4096) -> LakeTable:
+    own = tuple(LakeColumn(*c) for c in columns)
+    return LakeTable(name, description, (*_PLACE, *own), tuple(sort.split()), row_group)
+
+
+_PROJECT = ("project_id", "BIGINT", "number of the project")
+_EVENT_ID = ("event_id", "VARCHAR", "32 hex digits; unique in its project")
+_RECEIVED = ("received_at", "TIMESTAMPTZ", "when the receiver took it")
+_RELEASE = ("release", "VARCHAR", "release as sent")
+_ENVIRONMENT = ("environment", "VARCHAR", "environment as sent")
+
+EVENTS = _table(
+    "events",
+    "Error events: what is searched and counted. The whole event is in event_payloads.",
+    [
+        _PROJECT,
+        ("group_id", "BIGINT", "the group it belongs to (state table groups)"),
+        _EVENT_ID,
+        _RECEIVED,
+        ("timestamp", "TIMESTAMPTZ", "when it happened, corrected for the client's clock"),
+        ("type", "VARCHAR", "error, default (a message), csp …"),
+        ("level", "VARCHAR", "fatal, error, warning, info or debug"),
+        ("platform", "VARCHAR", "python, javascript, native …"),
+        ("title", "VARCHAR", "what people read first"),
+        ("culprit", "VARCHAR", "transaction or function at fault"),
+        ("logger", "VARCHAR", "logger's name"),
+        ("transaction", "VARCHAR", "transaction's name"),
+        ("server_name", "VARCHAR", "host"),
+        _RELEASE,
+        ("dist", "VARCHAR", "distribution of the release"),
+        _ENVIRONMENT,
+        ("user_key", "VARCHAR", "who was affected: id:…, email:…, username:… or ip:…"),
+        ("user_id", "VARCHAR", "user's id"),
+        ("user_email", "VARCHAR", "user's mail address"),
+        ("user_ip", "VARCHAR", "user's address"),
+        ("exception_type", "VARCHAR", "type of the exception that names the event"),
+        ("exception_value", "VARCHAR", "its value"),
+        ("handled", "BOOLEAN", "whether the program caught it; null when the SDK did not say"),
+        ("sdk_name", "VARCHAR", "SDK"),
+        ("sdk_version", "VARCHAR", "SDK's version"),
+        ("trace_id", "VARCHAR", "trace the event belongs to"),
+        ("tags", "MAP(VARCHAR, VARCHAR)", "tags"),
+        ("fingerprint", "VARCHAR[]", "fingerprint the client sent; null for the default"),
+        ("group_keys", "VARCHAR[]", "keys in order of priority; the first decides"),
+        ("variant", "VARCHAR", "what decided the key: app, system, default, custom, fallback or checksum"),
+        ("algorithm", "VARCHAR", "grouping algorithm"),
+        ("payload_bytes", "BIGINT", "size of the event as sent, in bytes of JSON"),
+    ],
+    sort="project_id group_id received_at",
+)
+EVENT_PAYLOADS = _table(
+    "event_payloads",
+    "The whole processed event as JSON text.",
+    [_PROJECT, _EVENT_ID, ("payload", "VARCHAR", "the event, normalised, as JSON")],
+    sort="",
+    row_group=256,  # 39 KB each: one payload costs the reading of a block of 10 MB
+)
+TRANSACTIONS = _table(
+    "transactions",
+    "Transactions, without their spans.",
+    [
+        _PROJECT,
+        _EVENT_ID,
+        _RECEIVED,
+        ("timestamp", "TIMESTAMPTZ", "when it ended"),
+        ("duration_ms", "DOUBLE", "milliseconds from start to end"),
+        ("name", "VARCHAR", "transaction's name"),
+        ("op", "VARCHAR", "operation"),
+        ("status", "VARCHAR", "trace status"),
+        ("trace_id", "VARCHAR", "trace"),
+        ("spans", "BIGINT", "number of spans in it"),
+        ("platform", "VARCHAR", "platform"),
+        _RELEASE,
+        _ENVIRONMENT,
+        ("user_key", "VARCHAR", "who was served"),
+        ("sdk_name", "VARCHAR", "SDK"),
+        ("tags", "MAP(VARCHAR, VARCHAR)", "tags"),
+    ],
+    sort="project_id received_at",
+)
+SESSIONS = _table(
+    "sessions",
+    "Release health: a row per session update, and per bucket of aggregated sessions.",
+    [
+        _PROJECT,
+        _RECEIVED,
+        ("session_id", "VARCHAR", "session; null for aggregates"),
+        ("did", "VARCHAR", "distinct user"),
+        ("seq", "BIGINT", "order of updates of one session"),
+        ("init", "BOOLEAN", "first update of its session"),
+        ("started", "TIMESTAMPTZ", "when the session began"),
+        ("timestamp", "TIMESTAMPTZ", "when the update was made"),
+        ("duration_s", "DOUBLE", "seconds"),
+        ("status", "VARCHAR", "ok, exited, errored, crashed, abnormal, unhandled"),
+        ("errors", "BIGINT", "errors so far"),
+        ("quantity", "BIGINT", "sessions the row stands for"),
+        _RELEASE,
+        _ENVIRONMENT,
+    ],
+    sort="project_id release started",
+)
+CHECK_INS = _table(
+    "check_ins",
+    "Check-ins of cron monitors, as sent.",
+    [
+        _PROJECT,
+        _RECEIVED,
+        ("monitor_slug", "VARCHAR", "monitor"),
+        ("check_in_id", "VARCHAR", "32 hex digits; null means the latest open one"),
+        ("status", "VARCHAR", "in_progress, ok or error"),
+        ("duration_s", "DOUBLE", "seconds"),
+        _ENVIRONMENT,
+        _RELEASE,
+        ("trace_id", "VARCHAR", "trace"),
+        ("monitor_config", "VARCHAR", "JSON of the monitor's configuration, when sent along"),
+    ],
+    sort="project_id monitor_slug received_at",
+)
+ATTACHMENTS = _table(
+    "attachments",
+    "Files sent with events; the bytes are blobs.",
+    [
+        _PROJECT,
+        _EVENT_ID,
+        _RECEIVED,
+        ("name", "VARCHAR", "file name as sent"),
+        ("content_type", "VARCHAR", "media type as sent"),
+        ("attachment_type", "VARCHAR", "event.attachment, event.minidump …"),
+        ("size", "BIGINT", "bytes"),
+        ("digest", "VARCHAR", "sha256 of the bytes: the blob's name"),
+    ],
+    sort="project_id event_id",
+)
+USER_REPORTS = _table(
+    "user_reports",
+    "What users wrote: feedback and the older user reports.",
+    [
+        _PROJECT,
+        _EVENT_ID,
+        _RECEIVED,
+        ("kind", "VARCHAR", "feedback or user_report"),
+        ("associated_event_id", "VARCHAR", "event it is about"),
+        ("name", "VARCHAR", "user's name"),
+        ("email", "VARCHAR", "user's address"),
+        ("message", "VARCHAR", "the text"),
+        ("url", "VARCHAR", "page it was written on"),
+        _RELEASE,
+        _ENVIRONMENT,
+    ],
+    sort="project_id received_at",
+)
+OUTCOMES = _table(
+    "outcomes",
+    "What became of items: counts per batch, hour, category and reason. `item` is -1: a row is about many.",
+    [
+        _PROJECT,
+        ("hour", "TIMESTAMPTZ", "hour of receipt"),
+        ("public_key", "VARCHAR", "key the items came with"),
+        ("category", "VARCHAR", "data category: error, session, attachment …"),
+        ("outcome", "VARCHAR", "stored, duplicate, filtered, discarded, invalid, rate_limited, unsupported, client_discard"),
+        ("reason", "VARCHAR", "why, when it was not stored"),
+        ("quantity", "BIGINT", "items"),
+    ],
+    sort="project_id category outcome",
+)
+DEAD_LETTERS = _table(
+    "dead_letters",
+    "Items that could not be processed: why, and where their raw bytes lie in the spool.",
+    [
+        _PROJECT,
+        _EVENT_ID,
+        _RECEIVED,
+        ("item_type", "VARCHAR", "type of the item; envelope when nothing of it could be read"),
+        ("step", "VARCHAR", "step that refused it"),
+        ("reason", "VARCHAR", "short reason, for counting"),
+        ("detail", "VARCHAR", "what was wrong, for people"),
+    ],
+    sort="project_id received_at",
+)
+
+LAKE_TABLES: dict[str, LakeTable] = {
+    t.name: t
+    for t in (
+        EVENTS,
+        EVENT_PAYLOADS,
+        TRANSACTIONS,
+        SESSIONS,
+        CHECK_INS,
+        ATTACHMENTS,
+        USER_REPORTS,
+        OUTCOMES,
+        DEAD_LETTERS,
+    )
+}

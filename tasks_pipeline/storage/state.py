@@ -1,0 +1,158 @@
+"""The state database: its engine, transactions, locks and migrations. What differs between SQLite and Postgres is here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
+
+from tasks_pipeline.home import Home
+
+SCHEMA = "state"
+HEAD = "0001"  # newest revision in migrations/versions; a test keeps it true
+BUSY_SECONDS = 60
+CHUNK = 500
+T = TypeVar("T")
+_WRITE = "tasks_pipeline_write"
+
+
+class StateDatabase:
+    """An open state database. Use `read()` for queries, `write()` for a transaction that changes something."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.engine = _engine(home)
+        if self.revision() != HEAD:
+            with process_lock(home, "migrate"):
+                if self.revision() != HEAD:
+                    self._migrate()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for queries that see one consistent state."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction; it is durable when the block ends and undone when the block raises."""
+        with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+            yield connection
+
+    def insert(self, table: Table) -> SqliteInsert:
+        """An INSERT that can say ON CONFLICT, in this database's dialect. Execute it with a list of rows: compiling
+        the rows into the statement costs ten times as much as storing them."""
+        return sqlite_insert(table) if self.is_sqlite else postgres_insert(table)  # type: ignore[return-value]
+
+    def serialise(self, connection: Connection, name: str) -> None:
+        """Let only one transaction at a time go on from here; SQLite's write transactions are alone anyway."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(name.encode())})
+
+    def revision(self) -> str | None:
+        """The migration that the database is at; None for an empty one."""
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        from alembic import command
+        from alembic.config import Config as AlembicConfig
+
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _engine(home: Home) -> Engine:
+    if home.embedded:
+        engine = create_engine(
+            home.state_url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=5
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        (home.root / "state.sqlite").touch(mode=0o600)
+        return engine
+    engine = create_engine(
+        home.postgres_url,
+        pool_pre_ping=True,
+        pool_size=5,
+        executemany_mode="values_plus_batch",
+        connect_args={"options": f"-csearch_path={SCHEMA}"},
+    )
+    with process_lock(home, "schema"), engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin decides, see below
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA cache_size=-65536")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that turns from reader to writer fails at once when another wrote meanwhile; IMMEDIATE waits instead.
+    write = connection.get_execution_options().get(_WRITE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def process_lock(home: Home, name: str) -> Iterator[None]:
+    """Hold a lock among all processes of an installation; the kernel or the server frees it when the process dies.
+
+    A file lock below the home when embedded, an advisory lock in Postgres.
+    """
+    if home.embedded:
+        home.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(home.run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    connection = _lock_connection(home)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (zlib.crc32(f"tasks_pipeline:{name}".encode()),))
+        yield
+    finally:
+        connection.close()
+
+
+def _lock_connection(home: Home) -> Any:
+    """A connection of its own: a session lock must not travel with a pooled connection."""
+    import psycopg2
+
+    connection = psycopg2.connect(home.postgres_url.replace("+psycopg2", "", 1))
+    connection.autocommit = True
+    return connection
+
+
+def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The rows in pieces small enough for one statement, whatever the limit on bound parameters."""
+    return (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK))

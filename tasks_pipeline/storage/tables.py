@@ -1,0 +1,200 @@
+"""Tables of the state database: rows that change one at a time. Their history is in `migrations/`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: timestamptz in Postgres, ISO text without zone in SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database: always UTC, naive where the database knows no zones."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the database: always aware."""
+        if value is None:
+            return None
+        result: datetime = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return result
+
+
+# SQLite gives rowids only to INTEGER PRIMARY KEY; everywhere else ids are 64 bits wide.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("slug", String(50), nullable=False),
+    Column("last_short_id", BigInteger, nullable=False, server_default="0"),
+    comment="What the state database must remember of a project; everything else is configuration.",
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("short_id", BigInteger, nullable=False, comment="number within the project, shown in base 32"),
+    Column("title", Text, nullable=False),
+    Column("culprit", Text, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("platform", String(64), nullable=False),
+    Column("type", String(16), nullable=False, comment="error, default (a message), csp …"),
+    Column("metadata", JSON, nullable=False, comment="type, value, filename, function of the title"),
+    Column("algorithm", String(32), nullable=False, comment="grouping algorithm that created the group"),
+    Column("status", String(16), nullable=False, server_default="unresolved"),
+    Column("status_changed_at", UtcDateTime, nullable=True),
+    Column("ignored_until", UtcDateTime, nullable=True),
+    Column("ignored_until_times_seen", BigInteger, nullable=True),
+    Column("times_seen", BigInteger, nullable=False, server_default="0"),
+    Column("users", BigInteger, nullable=False, server_default="0"),
+    Column("first_seen", UtcDateTime, nullable=True),
+    Column("last_seen", UtcDateTime, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "short_id"),
+    Index("groups_by_last_seen", "project_id", "last_seen"),
+)
+
+group_hashes = Table(
+    "group_hashes",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("group_id", ForeignKey("groups.id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    comment="Which group a key belongs to; the primary key makes two first events at once one group.",
+)
+
+group_days = Table(
+    "group_days",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("times_seen", BigInteger, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+    Index("group_days_by_day", "day"),
+    comment="What each day of receipt contributes to a group, so that a day can be recomputed.",
+)
+
+group_values = Table(
+    "group_values",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("kind", String(16), primary_key=True, comment="user, release or environment"),
+    Column("value", String(200), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("times_seen", BigInteger, nullable=False),
+    Index("group_values_by_day", "day"),
+)
+
+event_ids = Table(
+    "event_ids",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("event_id", LargeBinary(16), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("part", String(16), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("item", Integer, nullable=False),
+    sqlite_with_rowid=False,
+    comment="The place in the spool that owns an event id; every other place with it is a duplicate.",
+)
+
+drains = Table(
+    "drains",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("run_id", String(64), nullable=True, comment="the Dagster run at work"),
+    Column("host", String(255), nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False, index=True),
+    Column("ended_at", UtcDateTime, nullable=True),
+)
+
+spool_cursors = Table(
+    "spool_cursors",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("part", String(16), primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="last position that a batch has claimed"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("part", String(16), nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("status", String(8), nullable=False, comment="open or done"),
+    Column("attempt", Integer, nullable=False),
+    Column("drain_id", ForeignKey("drains.id"), nullable=False),
+    Column("suspect", BigInteger, nullable=True, comment="position at work when attempts keep dying"),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime, nullable=True),
+    Column("items", BigInteger, nullable=False, server_default="0"),
+    Column("stored", BigInteger, nullable=False, server_default="0"),
+    Column("duplicate", BigInteger, nullable=False, server_default="0"),
+    Column("filtered", BigInteger, nullable=False, server_default="0"),
+    Column("discarded", BigInteger, nullable=False, server_default="0"),
+    Column("invalid", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("day", "part", "first_position"),
+    Index("batches_by_status", "status", "day"),
+    comment="Ranges of spool positions, each processed exactly once.",
+)
+
+condemned_envelopes = Table(
+    "condemned_envelopes",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("part", String(16), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("reason", Text, nullable=False),
+    comment="Envelopes that killed the process each time they were read; they become dead letters unread.",
+)
+
+replacements = Table(
+    "replacements",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime, nullable=True),
+    comment="Replacements of a day in the lake, opened under the writer lock; whoever holds the lock and finds an "
+    "open one knows that its process died, and derives the day's counters again.",
+)

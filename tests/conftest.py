@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests: homes on SQLite and on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks_pipeline.home import Home
+from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for the whole session; skips (or fails, when the environment requires it) where none is installed."""
+    try:
+        with running_server() as server:
+            yield server
+    except PostgresMissing as error:
+        if os.environ.get(REQUIRE_VARIABLE) == "1":
+            pytest.fail(f"{REQUIRE_VARIABLE}=1, but {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh database, as `postgresql://…`."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An embedded home: SQLite and folders."""
+    root = tmp_path / "home"
+    root.mkdir(mode=0o700)
+    return Home(root=root)
+
+
+@pytest.fixture
+def postgres_home(tmp_path: Path, postgres_url: str) -> Home:
+    """A home whose databases are on PostgreSQL."""
+    root = tmp_path / "postgres-home"
+    root.mkdir(mode=0o700)
+    return Home(root=root, database_url=postgres_url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_home(request: pytest.FixtureRequest) -> Home:
+    """Each kind of home in turn."""
+    chosen: Home = request.getfixturevalue("home" if request.param == "sqlite" else "postgres_home")
+    return chosen

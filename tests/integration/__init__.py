@@ -1,0 +1,1 @@
+"""Tests against real databases, files and processes."""
