@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.ready
 UV     ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench clean lock
+.PHONY: help demo run test lint bench clean lock dagster-yaml
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Show the main job on recorded traffic, in about two minutes
 	@$(BIN)/tasks-pipeline demo
@@ -38,14 +38,18 @@ lock: ## Resolve requirements.lock afresh from pyproject.toml (needs uv)
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
 
+dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh after a change of the lanes
+	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(), end="")' > dagster.yaml
+	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(postgres=True), end="")' > deploy/dagster.yaml
+
 # Byte code is compiled here once: compiling at the first import would cost every start of Dagster seconds, and each
 # of its processes memory. The lock holds the build backend too, hence --no-build-isolation.
 $(STAMP): requirements.lock pyproject.toml
 	@echo "setting up $(VENV) from requirements.lock (a minute or two, once)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip check --disable-pip-version-check > $(VENV)/pip-check.log || { cat $(VENV)/pip-check.log; exit 1; }
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 $(VENV)/lib tasks_pipeline > $(VENV)/compileall.log || true
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 -x "/tests/" $(VENV)/lib tasks_pipeline > $(VENV)/compileall.log || true
 	@touch $@

@@ -13,6 +13,7 @@ COMMANDS = {
     "receive": ("commands.service", "receive", "Run the receiver alone."),
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
+    "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "config": ("commands.config", "config", "Check or show the configuration."),
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-Category = Literal["all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"]
+Category = Literal[
+    "all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"
+]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")]
 PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$")]
 
@@ -51,7 +54,7 @@ class Key(Model):
 class Project(Model):
     """One application that sends events."""
 
-    id: int = Field(ge=1, description="The number at the end of the DSN. Never reuse one.")
+    id: int = Field(ge=1, lt=2**63, description="The number at the end of the DSN. Never reuse one.")
     slug: Slug = Field(description="Short name; the prefix of group ids (SHOP-3F).")
     name: str = Field("", description="Shown to people; the slug when empty.")
     platform: str = Field("other", description="Main platform, for people.")
@@ -71,21 +74,27 @@ class Receiver(Model):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(9000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    public_url: str | None = Field(None, description="URL that clients use, when a proxy stands before the receiver.")
+    public_url: str | None = Field(
+        None, description="URL that clients use, when a proxy stands before the receiver."
+    )
     trust_forwarded_for: bool = Field(False, description="Take the client's address from X-Forwarded-For.")
     max_body_bytes: int = Field(40 * MIB, ge=1024, description="Largest HTTP body, as sent.")
     max_envelope_bytes: int = Field(100 * MIB, ge=1024, description="Largest envelope after decompression.")
     max_event_bytes: int = Field(1 * MIB, ge=1024, description="Largest event, transaction or feedback item.")
     max_attachment_bytes: int = Field(40 * MIB, ge=0, description="Largest attachment.")
     max_items: int = Field(200, ge=1, description="Most items in one envelope.")
-    min_free_disk_bytes: int = Field(256 * MIB, ge=0, description="Below this much free disk the answer is 503.")
+    min_free_disk_bytes: int = Field(
+        256 * MIB, ge=0, description="Below this much free disk the answer is 503."
+    )
 
 
 class Processing(Model):
     """How runs of process_events drain the spool."""
 
     linger_seconds: float = Field(30, ge=0, description="How long a drain waits for new work before it ends.")
-    max_run_seconds: float = Field(600, gt=0, description="After this long a drain ends and a fresh one is started.")
+    max_run_seconds: float = Field(
+        600, gt=0, description="After this long a drain ends and a fresh one is started."
+    )
     batch_envelopes: int = Field(1000, ge=1, le=20_000, description="Most envelopes in one batch.")
     batch_bytes: int = Field(32 * MIB, ge=1024, description="Most compressed bytes in one batch.")
 
@@ -93,7 +102,9 @@ class Processing(Model):
 class Retention(Model):
     """How long things are kept, in days."""
 
-    raw_days: int = Field(7, ge=1, le=365, description="Raw envelopes in the spool; days in here can be recomputed.")
+    raw_days: int = Field(
+        7, ge=1, le=365, description="Raw envelopes in the spool; days in here can be recomputed."
+    )
 
 
 class Config(Model):
@@ -108,12 +119,13 @@ class Config(Model):
     @field_validator("projects")
     @classmethod
     def _unique(cls, projects: tuple[Project, ...]) -> tuple[Project, ...]:
-        for what, values in (
+        used: tuple[tuple[str, list[int] | list[str]], ...] = (
             ("id", [p.id for p in projects]),
             ("slug", [p.slug for p in projects]),
             ("public_key", [k.public_key for p in projects for k in p.keys]),
-        ):
-            twice = {v for v in values if values.count(v) > 1}
+        )
+        for what, values in used:
+            twice = {value for value, times in Counter(values).items() if times > 1}
             if twice:
                 raise ValueError(f"{what} used twice: {', '.join(map(str, sorted(twice)))}")
         return projects
@@ -134,7 +146,9 @@ def default_config(public_key: str) -> Config:
     return Config(projects=(Project(id=1, slug="shop", name="Shop", keys=(Key(public_key=public_key),)),))
 
 
-def parse_config(text: str, source: str = "tasks_pipeline.yaml", environ: dict[str, str] | None = None) -> Config:
+def parse_config(
+    text: str, source: str = "tasks_pipeline.yaml", environ: dict[str, str] | None = None
+) -> Config:
     """The configuration in a YAML text. Raises ConfigError with a line per mistake."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -191,7 +205,7 @@ def _with_secrets(node: Any, environ: dict[str, str], missing: list[str], path: 
     return _SECRET.sub(value, node)
 
 
-def _mistakes(error: ValidationError, root: yaml.Node, source: str) -> Iterator[str]:
+def _mistakes(error: ValidationError, root: yaml.Node | None, source: str) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         path = mistake["loc"]
         found = "" if mistake["type"] == "missing" else f" (found {_short(mistake['input'])})"
@@ -207,14 +221,16 @@ def _allowed(path: Sequence[str | int]) -> list[str]:
         if isinstance(part, int):
             continue
         annotation = model.model_fields[part].annotation
-        arguments = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        arguments = [
+            a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
         model = arguments[0] if arguments else annotation
     return sorted(model.model_fields)
 
 
-def _line(node: yaml.Node, path: Sequence[str | int]) -> int:
+def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:
     """Line (from 1) of the deepest node on the path that exists in the file."""
-    line = node.start_mark.line + 1
+    line = node.start_mark.line + 1 if node else 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
             hit = next(((k, v) for k, v in node.value if k.value == str(part)), None)

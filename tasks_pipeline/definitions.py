@@ -1,7 +1,5 @@
 """build_defs(): the one place where assets, checks, sensors, schedules, jobs and resources meet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -32,7 +32,11 @@ class Home:
     @classmethod
     def resolve(cls, root: str | Path | None = None) -> Home:
         """The home named by the argument, else by the environment, else `~/.tasks-pipeline`; it is created."""
-        chosen = Path(root or os.environ.get(HOME_VARIABLE) or Path.home() / ".tasks-pipeline").expanduser().resolve()
+        chosen = (
+            Path(root or os.environ.get(HOME_VARIABLE) or Path.home() / ".tasks-pipeline")
+            .expanduser()
+            .resolve()
+        )
         override = os.environ.get(CONFIG_VARIABLE)
         home = cls(
             root=chosen,
@@ -70,7 +74,9 @@ class Home:
         """The database URL with its driver named: plain `postgresql://` changes meaning between SQLAlchemy versions."""
         scheme, _, rest = self.database_url.partition("://")
         if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
-            raise ValueError(f"{DATABASE_VARIABLE}: found {scheme!r}, allowed is postgresql://user:password@host:port/database")
+            raise ValueError(
+                f"{DATABASE_VARIABLE}: found {scheme!r}, allowed is postgresql://user:password@host:port/database"
+            )
         return f"postgresql+psycopg2://{rest}"
 
     @property

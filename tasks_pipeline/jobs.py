@@ -1,7 +1,5 @@
 """Jobs: what can be started as one, each on its lane."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -59,5 +57,3 @@ def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResourc
 def drop_expired_envelopes_job() -> None:
     """Raw retention."""
     drop_expired_envelopes()
-
-

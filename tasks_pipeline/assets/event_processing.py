@@ -1,10 +1,9 @@
 """Assets of event processing: the spool as an external asset, and all tables that process_events writes, by day of receipt."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, Literal
+from enum import Enum
+from typing import Any
 
 import dagster as dg
 
@@ -40,7 +39,10 @@ def _table_spec(table: LakeTable) -> dg.AssetSpec:
         group_name=GROUP,
         owners=OWNERS,
         kinds={"ducklake", "parquet"},
-        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"lake.main.{table.name}"},
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "dagster/table_name": f"lake.main.{table.name}",
+        },
         skippable=True,
     )
 
@@ -58,10 +60,17 @@ groups = dg.AssetSpec(
 )
 
 
-class ProcessEventsConfig(dg.Config):
+class Mode(Enum):
     """`recompute` stores the day again from its raw envelopes, with today's code; `drain` takes what waits and lingers."""
 
-    mode: Literal["recompute", "drain"] = "recompute"
+    recompute = "recompute"
+    drain = "drain"
+
+
+class ProcessEventsConfig(dg.Config):
+    """What materialising a day means."""
+
+    mode: Mode = Mode.recompute
 
 
 @dg.multi_asset(
@@ -79,17 +88,21 @@ def process_events(
     """
     day = date.fromisoformat(context.partition_key)
     with stores.open() as opened:
-        extra = _drain(context, opened, day, linger=None if config.mode == "drain" else 0.0)
-        if config.mode == "recompute":
+        extra = _drain(context, opened, day, linger=None if config.mode is Mode.drain else 0.0)
+        if config.mode is Mode.recompute:
             extra |= _recompute(context, opened, day)
         rows = row_counts(opened, day)
         for name in LAKE_TABLES:
-            yield dg.MaterializeResult(name, metadata=rows_metadata(rows[name], extra if name == "events" else None))
+            yield dg.MaterializeResult(
+                name, metadata=rows_metadata(rows[name], extra if name == "events" else None)
+            )
         figures = group_figures(opened, day)
         yield dg.MaterializeResult("groups", metadata=rows_metadata(figures["groups"], figures))
 
 
-def _drain(context: dg.AssetExecutionContext, stores: Stores, day: date, linger: float | None) -> dict[str, Any]:
+def _drain(
+    context: dg.AssetExecutionContext, stores: Stores, day: date, linger: float | None
+) -> dict[str, Any]:
     report = drain(
         stores,
         day,
@@ -99,14 +112,18 @@ def _drain(context: dg.AssetExecutionContext, stores: Stores, day: date, linger:
             f"batch {batch.id}: {result.envelopes} envelopes, {result.counts}, {result.groups} groups"
         ),
     )
-    context.log.info(f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}")
+    context.log.info(
+        f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}"
+    )
     return drain_metadata(report)
 
 
 def _recompute(context: dg.AssetExecutionContext, stores: Stores, day: date) -> dict[str, Any]:
     try:
         report = recompute_day(
-            stores, day, on_progress=lambda done, of: context.log.info(f"{day}: batch {done} of {of} recomputed")
+            stores,
+            day,
+            on_progress=lambda done, of: context.log.info(f"{day}: batch {done} of {of} recomputed"),
         )
     except RawGone as gone:
         raise dg.Failure(str(gone), allow_retries=False) from gone

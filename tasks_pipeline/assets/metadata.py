@@ -34,10 +34,14 @@ def drain_metadata(report: DrainReport) -> dict[str, Any]:
     """What a drain did, for the `events` asset."""
     seconds = max(report.rate, default=-1) + 1
     rates = [report.rate[s] for s in range(seconds)]
-    figures: dict[str, Any] = {name: report.counts[name] for name in ("stored", "duplicate", "filtered", "discarded", "invalid")}
+    figures: dict[str, Any] = {
+        name: report.counts[name] for name in ("stored", "duplicate", "filtered", "discarded", "invalid")
+    }
     figures |= {"batches": report.batches, "envelopes": report.envelopes, "ended": report.ended_because}
     if rates:
-        figures["items_per_second"] = dg.MetadataValue.md(f"`{sparkline(rates)}` up to {max(rates):,} a second")
+        figures["items_per_second"] = dg.MetadataValue.md(
+            f"`{sparkline(rates)}` up to {max(rates):,} a second"
+        )
     if report.lag_seconds:
         figures["lag_median_seconds"] = round(median(report.lag_seconds), 3)
         figures["lag_max_seconds"] = round(max(report.lag_seconds), 3)

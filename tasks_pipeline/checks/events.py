@@ -1,7 +1,5 @@
 """Checks of a day's events: the books balance, event ids are unique, clocks are sane."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date
 
@@ -37,7 +35,9 @@ _TIMES = dg.AssetCheckSpec(
 
 
 @dg.multi_asset_check(name="check_events", specs=[_BOOKS, _UNIQUE, _TIMES])
-def check_events(context: dg.AssetCheckExecutionContext, stores: StoresResource) -> Iterator[dg.AssetCheckResult]:
+def check_events(
+    context: dg.AssetCheckExecutionContext, stores: StoresResource
+) -> Iterator[dg.AssetCheckResult]:
     """Look at what lies in the lake for the partition."""
     day = date.fromisoformat(context.run.tags["dagster/partition"])
     with stores.open() as opened:

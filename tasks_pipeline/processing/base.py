@@ -104,13 +104,17 @@ class Staging:
         self.staged.append(staged)
         self.payload_bytes += len(staged.payload or b"")
 
-    def count(self, data: ItemData, outcome: str, reason: str = "", quantity: int = 1, category: str = "") -> None:
+    def count(
+        self, data: ItemData, outcome: str, reason: str = "", quantity: int = 1, category: str = ""
+    ) -> None:
         """Count what became of items."""
         key = outcome_key(data.context, data.public_key, category or data.category, outcome, reason)
         self.outcomes[key] += quantity
 
 
-def outcome_key(context: ItemContext, public_key: str, category: str, outcome: str, reason: str) -> OutcomeKey:
+def outcome_key(
+    context: ItemContext, public_key: str, category: str, outcome: str, reason: str
+) -> OutcomeKey:
     """The key that an item's outcome is counted by."""
     hour = context.received_at.replace(minute=0, second=0, microsecond=0)
     return context.project_id, hour, public_key, category, outcome, reason

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
-from tasks_pipeline.storage.batches import Batch, condemn_suspect, condemned, ensure_held, finish_batch, suspect
+from tasks_pipeline.storage.batches import (
+    Batch,
+    condemn_suspect,
+    condemned,
+    ensure_held,
+    finish_batch,
+    suspect,
+)
 from tasks_pipeline.storage.groups import count_events
 from tasks_pipeline.storage.lake import LakeFile
 from tasks_pipeline.storage.spool import Spooled

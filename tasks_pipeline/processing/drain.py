@@ -85,7 +85,11 @@ def drain(
 
 
 def _work(
-    stores: Stores, day: date, drain_id: str, report: DrainReport, on_batch: Callable[[Batch, BatchResult], None]
+    stores: Stores,
+    day: date,
+    drain_id: str,
+    report: DrainReport,
+    on_batch: Callable[[Batch, BatchResult], None],
 ) -> bool:
     settings = stores.config.processing
     batch = claim_batch(

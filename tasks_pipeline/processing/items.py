@@ -134,7 +134,9 @@ class ClientReportProcessor(JsonProcessor):
     def save(self) -> None:
         """Count what was dropped."""
         for dropped in self.discarded:
-            self.staging.count(self.data, "client_discard", dropped.reason, dropped.quantity, dropped.category)
+            self.staging.count(
+                self.data, "client_discard", dropped.reason, dropped.quantity, dropped.category
+            )
 
 
 class AttachmentProcessor(BaseEventProcessor):
@@ -166,7 +168,9 @@ class EventProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """Hand over to the processor for the payload's own type."""
         kind = payload.get("type") if isinstance(payload, dict) else None
-        chosen = _BY_PAYLOAD_TYPE.get(kind, ErrorEventProcessor) if isinstance(kind, str) else ErrorEventProcessor
+        chosen = (
+            _BY_PAYLOAD_TYPE.get(kind, ErrorEventProcessor) if isinstance(kind, str) else ErrorEventProcessor
+        )
         processor = chosen(self.data, self.staging)
         processor.stage_payload(payload)
         self.rows = processor.rows

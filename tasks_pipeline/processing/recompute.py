@@ -65,7 +65,9 @@ def _collect(
     outcomes = Settled(rows=collected.rows)
     for staging in staged_chunks(stores, batch):
         settle(stores, staging, batch, held=False, into=outcomes)
-        if _size(collected.rows) >= CHUNK_PAYLOAD_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):
+        if _size(collected.rows) >= CHUNK_PAYLOAD_BYTES or any(
+            len(r) >= FILE_ROWS for r in collected.rows.values()
+        ):
             files += _flush(stores, batch.day, collected)
     collected.rows["outcomes"] += outcome_rows(outcomes.outcomes, batch.day, batch.part, batch.first_position)
     report.batches += 1

@@ -47,14 +47,17 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
         owned = own_event_ids(stores.state, connection, [_event_place(s) for s in claiming])
         doubled = {id(s) for s, owns in zip(claiming, owned, strict=True) if not owns}
         doubled_envelopes = {s.data.place.position for s in claiming if id(s) in doubled}
-        kept, duplicates = [], []
+        kept: list[Staged] = []
+        duplicates: list[Staged] = []
         for staged in staging.staged:
             follows = staged.follows_event and staged.data.place.position in doubled_envelopes
             (duplicates if id(staged) in doubled or follows else kept).append(staged)
         events = [s for s in kept if s.grouping is not None]
         slugs = defaultdict(lambda: "project", stores.slugs)
         for staged, group_id in zip(
-            events, assign_groups(stores.state, connection, [_new_group(s) for s in events], slugs), strict=True
+            events,
+            assign_groups(stores.state, connection, [_new_group(s) for s in events], slugs),
+            strict=True,
         ):
             staged.row["group_id"] = group_id
     _add_rows(into, kept)
@@ -64,7 +67,12 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
 def _event_place(staged: Staged) -> EventPlace:
     place = staged.data.place
     return EventPlace(
-        staged.data.context.project_id, staged.row["event_id"], place.day, place.part, place.position, place.item
+        staged.data.context.project_id,
+        staged.row["event_id"],
+        place.day,
+        place.part,
+        place.position,
+        place.item,
     )
 
 
@@ -92,12 +100,16 @@ def _add_rows(into: Settled, kept: Iterable[Staged]) -> None:
             continue
         payload = {name: row[name] for name in ("day", "part", "position", "item", "project_id", "event_id")}
         into.rows["event_payloads"].append({**payload, "payload": staged.payload})
-        shown = {name: row[name] for name in ("title", "culprit", "level")} | {"metadata": dict(staged.grouping.metadata)}
+        shown = {name: row[name] for name in ("title", "culprit", "level")} | {
+            "metadata": dict(staged.grouping.metadata)
+        }
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
         into.groups[row["group_id"]].add(row["timestamp"], values, shown)
 
 
-def _add_outcomes(into: Settled, staging: Staging, kept: Sequence[Staged], duplicates: Sequence[Staged]) -> None:
+def _add_outcomes(
+    into: Settled, staging: Staging, kept: Sequence[Staged], duplicates: Sequence[Staged]
+) -> None:
     """Each item counts once, however many rows it made."""
     into.outcomes.update(staging.outcomes)
     into.rows["dead_letters"] += staging.dead_letters
@@ -112,7 +124,9 @@ def _add_outcomes(into: Settled, staging: Staging, kept: Sequence[Staged], dupli
     into.outcomes.update(counted.outcomes)
 
 
-def outcome_rows(outcomes: Mapping[OutcomeKey, int], day: date, part: str, first_position: int) -> list[dict[str, Any]]:
+def outcome_rows(
+    outcomes: Mapping[OutcomeKey, int], day: date, part: str, first_position: int
+) -> list[dict[str, Any]]:
     """Rows of `outcomes` for a batch; they carry the first position of its range, by which a batch is recognised."""
     return [
         {

@@ -118,7 +118,9 @@ def _count_the_rest(
     """Items that are not kept: of a type we do not know, or of a category that a quota refused."""
     for index, item in enumerate(envelope.items):
         if index not in done:
-            outcome, reason = ("rate_limited", "quota") if item.type in SUPPORTED else ("unsupported", item.type)
+            outcome, reason = (
+                ("rate_limited", "quota") if item.type in SUPPORTED else ("unsupported", item.type)
+            )
             staging.outcomes[outcome_key(context, public_key, category(item.type), outcome, reason[:64])] += 1
 
 
@@ -148,4 +150,3 @@ def _strings(value: object) -> list[str]:
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-

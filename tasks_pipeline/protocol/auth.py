@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
@@ -88,15 +88,20 @@ def request_credentials(
     An `Authorization` header of another scheme (a proxy's, say) is none. Raises AuthError when a form is broken or
     two of them name different keys.
     """
-    headers = (parse_auth_header(header) for header in (x_sentry_auth, authorization) if header is not None)
-    claims: list[Mapping[str, str]] = [pairs for pairs in headers if pairs is not None]
+    claims: list[Mapping[str, str]] = []
+    if x_sentry_auth is not None and (pairs := parse_auth_header(x_sentry_auth)) is not None:
+        claims.append(pairs)
+    if authorization is not None and (pairs := parse_auth_header(authorization)) is not None:
+        claims.append(pairs)
     if query and "sentry_key" in query:
         claims.append(query)
     if path_key is not None:
         claims.append({"sentry_key": path_key})
     if not claims:
         return None
-    key = _same(_key(claim.get("sentry_key", "")) for claim in claims)
+    key = _key(claims[0].get("sentry_key", ""))
+    for claim in claims[1:]:
+        _agree(key, claim.get("sentry_key", ""))
     client = next((claim["sentry_client"] for claim in claims if claim.get("sentry_client")), None)
     return Credentials(key, None, client[:MAX_CLIENT] if client else None)
 
@@ -113,7 +118,7 @@ def with_dsn(credentials: Credentials | None, dsn: object) -> Credentials:
     parsed = parse_dsn(dsn)
     if credentials is None:
         return Credentials(parsed.public_key, parsed.project_id)
-    _same((credentials.public_key, parsed.public_key))
+    _agree(credentials.public_key, parsed.public_key)
     return Credentials(credentials.public_key, parsed.project_id, credentials.client)
 
 
@@ -130,8 +135,6 @@ def _key(text: str) -> str:
     return text
 
 
-def _same(keys: Iterable[str]) -> str:
-    found = set(keys)
-    if len(found) > 1:
+def _agree(key: str, other: str) -> None:
+    if key != other:
         raise AuthError("several forms of authentication name different keys")
-    return found.pop()

@@ -103,7 +103,9 @@ class Endpoints:
         make = partial(forms.store_envelope, max_event_bytes=self._intake.settings.max_event_bytes)
         if request.method == "GET":
             data = request.query.get("sentry_data", "")
-            form = await self._intake.open(data.replace(" ", "+").encode("utf-8", "replace"), "", make)
+            if not data.startswith("{"):
+                data = data.replace(" ", "+")  # base64 whose plus signs were not quoted
+            form = await self._intake.open(data.encode("utf-8", "replace"), "", make)
             accepted = await self._intake.accept_form(request, account, credentials.client, form)
             return Answer(200, GIF, "image/gif", accepted.headers)
         return _with_id(200, await self._accept_body(request, route, make))

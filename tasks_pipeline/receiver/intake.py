@@ -167,7 +167,8 @@ class Intake:
             )
         )
         self._metrics.received_bytes.inc(len(body))
-        self._metrics.accepted(Counter(category(item.type) for _, item in kept))
+        for _, item in kept:
+            self._metrics.accepted(category(item.type))
         return Accepted(event_id, headers)
 
     def count_invalid(self, request: Request, refused: Refused, item_category: str) -> None:

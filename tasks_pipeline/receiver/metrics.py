@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -50,10 +49,9 @@ class Metrics:
         """Count an answer."""
         self._request(endpoint, status).inc()
 
-    def accepted(self, categories: Tally[str]) -> None:
-        """Count accepted items."""
-        for category, quantity in categories.items():
-            self._item(category).inc(quantity)
+    def accepted(self, category: str) -> None:
+        """Count an accepted item."""
+        self._item(category).inc()
 
     def refused(self, reason: str) -> None:
         """Count a refused request."""

@@ -1,4 +1,4 @@
-"""One HTTP request: its parts, and its body read within limits of size, time and memory. Answers belong elsewhere."""
+"""One HTTP request: its parts, and its body read within limits of size and memory. Answers belong elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,10 +25,6 @@ MAX_QUERY_FIELDS = 200
 class Limits:
     """Bounds that protect the process and are no matter of taste, hence not in the configuration file."""
 
-    body_seconds: float = 120
-    """Longest time from the head of a request to the end of its body."""
-    silent_seconds: float = 15
-    """Longest time between two pieces of a body."""
     linger_seconds: float = 2
     """How long a client that was refused may go on sending before its connection is closed."""
     body_memory: int = 256 * 1024 * 1024
@@ -70,6 +65,7 @@ class Request:
         self._limits = limits
         self._memory = memory
         self._held = 0
+        self._query: dict[str, str] | None = None if scope["query_string"] else {}
         self.account: Account | None = None
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -87,16 +83,16 @@ class Request:
         """How many header lines were sent."""
         return len(self._scope["headers"])
 
-    @cached_property
+    @property
     def query(self) -> dict[str, str]:
         """The query's fields; of several with a name the last. Broken percent-encoding stays as it is."""
-        text = self._scope["query_string"].decode("latin-1")
-        if not text:
-            return {}
-        try:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
-        except ValueError as error:
-            raise Refused(400, "invalid_query", "the query has too many fields") from error
+        if self._query is None:
+            text = self._scope["query_string"].decode("latin-1")
+            try:
+                self._query = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+            except ValueError as error:
+                raise Refused(400, "invalid_query", "the query has too many fields") from error
+        return self._query
 
     @property
     def content_type(self) -> str:
@@ -120,31 +116,22 @@ class Request:
         return client[0] if client else None
 
     async def body(self, limit: int) -> bytes:
-        """The body as sent. Reading stops at `limit` bytes. Raises Refused (408, 413, 503) and ClientGone."""
+        """The body as sent. Reading stops at `limit` bytes. Raises Refused (413, 503) and ClientGone."""
         length = self.header(b"content-length")
         if length is not None and length.isdecimal() and int(length[:19]) > limit:
             raise _too_large(limit)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.body_seconds
         chunks: list[bytes] = []
-        try:
-            async with asyncio.timeout(self._limits.silent_seconds) as patience:
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    if chunk := message.get("body", b""):
-                        self._memory.take(len(chunk))
-                        self._held += len(chunk)
-                        chunks.append(chunk)
-                    self.complete = not message.get("more_body", False)
-                    if self._held > limit:
-                        raise _too_large(limit)
-                    if self.complete:
-                        break
-                    patience.reschedule(min(loop.time() + self._limits.silent_seconds, deadline))
-        except TimeoutError as error:
-            raise Refused(408, "timeout", "the body took too long") from error
+        while not self.complete:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if chunk := message.get("body", b""):
+                self._memory.take(len(chunk))
+                self._held += len(chunk)
+                chunks.append(chunk)
+            self.complete = not message.get("more_body", False)
+            if self._held > limit:
+                raise _too_large(limit)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def linger(self) -> None:

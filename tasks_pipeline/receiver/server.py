@@ -1,4 +1,4 @@
-"""The server process: a socket, uvicorn with bounds on request heads, signals. What is answered belongs to `app`."""
+"""The server process: a socket, uvicorn with bounds on slow and endless requests, signals. What is answered belongs to `app`."""
 
 from __future__ import annotations
 
@@ -24,24 +24,30 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_PIPELINED = 100
 HEAD_SECONDS = 15.0
 """How long a new connection, or a request that began, may take to the end of its head."""
+BODY_SECONDS = 120.0
+"""How long a body may take from the head to its end."""
+SILENT_SECONDS = 15.0
+"""How long a client may be silent within a request."""
 KEEP_ALIVE_SECONDS = 65
 SHUTDOWN_SECONDS = 10
-_HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n"
-    b"access-control-allow-origin: *\r\n\r\n"
-)
+_CLOSING = b"\r\ncontent-length: 0\r\nconnection: close\r\naccess-control-allow-origin: *\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with what it lacks: limits on the size, time and number of request heads."""
+    """uvicorn's HTTP protocol with what it lacks: bounds on the head of a request, and on the time a request takes.
 
-    _head_timer: TimerHandle | None = None
+    A request that comes in one piece costs no timer.
+    """
+
+    _timer: TimerHandle | None = None
+    _deadline = 0.0
     _head_bytes = 0
     _in_head = True
+    _unfinished = True
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer()
+        self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -51,33 +57,54 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if len(self.pipeline) > MAX_PIPELINED:
-            self.transport.close()
-        elif self._in_head:
+        if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.write(_HEAD_TOO_LARGE)
-                self.transport.close()
-            elif self._head_timer is None:
-                self._start_timer()
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._give_up(b"431 Request Header Fields Too Large")
+        elif len(self.pipeline) > MAX_PIPELINED:
+            self.transport.close()
+        elif self._unfinished or self.cycle.response_complete:  # blank lines before a head begin no request
+            self._expect_more()
+        else:
+            self._stop_timer()
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._in_head = self._unfinished = True
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
 
-    def _start_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def on_message_complete(self) -> None:
+        self._unfinished = False
+        super().on_message_complete()
+
+    def _expect_more(self) -> None:
+        """Close the connection when the rest does not come in time."""
+        now = self.loop.time()
+        if self._timer is None:
+            self._deadline = now + (HEAD_SECONDS if self._in_head else BODY_SECONDS)
+        else:
+            self._timer.cancel()
+        when = min(now + SILENT_SECONDS, self._deadline)
+        self._timer = self.loop.call_at(when, self._give_up, b"408 Request Timeout")
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self, status: bytes) -> None:
+        """Answer, unless an answer to an earlier request or to this one is under way, and close."""
+        if self.cycle is None or (
+            self.cycle.response_complete if self._in_head else not self.cycle.response_started
+        ):
+            self.transport.write(b"HTTP/1.1 " + status + _CLOSING)
+        self.transport.close()
 
 
 class ReceiverServer(uvicorn.Server):

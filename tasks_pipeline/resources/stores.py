@@ -1,7 +1,5 @@
 """The stores of an installation as a Dagster resource."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """new_envelopes_sensor: starts a drain for every day on which envelopes wait and nobody works on them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """run_failure: what happens when a run fails; it frees what the run held, so that the next one starts at once."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from tasks_pipeline.jobs import DRAIN_TAG

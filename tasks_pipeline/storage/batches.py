@@ -82,7 +82,9 @@ def start_drain(state: StateDatabase, day: date, run_id: str | None) -> str:
 def beat(state: StateDatabase, drain_id: str) -> None:
     """Say that a drain is alive."""
     with state.write() as connection:
-        connection.execute(update(drains).where(drains.c.id == drain_id).values(heartbeat_at=datetime.now(UTC)))
+        connection.execute(
+            update(drains).where(drains.c.id == drain_id).values(heartbeat_at=datetime.now(UTC))
+        )
 
 
 def end_drain(state: StateDatabase, drain_id: str) -> None:
@@ -236,11 +238,10 @@ def open_ranges(connection: Connection, day: date) -> list[tuple[str, int, int]]
 def backlog(state: StateDatabase, spool: Spool, day: date) -> DayBacklog:
     """What of a day is not stored yet."""
     with state.read() as connection:
-        cursors = dict(
-            connection.execute(
-                select(spool_cursors.c.part, spool_cursors.c.position).where(spool_cursors.c.day == day)
-            ).all()
+        rows = connection.execute(
+            select(spool_cursors.c.part, spool_cursors.c.position).where(spool_cursors.c.day == day)
         )
+        cursors = {row.part: row.position for row in rows}
         open_batches = open_ranges(connection, day)
     found = [spool.waiting(day, part, cursors.get(part, 0)) for part in spool.totals(day)]
     found += [_between(spool, day, *bounds) for bounds in open_batches]

@@ -68,7 +68,8 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
 
 def _lake_counts(stores: Stores, day: date) -> dict[str, int]:
     rows = stores.lake.query(
-        "SELECT outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? GROUP BY outcome", [day]
+        "SELECT outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? GROUP BY outcome",
+        [day],
     )
     found = {row["outcome"]: row["quantity"] for row in rows}
     return {name: found.get(name, 0) for name in COUNTS}
@@ -104,7 +105,9 @@ def odd_timestamps(stores: Stores, day: date, late_days: int = 1) -> dict[str, i
 
 def group_figures(stores: Stores, day: date) -> dict[str, int]:
     """Groups that got events on a day, and how many of them are new on it."""
-    first_days = select(group_days.c.group_id, func.min(group_days.c.day).label("first")).group_by(group_days.c.group_id)
+    first_days = select(group_days.c.group_id, func.min(group_days.c.day).label("first")).group_by(
+        group_days.c.group_id
+    )
     firsts = first_days.subquery()
     with stores.state.read() as connection:
         touched = connection.execute(select(func.count()).where(group_days.c.day == day)).scalar_one()

@@ -31,7 +31,9 @@ def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence
 
     Asking again gives the same answer, which is what makes a batch repeatable and a day recomputable.
     """
-    ordered = sorted(places, key=lambda p: (p.project_id, p.event_id, p.position, p.item))  # no deadlocks, see count_events
+    ordered = sorted(
+        places, key=lambda p: (p.project_id, p.event_id, p.position, p.item)
+    )  # no deadlocks, see count_events
     owners: dict[tuple[int, bytes], tuple[date, str, int, int]] = {}
     for chunk in chunks(ordered):
         rows = [
@@ -65,7 +67,9 @@ def find_event(
 
     The state database knows its day, so one day's files are read. `event_id` is 32 lower-case hex digits.
     """
-    query = select(event_ids.c.project_id, event_ids.c.day).where(event_ids.c.event_id == bytes.fromhex(event_id))
+    query = select(event_ids.c.project_id, event_ids.c.day).where(
+        event_ids.c.event_id == bytes.fromhex(event_id)
+    )
     if project_id is not None:
         query = query.where(event_ids.c.project_id == project_id)
     with state.read() as connection:

@@ -27,6 +27,8 @@ from tasks_pipeline.storage.tables import (
 
 VALUE_KINDS = ("user", "release", "environment")
 VALUE_LENGTH = 200
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ class GroupCounts:
     """What some events add to their group within a day."""
 
     times_seen: int = 0
-    first_seen: datetime = datetime.max.replace(tzinfo=UTC)
-    last_seen: datetime = datetime.min.replace(tzinfo=UTC)
+    first_seen: datetime = _LAST_MOMENT
+    last_seen: datetime = _FIRST_MOMENT
     values: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     newest: Mapping[str, Any] = field(default_factory=dict)
 
-    def add(self, timestamp: datetime, values: Iterable[tuple[str, str | None]], shown: Mapping[str, Any]) -> None:
+    def add(
+        self, timestamp: datetime, values: Iterable[tuple[str, str | None]], shown: Mapping[str, Any]
+    ) -> None:
         """Count an event; `shown` is what people see of it (title, culprit, level, metadata)."""
         self.times_seen += 1
         self.first_seen = min(self.first_seen, timestamp)
@@ -141,13 +145,17 @@ def _create(state: StateDatabase, connection: Connection, event: NewGroup, slug:
     )
 
 
-def count_events(state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]) -> None:
+def count_events(
+    state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]
+) -> None:
     """Add the events of a batch to their groups, and let them change the groups' status."""
     if not counts:
         return
     new_users = _count_values(state, connection, day, counts)
     _count_days(state, connection, day, counts)
-    for group_id in sorted(counts):  # one order for all, so that two batches never wait for each other in a circle
+    for group_id in sorted(
+        counts
+    ):  # one order for all, so that two batches never wait for each other in a circle
         _count_group(connection, group_id, counts[group_id], new_users.get(group_id, 0))
 
 
@@ -166,7 +174,9 @@ def _count_group(connection: Connection, group_id: int, counted: GroupCounts, ne
     connection.execute(update(groups).where(groups.c.id == group_id).values(values))
 
 
-def _count_days(state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]) -> None:
+def _count_days(
+    state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]
+) -> None:
     rows = [
         {
             "group_id": group_id,
@@ -219,7 +229,9 @@ def _known_values(connection: Connection, group_id: int, users: Sequence[str]) -
     return int(
         connection.execute(
             select(distinct).where(
-                group_values.c.group_id == group_id, group_values.c.kind == "user", group_values.c.value.in_(users)
+                group_values.c.group_id == group_id,
+                group_values.c.kind == "user",
+                group_values.c.value.in_(users),
             )
         ).scalar_one()
     )
@@ -229,7 +241,9 @@ def open_replacement(state: StateDatabase, day: date) -> str:
     """Note that a day is about to be replaced in the lake. The caller holds the lake's lock."""
     replacement_id = uuid.uuid4().hex
     with state.write() as connection:
-        connection.execute(replacements.insert().values(id=replacement_id, day=day, started_at=datetime.now(UTC)))
+        connection.execute(
+            replacements.insert().values(id=replacement_id, day=day, started_at=datetime.now(UTC))
+        )
     return replacement_id
 
 
@@ -239,7 +253,13 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
     The caller holds the lake's lock. Derived, not added up: so doing it again after a crash changes nothing.
     """
     with state.read() as connection:
-        days = sorted(set(connection.execute(select(replacements.c.day).where(replacements.c.done_at.is_(None))).scalars()))
+        days = sorted(
+            set(
+                connection.execute(
+                    select(replacements.c.day).where(replacements.c.done_at.is_(None))
+                ).scalars()
+            )
+        )
     for day in days:
         with state.write() as connection:
             _derive_day(state, connection, lake, day)
@@ -311,7 +331,9 @@ def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
     for row in rows:
         counts[row["part"], row["position"]][row["outcome"]] = row["quantity"]
     for (part, position), found in counts.items():
-        values = {name: found.get(name, 0) for name in ("stored", "duplicate", "filtered", "discarded", "invalid")}
+        values = {
+            name: found.get(name, 0) for name in ("stored", "duplicate", "filtered", "discarded", "invalid")
+        }
         connection.execute(
             update(batches)
             .where(
@@ -362,7 +384,11 @@ def list_groups(
 
 
 def find_group(
-    state: StateDatabase, slugs: Mapping[int, str], *, group_id: int | None = None, short_id: tuple[str, int] | None = None
+    state: StateDatabase,
+    slugs: Mapping[int, str],
+    *,
+    group_id: int | None = None,
+    short_id: tuple[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """One group by id, or by (project slug, number); None when there is none."""
     query = select(groups)
@@ -376,7 +402,9 @@ def find_group(
     return found[0] if found else None
 
 
-def group_value_counts(state: StateDatabase, group_id: int, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
+def group_value_counts(
+    state: StateDatabase, group_id: int, limit: int = 10
+) -> dict[str, list[tuple[str, int]]]:
     """The most frequent users, releases and environments of a group, with their numbers of events."""
     total = func.sum(group_values.c.times_seen)
     result: dict[str, list[tuple[str, int]]] = {}
@@ -411,7 +439,9 @@ def set_lifecycle(state: StateDatabase, group_id: int, life: Lifecycle) -> None:
 
 
 def _lifecycle(row: Row[Any]) -> Lifecycle:
-    return Lifecycle(Status(row.status), row.status_changed_at, row.ignored_until, row.ignored_until_times_seen)
+    return Lifecycle(
+        Status(row.status), row.status_changed_at, row.ignored_until, row.ignored_until_times_seen
+    )
 
 
 def _lifecycle_columns(life: Lifecycle) -> dict[str, Any]:

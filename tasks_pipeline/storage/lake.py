@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.disk import sync_folder
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.storage.state import process_lock
 
@@ -45,7 +46,6 @@ class Lake:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self._ready = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._guard = threading.Lock()
 
@@ -76,7 +76,9 @@ class Lake:
         `label` tells people what wrote a file; names are unique whatever it is.
         """
         return [
-            self._write_file(day, LAKE_TABLES[name], rows, label) for name, rows in tables.items() if rows.num_rows
+            self._write_file(day, LAKE_TABLES[name], rows, label)
+            for name, rows in tables.items()
+            if rows.num_rows
         ]
 
     def register(self, files: Iterable[LakeFile]) -> None:
@@ -94,14 +96,16 @@ class Lake:
             for table in LAKE_TABLES:
                 for part, last in bounds.items():
                     connection.execute(
-                        f"DELETE FROM lake.{table} WHERE day = ? AND part = ? AND position <= ?", [day, part, last]
+                        f"DELETE FROM lake.{table} WHERE day = ? AND part = ? AND position <= ?",
+                        [day, part, last],
                     )
             _add(connection, files)
 
     def holds_batch(self, day: date, part: str, first_position: int) -> bool:
         """Whether a batch was registered; its outcome rows carry the first position of its range."""
         rows = self.connection.execute(
-            "SELECT 1 FROM lake.outcomes WHERE day = ? AND part = ? AND position = ? LIMIT 1", [day, part, first_position]
+            "SELECT 1 FROM lake.outcomes WHERE day = ? AND part = ? AND position = ? LIMIT 1",
+            [day, part, first_position],
         ).fetchall()
         return bool(rows)
 
@@ -132,7 +136,9 @@ class Lake:
                 connection.execute(f"CREATE TABLE lake.{table.ddl}")
                 connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)")
                 if table.sort:
-                    connection.execute(f"ALTER TABLE lake.{table.name} SET SORTED BY ({', '.join(table.sort)})")
+                    connection.execute(
+                        f"ALTER TABLE lake.{table.name} SET SORTED BY ({', '.join(table.sort)})"
+                    )
             connection.execute("COMMIT")
             for option, value in _LAKE_OPTIONS.items():
                 connection.execute(f"CALL lake.set_option('{option}', ?)", [value])
@@ -156,10 +162,14 @@ def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
     connection = _connect(home)
     _attach_lake(connection, home, read_only=True)
     if home.embedded:
-        connection.execute(f"ATTACH '{_quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)")
+        connection.execute(
+            f"ATTACH '{_quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)"
+        )
         connection.execute("SET search_path = 'lake.main,state.main'")
     else:
-        connection.execute(f"ATTACH '{_quoted(_libpq(home))}' AS state (TYPE postgres, READ_ONLY, SCHEMA 'state')")
+        connection.execute(
+            f"ATTACH '{_quoted(_libpq(home))}' AS state (TYPE postgres, READ_ONLY, SCHEMA 'state')"
+        )
         connection.execute("SET search_path = 'lake.main,state.state'")
     return connection
 
@@ -172,7 +182,9 @@ def _add(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> No
 
 
 def _missing(connection: duckdb.DuckDBPyConnection) -> list[LakeTable]:
-    rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    rows = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+    ).fetchall()
     known = {name for (name,) in rows}
     return [table for name, table in LAKE_TABLES.items() if name not in known]
 
@@ -281,11 +293,7 @@ def _write_durably(path: Path, rows: pa.Table, table: LakeTable) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _write_parquet(rows: pa.Table, sink: Any, table: LakeTable) -> None:

@@ -62,7 +62,9 @@ _PLACE = (
 PLACE = tuple(c.name for c in _PLACE)
 
 
-def _table(name: str, description: str, columns: Sequence[tuple[str, str, str]], sort: str, row_group: int = 4096) -> LakeTable:
+def _table(
+    name: str, description: str, columns: Sequence[tuple[str, str, str]], sort: str, row_group: int = 4096
+) -> LakeTable:
     own = tuple(LakeColumn(*c) for c in columns)
     return LakeTable(name, description, (*_PLACE, *own), tuple(sort.split()), row_group)
 
@@ -221,7 +223,11 @@ OUTCOMES = _table(
         ("hour", "TIMESTAMPTZ", "hour of receipt"),
         ("public_key", "VARCHAR", "key the items came with"),
         ("category", "VARCHAR", "data category: error, session, attachment …"),
-        ("outcome", "VARCHAR", "stored, duplicate, filtered, discarded, invalid, rate_limited, unsupported, client_discard"),
+        (
+            "outcome",
+            "VARCHAR",
+            "stored, duplicate, filtered, discarded, invalid, rate_limited, unsupported, client_discard",
+        ),
         ("reason", "VARCHAR", "why, when it was not stored"),
         ("quantity", "BIGINT", "items"),
     ],

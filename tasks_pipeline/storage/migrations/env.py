@@ -1,12 +1,12 @@
 """How Alembic runs the migrations: on the connection that `state.py` hands over, or on a URL given to its command line."""
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from tasks_pipeline.storage.tables import metadata
 
 
-def run(connection: object) -> None:
+def run(connection: Connection) -> None:
     """Run what is asked for on an open connection."""
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():

@@ -1,0 +1,77 @@
+"""`demo`: the main job in about a minute, on recorded traffic of real clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tasks_pipeline.commands.output import table
+
+if TYPE_CHECKING:
+    from tasks_pipeline.demo.show import Shown
+
+_GROUPS_SHOWN = 15
+
+
+@click.command()
+@click.option(
+    "--events", default=400, show_default=True, type=click.IntRange(50, 20_000), help="Shop events to send."
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the data in DIR, to look at it with `--home DIR`.",
+)
+def demo(events: int, keep: Path | None) -> None:
+    """Show the main job: receive, process with Dagster, group, store.
+
+    Starts the whole service on free ports in a temporary home, sends it recorded traffic of real SDKs and several
+    hundred events of a sample shop, waits until Dagster has processed them, and prints what happened. Stops
+    everything at the end; exits 1 with the reason if anything was not as it should be.
+
+    \b
+    Example:
+      tasks-pipeline demo --keep /tmp/demo && tasks-pipeline --home /tmp/demo run
+    Prints at the end:
+      demo ok: received=… stored=… groups=…
+    """
+    from tasks_pipeline.demo.show import DemoFailed, run_demo, temporary_root
+
+    try:
+        if keep is not None:
+            shown = run_demo(events, click.echo, keep.resolve())
+        else:
+            with temporary_root() as root:
+                shown = run_demo(events, click.echo, root)
+    except DemoFailed as failure:
+        raise click.ClickException(f"demo failed:\n{failure}") from failure
+    _print(shown, keep)
+
+
+def _print(shown: Shown, keep: Path | None) -> None:
+    books = shown.books
+    assert books is not None
+    names = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
+    answers = ", ".join(f"{count} × {status}" for status, count in sorted(shown.statuses.items()))
+    click.echo(f"\nreceived  {sum(shown.statuses.values())} requests: {answers}\n\nbooks (items)")
+    table([{name: getattr(books, name) for name in names} | {"balance": "✓"}], [*names, "balance"])
+    click.echo(f"\n{len(shown.groups)} groups; the largest:")
+    largest = sorted(shown.groups, key=lambda g: -int(str(g["times_seen"])))[:_GROUPS_SHOWN]
+    rows = [{**g, "title": str(g["title"])[:70]} for g in largest]
+    table(
+        rows,
+        {"short_id": "group", "title": "title", "level": "level", "times_seen": "events", "users": "users"},
+    )
+    click.echo("\nDagster")
+    table(
+        [*shown.runs, *({"run": "", "job": f"check {n}", "status": "passed"} for n in shown.checks)],
+        ["run", "job", "status"],
+    )
+    stages = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in shown.seconds.items())
+    click.echo(f"\nstages    {stages}")
+    where = f"tasks-pipeline --home {keep} run" if keep else "tasks-pipeline run"
+    click.echo(f"look      {where}   then open the UI it prints, and `tasks-pipeline groups list`\n")
+    click.echo(f"demo ok: received={books.accepted} stored={books.stored} groups={len(shown.groups)}")

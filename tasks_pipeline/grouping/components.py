@@ -1,0 +1,80 @@
+"""The contribution tree: what of an event counts for its group, what does not and why, and the digest of what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+ALGORITHM = "2026-11"
+"""Id of these grouping rules. It goes into every key, so a change of the rules is a new id, never a silent regrouping."""
+
+_SHOWN = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """One node of the tree. `data` is what it adds to the digest: its own contributing leaves, tagged and
+    length-prefixed so that neighbours never run together; empty when it does not contribute. A leaf has a `value`, an
+    inner node `parts`. `reason` says why it does not contribute (or what was done to the value)."""
+
+    id: str
+    data: bytes
+    value: str | None = None
+    parts: tuple[Component, ...] = ()
+    reason: str | None = None
+
+    @property
+    def contributes(self) -> bool:
+        return bool(self.data)
+
+
+def leaf(id: str, value: str, reason: str | None = None) -> Component:
+    """A leaf: contributes `value` unless that is empty."""
+    return literal(id, value, reason) if value else Component(id, b"", value, (), reason)
+
+
+def literal(id: str, value: str, reason: str | None = None) -> Component:
+    """A leaf that contributes whatever its value, the empty one included."""
+    return Component(id, _encode(id, value.encode("utf-8", "surrogatepass")), value, (), reason)
+
+
+def unused_leaf(id: str, value: str, reason: str) -> Component:
+    """A leaf that is shown but does not contribute."""
+    return Component(id, b"", value, (), reason)
+
+
+def node(id: str, parts: Iterable[Component], reason: str | None = None) -> Component:
+    """An inner node: contributes when one of its parts does."""
+    parts = tuple(parts)
+    data = b"".join([part.data for part in parts])
+    return Component(id, _encode(id, data) if data else b"", None, parts, reason)
+
+
+def ignored(component: Component, reason: str) -> Component:
+    """The same component switched off."""
+    return Component(component.id, b"", component.value, component.parts, reason)
+
+
+def digest(namespace: str, data: bytes) -> str:
+    """32 hex digits over algorithm, namespace and the data of a component."""
+    state = blake2b(f"{ALGORITHM}\0{namespace}\0".encode(), digest_size=16)
+    state.update(data)
+    return state.hexdigest()
+
+
+def describe(component: Component) -> dict[str, Any]:
+    """A component and everything below it as JSON-serialisable data: id, contributes, reason?, value? or parts?."""
+    described: dict[str, Any] = {"id": component.id, "contributes": component.contributes}
+    if component.reason is not None:
+        described["reason"] = component.reason
+    if component.value is not None:
+        described["value"] = component.value[:_SHOWN]
+    if component.parts:
+        described["parts"] = [describe(part) for part in component.parts]
+    return described
+
+
+def _encode(id: str, data: bytes) -> bytes:
+    return f"{id}:{len(data)}:".encode() + data

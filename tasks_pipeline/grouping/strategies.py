@@ -1,0 +1,141 @@
+"""Which part of an event decides on its group: one strategy for each part, in order of precedence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks_pipeline.grouping.components import Component, ignored, leaf, node
+from tasks_pipeline.grouping.exceptions import exception_variants, speaking_exceptions
+from tasks_pipeline.grouping.frames import StackVariants, stack_variants
+from tasks_pipeline.grouping.messages import message_component
+from tasks_pipeline.grouping.security import HOSTNAME_REPORTS, csp_component, hostname_component
+from tasks_pipeline.grouping.values import mapping, objects, text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one strategy makes of an event: components by variant (`app`, `system` or `default`) in order of priority.
+
+    `main_exception` is the position in `exception.values` of the exception that names the event, when it is not the last.
+    """
+
+    strategy: str
+    variants: Mapping[str, Component]
+    main_exception: int | None = None
+
+    @property
+    def contributes(self) -> bool:
+        return any(component.contributes for component in self.variants.values())
+
+
+def findings(event: Mapping[str, Any]) -> Iterator[Finding]:
+    """What every strategy finds, lazily, in order of precedence: the first that contributes decides."""
+    for strategy in _STRATEGIES:
+        yield strategy(event)
+    for kind in HOSTNAME_REPORTS:
+        yield Finding(kind, {"default": hostname_component(event, kind)})
+    yield _message(event)
+
+
+def event_stacktrace(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The stack trace that stands for an event without exceptions: the top-level one, else the deciding thread's."""
+    return mapping(event, "stacktrace") or mapping(_deciding_thread(event), "stacktrace")
+
+
+def _exceptions(event: Mapping[str, Any]) -> Finding:
+    values = objects(mapping(event, "exception"), "values")
+    platform = text(event, "platform")
+    variants = [exception_variants(value, platform) for value in values]
+    speaking, main = speaking_exceptions(values, variants)
+    chosen = [variants[position] for position in speaking]
+    return Finding(
+        "exception",
+        _stack_based(
+            _chain([one.app for one in chosen]),
+            _chain([one.system for one in chosen]),
+            app_has_frames=any(one.stack.app.contributes for one in chosen),
+            system_has_frames=any(one.stack.system.contributes for one in chosen),
+        ),
+        main,
+    )
+
+
+def _chain(components: list[Component]) -> Component:
+    if len(components) == 1:
+        return components[0]
+    contributing = [component for component in components if component.contributes]
+    if len(contributing) == 1:  # counts like an exception that came alone
+        return Component("exceptions", contributing[0].data, None, tuple(components))
+    return node("exceptions", components)
+
+
+def _threads(event: Mapping[str, Any]) -> Finding:
+    return _of_stacktrace("threads", event, mapping(_deciding_thread(event), "stacktrace"))
+
+
+def _stacktrace(event: Mapping[str, Any]) -> Finding:
+    return _of_stacktrace("stacktrace", event, mapping(event, "stacktrace"))
+
+
+def _of_stacktrace(strategy: str, event: Mapping[str, Any], stacktrace: Mapping[str, Any]) -> Finding:
+    stack: StackVariants = stack_variants(stacktrace, text(event, "platform"))
+    return Finding(
+        strategy,
+        _stack_based(
+            stack.app,
+            stack.system,
+            app_has_frames=stack.app.contributes,
+            system_has_frames=stack.system.contributes,
+        ),
+    )
+
+
+def _stack_based(
+    app: Component, system: Component, *, app_has_frames: bool, system_has_frames: bool
+) -> dict[str, Component]:
+    """Both variants, or one: `app` when they say the same, `system` when nothing in app is on the stack."""
+    if app.data == system.data:
+        return {"app": app, "system": ignored(system, "the same as app")}
+    if system_has_frames and not app_has_frames:
+        return {"app": ignored(app, "no frame in app contributes"), "system": system}
+    return {"app": app, "system": system}
+
+
+def _deciding_thread(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The only crashed thread, else the only current one, else the only one; an empty one when that is ambiguous."""
+    threads = objects(mapping(event, "threads"), "values")
+    for flag in ("crashed", "current"):
+        flagged = [thread for thread in threads if thread.get(flag) is True]
+        if len(flagged) == 1:
+            return flagged[0]
+    return threads[0] if len(threads) == 1 else {}
+
+
+def _template(event: Mapping[str, Any]) -> Finding:
+    template = mapping(event, "template")
+    parts = (
+        leaf("filename", text(template, "filename")),
+        leaf("context_line", " ".join(text(template, "context_line").split())),
+    )
+    return Finding("template", {"default": node("template", parts)})
+
+
+def _csp(event: Mapping[str, Any]) -> Finding:
+    return Finding("csp", {"default": csp_component(event)})
+
+
+def _message(event: Mapping[str, Any]) -> Finding:
+    entry = mapping(event, "logentry")
+    message = text(entry, "message").strip() or text(entry, "formatted")
+    return Finding("message", {"default": message_component("message", message)})
+
+
+_STRATEGIES: tuple[Callable[[Mapping[str, Any]], Finding], ...] = (
+    _exceptions,
+    _threads,
+    _stacktrace,
+    _template,
+    _csp,
+)

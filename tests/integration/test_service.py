@@ -1,0 +1,93 @@
+"""`tasks-pipeline run` as a whole: real receiver, real Dagster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tasks_pipeline.cli import main
+from tasks_pipeline.home import Home
+from tasks_pipeline.service.leftovers import marked_processes
+from tasks_pipeline.service.running import RunningService, running_service
+
+pytestmark = pytest.mark.slow
+COMMAND = [sys.executable, "-m", "tasks_pipeline.cli"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TASKS_PIPELINE_")}
+
+
+@pytest.fixture
+def service(home: Home, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A service that said `ready`."""
+    command = [*COMMAND, "--home", str(home.root), "run", "--port", "0", "--ui-port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if line == "ready\n":
+                    break
+            assert said[-1:] == ["ready\n"], "".join(said)
+            yield process
+        finally:
+            process.kill()
+            for pid in marked_processes(str(home.root)):
+                os.kill(pid, signal.SIGKILL)
+
+
+def known(home: Home) -> RunningService:
+    service = running_service(home)
+    assert service is not None
+    return service
+
+
+def test_a_service_from_start_to_end(service: subprocess.Popen[str], home: Home) -> None:
+    assert known(home).ready
+    assert known(home).pid == service.pid
+    assert httpx.get(f"{known(home).receiver_url}/health/ready").status_code == 200
+    assert httpx.get(known(home).ui_url).status_code == 200
+
+    sent = CliRunner().invoke(main, ["--home", str(home.root), "send-test-event"])
+    assert sent.exit_code == 0, sent.output
+    assert len(sent.stdout.strip()) == 32
+
+    second = subprocess.run(
+        [*COMMAND, "--home", str(home.root), "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
+    assert second.returncode == 1
+    assert f"pid {service.pid}, receiver {known(home).receiver_url}, UI {known(home).ui_url}" in second.stderr
+    assert "Traceback" not in second.stderr
+
+    service.send_signal(signal.SIGINT)
+    assert service.wait() == 0
+    assert marked_processes(str(home.root)) == []
+    assert running_service(home) is None
+    assert not (home.run_dir / "service.json").exists()
+
+
+def test_a_port_that_is_taken_is_named(home: Home) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["--home", str(home.root), "run", "--port", str(port)])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
+    )

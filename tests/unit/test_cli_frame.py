@@ -1,0 +1,120 @@
+"""The command line: its help, its manners with mistakes of users, and how rows are printed."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks_pipeline.cli import COMMANDS, main
+from tasks_pipeline.commands.output import cell, printable, table
+
+
+def every_command() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, (module, attribute, _) in COMMANDS.items():
+        command = getattr(importlib.import_module(f"tasks_pipeline.{module}"), attribute)
+        subcommands = command.commands if isinstance(command, click.Group) else {}
+        found += [(name, sub) for sub in subcommands] if subcommands else [(name,)]
+    return found
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    heavy = ["dagster", "duckdb", "pandas", "pydantic", "sqlalchemy", "httpx", "rich", "starlette", "tasks_pipeline.commands"]
+    code = (
+        "import sys; from tasks_pipeline.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        f"sys.exit(repr([name for name in {heavy!r} if name in sys.modules]))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == "[]"
+    assert all(name in process.stdout for name in COMMANDS)
+
+
+def test_the_service_is_supervised_by_a_lean_process() -> None:
+    code = (
+        "import sys, tasks_pipeline.service.service\n"
+        "sys.exit(repr([name for name in 'dagster duckdb pandas sqlalchemy httpx'.split() if name in sys.modules]))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", every_command(), ids=" ".join)
+def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"tasks-pipeline {command[0]}" in result.output or f" {command[0]} " in result.output
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["run", "--port", "70000"], ["dsn", "--nonsense"]])
+def test_a_wrong_call_ends_with_status_2_and_a_line(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["--home", str(tmp_path / "file" / "home"), "dsn"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+ROWS = [
+    {"id": "SHOP-1", "events": 3, "seen": datetime(2026, 11, 22, 10, 0, tzinfo=UTC), "title": "a\nb"},
+    {"id": "SHOP-22", "events": 1_000, "seen": None, "title": "x" * 300},
+]
+
+
+def test_rows_are_lines_outside_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table(ROWS, {"id": "group", "events": "events", "title": "title"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["group", "events", "title"]
+    assert lines[1].split() == ["SHOP-1", "3", "a", "b"]
+    assert lines[2].split() == ["SHOP-22", "1000", "x" * 300]
+    assert len(lines) == 3
+
+
+def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    table(ROWS, ["id", "seen"], as_json=True)
+    assert msgspec.json.decode(capsys.readouterr().out) == [
+        {"id": "SHOP-1", "seen": "2026-11-22T10:00:00Z"},
+        {"id": "SHOP-22", "seen": None},
+    ]
+
+
+def test_no_rows_are_an_empty_list_and_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    table([], ["id"], as_json=True)
+    assert capsys.readouterr().out == "[]\n"
+    table([], ["id"])
+    assert capsys.readouterr().out.split() == ["id"]
+
+
+def test_what_strangers_sent_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table([{"title": "\x1b]0;owned\x07 [red]not markup[/red] \u202egnp.exe"}], ["title"])
+    out = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07 [red]not markup[/red] \\u202egnp.exe" in out
+
+
+@given(st.text())
+def test_a_cell_is_one_printable_line(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+def test_dates_are_shown_without_noise() -> None:
+    assert cell(datetime(2026, 11, 22, 10, 0, 5, 123, tzinfo=UTC)) == "2026-11-22 10:00:05"
+    assert cell(date(2026, 11, 22)) == "2026-11-22"
+    assert cell(None) == ""

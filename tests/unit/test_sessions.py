@@ -1,0 +1,127 @@
+"""Session items as rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks_pipeline.protocol.context import ItemContext
+from tasks_pipeline.protocol.decode import PayloadError
+from tasks_pipeline.protocol.sessions import SessionRow, session_rows
+
+RECEIVED = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+CONTEXT = ItemContext(project_id=1, received_at=RECEIVED)
+SID = "1f7ecbf6-1a1d-4ee7-9a71-0c6d5a0d5f30"
+SESSION: dict[str, Any] = {
+    "sid": SID,
+    "init": True,
+    "started": "2026-11-22T12:29:00Z",
+    "timestamp": "2026-11-22T12:29:30.5Z",
+    "status": "ok",
+    "attrs": {"release": "shop@1", "environment": "staging"},
+}
+
+
+def row(**changes: Any) -> SessionRow:
+    [only] = session_rows({**SESSION, **changes}, CONTEXT, aggregate=False)
+    return only
+
+
+def test_an_update() -> None:
+    assert row(did="u1", errors=2, duration=30.5, seq=7) == SessionRow(
+        session_id=SID.replace("-", ""),
+        did="u1",
+        status="ok",
+        seq=7,
+        init=True,
+        started=datetime(2026, 11, 22, 12, 29, tzinfo=UTC),
+        timestamp=datetime(2026, 11, 22, 12, 29, 30, 500_000, tzinfo=UTC),
+        duration=30.5,
+        errors=2,
+        release="shop@1",
+        environment="staging",
+        quantity=1,
+    )
+
+
+def test_updates_without_seq_are_in_order_of_their_time() -> None:
+    first, later = row(), row(init=False)
+    last = row(init=False, timestamp="2026-11-22T12:29:31Z")
+    assert first.seq == 0 < later.seq < last.seq
+
+
+@pytest.mark.parametrize(("status", "errors"), [("crashed", 1), ("unhandled", 1), ("abnormal", 0), ("exited", 0)])
+def test_a_crash_is_an_error_too(status: str, errors: int) -> None:
+    assert (row(status=status).status, row(status=status).errors) == (status, errors)
+
+
+@pytest.mark.parametrize("duration", [None, -1, "x", True])
+def test_impossible_durations_are_unknown(duration: object) -> None:
+    assert row(duration=duration).duration is None
+
+
+def test_the_clock_is_corrected() -> None:
+    context = replace(CONTEXT, sent_at=RECEIVED - timedelta(days=400))
+    started = {"started": "2025-10-18T12:29:00Z", "timestamp": "2025-10-18T12:29:30Z"}
+    [only] = session_rows({**SESSION, **started}, context, aggregate=False)
+    assert only.started == RECEIVED - timedelta(minutes=1)
+    assert only.timestamp == RECEIVED - timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sid": None},
+        {"sid": "x"},
+        {"status": "weird"},
+        {"status": ["ok"]},
+        {"attrs": None},
+        {"attrs": {}},
+        {"attrs": {"release": ""}},
+        {"started": None},
+        {"started": "x"},
+        {"started": "2026-11-17T12:00:00Z"},
+        {"started": "2026-11-22T13:30:00Z"},
+        {"errors": -1},
+        {"errors": "1"},
+        {"errors": 2**40},
+    ],
+)
+def test_malformed_updates_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError):
+        row(**changes)
+
+
+def test_aggregates_become_a_row_per_way_to_end() -> None:
+    payload = {
+        "attrs": {"release": "shop@1", "environment": "staging"},
+        "aggregates": [
+            {"started": "2026-11-22T12:29:00Z", "exited": 5, "crashed": 0},
+            {"started": "2026-11-22T12:28:00Z", "did": "u1", "errored": 2, "crashed": 1},
+        ],
+    }
+    rows = session_rows(payload, CONTEXT, aggregate=True)
+    assert [(r.status, r.quantity, r.errors, r.did, r.started.minute) for r in rows] == [
+        ("exited", 5, 0, None, 29),
+        ("errored", 2, 2, "u1", 28),
+        ("crashed", 1, 1, "u1", 28),
+    ]
+    assert {(r.session_id, r.release, r.environment) for r in rows} == {(None, "shop@1", "staging")}
+
+
+@pytest.mark.parametrize(
+    "aggregates",
+    [None, {}, [1], [{"started": "x", "exited": 1}], [{"started": "2026-11-22T12:29:00Z", "exited": -1}], [{}] * 101],
+)
+def test_malformed_aggregates_are_refused(aggregates: object) -> None:
+    with pytest.raises(PayloadError):
+        session_rows({"attrs": {"release": "a"}, "aggregates": aggregates}, CONTEXT, aggregate=True)
+
+
+@pytest.mark.parametrize("aggregate", [True, False])
+def test_what_is_no_object_is_refused(aggregate: bool) -> None:
+    with pytest.raises(PayloadError):
+        session_rows([], CONTEXT, aggregate)
