@@ -30,12 +30,13 @@ PROCESS_SECONDS = 120
 STOP_SECONDS = 30
 CONNECTIONS = 4
 
-_CONFIG = f"""# Written by `tasks-pipeline demo`.
-organisation: {{slug: acme, name: Acme}}
+_CONFIG = f"""\
+# Written by `tasks-pipeline demo`.
+organisation: {{{{slug: acme, name: Acme}}}}
 projects:
-  - {{id: 1, slug: shop, name: Shop, platform: python, keys: [{{public_key: "{PUBLIC_KEY}"}}]}}
+  - {{{{id: 1, slug: shop, name: Shop, platform: python, keys: [{{{{public_key: "{PUBLIC_KEY}"}}}}]}}}}
 processing:
-  linger_seconds: 2 # so that the run, and with it the checks, are over soon
+  linger_seconds: {{linger_seconds}}
 """
 
 
@@ -60,13 +61,10 @@ class Shown:
 def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
     """Run everything in `root` and give what was seen. Raises DemoFailed."""
     home = Home(root)
-    home.root.mkdir(parents=True, exist_ok=True)
-    home.config_path.write_text(_CONFIG)
     shown = Shown()
     say("starting receiver, Dagster and its UI ...")
-    with _timed(shown, "start"), _starting(home) as process:
-        service = _await_ready(home, process)
-    try:
+    # A short linger, so that the run, and with it the checks, are over soon.
+    with _timed(shown, "start and stop"), running_demo_service(home, linger_seconds=2) as (_, service):
         say(f"sending recorded traffic to {service.receiver_url} ...")
         events = list(shop_events(count))
         shown.truths = {event.truth for event in events}
@@ -79,9 +77,9 @@ def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
             with _timed(shown, "check"):
                 _await_runs(service.ui_url, shown)
             _look(stores, shown, [event.event_id for event in events])
-    finally:
-        with _timed(shown, "stop"):
-            _stop(process)
+        say("stopping ...")
+    work = sum(shown.seconds[stage] for stage in ("send", "process", "check"))
+    shown.seconds["start and stop"] -= work
     _judge(shown, count)
     return shown
 
@@ -94,7 +92,15 @@ def _timed(shown: Shown, stage: str) -> Iterator[None]:
 
 
 @contextmanager
-def _starting(home: Home) -> Iterator[subprocess.Popen[str]]:
+def running_demo_service(
+    home: Home, *, linger_seconds: float
+) -> Iterator[tuple[subprocess.Popen[str], RunningService]]:
+    """The whole service on free ports, ready, with the project and key of the recordings; stopped at the end.
+
+    Raises DemoFailed when it does not start or stop.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    home.config_path.write_text(_CONFIG.format(linger_seconds=linger_seconds))
     command = [
         sys.executable,
         "-m",
@@ -117,10 +123,9 @@ def _starting(home: Home) -> Iterator[subprocess.Popen[str]]:
         start_new_session=True,
     )
     try:
-        yield process
-    except BaseException:
+        yield process, _await_ready(home, process)
+    finally:
         _stop(process)
-        raise
 
 
 def _await_ready(home: Home, process: subprocess.Popen[str]) -> RunningService:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from tasks_pipeline.processing.base import Staging
@@ -14,7 +15,7 @@ from tasks_pipeline.storage.batches import (
     condemned,
     ensure_held,
     finish_batch,
-    suspect,
+    suspected,
 )
 from tasks_pipeline.storage.groups import count_events
 from tasks_pipeline.storage.lake import LakeFile
@@ -72,9 +73,8 @@ def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Ite
     known_killers = condemned(stores.state, batch.day, batch.part)
     staging = Staging(stores.blobs)
     for spooled in _envelopes(stores, batch):
-        if careful:
-            suspect(stores.state, batch, spooled.position)
-        stage_envelope(spooled, staging, stores.config, known_killers)
+        with suspected(stores.state, batch, spooled.position) if careful else nullcontext():
+            stage_envelope(spooled, staging, stores.config, known_killers)
         if staging.payload_bytes >= CHUNK_PAYLOAD_BYTES:
             yield staging
             staging = Staging(stores.blobs)

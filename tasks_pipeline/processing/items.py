@@ -143,7 +143,7 @@ class AttachmentProcessor(BaseEventProcessor):
     """A file sent with an event: its bytes become a blob."""
 
     def process(self) -> None:
-        """Store the bytes, stage a row of `attachments`."""
+        """Stage a row of `attachments`."""
         headers = self.data.item.headers
         event_id = self.data.context.event_id
         if event_id is None:
@@ -156,10 +156,16 @@ class AttachmentProcessor(BaseEventProcessor):
                 "content_type": _header(headers, "content_type", None),
                 "attachment_type": _header(headers, "attachment_type", "event.attachment"),
                 "size": len(self.data.item.payload),
-                "digest": self.staging.blobs.put(bytes(self.data.item.payload)),
             },
             follows_event=True,
         )
+
+    def save(self) -> None:
+        """Store the bytes. Here and not in `process()`, since a full disk is not the item's fault: the batch waits."""
+        digest = self.staging.blobs.put(bytes(self.data.item.payload))
+        for staged in self.rows:
+            staged.row["digest"] = digest
+        super().save()
 
 
 class EventProcessor(JsonProcessor):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tasks_pipeline.protocol import shapes
+from tasks_pipeline.protocol import fields
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import NIL_ID, parse_event_id
@@ -88,9 +88,9 @@ def check_in(payload: object, context: ItemContext) -> CheckIn:
         check_in_id=_id(payload.get("check_in_id")),
         status=status,
         duration=seconds(payload.get("duration")),
-        environment=shapes.environment(payload.get("environment"), notes, (), "environment")
+        environment=fields.environment(payload.get("environment"), notes, (), "environment")
         or DEFAULT_ENVIRONMENT,
-        release=shapes.release(payload.get("release"), notes, (), "release"),
+        release=fields.release(payload.get("release"), notes, (), "release"),
         trace_id=_trace_id(payload),
         monitor_config=config,
         config_error=config_error,

@@ -1,4 +1,4 @@
-"""A whole event in its one canonical, bounded form; the shapes of its parts belong to `shapes`.
+"""A whole event in its one canonical, bounded form; the shapes of its parts belong to `shapes` and `stacks`.
 
 The form is described in docs/events.md. Titles, grouping and symbolication do not belong here.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tasks_pipeline.protocol import shapes
+from tasks_pipeline.protocol import fields, shapes, stacks
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
+from tasks_pipeline.protocol.fields import AUTO_ADDRESS, Fields, check_fields, parse_address
 from tasks_pipeline.protocol.ids import parse_event_id
-from tasks_pipeline.protocol.shapes import AUTO_ADDRESS, Fields, check_fields, parse_address
 from tasks_pipeline.protocol.times import MAX_AGE, MAX_AHEAD, clock_drift, corrected, format_time, parse_time
 from tasks_pipeline.protocol.trim import Notes
 
@@ -20,18 +20,18 @@ SECURITY_TYPES = ("csp", "hpkp", "expectct", "expectstaple")
 
 _EVENT: Fields = {
     "platform": 64,
-    "level": shapes.level,
+    "level": fields.level,
     "logger": 64,
     "transaction": 200,
     "server_name": 256,
-    "release": shapes.release,
-    "dist": shapes.dist,
-    "environment": shapes.environment,
+    "release": fields.release,
+    "dist": fields.dist,
+    "environment": fields.environment,
     "tags": shapes.tags,
     "logentry": shapes.logentry,
-    "exception": shapes.exceptions,
-    "threads": shapes.threads,
-    "stacktrace": shapes.stacktrace,
+    "exception": stacks.exceptions,
+    "threads": stacks.threads,
+    "stacktrace": stacks.stacktrace,
     "breadcrumbs": shapes.breadcrumbs,
     "request": shapes.request,
     "user": shapes.user,
@@ -39,15 +39,15 @@ _EVENT: Fields = {
     "extra": shapes.extra,
     "fingerprint": shapes.fingerprint,
     "checksum": 128,
-    "sdk": shapes.shape(shapes.SDK),
+    "sdk": fields.shape(shapes.SDK),
     "modules": shapes.modules,
-    "debug_meta": shapes.debug_meta,
-    "template": shapes.template,
-    "transaction_info": shapes.mapping(1024),
-    "csp": shapes.mapping(16_384),
-    "hpkp": shapes.mapping(16_384),
-    "expectct": shapes.mapping(16_384),
-    "expectstaple": shapes.mapping(16_384),
+    "debug_meta": stacks.debug_meta,
+    "template": stacks.template,
+    "transaction_info": fields.mapping(1024),
+    "csp": fields.mapping(16_384),
+    "hpkp": fields.mapping(16_384),
+    "expectct": fields.mapping(16_384),
+    "expectstaple": fields.mapping(16_384),
 }
 
 _TRANSACTION_FIELDS = (

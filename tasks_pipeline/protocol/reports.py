@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from tasks_pipeline.protocol import shapes
+from tasks_pipeline.protocol import fields
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import parse_event_id
@@ -85,8 +85,8 @@ def feedback(payload: object, context: ItemContext) -> UserReport:
         email=_text(given.get("contact_email"), 256),
         message=_message(given.get("message")),
         url=_text(given.get("url"), 2048),
-        release=shapes.release(event.get("release"), notes, (), "release"),
-        environment=shapes.environment(event.get("environment"), notes, (), "environment"),
+        release=fields.release(event.get("release"), notes, (), "release"),
+        environment=fields.environment(event.get("environment"), notes, (), "environment"),
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
-from tasks_pipeline.protocol.shapes import AUTO_ADDRESS
+from tasks_pipeline.protocol.fields import AUTO_ADDRESS
 
 _WRAPPED = {"csp-report": "csp", "expect-ct-report": "expectct", "expect-staple-report": "expectstaple"}
 _FAILURES = {

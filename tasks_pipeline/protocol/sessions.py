@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tasks_pipeline.protocol import shapes
+from tasks_pipeline.protocol import fields
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import parse_event_id
@@ -121,10 +121,10 @@ def _attributes(payload: dict[str, Any]) -> tuple[str, str | None]:
     if not isinstance(attributes, dict):
         raise PayloadError("no attrs")
     notes = Notes(timedelta())
-    release = shapes.release(attributes.get("release"), notes, (), "release")
+    release = fields.release(attributes.get("release"), notes, (), "release")
     if release is None:
         raise PayloadError("no valid release")
-    return release, shapes.environment(attributes.get("environment"), notes, (), "environment")
+    return release, fields.environment(attributes.get("environment"), notes, (), "environment")
 
 
 def _started(payload: dict[str, Any], context: ItemContext) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from tasks_pipeline.protocol.context import ItemContext
@@ -14,6 +15,7 @@ MAX_AGE = timedelta(days=30)
 """Events that claim to be from further ahead or longer ago get the time of receipt."""
 
 _NO_DRIFT = timedelta()
+_CANONICAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 def parse_time(value: object) -> datetime | None:
@@ -21,6 +23,8 @@ def parse_time(value: object) -> datetime | None:
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
+            if moment.tzinfo is UTC:
+                return moment
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
@@ -32,6 +36,13 @@ def parse_time(value: object) -> datetime | None:
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds: 2026-11-22T11:42:47.381536Z."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def is_canonical_time(value: object) -> bool:
+    """Whether it is a text that format_time could have made; much cheaper than making it again."""
+    return (
+        isinstance(value, str) and _CANONICAL.fullmatch(value) is not None and parse_time(value) is not None
+    )
 
 
 def clock_drift(context: ItemContext) -> timedelta:

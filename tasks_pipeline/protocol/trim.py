@@ -1,6 +1,6 @@
 """Cutting values down to their limits, and the notes of what was cut (`_meta`) or removed (`errors`).
 
-Which field has which limit does not belong here, but in `shapes` and `event`.
+Which field has which limit does not belong here, but in `shapes`, `stacks` and `event`.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Receiver:
         try:
             return await endpoint.handler(request, route)
         except Refused as refused:
-            self._intake.count_invalid(request, refused, endpoint.category)
+            self._intake.count_refused(request, refused, endpoint.category)
             raise
 
     async def _live(self, request: Request, route: Route) -> Answer:

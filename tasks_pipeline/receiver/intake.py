@@ -135,6 +135,8 @@ class Intake:
     ) -> Accepted:
         """Write an envelope; on return it is on disk. `body` are its bytes in `encoding`.
 
+        `envelope` is emptied, so that a large one is not in memory twice while it waits for the disk.
+
         Raises Refused: 400 when an item is too large, 429 when quotas refuse all there is, 503 when it cannot be
         written.
         """
@@ -147,6 +149,9 @@ class Intake:
         if refused and not kept:
             raise Refused(429, "rate_limited", "the quota is used up", headers)
         event_id, received_id = _event_id(envelope)
+        categories = [category(item.type) for _, item in kept]
+        kept.clear()
+        envelope.items.clear()
         meta: dict[str, object] = {
             "client": client,
             "user_agent": _short(request.header(b"user-agent")),
@@ -161,21 +166,21 @@ class Intake:
                 public_key=account.key.public_key,
                 event_id=event_id,
                 encoding=encoding,
-                items=len(kept),
+                items=len(categories),
                 body=body,
                 meta={name: value for name, value in meta.items() if value},
             )
         )
         self._metrics.received_bytes.inc(len(body))
-        for _, item in kept:
-            self._metrics.accepted(category(item.type))
+        for name in categories:
+            self._metrics.accepted(name)
         return Accepted(event_id, headers)
 
-    def count_invalid(self, request: Request, refused: Refused, item_category: str) -> None:
+    def count_refused(self, request: Request, refused: Refused, item_category: str) -> None:
         """Count a request of a known project that was malformed or too large."""
         if request.account is not None and refused.status in _INVALID:
             lost = refused.lost or {item_category: 1}
-            self.refusals.add(request.account.project.id, "invalid", refused.reason, lost)
+            self.refusals.add(request.account.project.id, "refused", refused.reason, lost)
 
     async def flush_refusals(self) -> None:
         """Write what was counted. What cannot be written is counted again the next time."""

@@ -13,7 +13,7 @@ from tasks_pipeline.protocol.envelope import Envelope, Item, write_envelope
 from tasks_pipeline.storage.spool import Receipt
 
 ITEM_TYPE = "refusals"
-Outcome = Literal["rate_limited", "invalid"]
+Outcome = Literal["rate_limited", "refused"]  # refused: nothing was accepted, so the books know nothing of it
 _Row = tuple[str, Outcome, str]
 Sums = Counter[_Row]
 

@@ -19,6 +19,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_HEADERS = 256
 MAX_QUERY_FIELDS = 200
+SMALL_BODY = 1024 * 1024
+"""Bodies up to this size may use all of the memory for bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,19 @@ class ClientGone(Exception):
 
 
 class BodyMemory:
-    """Counts the bytes of all bodies held, so that many requests together stay within a bound."""
+    """Counts the bytes of all bodies held, so that many requests together stay within a bound.
+
+    A quarter is kept for small bodies: a few clients that send large ones slowly must not shut out all others.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
-    def take(self, size: int) -> None:
-        """Raises Refused (503) when that is more than there is."""
-        if self.used + size > self.limit:
+    def take(self, size: int, held: int) -> None:
+        """Take `size` bytes more for a body of which `held` are there. Raises Refused (503) when there are none."""
+        limit = self.limit if held + size <= SMALL_BODY else self.limit * 3 // 4
+        if self.used + size > limit:
             raise Refused(503, "overloaded", "too many requests are in work")
         self.used += size
 
@@ -126,7 +132,7 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             if chunk := message.get("body", b""):
-                self._memory.take(len(chunk))
+                self._memory.take(len(chunk), self._held)
                 self._held += len(chunk)
                 chunks.append(chunk)
             self.complete = not message.get("more_body", False)

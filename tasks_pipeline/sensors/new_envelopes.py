@@ -8,7 +8,14 @@ import dagster as dg
 from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
 from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.batches import DayBacklog, active_drains, backlogs
+from tasks_pipeline.storage.batches import (
+    ActiveDrain,
+    DayBacklog,
+    active_drains,
+    backlogs,
+    last_sign_of_run,
+)
+from tasks_pipeline.storage.state import StateDatabase
 
 STARTING = (
     dg.DagsterRunStatus.QUEUED,
@@ -16,7 +23,7 @@ STARTING = (
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 )
-SILENT_RUN_SECONDS = 60  # a run that started this long ago and has no drain alive is dead
+SILENT_RUN_SECONDS = 60  # a started run without a drain alive for so long is dead; its checks take less
 
 
 @dg.sensor(
@@ -28,20 +35,20 @@ SILENT_RUN_SECONDS = 60  # a run that started this long ago and has no drain ali
 )
 def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresResource) -> dg.SensorResult:
     """One drain per day with a backlog; the skip reason says how much waits and who works on it."""
+    requests, reasons = [], []
     with stores.open() as opened:
         waiting = backlogs(opened.state, opened.spool)
         working = {drain.day: drain for drain in active_drains(opened.state)}
+        for backlog in waiting:
+            worker = _worker(
+                context.instance, opened.state, backlog.day.isoformat(), working.get(backlog.day)
+            )
+            if worker:
+                reasons.append(f"{_describe(backlog)}; {worker} works on it")
+            else:
+                requests.append(_request(backlog.day.isoformat()))
     if not waiting:
         return dg.SensorResult(skip_reason="nothing waits")
-    requests, reasons = [], []
-    for backlog in waiting:
-        day = backlog.day.isoformat()
-        drain = working.get(backlog.day)
-        run_id = drain.run_id or "a run outside Dagster" if drain else _run_on_its_way(context.instance, day)
-        if run_id:
-            reasons.append(f"{_describe(backlog)}; run {run_id[:8]} works on it")
-        else:
-            requests.append(_request(day))
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else " · ".join(reasons),
@@ -57,18 +64,35 @@ def _request(day: str) -> dg.RunRequest:
     )
 
 
-def _run_on_its_way(instance: dg.DagsterInstance, day: str) -> str | None:
-    """A drain run of the day that is starting up. One that started long ago without a sign of life is ended here."""
+def _worker(
+    instance: dg.DagsterInstance, state: StateDatabase, day: str, drain: ActiveDrain | None
+) -> str | None:
+    """Who works on a day, for people: a drain that is alive, or a run that is on its way; None when nobody does."""
+    if drain is not None and drain.run_id is None:
+        return "a drain outside Dagster"
+    run_id = drain.run_id if drain is not None else _run_on_its_way(instance, state, day)
+    return f"run {run_id[:8]}" if run_id else None
+
+
+def _run_on_its_way(instance: dg.DagsterInstance, state: StateDatabase, day: str) -> str | None:
+    """A drain run of the day that is starting up, or checking what it stored. A silent one is ended here."""
     records = instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING)))
     on_its_way = None
     for record in records:
         run = record.dagster_run
-        age = datetime.now(UTC).timestamp() - (record.start_time or datetime.now(UTC).timestamp())
-        if run.status == dg.DagsterRunStatus.STARTED and age > SILENT_RUN_SECONDS:
-            instance.report_run_failed(run, f"its drain gave no sign of life; it started {age:.0f} s ago")
+        silence = _silence(record, state)
+        if run.status == dg.DagsterRunStatus.STARTED and silence > SILENT_RUN_SECONDS:
+            instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
         else:
             on_its_way = run.run_id
     return on_its_way
+
+
+def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
+    """Seconds since a run started, or since the last sign of life or the end of its drain."""
+    now = datetime.now(UTC)
+    sign = last_sign_of_run(state, record.dagster_run.run_id)
+    return now.timestamp() - max(record.start_time or now.timestamp(), sign.timestamp() if sign else 0.0)
 
 
 def _describe(backlog: DayBacklog) -> str:

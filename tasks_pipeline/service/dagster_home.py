@@ -22,7 +22,8 @@ DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DAGSTER_SCHEMA = "dagster"
 LOCATION_NAME = "tasks_pipeline"
 DEFINITIONS_MODULE = "tasks_pipeline.definitions"
-
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""For every Python started with -m: it must not import what happens to lie in the directory it was started in."""
 
 
 class DagsterHomeError(Exception):
@@ -129,9 +130,20 @@ def migrate_storage(home: Home) -> None:
     wanted = f"{version('dagster')} {'postgres' if not home.embedded else 'sqlite'}\n"
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return
-    migration = subprocess.run(
-        [sys.executable, "-m", "dagster", "instance", "migrate"],
-        env={**os.environ, **dagster_environment(home)},
+    _run_python(home, "dagster", "instance", "migrate")
+    write_atomically(done, wanted)
+
+
+def end_lost_runs(home: Home) -> None:
+    """End the runs that an interrupted service left under way in Dagster's books. Raises DagsterHomeError."""
+    _run_python(home, "tasks_pipeline.lost_runs")
+
+
+def _run_python(home: Home, module: str, *arguments: str) -> None:
+    """Run a module to its end, in a process of its own: this one stays free of Dagster."""
+    process = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **dagster_environment(home), **SAFE_PATH},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -139,9 +151,8 @@ def migrate_storage(home: Home) -> None:
         errors="replace",
         check=False,
     )
-    if migration.returncode != 0:
-        raise DagsterHomeError(f"Dagster's storage cannot be prepared:\n{migration.stdout[-2000:].strip()}")
-    write_atomically(done, wanted)
+    if process.returncode != 0:
+        raise DagsterHomeError(f"{' '.join([module, *arguments])} failed:\n{process.stdout[-2000:].strip()}")
 
 
 def _create_schema(home: Home) -> None:

@@ -21,7 +21,9 @@ from tasks_pipeline.home import Home, dsn
 from tasks_pipeline.service.dagster_home import (
     DEFINITIONS_MODULE,
     LOCATION_NAME,
+    SAFE_PATH,
     dagster_environment,
+    end_lost_runs,
     migrate_storage,
     write_dagster_home,
 )
@@ -89,10 +91,18 @@ def run_service(
             for line in introduction(home, config, service):
                 say(line)
             migrate_storage(home)
+            interrupted = home.run_dir / "interrupted"
+            if interrupted.exists():
+                say("the last service was interrupted: ending the runs it left under way")
+                end_lost_runs(home)
+            interrupted.touch()
             supervisor = Supervisor(
                 service_parts(home, receiver, ui, code_server), home.logs_dir, marker=str(home.root), say=say
             )
-            return supervisor.run(on_ready)
+            status = supervisor.run(on_ready)
+            if not supervisor.killed:
+                interrupted.unlink()
+            return status
 
 
 def introduction(home: Home, config: Config, service: RunningService) -> list[str]:
@@ -120,6 +130,7 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
     environment = {
         **dagster_environment(home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        **SAFE_PATH,
         "PYTHONUNBUFFERED": "1",  # the last words of a process that dies must reach its log
         # Two arenas instead of eight per core: the processes have many threads that are idle most of the time.
         "MALLOC_ARENA_MAX": "2",
@@ -133,7 +144,7 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
         # restart; here the supervisor restarts it, which costs 80 MB less.
         "code-server": [
             *python, "dagster", "api", "grpc", "--module-name", DEFINITIONS_MODULE, "--location-name", LOCATION_NAME,
-            "--host", code_server.host, "--port", str(code_server.port),
+            "--empty-working-directory", "--host", code_server.host, "--port", str(code_server.port),
         ],
         "webserver": [
             *python, "dagster_webserver", *workspace, "--host", ui.host, "--port", str(ui.port),

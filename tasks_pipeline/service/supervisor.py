@@ -81,6 +81,8 @@ class Supervisor:
         self._marker = marker
         self._say = say
         self._limits = limits or Limits()
+        self.killed = False
+        """Whether something did not stop by itself and had to be killed."""
         self._groups: set[int] = set()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -204,6 +206,7 @@ class Supervisor:
         while self._alive() and time.monotonic() < deadline and not self._hurry.is_set():
             await asyncio.sleep(0.05)
         if self._alive():
+            self.killed = True
             self._say("killing what did not stop")
             # In a thread, for this one must reap its children before their groups are empty.
             left = await asyncio.to_thread(kill_all, self._marker, self._groups)

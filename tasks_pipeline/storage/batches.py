@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, func, select, update
 
-from tasks_pipeline.storage.spool import PartTotals, Spool, Waiting
+from tasks_pipeline.storage.spool import Spool, Waiting
 from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import batches, condemned_envelopes, drains, spool_cursors
+from tasks_pipeline.storage.tables import UtcDateTime, batches, condemned_envelopes, drains, spool_cursors
 
 SILENT_AFTER = timedelta(seconds=15)  # a drain sends a heartbeat every two seconds
 COUNTS = ("stored", "duplicate", "filtered", "discarded", "invalid")
@@ -113,6 +114,17 @@ def active_drains(state: StateDatabase) -> list[ActiveDrain]:
             )
         )
         return [ActiveDrain(*row) for row in rows]
+
+
+def last_sign_of_run(state: StateDatabase, run_id: str) -> datetime | None:
+    """When a drain of a Dagster run last gave a sign of life; None when the run started none."""
+    with state.read() as connection:
+        sign: datetime | None = connection.execute(
+            select(
+                func.max(func.coalesce(drains.c.ended_at, drains.c.heartbeat_at), type_=UtcDateTime())
+            ).where(drains.c.run_id == run_id)
+        ).scalar()
+    return sign
 
 
 def claim_batch(
@@ -235,6 +247,15 @@ def open_ranges(connection: Connection, day: date) -> list[tuple[str, int, int]]
     return [(row.part, row.first_position, row.last_position) for row in rows]
 
 
+def outside_open_ranges(connection: Connection, day: date) -> str:
+    """SQL on `part` and `position` of lake rows that leaves out batches that are not done: those still wait."""
+    conditions = [
+        f"NOT (part = '{part}' AND position BETWEEN {first} AND {last})"
+        for part, first, last in open_ranges(connection, day)
+    ]
+    return " AND ".join(conditions) or "true"
+
+
 def backlog(state: StateDatabase, spool: Spool, day: date) -> DayBacklog:
     """What of a day is not stored yet."""
     with state.read() as connection:
@@ -273,13 +294,20 @@ def counts_of_day(state: StateDatabase, day: date) -> dict[str, int]:
     return {name: int(value) for name, value in row._mapping.items()}
 
 
-def accepted(totals: Mapping[str, PartTotals]) -> int:
-    """Items that the receivers of a day accepted."""
-    return sum(t.items for t in totals.values())
+@contextmanager
+def suspected(state: StateDatabase, batch: Batch, position: int) -> Iterator[None]:
+    """Note which envelope is at work while the block runs, so that one that kills the process is known by it.
+
+    The note goes with the block, however it ends: what goes wrong later, or is raised, is not the envelope's doing.
+    """
+    _note_suspect(state, batch, position)
+    try:
+        yield
+    finally:
+        _note_suspect(state, batch, None)
 
 
-def suspect(state: StateDatabase, batch: Batch, position: int | None) -> None:
-    """Note which envelope is about to be processed, so that one that kills the process is known by it."""
+def _note_suspect(state: StateDatabase, batch: Batch, position: int | None) -> None:
     with state.write() as connection:
         connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=position))
 

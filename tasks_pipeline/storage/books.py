@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from tasks_pipeline.storage.batches import COUNTS, backlog, counts_of_day
+from tasks_pipeline.storage.batches import COUNTS, backlog, counts_of_day, outside_open_ranges
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import group_days
@@ -67,8 +67,10 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
 
 
 def _lake_counts(stores: Stores, day: date) -> dict[str, int]:
+    with stores.state.read() as connection:
+        done = outside_open_ranges(connection, day)  # a batch that died before it was done still waits
     rows = stores.lake.query(
-        "SELECT outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? GROUP BY outcome",
+        f"SELECT outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? AND {done} GROUP BY outcome",
         [day],
     )
     found = {row["outcome"]: row["quantity"] for row in rows}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import event_ids
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,15 @@ def find_event(
     return None if row is None else dict(zip([d[0] for d in cursor.description or ()], row, strict=True))
 
 
-def newest_events(lake: duckdb.DuckDBPyConnection, group_id: int, limit: int = 10) -> list[dict[str, Any]]:
-    """The newest events of a group, newest first: event_id, timestamp, level, title, environment, release, user."""
+def newest_events(
+    lake: duckdb.DuckDBPyConnection, group_id: int | None = None, limit: int = 10
+) -> list[dict[str, Any]]:
+    """The newest events of a group, or of all, newest first: event_id, project_id, group_id, timestamp, level, title …"""
+    only, parameters = ("WHERE group_id = ?", [group_id, limit]) if group_id is not None else ("", [limit])
     cursor = lake.execute(
-        "SELECT event_id, timestamp, received_at, level, title, environment, release, user_key AS user, server_name "
-        "FROM lake.events WHERE group_id = ? ORDER BY timestamp DESC, event_id LIMIT ?",
-        [group_id, limit],
+        "SELECT event_id, project_id, group_id, timestamp, received_at, level, title, environment, release, "
+        f"user_key AS user, server_name FROM lake.events {only} ORDER BY timestamp DESC, event_id LIMIT ?",
+        parameters,
     )
     names = [d[0] for d in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
+from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import (
     batches,
@@ -24,6 +25,9 @@ from tasks_pipeline.storage.tables import (
     projects,
     replacements,
 )
+
+if TYPE_CHECKING:  # the lake's libraries take half a second to import, and most readers of groups need none
+    from tasks_pipeline.storage.lake import Lake
 
 VALUE_KINDS = ("user", "release", "environment")
 VALUE_LENGTH = 200
@@ -160,7 +164,9 @@ def count_events(
 
 
 def _count_group(connection: Connection, group_id: int, counted: GroupCounts, new_users: int) -> None:
-    row = connection.execute(select(groups).where(groups.c.id == group_id).with_for_update()).one()
+    # key_share: other batches may go on attaching keys to the group; waiting for them could be a circle.
+    locked = select(groups).where(groups.c.id == group_id).with_for_update(key_share=True)
+    row = connection.execute(locked).one()
     times_seen = row.times_seen + counted.times_seen
     life = after_events(_lifecycle(row), counted.last_seen, times_seen)
     values: dict[str, Any] = {
@@ -275,27 +281,16 @@ def _derive_day(state: StateDatabase, connection: Connection, lake: Lake, day: d
     before = set(connection.execute(select(group_days.c.group_id).where(group_days.c.day == day)).scalars())
     connection.execute(delete(group_days).where(group_days.c.day == day))
     connection.execute(delete(group_values).where(group_values.c.day == day))
-    counted = _lake_days(lake, day, _registered_but_open(connection, day))
+    done = outside_open_ranges(connection, day)  # counters of the others come when they are done
+    counted = _lake_days(lake, day, done)
     for chunk in chunks(counted):
         connection.execute(group_days.insert(), chunk)
-    for chunk in chunks(_lake_values(lake, day, _registered_but_open(connection, day))):
+    for chunk in chunks(_lake_values(lake, day, done)):
         connection.execute(group_values.insert(), chunk)
     _derive_batches(connection, lake, day)
-    for group_id in sorted(before | {row["group_id"] for row in counted}):
-        _derive_group(connection, group_id)
-
-
-def _registered_but_open(connection: Connection, day: date) -> str:
-    """SQL that leaves out rows of batches that are not done: their counters come when they are."""
-    rows = connection.execute(
-        select(batches.c.part, batches.c.first_position, batches.c.last_position).where(
-            batches.c.day == day, batches.c.status == "open"
-        )
-    )
-    conditions = [
-        f"NOT (part = '{r.part}' AND position BETWEEN {r.first_position} AND {r.last_position})" for r in rows
-    ]
-    return " AND ".join(conditions) or "true"
+    newest = _lake_newest(lake, day, done)
+    for group_id in sorted(before | newest.keys()):
+        _derive_group(connection, group_id, newest.get(group_id))
 
 
 def _lake_days(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
@@ -304,6 +299,17 @@ def _lake_days(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
         f"FROM lake.events WHERE day = ? AND {only} GROUP BY group_id, day ORDER BY group_id",
         [day],
     )
+
+
+def _lake_newest(lake: Lake, day: date, only: str) -> dict[int, dict[str, Any]]:
+    """What people see of the newest event of each group in a day, and its `timestamp`."""
+    rows = lake.query(
+        "SELECT group_id, max(timestamp) AS timestamp, arg_max({'title': title, 'culprit': culprit, 'level': level, "
+        "'type': exception_type, 'value': exception_value}, (timestamp, part, position, item)) AS shown "
+        f"FROM lake.events WHERE day = ? AND {only} GROUP BY group_id",
+        [day],
+    )
+    return {row["group_id"]: {"timestamp": row["timestamp"], **row["shown"]} for row in rows}
 
 
 def _lake_values(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
@@ -331,9 +337,7 @@ def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
     for row in rows:
         counts[row["part"], row["position"]][row["outcome"]] = row["quantity"]
     for (part, position), found in counts.items():
-        values = {
-            name: found.get(name, 0) for name in ("stored", "duplicate", "filtered", "discarded", "invalid")
-        }
+        values = {name: found.get(name, 0) for name in COUNTS}
         connection.execute(
             update(batches)
             .where(
@@ -342,16 +346,17 @@ def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
                 batches.c.first_position == position,
                 batches.c.status == "done",
             )
-            .values(values)
+            .values(items=sum(values.values()), **values)
         )
 
 
-def _derive_group(connection: Connection, group_id: int) -> None:
+def _derive_group(connection: Connection, group_id: int, newest: Mapping[str, Any] | None) -> None:
+    """Counters from the group's days; what people see of it from `newest`, if no other day has a newer event."""
     days = connection.execute(
         select(
-            func.coalesce(func.sum(group_days.c.times_seen), 0),
-            func.min(group_days.c.first_seen),
-            func.max(group_days.c.last_seen),
+            func.coalesce(func.sum(group_days.c.times_seen), 0).label("times_seen"),
+            func.min(group_days.c.first_seen).label("first_seen"),
+            func.max(group_days.c.last_seen).label("last_seen"),
         ).where(group_days.c.group_id == group_id)
     ).one()
     users = connection.execute(
@@ -359,11 +364,12 @@ def _derive_group(connection: Connection, group_id: int) -> None:
             group_values.c.group_id == group_id, group_values.c.kind == "user"
         )
     ).scalar_one()
-    connection.execute(
-        update(groups)
-        .where(groups.c.id == group_id)
-        .values(times_seen=days[0], first_seen=days[1], last_seen=days[2], users=users)
-    )
+    values = {**days._mapping, "users": users}
+    if newest is not None and newest["timestamp"] == days.last_seen:
+        values |= {name: newest[name] for name in ("title", "culprit", "level")}
+        known = connection.execute(select(groups.c.metadata).where(groups.c.id == group_id)).scalar_one()
+        values["metadata"] = known | {n: newest[n] for n in ("type", "value") if newest[n] is not None}
+    connection.execute(update(groups).where(groups.c.id == group_id).values(values))
 
 
 def list_groups(
@@ -397,9 +403,25 @@ def find_group(
     elif short_id is not None:
         slug, number = short_id
         ids = [project_id for project_id, name in slugs.items() if name == slug]
+        if not ids and slug.isdecimal():  # how a project is shown that is not configured any more
+            ids = [int(slug)]
         query = query.where(groups.c.project_id.in_(ids), groups.c.short_id == number)
     found = _shown(state, query, slugs)
     return found[0] if found else None
+
+
+def short_ids(state: StateDatabase, slugs: Mapping[int, str], group_ids: Iterable[int]) -> dict[int, str]:
+    """The short id of each of these groups."""
+    found: dict[int, str] = {}
+    with state.read() as connection:
+        for chunk in chunks(sorted(set(group_ids))):
+            rows = connection.execute(
+                select(groups.c.id, groups.c.project_id, groups.c.short_id).where(groups.c.id.in_(chunk))
+            )
+            found.update(
+                {r.id: format_short_id(slugs.get(r.project_id, str(r.project_id)), r.short_id) for r in rows}
+            )
+    return found
 
 
 def group_value_counts(

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.disk import sync_folder
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
-from tasks_pipeline.storage.state import process_lock
+from tasks_pipeline.storage.state import StateDatabase, process_lock
 
 MEMORY_LIMIT = "512MB"
 THREADS = 2
@@ -159,6 +159,7 @@ class Lake:
 def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
     """DuckDB for people: the lake as `lake` and the state database as `state`, both read-only, the lake first in the path."""
     Lake(home).connection.close()  # the first to come makes the tables
+    StateDatabase(home).close()
     connection = _connect(home)
     _attach_lake(connection, home, read_only=True)
     if home.embedded:

@@ -226,7 +226,7 @@ OUTCOMES = _table(
         (
             "outcome",
             "VARCHAR",
-            "stored, duplicate, filtered, discarded, invalid, rate_limited, unsupported, client_discard",
+            "stored, duplicate, filtered, discarded, invalid; beside the books: rate_limited, refused, unsupported, client_discard",
         ),
         ("reason", "VARCHAR", "why, when it was not stored"),
         ("quantity", "BIGINT", "items"),

@@ -45,6 +45,8 @@ class StateDatabase:
     def read(self) -> Iterator[Connection]:
         """A connection for queries that see one consistent state."""
         with self.engine.connect() as connection:
+            if not self.is_sqlite:  # there, each statement sees what was committed before it
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextmanager

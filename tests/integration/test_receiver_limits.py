@@ -152,7 +152,7 @@ def test_too_large_or_broken(
         answer = httpx.post(url + ENVELOPE, content=body, headers={**AUTH, "content-encoding": encoding})
         assert answer.status_code == status, answer.text
         assert answer.headers["x-sentry-error"] == answer.json()["detail"]
-    assert outcomes(home) == {(1, outcome[0], "invalid", outcome[1]): 1}
+    assert outcomes(home) == {(1, outcome[0], "refused", outcome[1]): 1}
 
 
 def test_reading_a_chunked_body_stops_at_the_limit(home: Home) -> None:

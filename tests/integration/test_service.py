@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -19,16 +21,16 @@ from tasks_pipeline.service.leftovers import marked_processes
 from tasks_pipeline.service.running import RunningService, running_service
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-m", "tasks_pipeline.cli"]
+COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TASKS_PIPELINE_")}
 
 
-@pytest.fixture
-def service(home: Home, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A service that said `ready`."""
+@contextmanager
+def running(home: Home, directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service that said `ready`, and what it said before. It is killed at the end unless it was stopped."""
     command = [*COMMAND, "--home", str(home.root), "run", "--port", "0", "--ui-port", "0"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=directory
     ) as process:
         try:
             assert process.stdout is not None
@@ -38,7 +40,7 @@ def service(home: Home, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
                 if line == "ready\n":
                     break
             assert said[-1:] == ["ready\n"], "".join(said)
-            yield process
+            yield process, "".join(said)
         finally:
             process.kill()
             for pid in marked_processes(str(home.root)):
@@ -51,7 +53,34 @@ def known(home: Home) -> RunningService:
     return service
 
 
-def test_a_service_from_start_to_end(service: subprocess.Popen[str], home: Home) -> None:
+def test_a_service_from_start_to_end(home: Home, tmp_path: Path) -> None:
+    for name in ("tasks_pipeline", "dagster", "dagster_webserver", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current directory')")
+    with running(home, tmp_path) as (service, said):
+        assert "interrupted" not in said
+        check_service(service, home)
+        service.send_signal(signal.SIGINT)
+        assert service.wait() == 0
+        assert marked_processes(str(home.root)) == []
+    assert running_service(home) is None
+    assert not (home.run_dir / "service.json").exists()
+    assert not (home.run_dir / "interrupted").exists()
+
+
+def test_after_sigkill_nothing_runs_and_the_next_start_settles_it(home: Home, tmp_path: Path) -> None:
+    with running(home, tmp_path) as (service, _):
+        parts = [psutil.Process(pid) for pid in marked_processes(str(home.root))]
+        assert len(parts) >= 4
+        service.kill()
+        _, alive = psutil.wait_procs(parts, timeout=60)
+        assert alive == []
+    with running(home, tmp_path) as (service, said):
+        assert "the last service was interrupted: ending the runs it left under way\n" in said
+        service.terminate()
+        assert service.wait() == 0
+
+
+def check_service(service: subprocess.Popen[str], home: Home) -> None:
     assert known(home).ready
     assert known(home).pid == service.pid
     assert httpx.get(f"{known(home).receiver_url}/health/ready").status_code == 200
@@ -71,12 +100,6 @@ def test_a_service_from_start_to_end(service: subprocess.Popen[str], home: Home)
     assert second.returncode == 1
     assert f"pid {service.pid}, receiver {known(home).receiver_url}, UI {known(home).ui_url}" in second.stderr
     assert "Traceback" not in second.stderr
-
-    service.send_signal(signal.SIGINT)
-    assert service.wait() == 0
-    assert marked_processes(str(home.root)) == []
-    assert running_service(home) is None
-    assert not (home.run_dir / "service.json").exists()
 
 
 def test_a_port_that_is_taken_is_named(home: Home) -> None:

@@ -63,11 +63,17 @@ def test_no_id_means_the_latest_in_progress(given_id: object) -> None:
 
 def test_defaults() -> None:
     made = make(duration=None)
-    assert (made.environment, made.duration, made.monitor_config, made.config_error) == ("production", None, None, None)
+    assert (made.environment, made.duration, made.monitor_config, made.config_error) == (
+        "production",
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
-    ("slug", "kept"), [("Nightly Report!", "nightly-report"), ("a/b", "a-b"), ("x" * 90, "x" * 50), ("a_b-1", "a_b-1")]
+    ("slug", "kept"),
+    [("Nightly Report!", "nightly-report"), ("a/b", "a-b"), ("x" * 90, "x" * 50), ("a_b-1", "a_b-1")],
 )
 def test_slugs(slug: str, kept: str) -> None:
     assert make(monitor_slug=slug).monitor_slug == kept
@@ -125,7 +131,8 @@ def test_intervals_with_their_number_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["* * * * *", "@daily", "0 0 1,15 * MON-FRI", "*/10 1-5/2 * jan,DEC 0", "0  4 * * 7", "59 23 31 12 sat"]
+    "expression",
+    ["* * * * *", "@daily", "0 0 1,15 * MON-FRI", "*/10 1-5/2 * jan,DEC 0", "0  4 * * 7", "59 23 31 12 sat"],
 )
 def test_crontabs(expression: str) -> None:
     assert is_crontab(expression)
@@ -133,8 +140,25 @@ def test_crontabs(expression: str) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "*", "* * * *", "* * * * * *", "@never", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "*/0 * * * *"]
-    + ["5-1 * * * *", "a * * * *", "1, * * * *", "-1 * * * *", "* * * * mond", "* * mon * *", "١ * * * *"],
+    [
+        "",
+        "*",
+        "* * * *",
+        "* * * * * *",
+        "@never",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * * 13 *",
+        "*/0 * * * *",
+        "5-1 * * * *",
+        "a * * * *",
+        "1, * * * *",
+        "-1 * * * *",
+        "* * * * mond",
+        "* * mon * *",
+        "١ * * * *",
+    ],
 )
 def test_what_is_no_crontab(expression: str) -> None:
     assert not is_crontab(expression)

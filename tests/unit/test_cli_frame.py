@@ -29,7 +29,17 @@ def every_command() -> list[tuple[str, ...]]:
 
 
 def test_the_list_of_commands_imports_none_of_them() -> None:
-    heavy = ["dagster", "duckdb", "pandas", "pydantic", "sqlalchemy", "httpx", "rich", "starlette", "tasks_pipeline.commands"]
+    heavy = [
+        "dagster",
+        "duckdb",
+        "pandas",
+        "pydantic",
+        "sqlalchemy",
+        "httpx",
+        "rich",
+        "starlette",
+        "tasks_pipeline.commands",
+    ]
     code = (
         "import sys; from tasks_pipeline.cli import main\n"
         "main(['--help'], standalone_mode=False)\n"

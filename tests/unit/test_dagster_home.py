@@ -114,3 +114,30 @@ def test_on_postgres_dagster_keeps_its_tables_in_a_schema_of_its_own(
     assert {"runs", "event_logs", "alembic_version"} <= set(tables.get_table_names(schema="dagster"))
     assert tables.get_table_names(schema="public") == []
     engine.dispose()
+
+
+def test_runs_that_an_interrupted_service_left_under_way_are_ended() -> None:
+    import dagster as dg
+    from dagster import DagsterInstance, DagsterRunStatus
+
+    from tasks_pipeline.lost_runs import REASON, end_lost_runs
+
+    @dg.job
+    def drain() -> None:
+        """Nothing to do."""
+
+    expected = {
+        DagsterRunStatus.QUEUED: DagsterRunStatus.QUEUED,
+        DagsterRunStatus.STARTING: DagsterRunStatus.FAILURE,
+        DagsterRunStatus.STARTED: DagsterRunStatus.FAILURE,
+        DagsterRunStatus.CANCELING: DagsterRunStatus.CANCELED,
+        DagsterRunStatus.SUCCESS: DagsterRunStatus.SUCCESS,
+    }
+    with DagsterInstance.ephemeral() as instance:
+        runs = {status: instance.create_run_for_job(drain, status=status).run_id for status in expected}
+        ended = end_lost_runs(instance)
+        now = {before: instance.get_run_by_id(run_id) for before, run_id in runs.items()}
+        assert {before: run.status for before, run in now.items() if run} == expected
+        assert len(ended) == 3
+        events = instance.all_logs(runs[DagsterRunStatus.STARTED])
+        assert any(REASON in event.message for event in events)

@@ -69,7 +69,9 @@ def test_values(raw: bytes, value: object) -> None:
     assert decode_json(raw) == value
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[1,]", b"{} x", b"\x1f\x8b\x08", b"{'a': 1}", b"\xff\xfe{\x00}\x00"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[1,]", b"{} x", b"\x1f\x8b\x08", b"{'a': 1}", b"\xff\xfe{\x00}\x00"]
+)
 def test_what_is_not_json_is_refused_with_a_reason(raw: bytes) -> None:
     with pytest.raises(PayloadError, match="not JSON"):
         decode_json(raw)

@@ -106,14 +106,23 @@ class TestTimes:
         assert kinds(event) == {"timestamp": "clock_drift"}
 
     def test_time_on_the_way_is_no_drift(self) -> None:
-        event = normalise(replace(CONTEXT, sent_at=RECEIVED - timedelta(seconds=59)), timestamp="2026-11-22T12:29:00Z")
+        event = normalise(
+            replace(CONTEXT, sent_at=RECEIVED - timedelta(seconds=59)), timestamp="2026-11-22T12:29:00Z"
+        )
         assert event["timestamp"] == "2026-11-22T12:29:00.000000Z"
 
 
 class TestScalars:
     @pytest.mark.parametrize(
         ("sent", "kept"),
-        [("warning", "warning"), ("WARN", "warning"), ("log", "info"), ("critical", "fatal"), (40, "error"), ("30", "warning")],
+        [
+            ("warning", "warning"),
+            ("WARN", "warning"),
+            ("log", "info"),
+            ("critical", "fatal"),
+            (40, "error"),
+            ("30", "warning"),
+        ],
     )
     def test_levels(self, sent: object, kept: str) -> None:
         assert normalise(level=sent)["level"] == kept
@@ -177,10 +186,14 @@ class TestShapes:
         assert "errors" not in event
 
     def test_a_single_exception(self) -> None:
-        assert normalise(exception={"type": "E", "value": 5})["exception"] == {"values": [{"type": "E", "value": "5"}]}
+        assert normalise(exception={"type": "E", "value": 5})["exception"] == {
+            "values": [{"type": "E", "value": "5"}]
+        }
 
     def test_old_mechanism_beside_the_values(self) -> None:
-        event = normalise(exception={"values": [{"type": "A"}, {"type": "B"}], "mechanism": {"handled": False}})
+        event = normalise(
+            exception={"values": [{"type": "A"}, {"type": "B"}], "mechanism": {"handled": False}}
+        )
         assert event["exception"]["values"][1]["mechanism"] == {"handled": False}
 
     @pytest.mark.parametrize(
@@ -242,7 +255,11 @@ class TestShapes:
         assert "errors" not in event
 
     def test_fingerprint(self) -> None:
-        assert normalise(fingerprint=["{{ default }}", 1, None, True])["fingerprint"] == ["{{ default }}", "1", "true"]
+        assert normalise(fingerprint=["{{ default }}", 1, None, True])["fingerprint"] == [
+            "{{ default }}",
+            "1",
+            "true",
+        ]
         assert normalise(fingerprint="one")["fingerprint"] == ["one"]
         assert "fingerprint" not in normalise(fingerprint=[])
 
@@ -250,9 +267,9 @@ class TestShapes:
 class TestFrames:
     def frames(self, *frames: Any, **event: Any) -> list[dict[str, Any]]:
         stack = {"frames": list(frames)}
-        kept: list[dict[str, Any]] = normalise(exception=[{"type": "E", "stacktrace": stack}])["exception"]["values"][0][
-            "stacktrace"
-        ]["frames"]
+        kept: list[dict[str, Any]] = normalise(exception=[{"type": "E", "stacktrace": stack}])["exception"][
+            "values"
+        ][0]["stacktrace"]["frames"]
         return kept
 
     def test_numbers_and_flags(self) -> None:
@@ -265,8 +282,24 @@ class TestFrames:
         assert event["stacktrace"]["frames"] == [{"function": "f"}]
         assert kinds(event) == {"stacktrace.frames.0.lineno": "invalid_data"}
 
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            {"function": "f", "lineno": 3.0, "in_app": True, "vars": {"a": [1, {"b": None}]}},
+            {"function": "f", "vars": {}, "pre_context": [], "post_context": ["a"]},
+            {"function": "f" * 1024, "context_line": "x" * 256, "vars": {"big": "x" * 8100}},
+            {"function": "f", "vars": {"big": "x" * 8300}},
+        ],
+    )
+    def test_a_stack_is_the_same_whether_or_not_another_frame_has_faults(self, frame: dict[str, Any]) -> None:
+        alone = self.frames(frame, {"function": "g"})
+        beside = self.frames(frame, {"function": "g", "junk": 1})
+        assert encode_json(alone) == encode_json(beside)
+
     def test_addresses(self) -> None:
-        frames = self.frames({"instruction_addr": 4096}, {"instruction_addr": "4096"}, {"instruction_addr": "0x1000"})
+        frames = self.frames(
+            {"instruction_addr": 4096}, {"instruction_addr": "4096"}, {"instruction_addr": "0x1000"}
+        )
         assert {f["instruction_addr"] for f in frames} == {"0x1000"}
 
     def test_null_frames_are_dropped(self) -> None:
@@ -280,7 +313,9 @@ class TestFrames:
         assert event["_meta"]["stacktrace"]["frames"][""]["len"] == 10_000
 
     def test_notes_of_the_sdk_follow_their_frame(self) -> None:
-        meta = {"stacktrace": {"frames": {"59": {"vars": {"": {"len": 9}}}, "30": {"vars": {"": {"len": 8}}}}}}
+        meta = {
+            "stacktrace": {"frames": {"59": {"vars": {"": {"len": 9}}}, "30": {"vars": {"": {"len": 8}}}}}
+        }
         event = normalise(stacktrace={"frames": [{"lineno": i} for i in range(60)]}, _meta=meta)
         assert event["_meta"]["stacktrace"]["frames"] == {"49": {"vars": {"": {"len": 9}}}, "": {"len": 60}}
 
@@ -310,8 +345,16 @@ class TestRequest:
     def test_forms_of_headers_query_and_cookies(self) -> None:
         forms: list[dict[str, Any]] = [
             {"headers": {"x-a": "1", "B": 2}, "query_string": "q=a b&z=", "cookies": "c=1; d=2"},
-            {"headers": [["x-a", "1"], ["B", 2]], "query_string": {"q": "a b", "z": None}, "cookies": {"c": 1, "d": "2"}},
-            {"headers": {"X-A": ["1"], "b": "2"}, "query_string": [["q", "a b"], ["z", ""]], "cookies": [["c", "1"], ["d", "2"]]},
+            {
+                "headers": [["x-a", "1"], ["B", 2]],
+                "query_string": {"q": "a b", "z": None},
+                "cookies": {"c": 1, "d": "2"},
+            },
+            {
+                "headers": {"X-A": ["1"], "b": "2"},
+                "query_string": [["q", "a b"], ["z", ""]],
+                "cookies": [["c", "1"], ["d", "2"]],
+            },
         ]
         for form in forms:
             assert normalise(request=form)["request"] == {
@@ -330,7 +373,9 @@ class TestRequest:
         }
 
     def test_nul_cannot_come_back_by_percent_encoding(self) -> None:
-        assert normalise(request={"query_string": "a%00=b%00"})["request"]["query_string"] == [["a\ufffd", "b\ufffd"]]
+        assert normalise(request={"query_string": "a%00=b%00"})["request"]["query_string"] == [
+            ["a\ufffd", "b\ufffd"]
+        ]
 
     @pytest.mark.parametrize("body", ["x" * 100_000, {"a": ["x" * 1000] * 100}, ["é" * 5000] * 3])
     def test_bodies_are_cut(self, body: object) -> None:
@@ -345,7 +390,10 @@ class TestUser:
         [
             ({"user": {"ip_address": "{{auto}}"}}, "203.0.113.9"),
             ({"user": {"id": 1}, "sdk": {"name": "x", "settings": {"infer_ip": "auto"}}}, "203.0.113.9"),
-            ({"user": {"ip_address": "{{auto}}"}, "sdk": {"name": "x", "settings": {"infer_ip": "never"}}}, None),
+            (
+                {"user": {"ip_address": "{{auto}}"}, "sdk": {"name": "x", "settings": {"infer_ip": "never"}}},
+                None,
+            ),
             ({"user": {"ip_address": "198.51.100.7"}}, "198.51.100.7"),
             ({"user": {"ip_address": "2001:DB8::0:1"}}, "2001:db8::1"),
             ({"user": {"ip_address": "not an address"}}, None),
@@ -384,7 +432,10 @@ class TestLimits:
     def test_messages(self) -> None:
         event = normalise(message="m" * 10_000)
         assert event["logentry"]["formatted"] == "m" * 8189 + "..."
-        assert event["_meta"]["logentry"]["formatted"][""] == {"len": 10_000, "rem": [["!limit", "x", 8189, 8192]]}
+        assert event["_meta"]["logentry"]["formatted"][""] == {
+            "len": 10_000,
+            "rem": [["!limit", "x", 8189, 8192]],
+        }
 
     def test_tags(self) -> None:
         event = normalise(tags={f"k{i}": "v" for i in range(100_000)} | {"long" * 100: "v" * 1000})
@@ -406,19 +457,29 @@ class TestLimits:
 
     def test_the_last_breadcrumbs_and_outer_exceptions_are_kept(self) -> None:
         event = normalise(
-            breadcrumbs=[{"message": str(i)} for i in range(500)], exception=[{"value": str(i)} for i in range(500)]
+            breadcrumbs=[{"message": str(i)} for i in range(500)],
+            exception=[{"value": str(i)} for i in range(500)],
         )
         assert [b["message"] for b in event["breadcrumbs"]["values"]] == [str(i) for i in range(400, 500)]
-        assert [e["value"] for e in event["exception"]["values"]] == [str(i) for i in [*range(25), *range(475, 500)]]
+        assert [e["value"] for e in event["exception"]["values"]] == [
+            str(i) for i in [*range(25), *range(475, 500)]
+        ]
 
     def test_ids_of_the_trace(self) -> None:
-        trace = {"trace_id": "01234567-89ab-cdef-0123-456789abcdef", "span_id": "bad", "parent_span_id": None, "op": "x"}
+        trace = {
+            "trace_id": "01234567-89ab-cdef-0123-456789abcdef",
+            "span_id": "bad",
+            "parent_span_id": None,
+            "op": "x",
+        }
         event = normalise(contexts={"trace": trace})
         assert event["contexts"]["trace"] == {"trace_id": ID, "op": "x"}
         assert kinds(event) == {"contexts.trace.span_id": "invalid_data"}
 
     def test_errors_are_bounded(self) -> None:
-        event = normalise(**{f"unknown{i}": "x" for i in range(5000)}, tags={f"t{i}": [] for i in range(1000)})
+        event = normalise(
+            **{f"unknown{i}": "x" for i in range(5000)}, tags={f"t{i}": [] for i in range(1000)}
+        )
         assert len(event["errors"]) == 50
 
 
@@ -430,7 +491,9 @@ class TestTransactions:
                 "transaction": "/cart",
                 "start_timestamp": 1795347543.5,
                 "timestamp": "2026-11-22T11:39:03.750000Z",
-                "contexts": {"trace": {"trace_id": ID, "span_id": "a" * 16, "op": "http.server", "status": "ok"}},
+                "contexts": {
+                    "trace": {"trace_id": ID, "span_id": "a" * 16, "op": "http.server", "status": "ok"}
+                },
                 "spans": [{}, {}],
                 "release": "shop@1",
                 "tags": {"a": 1},

@@ -47,7 +47,15 @@ def test_feedback() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [None, {}, {"comments": ""}, {"comments": "  "}, {"comments": 5}, {"contexts": {"feedback": {"message": ""}}}]
+    "payload",
+    [
+        None,
+        {},
+        {"comments": ""},
+        {"comments": "  "},
+        {"comments": 5},
+        {"contexts": {"feedback": {"message": ""}}},
+    ],
 )
 def test_reports_without_a_text_are_refused(payload: Any) -> None:
     for reader in (user_report, feedback):
@@ -60,7 +68,9 @@ def test_a_client_report() -> None:
         {"reason": "sample_rate", "category": "error", "quantity": 3},
         {"reason": "before_send", "category": "transaction", "quantity": 0},
     ]
-    assert client_report({"discarded_events": entries}, CONTEXT) == [DiscardedEvents("sample_rate", "error", 3)]
+    assert client_report({"discarded_events": entries}, CONTEXT) == [
+        DiscardedEvents("sample_rate", "error", 3)
+    ]
     assert client_report({}, CONTEXT) == []
 
 

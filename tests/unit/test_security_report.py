@@ -81,7 +81,12 @@ def test_the_directive_follows_from_the_violated_one() -> None:
 
 
 def test_the_reporting_api() -> None:
-    body = {"documentURL": "https://shop.example/", "effectiveDirective": "script-src-elem", "blockedURL": "inline", "lineNumber": 7}
+    body = {
+        "documentURL": "https://shop.example/",
+        "effectiveDirective": "script-src-elem",
+        "blockedURL": "inline",
+        "lineNumber": 7,
+    }
     event = event_of({"type": "csp-violation", "age": 1, "url": "https://shop.example/", "body": body})
     assert event["csp"] == {
         "document_uri": "https://shop.example/",
@@ -105,7 +110,12 @@ def test_the_reporting_api() -> None:
             "Expect-Staple failed for 'shop.example'",
         ),
         (
-            {"hostname": "shop.example", "port": 443, "known-pins": ["pin-sha256=\"x\""], "noted-hostname": "example"},
+            {
+                "hostname": "shop.example",
+                "port": 443,
+                "known-pins": ['pin-sha256="x"'],
+                "noted-hostname": "example",
+            },
             "hpkp",
             "Public key pinning validation failed for 'shop.example'",
         ),
@@ -120,8 +130,19 @@ def test_certificate_reports(payload: dict[str, Any], kind: str, message: str) -
 
 
 @pytest.mark.parametrize(
-    "payload", [None, [], {}, {"a": 1}, {"csp-report": None}, {"csp-report": {}}, {"csp-report": {"referrer": "x"}}]
-    + [{"expect-ct-report": {"port": 1}}, {"type": "csp-violation"}, {"known-pins": []}]
+    "payload",
+    [
+        None,
+        [],
+        {},
+        {"a": 1},
+        {"csp-report": None},
+        {"csp-report": {}},
+        {"csp-report": {"referrer": "x"}},
+        {"expect-ct-report": {"port": 1}},
+        {"type": "csp-violation"},
+        {"known-pins": []},
+    ],
 )
 def test_what_is_no_report_is_refused(payload: object) -> None:
     with pytest.raises(PayloadError):
@@ -130,7 +151,9 @@ def test_what_is_no_report_is_refused(payload: object) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["document-uri", "referrer", "blocked-uri", "violated-directive", "hostname", "port"]),
+        st.sampled_from(
+            ["document-uri", "referrer", "blocked-uri", "violated-directive", "hostname", "port"]
+        ),
         st.none() | st.integers() | st.text(max_size=30) | st.lists(st.text(max_size=3), max_size=2),
     ),
     st.sampled_from(["csp-report", "expect-ct-report", "expect-staple-report"]),

@@ -53,7 +53,9 @@ def test_updates_without_seq_are_in_order_of_their_time() -> None:
     assert first.seq == 0 < later.seq < last.seq
 
 
-@pytest.mark.parametrize(("status", "errors"), [("crashed", 1), ("unhandled", 1), ("abnormal", 0), ("exited", 0)])
+@pytest.mark.parametrize(
+    ("status", "errors"), [("crashed", 1), ("unhandled", 1), ("abnormal", 0), ("exited", 0)]
+)
 def test_a_crash_is_an_error_too(status: str, errors: int) -> None:
     assert (row(status=status).status, row(status=status).errors) == (status, errors)
 
@@ -114,7 +116,14 @@ def test_aggregates_become_a_row_per_way_to_end() -> None:
 
 @pytest.mark.parametrize(
     "aggregates",
-    [None, {}, [1], [{"started": "x", "exited": 1}], [{"started": "2026-11-22T12:29:00Z", "exited": -1}], [{}] * 101],
+    [
+        None,
+        {},
+        [1],
+        [{"started": "x", "exited": 1}],
+        [{"started": "2026-11-22T12:29:00Z", "exited": -1}],
+        [{}] * 101,
+    ],
 )
 def test_malformed_aggregates_are_refused(aggregates: object) -> None:
     with pytest.raises(PayloadError):

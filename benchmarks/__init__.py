@@ -1,0 +1,1 @@
+"""Benchmarks: what the whole service does with real events, beside the floor of the same work in the same run."""

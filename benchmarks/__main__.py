@@ -1,0 +1,142 @@
+"""`python -m benchmarks`: starts the service in a temporary home, measures it from outside, prints one JSON object.
+
+Times depend on the machine and on what else it does; the floor is measured in the same run to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.floor import floor_cpu_ms
+from benchmarks.processes import cpu_seconds, memory_mb
+from tasks_pipeline.demo.show import running_demo_service, temporary_root
+from tasks_pipeline.demo.traffic import shop_events, shop_request
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.books import books_of_state
+from tasks_pipeline.storage.events import find_event
+from tasks_pipeline.storage.stores import Stores, open_stores
+
+REST_SECONDS = 15
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 600
+
+
+def say(text: str) -> None:
+    """Progress, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def stored(stores: Stores) -> int:
+    """Items stored so far."""
+    return sum(books_of_state(stores, day).stored for day in stores.spool.days())
+
+
+def wait_until_stored(stores: Stores, count: int) -> float:
+    """Seconds since 1970 at which so many items are stored and visible."""
+    deadline = time.time() + PATIENCE_SECONDS
+    while stored(stores) < count:
+        if time.time() > deadline:
+            raise SystemExit(f"only {stored(stores)} of {count} items were stored in {PATIENCE_SECONDS} s")
+        time.sleep(POLL_SECONDS)
+    return time.time()
+
+
+def latency(stores: Stores, url: str) -> float:
+    """Seconds from sending one event until it can be read back, with its group."""
+    (event,) = shop_events(1)
+    request = shop_request(event)
+    started = time.perf_counter()
+    httpx.post(
+        url + request.path, content=request.body, headers=request.headers, timeout=30
+    ).raise_for_status()
+    while find_event(stores.state, stores.lake.connection, event.event_id) is None:
+        if time.perf_counter() - started > PATIENCE_SECONDS:
+            raise SystemExit("an event never became visible")
+        time.sleep(POLL_SECONDS)
+    return time.perf_counter() - started
+
+
+def send(url: str, count: int, rate: float = 0) -> dict[str, Any]:
+    """Send shop events from a process of their own."""
+    command = [sys.executable, "-m", "benchmarks.send", url, str(count), "--rate", str(rate)]
+    result: dict[str, Any] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
+    return result
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of the files in a folder and below."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def measure(root: Path, count: int) -> dict[str, Any]:
+    """All figures; the keys without unit in their name are in the unit that docs/benchmarks.md says."""
+    home = Home(root)
+    with running_demo_service(home, linger_seconds=30) as (process, service), open_stores(home) as stores:
+        say(f"at rest for {REST_SECONDS} s ...")
+        time.sleep(REST_SECONDS)
+        memory = memory_mb(process.pid)
+        say("cold and warm latency ...")
+        cold = latency(stores, service.receiver_url)
+        warm = statistics.median(latency(stores, service.receiver_url) for _ in range(5))
+        say(f"{count} events as fast as possible ...")
+        before, cpu_before = stored(stores), cpu_seconds(process.pid)
+        sent = send(service.receiver_url, count)
+        seconds = wait_until_stored(stores, before + count) - sent["started"]
+        cpu = cpu_seconds(process.pid) - cpu_before
+        say("half load ...")
+        half = send(service.receiver_url, int(count / seconds / 2 * 10), rate=count / seconds / 2)
+        total = before + count + half["sent"]
+        wait_until_stored(stores, total)
+        lake = root / "lake" / "files" / "main"
+        return {
+            "end_to_end_events_per_s": round(count / seconds, 1),
+            "cpu_ms_per_event": round(cpu / count * 1000, 3),
+            "bytes_per_event": round(
+                (bytes_below(lake / "events") + bytes_below(lake / "event_payloads")) / total
+            ),
+            "receive_per_s": round(sent["sent"] / (sent["ended"] - sent["started"]), 1),
+            "receive_p95_ms": half["p95_ms"],
+            "receive_p95_ms_full_load": sent["p95_ms"],
+            "cold_latency_s": round(cold, 2),
+            "warm_latency_s": round(warm, 2),
+            "rest_memory_mb": memory["sum"],
+            "rest_memory_by_process_mb": memory,
+            "raw_bytes_per_event": round(bytes_below(root / "spool") / total),
+            "events": total,
+        }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--events", type=int, default=6000, help="events of the throughput part")
+    arguments = parser.parse_args()
+    floor = floor_cpu_ms()
+    with temporary_root() as root:
+        figures = measure(root, arguments.events)
+    ratio = figures["cpu_ms_per_event"] / floor["sum"]
+    print(
+        json.dumps(
+            figures
+            | {
+                "floor_cpu_ms_per_event": round(floor["sum"], 3),
+                "floor_parts_ms": {name: round(value, 3) for name, value in floor.items()},
+                "cpu_over_floor": round(ratio, 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What all processes of a service use together."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all its living descendants."""
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU of a service so far: its living processes, and those that ended and were waited for by one of them."""
+    total = 0.0
+    for process in family(pid):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def memory_mb(pid: int) -> dict[str, float]:
+    """Proportional set size in MB by process name and number, and the sum."""
+    sizes: dict[str, float] = {}
+    for process in family(pid):
+        try:
+            words = process.cmdline()
+            size = process.memory_full_info().pss / 1e6
+        except psutil.NoSuchProcess:
+            continue
+        sizes[f"{_role(words)} {process.pid}"] = round(size, 1)
+    return sizes | {"sum": round(sum(sizes.values()), 1)}
+
+
+def _role(words: list[str]) -> str:
+    known = {
+        "receive": "receiver",
+        "grpc": "code-server",
+        "dagster_webserver": "webserver",
+        "dagster._daemon": "daemon",
+    }
+    return next((role for word, role in known.items() if word in words), "service")

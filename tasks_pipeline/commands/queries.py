@@ -1,0 +1,173 @@
+"""What the commands that look things up share: opening the state, finding a group, ages, sizes, and JSON that is safe to print."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from tasks_pipeline.commands.output import cell, table, user_errors
+
+if TYPE_CHECKING:
+    from tasks_pipeline.home import Home
+    from tasks_pipeline.storage.state import StateDatabase
+
+_UNSAFE = re.compile(r"[^\x20-\x7e\n]")
+_INTEGERS = range(-(2**63), 2**64)  # what JSON of msgspec holds
+_LARGEST_ID = 2**63 - 1
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+@contextmanager
+def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
+    """The state database and the slugs of projects; a database that cannot be used ends the command with a line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tasks_pipeline.storage.state import StateDatabase
+
+    with one_line(SQLAlchemyError, ValueError, OSError):
+        config = home.config()
+        state = StateDatabase(home)
+        try:
+            yield state, {p.id: p.slug for p in config.projects}
+        finally:
+            state.close()
+
+
+@contextmanager
+def one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """These exceptions end the command with the first line of their message and status 1."""
+    with user_errors():
+        try:
+            yield
+        except kinds as error:
+            raise click.ClickException(first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without the stack of causes and hints that database drivers append."""
+    from tasks_pipeline.commands.output import printable
+
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
+    """The group with this id or short id, in any case. Raises ClickException when there is none."""
+    from tasks_pipeline.groups.short_id import ShortIdError, parse_short_id
+    from tasks_pipeline.storage.groups import find_group
+
+    found = None
+    if text.isascii() and text.isdecimal():
+        if len(text) < 20 and int(text) <= _LARGEST_ID:
+            found = find_group(state, slugs, group_id=int(text))
+    else:
+        try:
+            slug, number = parse_short_id(text)
+        except ShortIdError as error:
+            raise click.ClickException(cell(str(error))) from error
+        if number <= _LARGEST_ID:
+            found = find_group(state, slugs, short_id=(slug, number))
+    if found is None:
+        raise click.ClickException(f"there is no group {cell(text)}; `tasks-pipeline groups list` shows them")
+    return found
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON that a terminal cannot be commanded by."""
+    click.echo(safe_json(msgspec.json.format(encoded(value))))
+
+
+def encoded(value: object) -> bytes:
+    """A value of a database as JSON: times in UTC with Z, whatever JSON does not know as text."""
+    return msgspec.json.encode(plain(value))
+
+
+def safe_json(text: bytes) -> str:
+    """The same JSON with every character escaped that a terminal might obey instead of showing it."""
+    return _UNSAFE.sub(_escaped, text.decode())
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def plain(value: object) -> object:
+    """The value in terms of JSON, recursively: bytes as hex digits, decimals as numbers, times as RFC 3339 in UTC."""
+    match value:
+        case bool() | str() | None | float():
+            return value
+        case int():
+            return value if value in _INTEGERS else str(value)
+        case datetime():  # the databases hold UTC; some of them give it without saying so
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date() | time():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+        case timedelta():
+            return value.total_seconds()
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return {str(plain(k)): plain(v) for k, v in value.items()}
+        case list() | tuple() | set():
+            return [plain(v) for v in value]
+    return str(value)
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """How long ago something was, in its largest unit: 12 s, 5 min, 3 h, 4 d."""
+    if moment is None:
+        return ""
+    return seconds_text((now - moment).total_seconds())
+
+
+def seconds_text(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def size_text(size: int | None) -> str:
+    """Bytes in the unit that keeps the number short."""
+    if size is None:
+        return ""
+    amount, units = float(size), ["kB", "MB", "GB", "TB"]
+    if amount < 1000:
+        return f"{size} B"
+    while amount >= 1000 and units:
+        amount, unit = amount / 1000, units.pop(0)
+    return f"{amount:.1f} {unit}"
+
+
+def listing(rows: Sequence[dict[str, Any]], columns: Mapping[str, str], cut: str) -> None:
+    """Print rows as a table in which the column `cut` takes what a terminal's width leaves, so that a row is a line."""
+    if sys.stdout.isatty():
+        from rich.cells import cell_len
+        from rich.console import Console
+        from rich.text import Text
+
+        others = [key for key in columns if key != cut]
+        used = sum(
+            2 + max((cell_len(cell(r.get(key))) for r in rows), default=0) for key in others if rows
+        ) + 2 * len(columns)
+        width = max(20, Console().width - used)
+        for row in rows:
+            title = Text(cell(row.get(cut)))
+            title.truncate(width, overflow="ellipsis")
+            row[cut] = title.plain
+    table(rows, columns)

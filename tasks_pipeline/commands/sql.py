@@ -1,0 +1,160 @@
+"""`sql`: read-only SQL over the lake and the state database."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.output import cell, current_home, table
+from tasks_pipeline.commands.queries import encoded, one_line, plain, safe_json
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLE_ROWS = 1000
+_CHUNK = 1000
+
+
+@click.command()
+@click.argument("statement", required=False)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Most rows to print.  [default: {TABLE_ROWS} in a table, all with --json and --csv]",
+)
+@click.option("--json", "form", flag_value="json", help="Print a JSON list with an object per row.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header.")
+@click.pass_context
+def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str | None) -> None:
+    """Run one SQL statement that reads, in DuckDB's dialect, over everything stored. `-` reads it from stdin.
+
+    The lake's tables (events, event_payloads, outcomes …) are in the schema `lake`, those of the state database
+    (groups, batches …) in `state`; both are found without it. Without a statement, tables and columns are listed with
+    what they mean. Times are UTC.
+
+    \b
+    Examples:
+      tasks-pipeline sql
+      tasks-pipeline sql "SELECT day, level, count(*) AS events FROM events GROUP BY ALL ORDER BY ALL"
+      tasks-pipeline sql --csv - < report.sql > report.csv
+    """
+    import duckdb
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tasks_pipeline.storage.lake import open_reader
+    from tasks_pipeline.storage.read_only import NotReadOnly, check_reads
+
+    if statement == "-":
+        statement = click.get_text_stream("stdin").read()
+    if statement is None:
+        _print_schema(form)
+        return
+    if not statement.strip():
+        raise click.UsageError("the statement is empty")
+    home = current_home(ctx)
+    try:
+        check_reads(statement)
+        with one_line(SQLAlchemyError, OSError), open_reader(home) as connection:
+            _print(connection.execute(statement), limit, form)
+    except NotReadOnly as error:
+        raise click.ClickException(str(error)) from error
+    except duckdb.Error as error:
+        raise click.ClickException(_told(error)) from error
+
+
+def _told(error: Exception) -> str:
+    """DuckDB's message with the place it points at."""
+    return "\n".join(cell(line) if line.strip() else "" for line in str(error).splitlines())
+
+
+def _print(result: duckdb.DuckDBPyConnection, limit: int | None, form: str | None) -> None:
+    names = unique([d[0] for d in result.description or ()])
+    if form == "json":
+        _print_json(_rows(result, limit), names)
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([plain(value) for value in row] for row in _rows(result, limit))
+    else:
+        _print_table(_rows(result, (limit or TABLE_ROWS) + 1), names, limit or TABLE_ROWS)
+
+
+def _rows(result: duckdb.DuckDBPyConnection, limit: int | None) -> Iterator[Sequence[Any]]:
+    left = limit
+    while rows := result.fetchmany(_CHUNK if left is None else min(_CHUNK, left)):
+        yield from rows
+        left = None if left is None else left - len(rows)
+
+
+def _print_json(rows: Iterator[Sequence[Any]], names: Sequence[str]) -> None:
+    """A list with an object per line, written as the rows come: a result may be larger than memory."""
+    lead = "[\n"
+    for row in rows:
+        click.echo(lead + safe_json(encoded(dict(zip(names, row, strict=True)))), nl=False)
+        lead = ",\n"
+    click.echo("[]" if lead == "[\n" else "\n]")
+
+
+def _print_table(rows: Iterator[Sequence[Any]], names: Sequence[str], limit: int) -> None:
+    found = [
+        {name: v.hex() if isinstance(v, bytes) else v for name, v in zip(names, row, strict=True)}
+        for row in rows
+    ]
+    table(found[:limit], {name: name for name in names})
+    if len(found) > limit:
+        click.echo(f"the first {limit} rows; --limit N shows more, --json and --csv show all", err=True)
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names with a number behind each that stands before it already, as rows become objects."""
+    result: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in result:
+            number += 1
+            candidate = f"{name}_{number}"
+        result.append(candidate)
+    return result
+
+
+def _print_schema(form: str | None) -> None:
+    from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+    from tasks_pipeline.storage.tables import metadata
+
+    rows: list[dict[str, Any]] = []
+    for lake_table in LAKE_TABLES.values():
+        name = f"lake.{lake_table.name}"
+        rows.append({"table": name, "column": None, "type": None, "description": lake_table.description})
+        rows += [
+            {"table": name, "column": c.name, "type": c.type, "description": c.description}
+            for c in lake_table.columns
+        ]
+    for state_table in metadata.sorted_tables:
+        name = f"state.{state_table.name}"
+        rows.append({"table": name, "column": None, "type": None, "description": state_table.comment})
+        rows += [
+            {"table": name, "column": c.name, "type": str(c.type).upper(), "description": c.comment}
+            for c in state_table.columns
+        ]
+    if form == "json":
+        _print_json(iter([tuple(row.values()) for row in rows]), list(rows[0]))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(rows[0])
+        writer.writerows(row.values() for row in rows)
+    else:
+        _print_tables(rows)
+
+
+def _print_tables(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["column"] is None:
+            click.secho(f"\n{row['table']}", bold=True, nl=False)
+            click.echo(f"  {row['description']}" if row["description"] else "")
+        else:
+            click.echo(f"  {row['column']:<26}{row['type']:<24}{row['description'] or ''}".rstrip())

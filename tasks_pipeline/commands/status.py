@@ -1,0 +1,157 @@
+"""`status`: whether everything that came is accounted for, what waits, who works on it, and how big it all is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.output import cell, current_home, json_option, printable, table
+from tasks_pipeline.commands.queries import age, first_line, one_line, print_json, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from tasks_pipeline.home import Home
+    from tasks_pipeline.service.running import RunningService
+    from tasks_pipeline.storage.books import Books
+    from tasks_pipeline.storage.stores import Stores
+
+SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
+_RUNS_SHOWN = 5
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show the books per day, what waits, who works on it, where things lie and how big they are.
+
+    The books of a day balance when every accepted item is stored, duplicate, filtered, discarded, invalid or waits.
+    Days are UTC days of receipt, as long as their raw envelopes are kept.
+
+    \b
+    Examples:
+      tasks-pipeline status
+      tasks-pipeline status --json
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tasks_pipeline.service.running import running_service
+    from tasks_pipeline.storage.spool import SpoolError
+    from tasks_pipeline.storage.stores import open_stores
+
+    home = current_home(ctx)
+    service = running_service(home)
+    with one_line(SQLAlchemyError, SpoolError, ValueError, OSError), open_stores(home) as stores:
+        found = _found(stores, datetime.now(UTC))
+    found |= _service(home, service)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, datetime.now(UTC))
+
+
+def _found(stores: Stores, now: datetime) -> dict[str, Any]:
+    from tasks_pipeline.storage.batches import active_drains
+    from tasks_pipeline.storage.books import books_of_state
+    from tasks_pipeline.storage.sizes import store_places, store_sizes
+
+    days = [books_of_state(stores, day) for day in stores.spool.days()]
+    oldest = min((b.oldest_waiting for b in days if b.oldest_waiting), default=None)
+    places = store_places(stores.home)
+    sizes = store_sizes(stores.home, stores.state)
+    return {
+        **{name: sum(getattr(b, name) for b in days) for name in SUMMED},
+        "difference": sum(b.difference for b in days),
+        "oldest_waiting_seconds": None
+        if oldest is None
+        else round(max(0, (now - oldest).total_seconds()), 1),
+        "days": [_day(b) for b in days],
+        "drains": [asdict(drain) for drain in active_drains(stores.state)],
+        "disk": {name: {"bytes": size, "where": places[name]} for name, size in sizes.items()},
+    }
+
+
+def _day(books: Books) -> dict[str, Any]:
+    return books.as_dict() | {"difference": books.difference}
+
+
+def _service(home: Home, service: RunningService | None) -> dict[str, Any]:
+    """Whether the service runs and where, and Dagster's newest runs when it does."""
+    about: dict[str, Any] = {"running": service is not None, "home": str(home.root)}
+    if service is None:
+        return {"service": about, "runs": []}
+    from tasks_pipeline.service.dagster_client import DagsterError, recent_runs
+
+    about |= {
+        name: getattr(service, name) for name in ("pid", "ready", "started_at", "receiver_url", "ui_url")
+    }
+    try:
+        runs = [asdict(run) for run in recent_runs(service.ui_url, _RUNS_SHOWN)]
+    except DagsterError as error:
+        return {"service": about | {"dagster": first_line(error)}, "runs": []}
+    return {"service": about, "runs": runs}
+
+
+def _print(found: dict[str, Any], now: datetime) -> None:
+    _print_service(found["service"], now)
+    if found["days"]:
+        _heading("books, items per UTC day")
+        rows = [
+            d | {"balance": "✓" if d["difference"] == 0 else f"✗ {d['difference']:+}"} for d in found["days"]
+        ]
+        table(rows, ["day", *SUMMED, "balance"])
+    if found["waiting"]:
+        oldest = found["oldest_waiting_seconds"]
+        since = "" if oldest is None else f", the oldest for {seconds_text(oldest)}"
+        click.echo(f"\n{found['waiting']} items wait{since}")
+    else:
+        click.echo("\nnothing waits")
+    if found["drains"]:
+        _heading("drains at work")
+        rows = [
+            {
+                "day": d["day"],
+                "run": (d["run_id"] or "outside Dagster")[:15],
+                "for": age(d["started_at"], now),
+            }
+            for d in found["drains"]
+        ]
+        table(rows, ["day", "run", "for"])
+    if found["runs"]:
+        _heading("newest runs")
+        rows = [
+            {
+                "run": run["run_id"][:8],
+                "job": run["job"],
+                "day": run["partition"],
+                "status": run["status"].lower(),
+                "started": age(run["started_at"], now),
+            }
+            for run in found["runs"]
+        ]
+        table(rows, ["run", "job", "day", "status", "started"])
+    _heading("stores")
+    rows = [
+        {"store": name, "size": size_text(s["bytes"]) or "not counted", "where": s["where"]}
+        for name, s in found["disk"].items()
+    ]
+    table(rows, ["store", "size", "where"])
+
+
+def _print_service(service: dict[str, Any], now: datetime) -> None:
+    if not service["running"]:
+        click.echo(f"the service does not run in {printable(service['home'])} (tasks-pipeline run starts it)")
+        return
+    ready = "runs" if service["ready"] else "is starting"
+    click.echo(
+        f"the service {ready}: pid {service['pid']}, since {cell(service['started_at'])} UTC ({age(service['started_at'], now)})"
+    )
+    click.echo(f"receiver  {service['receiver_url']}\nUI        {service['ui_url']}")
+    if "dagster" in service:
+        click.echo(service["dagster"])
+
+
+def _heading(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)

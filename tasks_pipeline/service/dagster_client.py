@@ -1,0 +1,156 @@
+"""What commands ask of the running webserver over GraphQL: recent runs, backfills. Plain data in and out, no Dagster import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import httpx
+
+TIMEOUT_SECONDS = 15
+PARTITION_TAG = "dagster/partition"
+BACKFILL_TAG = "dagster/backfill"
+ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+
+
+class DagsterError(Exception):
+    """The webserver does not answer, or refuses; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of Dagster; `status` is Dagster's word, `partition` a day or empty."""
+
+    run_id: str
+    job: str
+    status: str
+    partition: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """How far a backfill is: Dagster's status of it, its error if it has one, and its newest run of each partition."""
+
+    status: str
+    error: str
+    runs: Mapping[str, Run]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
+
+
+_RUN = "runId jobName status startTime endTime tags { key value }"
+_ERROR = "... on Error { message }"
+
+
+def recent_runs(ui_url: str, limit: int) -> list[Run]:
+    """The newest runs, newest first. Raises DagsterError."""
+    answer = _ask(
+        ui_url,
+        f"query($limit: Int!) {{ runsOrError(limit: $limit) {{ ... on Runs {{ results {{ {_RUN} }} }} {_ERROR} }} }}",
+        {"limit": limit},
+    )
+    return [_run(found) for found in _checked(answer["runsOrError"])["results"]]
+
+
+def launch_backfill(
+    ui_url: str, group: str, days: Sequence[date], tags: Mapping[str, str], title: str
+) -> str:
+    """Start a backfill of all materialisable assets of a group for some days; gives its id. Raises DagsterError."""
+    found = _ask(ui_url, "{ assetNodes { groupName isMaterializable assetKey { path } } }", {})
+    assets = [
+        {"path": node["assetKey"]["path"]}
+        for node in found["assetNodes"]
+        if node["groupName"] == group and node["isMaterializable"]
+    ]
+    if not assets:
+        raise DagsterError(f"Dagster knows no assets of the group {group}; are the definitions loaded?")
+    answer = _ask(
+        ui_url,
+        "mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) "
+        f"{{ ... on LaunchBackfillSuccess {{ backfillId }} {_ERROR} }} }}",
+        {
+            "params": {
+                "assetSelection": assets,
+                "partitionNames": [day.isoformat() for day in days],
+                "tags": [{"key": key, "value": value} for key, value in tags.items()],
+                "title": title,
+            }
+        },
+    )
+    return str(_checked(answer["launchPartitionBackfill"])["backfillId"])
+
+
+def backfill_progress(ui_url: str, backfill_id: str) -> Backfill:
+    """How far a backfill is. Raises DagsterError."""
+    answer = _ask(
+        ui_url,
+        "query($id: String!, $filter: RunsFilter!) { "
+        f"partitionBackfillOrError(backfillId: $id) {{ ... on PartitionBackfill {{ status error {{ message }} }} {_ERROR} }} "
+        f"runsOrError(filter: $filter) {{ ... on Runs {{ results {{ {_RUN} }} }} {_ERROR} }} }}",
+        {"id": backfill_id, "filter": {"tags": [{"key": BACKFILL_TAG, "value": backfill_id}]}},
+    )
+    state = _checked(answer["partitionBackfillOrError"])
+    newest_first = [_run(found) for found in _checked(answer["runsOrError"])["results"]]
+    return Backfill(
+        status=state["status"],
+        error=(state.get("error") or {}).get("message", "").strip(),
+        runs={run.partition: run for run in reversed(newest_first)},
+    )
+
+
+def run_error(ui_url: str, run_id: str) -> str:
+    """Why a run failed, in a line; empty when Dagster does not say. Raises DagsterError."""
+    answer = _ask(
+        ui_url,
+        "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { __typename "
+        "... on ErrorEvent { error { message causes { message } } } } } } }",
+        {"id": run_id},
+    )
+    errors = [e["error"] for e in answer["logsForRun"].get("events", ()) if e.get("error")]
+    messages = [cause["message"] for error in errors for cause in (error, *error["causes"])]
+    return messages[-1].strip().splitlines()[0] if messages else ""
+
+
+def _ask(ui_url: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        response = httpx.post(
+            f"{ui_url}/graphql", json={"query": query, "variables": variables}, timeout=TIMEOUT_SECONDS
+        )
+        response.raise_for_status()
+        answer = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise DagsterError(f"Dagster's webserver at {ui_url} does not answer: {error}") from error
+    if answer.get("errors"):
+        raise DagsterError(f"Dagster refused: {answer['errors'][0].get('message', '')}")
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
+def _checked(result: dict[str, Any]) -> dict[str, Any]:
+    """A result that may be an error of GraphQL's error interface."""
+    if "message" in result:
+        raise DagsterError(f"Dagster refused: {result['message'].strip()}")
+    return result
+
+
+def _run(found: dict[str, Any]) -> Run:
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    return Run(
+        run_id=found["runId"],
+        job=found["jobName"],
+        status=found["status"],
+        partition=tags.get(PARTITION_TAG, ""),
+        started_at=_moment(found["startTime"]),
+        ended_at=_moment(found["endTime"]),
+    )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,73 @@
+"""How much room each store takes. Folders and databases of our own only: what object storage holds is not counted here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import text
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.state import StateDatabase
+
+_SCHEMA_SIZES = text(
+    "SELECT n.nspname AS name, sum(pg_total_relation_size(c.oid))::bigint AS size FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname IN ('spool', 'state', 'lake') AND c.relkind IN ('r', 'm') GROUP BY n.nspname"
+)
+
+
+def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
+    """Bytes of spool, lake, state and blobs; None for what lies in object storage, where counting means listing."""
+    files = None if home.data_url else folder_size(Path(home.lake_files))
+    blobs = None if home.data_url else folder_size(Path(home.blobs_url))
+    if home.embedded:
+        return {
+            "spool": folder_size(home.spool_dir),
+            "lake": None if files is None else files + _database_size(home.lake_catalog),
+            "state": _database_size(home.root / "state.sqlite"),
+            "blobs": blobs,
+        }
+    with state.read() as connection:
+        schemas = {row.name: int(row.size) for row in connection.execute(_SCHEMA_SIZES)}
+    return {
+        "spool": schemas.get("spool", 0),
+        "lake": None if files is None else files + schemas.get("lake", 0),
+        "state": schemas.get("state", 0),
+        "blobs": blobs,
+    }
+
+
+def store_places(home: Home) -> dict[str, str]:
+    """Where each store lies, for people; database URLs without what is secret in them."""
+    database = "" if home.embedded else _without_password(home.postgres_url)
+    return {
+        "spool": str(home.spool_dir) if home.embedded else f"{database}, schema spool",
+        "lake": home.lake_files if home.embedded else f"{home.lake_files}; catalog in {database}",
+        "state": str(home.root / "state.sqlite") if home.embedded else f"{database}, schema state",
+        "blobs": home.blobs_url,
+    }
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of the files below a folder; 0 when it is not there."""
+    return sum(_file_size(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names)
+
+
+def _database_size(path: Path) -> int:
+    """Bytes of an SQLite database with what is not yet merged into it."""
+    return sum(_file_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # files come and go while the service runs
+        return 0
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+
+    parsed = make_url(url)
+    return f"{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"

@@ -1,0 +1,36 @@
+"""Stores that tests share, one set for each kind of database: opening them is dear, a day of one's own is cheap."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import date, timedelta
+
+import pytest
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.stores import Stores, open_stores
+from tests.support.day import Day
+from tests.support.postgres import PostgresServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Open stores of each kind in turn; a test must use a day and a project of its own."""
+    root = tmp_path_factory.mktemp("home")
+    with ExitStack() as stack:
+        url = ""
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            url = stack.enter_context(server.database())
+        yield stack.enter_context(open_stores(Home(root=root, database_url=url)))
+
+
+@pytest.fixture
+def day(stores: Stores) -> Day:
+    """A day and a project that no other test uses; the next two days are free too."""
+    number = next(_numbers)
+    return Day(stores, date(2020, 1, 1) + timedelta(days=3 * number), 1000 + number)

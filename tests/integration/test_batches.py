@@ -1,0 +1,241 @@
+"""The batch protocol: each batch exactly once, whatever fails, wakes up late, or works beside it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasks_pipeline.processing import batch as batch_module
+from tasks_pipeline.processing.batch import process_batch
+from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.storage import batches as batches_module
+from tasks_pipeline.storage.batches import (
+    Batch,
+    BatchLost,
+    active_drains,
+    backlogs,
+    beat,
+    claim_batch,
+    end_drain,
+    end_drains_of_run,
+    last_sign_of_run,
+    start_drain,
+)
+from tasks_pipeline.storage.stores import open_stores
+from tests.support.crash import DRAIN_MOMENTS, at
+from tests.support.day import Day
+from tests.support.events import event
+
+
+class Crash(Exception):
+    """Raised in the middle of a batch."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+def claim(day: Day, drain_id: str, max_envelopes: int = 100, max_bytes: int = 1 << 20) -> Batch | None:
+    return claim_batch(
+        day.stores.state,
+        day.stores.spool,
+        day.date,
+        drain_id,
+        max_envelopes=max_envelopes,
+        max_bytes=max_bytes,
+    )
+
+
+# ── claims
+
+
+def test_ranges_follow_each_other_and_keep_to_the_limits(day: Day) -> None:
+    day.send(*(event() for _ in range(5)))
+    drain_id = start_drain(day.stores.state, day.date, None)
+    claimed = [claim(day, drain_id, max_envelopes=2), claim(day, drain_id, max_bytes=1), claim(day, drain_id)]
+    assert [(b.first_position, b.last_position, b.attempt) for b in claimed if b] == [
+        (1, 2, 1),
+        (3, 3, 1),
+        (4, 5, 1),
+    ]
+    assert claim(day, drain_id) is None
+
+
+def test_an_open_batch_is_left_to_its_drain_while_that_is_alive(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = day.stores.state
+    day.send(event())
+    first, second = start_drain(state, day.date, "first"), start_drain(state, day.date, "second")
+    held = claim(day, first)
+    assert held is not None
+    assert claim(day, second) is None
+    assert {d.run_id for d in active_drains(state) if d.day == day.date} == {"first", "second"}
+
+    monkeypatch.setattr(
+        batches_module, "SILENT_AFTER", timedelta(seconds=-60)
+    )  # everybody was silent too long
+    taken = claim(day, second)
+    assert taken is not None
+    assert (taken.id, taken.attempt, taken.drain_id) == (held.id, 2, second)
+
+
+def test_what_a_run_held_is_free_when_the_run_ended(day: Day) -> None:
+    state = day.stores.state
+    day.send(event())
+    dead, alive = start_drain(state, day.date, f"run-{day.date}"), start_drain(state, day.date, None)
+    held = claim(day, dead)
+    started = last_sign_of_run(state, f"run-{day.date}")
+    beat(state, dead)
+    beaten = last_sign_of_run(state, f"run-{day.date}")
+    assert started is not None
+    assert beaten is not None
+    assert beaten > started
+
+    assert end_drains_of_run(state, f"run-{day.date}") == 1
+    assert end_drains_of_run(state, f"run-{day.date}") == 0
+    taken = claim(day, alive)
+    assert taken is not None
+    assert held is not None
+    assert taken.id == held.id
+    assert last_sign_of_run(state, "no such run") is None
+
+
+def test_the_backlog_names_what_is_behind_the_cursor_and_in_open_batches(day: Day) -> None:
+    day.send(*(event() for _ in range(4)))
+    drain_id = start_drain(day.stores.state, day.date, None)
+    assert claim(day, drain_id, max_envelopes=1) is not None
+    (found,) = [b for b in backlogs(day.stores.state, day.stores.spool) if b.day == day.date]
+    assert (found.envelopes, found.items, found.oldest) == (4, 4, day.at())
+    end_drain(day.stores.state, drain_id)
+    day.drain()
+    assert [b for b in backlogs(day.stores.state, day.stores.spool) if b.day == day.date] == []
+
+
+# ── exactly once
+
+
+@pytest.mark.parametrize("moment", DRAIN_MOMENTS)
+def test_a_drain_that_fails_at_any_step_leaves_every_event_stored_once(day: Day, moment: str) -> None:
+    again = event("A", user={"id": "1"})
+    sent = [event("B"), again, event("A", user={"id": "2"}), again, event("C")]
+    day.send(*sent)
+    day = day.configured(batch_envelopes=3)
+
+    with at(DRAIN_MOMENTS[moment], crash), pytest.raises(Crash):
+        day.drain()
+    day.assert_balanced()
+    day.drain()
+
+    day.assert_stored_once(sorted({e["event_id"] for e in sent}))
+    assert day.outcomes() == {("stored", ""): 4, ("duplicate", "event_id"): 1}
+    assert [(g["times_seen"], g["users"]) for g in day.groups()] == [(1, 0), (2, 2), (1, 0)]
+
+
+def test_a_batch_that_failed_with_an_innocent_envelope_condemns_nobody(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts that fail after the envelopes were read (a full disk, say) are not the fault of any of them."""
+    ids = day.send(event(), event(), event())
+    for _ in range(5):
+        with at(DRAIN_MOMENTS["all files written"], crash), pytest.raises(Crash):
+            day.drain()
+    day.drain()
+    day.assert_stored_once(ids)
+    assert day.rows("dead_letters") == []
+
+
+def test_a_batch_done_once_cannot_be_done_again(day: Day) -> None:
+    ids = day.send(event(), event())
+    state = day.stores.state
+    drain_id = start_drain(state, day.date, None)
+    batch = claim(day, drain_id)
+    assert batch is not None
+    process_batch(day.stores, batch)
+    before = day.lake(), day.state()
+    with pytest.raises(BatchLost):
+        process_batch(day.stores, batch)
+    assert (day.lake(), day.state()) == before
+    end_drain(state, drain_id)
+    day.assert_stored_once(ids)
+
+
+@pytest.mark.parametrize(
+    "moment", ["after the claim", "event ids and groups committed", "half of the files written"]
+)
+def test_a_drain_believed_dead_lets_go_when_it_wakes_up(day: Day, moment: str) -> None:
+    ids = day.send(event("A"), event("B"))
+
+    def taken_over() -> None:
+        end_drains_of_run(day.stores.state, f"asleep-{day.date}")
+        day.drain()
+
+    with at(DRAIN_MOMENTS[moment], taken_over):
+        report = day.drain(run_id=f"asleep-{day.date}")
+    assert report.batches == 0
+    day.assert_stored_once(ids)
+
+
+def test_two_drains_share_a_day_and_meet_at_the_same_new_groups(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = event("A")
+    sent = [event(f"P{n % 4}", user={"id": str(n)}) for n in range(11)]
+    day.send(*sent[:3], again, *sent[3:], again)
+    together, seen = threading.Barrier(2), threading.local()
+    settle = batch_module.settle
+
+    def settle_together(*arguments: Any, **options: Any) -> None:
+        if not hasattr(seen, "once"):
+            seen.once = True
+            together.wait(60)
+        settle(*arguments, **options)
+
+    def work() -> int:
+        with open_stores(day.stores.home) as stores:
+            mine = Day(stores, day.date, day.project).configured(batch_envelopes=2)
+            return drain(mine.stores, day.date, linger_seconds=0).batches
+
+    monkeypatch.setattr(batch_module, "settle", settle_together)
+    with ThreadPoolExecutor(2) as pool:
+        shares = [future.result(timeout=120) for future in [pool.submit(work), pool.submit(work)]]
+
+    assert min(shares) >= 1
+    assert sum(shares) == 7
+    day.assert_stored_once([e["event_id"] for e in [*sent, again]])
+    assert len(day.groups()) == 5
+    assert sum(g["users"] for g in day.groups()) == 11
+
+
+# ── drains
+
+
+def test_a_drain_takes_what_comes_while_it_lingers(day: Day) -> None:
+    """It ends by itself; what was sent meanwhile is stored."""
+    first, second = event(), event()
+    day.send(first)
+    threads: list[threading.Thread] = []
+
+    def send_more(_batch: object, _result: object) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=day.spool, args=(day.receipt(second, seconds=5),)))
+            threads[0].start()
+
+    report = drain(day.stores, day.date, linger_seconds=0, on_batch=send_more)
+    threads[0].join()
+    if report.batches == 1:
+        day.drain()
+    day.assert_stored_once([first["event_id"], second["event_id"]])
+
+
+def test_a_drain_ends_after_its_time_and_the_next_goes_on(day: Day) -> None:
+    ids = day.send(*(event() for _ in range(3)))
+    report = day.configured(max_run_seconds=1e-9).drain()
+    assert (report.batches, report.ended_because) == (0, "it ran for 1e-09 s")
+    report = day.drain()
+    assert (report.batches, report.ended_because) == (1, "the day is over and nothing waits")
+    day.assert_stored_once(ids)

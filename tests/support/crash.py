@@ -1,0 +1,142 @@
+"""Crashes on purpose: where a drain or a recomputation can be interrupted, and processes that die there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from unittest.mock import patch
+
+import tasks_pipeline.processing.batch
+import tasks_pipeline.processing.drain
+import tasks_pipeline.processing.recompute
+import tasks_pipeline.processing.settle
+from tasks_pipeline.home import Home
+from tasks_pipeline.processing.base import Invalid
+from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
+from tasks_pipeline.processing.event import Work, process_event
+from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.stores import open_stores
+from tests.support.day import Day
+
+RUN = "the-run-that-dies"
+KILLER = "killer"
+BAD = "bad"
+_processing = tasks_pipeline.processing
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Before or after the first call of a function."""
+
+    owner: Any
+    function: str
+    after: bool = True
+
+
+DRAIN_MOMENTS = {
+    "after the claim": Moment(_processing.drain, "claim_batch"),
+    "event ids taken, not committed": Moment(_processing.settle, "own_event_ids"),
+    "groups made, not committed": Moment(_processing.settle, "assign_groups"),
+    "event ids and groups committed": Moment(_processing.batch, "settle"),
+    "half of the files written": Moment(Lake, "_write_file"),
+    "all files written": Moment(Lake, "register", after=False),
+    "lake committed": Moment(Lake, "register"),
+    "counted, not committed": Moment(_processing.batch, "count_events"),
+    "done, not committed": Moment(_processing.batch, "finish_batch"),
+    "done": Moment(_processing.drain, "process_batch"),
+}
+RECOMPUTE_MOMENTS = {
+    "files written": Moment(_processing.recompute, "open_replacement", after=False),
+    "replacement noted": Moment(_processing.recompute, "open_replacement"),
+    "lake replaced": Moment(Lake, "replace"),
+    "counters derived": Moment(_processing.recompute, "finish_replacements"),
+}
+
+
+@contextmanager
+def at(moment: Moment, do: Callable[[], object]) -> Iterator[None]:
+    """Do something at the moment, once."""
+    original = getattr(moment.owner, moment.function)
+    done: list[bool] = []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if done:
+            return original(*args, **kwargs)
+        done.append(True)
+        if not moment.after:
+            do()
+        result = original(*args, **kwargs)
+        if moment.after:
+            do()
+        return result
+
+    with patch.object(moment.owner, moment.function, interrupted):
+        yield
+    assert done, f"{moment} never came"
+
+
+@contextmanager
+def event_step(step: Callable[[Work], None]) -> Iterator[None]:
+    """Process events with one step more."""
+    with patch.object(process_event, "__defaults__", ((*EVENT_STEPS, step),)):
+        yield
+
+
+def kill_if_killer(work: Work) -> None:
+    """A step that an event of logger `killer` does not survive."""
+    if work.event.get("logger") == KILLER:
+        die()
+
+
+def refuse_if_bad(work: Work) -> None:
+    """A step that finds events of logger `bad` invalid."""
+    if work.event.get("logger") == BAD:
+        raise Invalid("bad", "found bad", "refuse_if_bad")
+
+
+def die() -> None:
+    """End this process as kill -9 does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def drain_and_die(home: Home, day: date, moment: str) -> None:
+    """Drain a day in batches of three and die at the moment."""
+    with open_stores(home) as stores, at(DRAIN_MOMENTS[moment], die):
+        Day(stores, day, 0).configured(batch_envelopes=3).drain(run_id=RUN)
+
+
+def drain_with_killer(home: Home, day: date) -> None:
+    """Drain a day; die when an event is a killer."""
+    with open_stores(home) as stores, event_step(kill_if_killer):
+        Day(stores, day, 0).drain(run_id=RUN)
+
+
+def recompute_and_die(home: Home, day: date, moment: str) -> None:
+    """Recompute a day with code that refuses bad events and die at the moment."""
+    with (
+        open_stores(home) as stores,
+        event_step(refuse_if_bad),
+        at(RECOMPUTE_MOMENTS[moment], die),
+    ):
+        Day(stores, day, 0).recompute()
+
+
+def run_in_process(target: Callable[..., None], *arguments: object) -> int:
+    """Run a function of this module in a process of its own; gives its exit code (-9: killed)."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tasks_pipeline.processing.recompute", "tests.support.day"])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    process.join(120)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise TimeoutError(f"{target.__name__} went on for two minutes")
+    assert process.exitcode is not None
+    return process.exitcode
