@@ -3,4 +3,4 @@
 import dagster as dg
 
 # Days, not hours: an asset should stay well below 100,000 partitions. Today is a partition from its first second.
-daily = dg.DailyPartitionsDefinition(start_date="2026-01-01", timezone="UTC", end_offset=1)
+daily = dg.DailyPartitionsDefinition(start_date="2026-11-01", timezone="UTC", end_offset=1)

@@ -208,7 +208,7 @@ def _source(frame: dict[str, Any], *, around: bool) -> list[str]:
 
 
 def _code(text: object) -> str:
-    return cell(str(text).expandtabs(4))
+    return cell(str(text).expandtabs(4)).rstrip()
 
 
 def _breadcrumb(crumb: dict[str, Any]) -> str:

@@ -105,8 +105,10 @@ def _escaped(match: re.Match[str]) -> str:
 def plain(value: object) -> object:
     """The value in terms of JSON, recursively: bytes as hex digits, decimals as numbers, times as RFC 3339 in UTC."""
     match value:
-        case bool() | str() | None | float():
+        case bool() | None | float():
             return value
+        case str():
+            return str(value)  # some libraries name things by kinds of their own
         case int():
             return value if value in _INTEGERS else str(value)
         case datetime():  # the databases hold UTC; some of them give it without saying so

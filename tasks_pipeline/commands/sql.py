@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.output import cell, current_home, table
+from tasks_pipeline.commands.output import cell, current_home, printable, table
 from tasks_pipeline.commands.queries import encoded, one_line, plain, safe_json
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     from tasks_pipeline.storage.read_only import NotReadOnly, check_reads
 
     if statement == "-":
-        statement = click.get_text_stream("stdin").read()
+        statement = sys.stdin.read()
     if statement is None:
         _print_schema(form)
         return
@@ -77,9 +77,7 @@ def _print(result: duckdb.DuckDBPyConnection, limit: int | None, form: str | Non
     if form == "json":
         _print_json(_rows(result, limit), names)
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([plain(value) for value in row] for row in _rows(result, limit))
+        _print_csv(names, _rows(result, limit))
     else:
         _print_table(_rows(result, (limit or TABLE_ROWS) + 1), names, limit or TABLE_ROWS)
 
@@ -98,6 +96,20 @@ def _print_json(rows: Iterator[Sequence[Any]], names: Sequence[str]) -> None:
         click.echo(lead + safe_json(encoded(dict(zip(names, row, strict=True)))), nl=False)
         lead = ",\n"
     click.echo("[]" if lead == "[\n" else "\n]")
+
+
+def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """CSV with a header; values go out as they are, except to a terminal, which might obey them."""
+    shown = printable if sys.stdout.isatty() else str
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(shown(name) for name in names)
+    writer.writerows([shown(v) if isinstance(v, str) else v for v in map(_csv_value, row)] for row in rows)
+
+
+def _csv_value(value: object) -> object:
+    """Nested values as JSON, for CSV knows none."""
+    simple = plain(value)
+    return encoded(simple).decode() if isinstance(simple, dict | list) else simple
 
 
 def _print_table(rows: Iterator[Sequence[Any]], names: Sequence[str], limit: int) -> None:
@@ -144,9 +156,7 @@ def _print_schema(form: str | None) -> None:
     if form == "json":
         _print_json(iter([tuple(row.values()) for row in rows]), list(rows[0]))
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows(row.values() for row in rows)
+        _print_csv(list(rows[0]), (list(row.values()) for row in rows))
     else:
         _print_tables(rows)
 

@@ -23,7 +23,7 @@ _LAMBDA = re.compile(
     r"|'lambda\d*'(?:\([^()]*\))?"  # clang demangled: main::'lambda'(int)
 )
 _OPERATOR = re.compile(r"(?<!\w)operator *(?:<=>|<<=|>>=|->\*|->|<<|>>|<=|>=|\(\)|\[\]|<|>)")
-_TRAILING_QUALIFIER = re.compile(r"(?: const| volatile| noexcept|&| )+\Z")
+_TRAILING_QUALIFIERS = (" const", " volatile", " noexcept")
 _SWIFT_CLOSURE = re.compile(r"(?:^|.*?(?<!\S)(?P<what>\w+) for )(?:@\w+(?: @\w+)*|closure)\Z")
 _SWIFT_ATTRIBUTES = re.compile(r"(?:@\w+ )+")
 _BLANKET_PARAMETER = re.compile(r"[A-Z]\w?\Z")
@@ -89,7 +89,12 @@ def _trim_native(function: str, self_types: int) -> str:
     stripped = _strip_brackets(name, self_types)
     if stripped is None:
         return function
-    name = _last_token(_TRAILING_QUALIFIER.sub("", stripped.split(" -> ", 1)[0]))
+    closure_in = ""
+    if (
+        stripped.startswith("closure ") and " in " in stripped
+    ):  # Swift: closure #1 (Int) -> () in Shop.checkout()
+        closure_in, stripped = "closure in ", stripped.rpartition(" in ")[2]
+    name = closure_in + _last_token(_without_qualifiers(stripped.split(" -> ", 1)[0]))
     if operator:
         name = name.replace(_OPERATOR_MARK, operator.group().replace(" ", ""))
     return name.replace(_NAMESPACE_MARK, "(anonymous namespace)") or function
@@ -109,21 +114,30 @@ def _strip_brackets(name: str, self_types: int) -> str | None:
             if not closers or closers.pop() != char:
                 return None
             if not closers and char == ">":
-                kept.append(
-                    _replace_generic(name[opened + 1 : position], kept, name[position + 1 :], self_types)
-                )
+                in_front_of_path = name.startswith("::", position + 1) and (not kept or kept[-1] == " ")
+                kept.append(_replace_generic(name[opened + 1 : position], in_front_of_path, self_types))
         elif not closers:
             kept.append(char)
     return None if closers else "".join(kept)
 
 
-def _replace_generic(inner: str, kept: list[str], rest: str, self_types: int) -> str:
+def _replace_generic(inner: str, in_front_of_path: bool, self_types: int) -> str:
     """What `<inner>` becomes: <T>, or in front of a Rust path (`<Type as Trait>::name`) the type it stands for."""
-    if not rest.startswith("::") or (kept and kept[-1] != " ") or not self_types:
+    if not in_front_of_path or not self_types:
         return "<T>"
     of_type, _, trait = inner.partition(" as ")
     chosen = trait if trait and _BLANKET_PARAMETER.match(of_type) else of_type
     return _trim_native(chosen.lstrip("&*"), self_types - 1)
+
+
+def _without_qualifiers(name: str) -> str:
+    while True:
+        shorter = name.rstrip(" &")
+        for qualifier in _TRAILING_QUALIFIERS:
+            shorter = shorter.removesuffix(qualifier)
+        if shorter == name:
+            return name
+        name = shorter
 
 
 def _last_token(name: str) -> str:

@@ -11,6 +11,7 @@ _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?:[a-z]{2,6})?"
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]{3,6})?"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
 _ZONE = r"(?:Z(?:\d{2}:\d{2})?|[+-]\d{2}:?\d{2}|(?:GMT|UTC)[+-]\d{4}(?: \([\w ]{1,60}\))?|[A-Z]{3,4}(?![\w]))"
+_HEXTETS = r"[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6}"
 _DOMAINS = (
     "com|net|org|edu|gov|mil|info|biz|io|co|eu|de|uk|fr|nl|ch|at|it|es|pt|se|no|dk|fi|be|cz|pl|ru|ua|cn|jp|kr|tw|hk|sg"
     "|br|mx|ar|au|nz|ca|us|za|il|tr|in|example|internal|(?<=cluster\\.)local"
@@ -21,14 +22,13 @@ _PACKAGES = r"(?:com|org|net|io|java|javax|sun|jdk|android|androidx|kotlin|scala
 # Every pattern starts at the edge of a word (the group around them sees to that) and has no ambiguous repetition, so
 # that one pass over any text takes time in proportion to its length. The order decides between overlapping readings.
 _PATTERNS: dict[str, str] = {
-    "email": r"[\w.%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}",
+    "email": r"\w[\w.%+'-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}",
     "url": r"(?:https?|wss?|ftp)://[^\s'\"<>()\[\]{}|\\^`]+(?<![.,;:!?])",
     "hostname": rf"(?<![.@/-])(?!{_PACKAGES})(?:[A-Za-z0-9-]{{1,63}}\.){{1,10}}(?:{_DOMAINS})(?![\w(-]|\.\w)",
     "ip": (
         r"(?<!\.)\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"
         r"|(?<!:)(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}(?![\w:])"
-        r"|(?<!:)(?=[A-Fa-f:]{0,32}[0-9])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6})?::"
-        r"(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6})?(?![\w:(])"
+        rf"|(?<!:)(?=[A-Fa-f:]{{0,32}}[0-9]){_HEXTETS}::(?:{_HEXTETS})?(?![\w:(])"
     ),
     "traceparent": r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?!\w)|1-[0-9a-f]{8}-[0-9a-f]{24}(?!\w)",
     "uuid": r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?!\w)",
@@ -69,7 +69,8 @@ def _alternation() -> str:
     quoted = (
         r"(?<==)(?:(?P<quoted_str>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<bool>(?i:true|false))(?!\w))"
     )
-    return rf"{quoted}|(?<!\w)(?:{plain})|(?<=_)(?:{glued})|(?<![\w-])(?:{signed})"
+    short_ip = rf"(?<![\w:])(?P<ip_>::(?=[A-Fa-f:]{{0,32}}[0-9]){_HEXTETS})(?![\w:(])"
+    return rf"{quoted}|\b(?=\w)(?:{plain})|(?<=_)(?:{glued})|(?<![\w-])(?:{signed})|{short_ip}"
 
 
 _VARIABLE = re.compile(_alternation(), re.DOTALL)

@@ -24,17 +24,17 @@ def title_and_metadata(event: Mapping[str, Any], main_exception: int | None) -> 
     Metadata of an error: type, value, filename and function of the frame it happened in, as far as known; of a CSP report:
     directive and uri; otherwise the title.
     """
-    exception = _titling_exception(event, main_exception)
     message = _message(event)
-    if exception and not (_is_synthetic_message(exception) and message):
+    exception = _titling_exception(event, main_exception)
+    if exception and (
+        text(exception, "type") or not message
+    ):  # without a type it is a message with a stack trace
         metadata = _exception_metadata(event, exception)
-        title = _exception_title(metadata)
-        if title:
+        if title := _exception_title(metadata):
             return title, metadata
-    title = message or _security_title(event)
-    if title and mapping(event, "csp") and not message:
-        return title, csp_metadata(mapping(event, "csp"))
-    return title or UNLABELED, {"title": title or UNLABELED}
+    csp = mapping(event, "csp")
+    title = message or _security_title(event) or UNLABELED
+    return title, csp_metadata(csp) if csp else {"title": title}
 
 
 def culprit(event: Mapping[str, Any], main_exception: int | None) -> str:
@@ -55,11 +55,6 @@ def _titling_exception(event: Mapping[str, Any], main_exception: int | None) -> 
     if not values:
         return {}
     return values[-1 if main_exception is None else main_exception]
-
-
-def _is_synthetic_message(exception: Mapping[str, Any]) -> bool:
-    """A message with a stack trace: JavaScript SDKs send it as an exception without type."""
-    return not text(exception, "type")
 
 
 def _exception_metadata(event: Mapping[str, Any], exception: Mapping[str, Any]) -> dict[str, str]:

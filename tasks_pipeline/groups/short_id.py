@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's
-_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
+_VALUES = {letter: value for value, upper in enumerate(ALPHABET) for letter in (upper, upper.lower())}
 
 
 class ShortIdError(ValueError):
@@ -23,7 +23,7 @@ def parse_short_id(text: str) -> tuple[str, int]:
     """(slug, number) of a short id, in upper or lower case. Raises ShortIdError."""
     slug, dash, digits = text.strip().rpartition("-")
     number = 0
-    for letter in digits.upper():
+    for letter in digits:
         if letter not in _VALUES:
             raise ShortIdError(f"{text!r} is no short id: {letter!r} is no base 32 digit")
         number = number * 32 + _VALUES[letter]

@@ -16,8 +16,6 @@ import msgspec
 MAX_DEPTH = 100
 """Levels of lists and objects inside one another."""
 
-INT64 = range(-(2**63), 2**63)
-
 
 class PayloadError(ValueError):
     """A payload cannot be used; the message is the reason, for people."""
@@ -53,6 +51,11 @@ def encode_json(value: object) -> bytes:
     return _encode(value)
 
 
+def fits_int64(value: int) -> bool:
+    """Whether a signed 64-bit integer can hold it."""
+    return -(2**63) <= value < 2**63
+
+
 def _decode_leniently(raw: bytes) -> Any:
     try:
         return json.loads(
@@ -73,7 +76,7 @@ def _integer(digits: str) -> int | str:
     if len(digits) > 20:
         return digits
     value = int(digits)
-    return value if value in INT64 else digits
+    return value if fits_int64(value) else digits
 
 
 def _float(digits: str) -> float | None:
@@ -105,6 +108,6 @@ def _clean(value: Any, levels: int) -> Any:
         return [_clean(v, levels - 1) for v in value]
     if isinstance(value, dict):
         return {_UNSTORABLE.sub("\ufffd", k): _clean(v, levels - 1) for k, v in value.items()}
-    if isinstance(value, int) and not isinstance(value, bool) and value not in INT64:
+    if isinstance(value, int) and not isinstance(value, bool) and not fits_int64(value):
         return str(value)
     return value

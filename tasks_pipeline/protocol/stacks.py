@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 from msgspec import Meta
 
-from tasks_pipeline.protocol.decode import INT64, encode_json
+from tasks_pipeline.protocol.decode import encode_json, fits_int64
 from tasks_pipeline.protocol.fields import (
     Check,
     Fields,
@@ -229,7 +229,7 @@ def _size(value: Any, notes: Notes, path: Path, key: str) -> int | None:
     """A size in bytes, from a number or a decimal or hex text."""
     number = address(value, notes, path, key)
     size = int(number, 16) if number else None
-    return size if size in INT64 else None
+    return size if size is not None and fits_int64(size) else None
 
 
 _IMAGE: Fields = {

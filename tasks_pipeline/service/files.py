@@ -7,14 +7,14 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> bool:
-    """Replace a file as a whole, readable by its owner only; returns False when it already says this.
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file as a whole, readable by its owner only; left alone when it already says this.
 
     Readers see the old text or the new one. Raises OSError.
     """
     try:
         if path.read_text(encoding="utf-8") == text:
-            return False
+            return
     except FileNotFoundError:
         pass
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
@@ -28,4 +28,3 @@ def write_atomically(path: Path, text: str) -> bool:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return True

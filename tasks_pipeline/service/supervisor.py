@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -226,9 +225,3 @@ class Supervisor:
 def _ordinal(number: int) -> str:
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
-
-
-def say_on_stdout(line: str) -> None:
-    """A line for the person watching, at once also through a pipe."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

@@ -294,6 +294,15 @@ def counts_of_day(state: StateDatabase, day: date) -> dict[str, int]:
     return {name: int(value) for name, value in row._mapping.items()}
 
 
+def processed_items(state: StateDatabase, day: date) -> int:
+    """Items of a day's done batches."""
+    with state.read() as connection:
+        query = select(func.coalesce(func.sum(batches.c.items), 0))
+        return int(
+            connection.execute(query.where(batches.c.day == day, batches.c.status == "done")).scalar_one()
+        )
+
+
 @contextmanager
 def suspected(state: StateDatabase, batch: Batch, position: int) -> Iterator[None]:
     """Note which envelope is at work while the block runs, so that one that kills the process is known by it.

@@ -9,7 +9,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from tasks_pipeline.storage.batches import COUNTS, backlog, counts_of_day, outside_open_ranges
+from tasks_pipeline.storage.batches import (
+    COUNTS,
+    backlog,
+    counts_of_day,
+    outside_open_ranges,
+    processed_items,
+)
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import group_days
@@ -19,8 +25,11 @@ READ_ATTEMPTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Items of a day. `accepted` is what the receivers counted, `waiting` what is not processed yet, the rest what
-    became of the others."""
+    """Items of a day.
+
+    `accepted` is what the receivers counted (once the raw envelopes are gone, what the batches counted when they were
+    done), `waiting` what is not processed yet, the rest what became of the others.
+    """
 
     day: date
     accepted: int
@@ -62,7 +71,7 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
         waiting = backlog(stores.state, stores.spool, day)
         if stores.spool.totals(day) == before and counts() == found:
             break
-    accepted = sum(t.items for t in before.values())
+    accepted = sum(t.items for t in before.values()) if before else processed_items(stores.state, day)
     return Books(day=day, accepted=accepted, waiting=waiting.items, oldest_waiting=waiting.oldest, **found)
 
 

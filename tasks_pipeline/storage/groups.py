@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Row, Select, delete, func, select, update
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
-from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import (
     batches,

@@ -12,6 +12,7 @@ import pytest
 from tasks_pipeline.processing import batch as batch_module
 from tasks_pipeline.processing.batch import process_batch
 from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.processing.settle import settle
 from tasks_pipeline.storage import batches as batches_module
 from tasks_pipeline.storage.batches import (
     Batch,
@@ -187,7 +188,6 @@ def test_two_drains_share_a_day_and_meet_at_the_same_new_groups(
     sent = [event(f"P{n % 4}", user={"id": str(n)}) for n in range(11)]
     day.send(*sent[:3], again, *sent[3:], again)
     together, seen = threading.Barrier(2), threading.local()
-    settle = batch_module.settle
 
     def settle_together(*arguments: Any, **options: Any) -> None:
         if not hasattr(seen, "once"):

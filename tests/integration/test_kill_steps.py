@@ -72,7 +72,7 @@ def test_an_envelope_that_kills_the_process_costs_one_dead_letter(day: Day) -> N
         day.receipt(killer, item("attachment", b"core dump", filename="core")),
         day.receipt(after),
     )
-    exits = []
+    exits: list[int] = []
     while not exits or exits[-1]:
         assert len(exits) < 6, "it is killed again and again"
         exits.append(run_in_process(drain_with_killer, day.stores.home, day.date))

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.recompute import RecomputeReport, recompute_day
 from tasks_pipeline.protocol.envelope import Item
-from tasks_pipeline.storage.batches import backlog
+from tasks_pipeline.storage.batches import COUNTS, backlog
 from tasks_pipeline.storage.books import books_of_lake, books_of_state
 from tasks_pipeline.storage.groups import list_groups
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
@@ -103,8 +103,8 @@ class Day:
     def state(self) -> Rows:
         """What the state database counts for the project and the day; without ids of batches and drains."""
         of_project = select(groups.c.id).where(groups.c.project_id == self.project)
-        counts = [batches.c[n] for n in "part first_position last_position status items stored".split()]
-        counts += [batches.c[n] for n in "duplicate filtered discarded invalid".split()]
+        counts = [batches.c[name] for name in ("part", "first_position", "last_position", "status", "items")]
+        counts += [batches.c[name] for name in COUNTS]
         queries = {
             "groups": select(groups).where(groups.c.project_id == self.project).order_by(groups.c.id),
             "keys": select(group_hashes)

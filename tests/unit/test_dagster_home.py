@@ -127,7 +127,7 @@ def test_runs_that_an_interrupted_service_left_under_way_are_ended() -> None:
         """Nothing to do."""
 
     expected = {
-        DagsterRunStatus.QUEUED: DagsterRunStatus.QUEUED,
+        DagsterRunStatus.NOT_STARTED: DagsterRunStatus.NOT_STARTED,
         DagsterRunStatus.STARTING: DagsterRunStatus.FAILURE,
         DagsterRunStatus.STARTED: DagsterRunStatus.FAILURE,
         DagsterRunStatus.CANCELING: DagsterRunStatus.CANCELED,

@@ -341,6 +341,18 @@ class TestFrames:
         assert notes["vars"]["big"][""]["len"] == 100_000
 
 
+class TestImages:
+    @pytest.mark.parametrize(("size", "kept"), [(4096, 4096), ("0x1000", 4096), ("4096", 4096)])
+    def test_sizes_are_numbers_and_addresses_texts(self, size: object, kept: int) -> None:
+        event = normalise(debug_meta={"images": [{"type": "elf", "image_addr": 4096, "image_size": size}]})
+        assert event["debug_meta"]["images"] == [{"type": "elf", "image_addr": "0x1000", "image_size": kept}]
+
+    @pytest.mark.parametrize("size", [None, "", "big", -1, 1.5, 10**30, "0xffffffffffffffff", []])
+    def test_impossible_sizes_are_removed(self, size: object) -> None:
+        event = normalise(debug_meta={"images": [{"type": "elf", "image_size": size}]})
+        assert event["debug_meta"]["images"] == [{"type": "elf"}]
+
+
 class TestRequest:
     def test_forms_of_headers_query_and_cookies(self) -> None:
         forms: list[dict[str, Any]] = [

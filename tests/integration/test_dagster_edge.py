@@ -1,0 +1,362 @@
+"""The Dagster edge: definitions as people see them, and real runs, checks and sensor ticks on a real instance."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import tasks_pipeline
+from tasks_pipeline.definitions import build_defs
+from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.jobs import DRAIN_TAG
+from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors import new_envelopes
+from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
+from tasks_pipeline.sensors.run_failures import run_failure
+from tasks_pipeline.storage.batches import active_drains, claim_batch, end_drain, start_drain
+from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+from tasks_pipeline.storage.stores import open_stores
+from tests.support.day import Day
+from tests.support.events import event, item
+
+PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a drain of it does not linger
+EDGE = {
+    *("assets", "checks", "sensors", "resources"),
+    *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
+}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def past(home: Home) -> Iterator[Day]:
+    """A day that is over, in a home of its own."""
+    with open_stores(home) as stores:
+        yield Day(stores, PAST, 1)
+
+
+def definitions(home: Home) -> dg.Definitions:
+    return build_defs({"stores": StoresResource(home=str(home.root))})
+
+
+def run(
+    day: Day, instance: dg.DagsterInstance, job: str = "process_events", tags: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
+    return (
+        definitions(day.stores.home)
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance, partition_key=day.date.isoformat(), tags=tags, raise_on_error=False
+        )
+    )
+
+
+def tick(day: Day, instance: dg.DagsterInstance) -> dg.SensorResult:
+    resources = {"stores": StoresResource(home=str(day.stores.home.root))}
+    result = new_envelopes_sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    found = result.asset_materializations_for_node("process_event")
+    (one,) = [m for m in found if m.asset_key == dg.AssetKey(asset)]
+    return {name: value.value for name, value in one.metadata.items()}
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {c.check_name: c.passed for c in result.get_asset_check_evaluations()}
+
+
+# ── definitions
+
+
+def test_definitions_load() -> None:
+    dg.Definitions.validate_loadable(build_defs())
+
+
+def test_what_people_find_in_the_ui() -> None:
+    """Names are how people, saved links and alerts refer to things: changing one is a decision."""
+    repository = build_defs().get_repository_def()
+    assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} == {
+        "envelopes",
+        "groups",
+        *LAKE_TABLES,
+    }
+    jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
+        "process_events": "events",
+        "recompute_day": "recompute",
+        "drop_expired_envelopes_job": "maintenance",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {"new_envelopes_sensor", "run_failure"}
+    assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
+        "drop_expired_envelopes_schedule": "17 3 * * *"
+    }
+    assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
+        "events:books_balance",
+        "events:event_ids_unique",
+        "events:timestamps_sane",
+    }
+
+
+def test_everything_that_ticks_runs_by_default() -> None:
+    repository = build_defs().get_repository_def()
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING, sensor.name
+    for schedule in repository.schedule_defs:
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING, schedule.name
+
+
+def test_every_asset_says_what_it_is() -> None:
+    for asset in build_defs().resolve_all_asset_specs():
+        name = asset.key.to_user_string()
+        assert asset.description, name
+        assert asset.owners, name
+        assert asset.kinds, name
+        assert asset.group_name == "event_processing", name
+        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition), name
+        if name in LAKE_TABLES:
+            columns = asset.metadata["dagster/column_schema"].columns
+            assert [c.name for c in columns] == [c.name for c in LAKE_TABLES[name].columns]
+
+
+def test_the_domain_knows_nothing_of_dagster() -> None:
+    root = Path(tasks_pipeline.__file__).parent
+    offenders = []
+    for path in root.rglob("*.py"):
+        if path.relative_to(root).parts[0].removesuffix(".py") in EDGE:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.startswith("dagster") for name in names):
+                offenders.append(str(path.relative_to(root)))
+    assert offenders == []
+
+
+# ── runs
+
+
+def test_a_run_drains_a_day_and_shows_what_it_did(
+    any_home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, any_home.database_url)
+    with open_stores(any_home) as stores:
+        day = Day(stores, PAST, 1)
+        again = event("A")
+        day.send(again, event("B"), again)
+        day.spool(day.receipt(item("event", b"{"), event_id="1" * 32))
+        result = run(day, instance)
+
+        assert result.success
+        events = metadata(result, "events")
+        assert (events["dagster/partition_row_count"], events["stored"], events["duplicate"]) == (2, 2, 1)
+        assert (events["invalid"], events["batches"], events["envelopes"]) == (1, 1, 4)
+        assert events["ended"] == "the day is over and nothing waits"
+        assert metadata(result, "dead_letters") == {"dagster/partition_row_count": 1}
+        assert metadata(result, "groups")["new_groups"] == 2
+        assert checks(result) == {"books_balance": True, "event_ids_unique": True, "timestamps_sane": True}
+        assert instance.get_materialized_partitions(dg.AssetKey("events")) == {PAST.isoformat()}
+        assert "recomputed_events" not in events
+        assert run(day, instance).success  # nothing waits: fine too
+
+
+def test_a_row_lost_from_the_lake_fails_the_blocking_check(past: Day, instance: dg.DagsterInstance) -> None:
+    past.send(event(), event())
+    past.drain()
+    with past.stores.lake.lock():
+        past.stores.lake.query("DELETE FROM lake.outcomes")
+        past.stores.lake.query("DELETE FROM lake.event_payloads WHERE position = 1")
+    result = run(past, instance)
+    assert not result.success
+    assert checks(result) == {"books_balance": False, "event_ids_unique": False, "timestamps_sane": True}
+    (books,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "books_balance"]
+    assert (books.metadata["difference"].value, books.severity) == (2, dg.AssetCheckSeverity.ERROR)
+    assert books.description == "2 items are unaccounted for"
+    assert books.blocking
+
+
+def test_materialising_by_hand_recomputes_the_day(past: Day, instance: dg.DagsterInstance) -> None:
+    ids = past.send(event(), event())
+    past.drain()
+    with past.stores.lake.lock():
+        past.stores.lake.query("DELETE FROM lake.events WHERE position = 1")
+    late = past.send(event())
+    result = run(past, instance, "recompute_day")
+    assert result.success
+    events = metadata(result, "events")
+    assert (events["recomputed_batches"], events["recomputed_envelopes"], events["recomputed_stored"]) == (
+        2,
+        3,
+        3,
+    )
+    past.assert_stored_once([*ids, *late])
+
+
+def test_a_day_without_raw_envelopes_fails_once_and_stays(past: Day, instance: dg.DagsterInstance) -> None:
+    ids = past.send(event())
+    past.drain()
+    past.stores.spool.drop_day(past.date)
+    result = run(past, instance, "recompute_day")
+    assert not result.success
+    failure = result.failure_data_for_node("process_event")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "retention.raw_days is 7" in (failure.user_failure_data.description or "")
+    assert not result.retry_attempts_for_node("process_event")
+    assert past.ids() == ids
+
+
+def test_the_nightly_job_drops_expired_days_only(home: Home, instance: dg.DagsterInstance) -> None:
+    today = datetime.now(UTC).date()
+    with open_stores(home) as stores:
+        days = [Day(stores, today - timedelta(days=age), 1) for age in (9, 8, 7)]
+        for day in days:
+            day.send(event())
+        days[0].drain()
+        days[2].drain()
+        job = definitions(home).resolve_job_def("drop_expired_envelopes_job")
+        assert job.execute_in_process(instance=instance).success
+        assert stores.spool.days() == [days[1].date, days[2].date]  # 8 days old, but it waits
+
+
+# ── sensors
+
+
+def test_the_sensor_is_silent_when_nothing_waits(past: Day, instance: dg.DagsterInstance) -> None:
+    result = tick(past, instance)
+    assert result.skip_reason is not None
+    assert result.skip_reason.skip_message == "nothing waits"
+    assert not result.run_requests
+
+
+def test_the_sensor_requests_a_drain_for_each_day_that_waits(past: Day, instance: dg.DagsterInstance) -> None:
+    past.send(event())
+    past.next().send(event(), event())
+    result = tick(past, instance)
+    requests = result.run_requests or []
+    assert [r.partition_key for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
+    assert requests[0].tags[LANE_TAG] == "events"
+    assert requests[0].tags[DRAIN_TAG] == past.date.isoformat()
+    assert requests[0].run_config["ops"]["process_event"]["config"]["mode"] == "drain"
+    waiting = [e.metadata["waiting_envelopes"].value for e in result.asset_events]
+    assert waiting == [1, 2]
+
+
+def test_the_sensor_says_who_works_on_a_day(past: Day, instance: dg.DagsterInstance) -> None:
+    past.send(event())
+    drain_id = start_drain(past.stores.state, past.date, "0123456789abcdef")
+    result = tick(past, instance)
+    assert not result.run_requests
+    assert result.skip_reason is not None
+    assert f"{past.date}: 1 envelopes wait" in (result.skip_reason.skip_message or "")
+    assert "run 01234567 works on it" in (result.skip_reason.skip_message or "")
+    end_drain(past.stores.state, drain_id)
+    assert tick(past, instance).run_requests
+
+
+def started_run(day: Day, instance: dg.DagsterInstance) -> dg.DagsterRun:
+    """A drain run that Dagster believes at work."""
+    created = instance.create_run_for_job(
+        definitions(day.stores.home).resolve_job_def("process_events"),
+        tags={DRAIN_TAG: day.date.isoformat()},
+        status=dg.DagsterRunStatus.STARTING,
+    )
+    event_type = dg.DagsterEventType.RUN_START
+    instance.report_dagster_event(
+        dg.DagsterEvent(event_type.value, job_name=created.job_name), run_id=created.run_id
+    )
+    return created
+
+
+def test_the_sensor_waits_for_a_run_on_its_way(past: Day, instance: dg.DagsterInstance) -> None:
+    past.send(event())
+    created = started_run(past, instance)
+    result = tick(past, instance)
+    assert not result.run_requests
+    assert result.skip_reason is not None
+    assert created.run_id[:8] in (result.skip_reason.skip_message or "")
+
+
+def test_the_sensor_ends_a_run_that_gave_no_sign_of_life(
+    past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past.send(event())
+    dead = started_run(past, instance)
+    monkeypatch.setattr(new_envelopes, "SILENT_RUN_SECONDS", -1)
+    assert len(tick(past, instance).run_requests or []) == 1
+    ended = instance.get_run_by_id(dead.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_whose_drain_has_just_ended_is_left_to_its_checks(
+    past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It started long ago and has no drain any more, but it is alive."""
+    past.send(event())
+    alive = started_run(past, instance)
+    end_drain(past.stores.state, start_drain(past.stores.state, past.date, alive.run_id))
+    (record,) = instance.get_run_records()
+    assert record.start_time is not None
+    monkeypatch.setattr(
+        new_envelopes, "_silence", _aged(new_envelopes._silence, timedelta(hours=1), record.start_time)
+    )
+    assert not tick(past, instance).run_requests
+    found = instance.get_run_by_id(alive.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.STARTED
+
+
+def _aged(silence: Any, by: timedelta, start_time: float) -> Any:
+    """The same question about a run that started so much earlier."""
+
+    def asked(record: dg.RunRecord, state: Any) -> float:
+        older = record._replace(start_time=start_time - by.total_seconds())
+        return float(silence(older, state))
+
+    return asked
+
+
+def test_a_failed_run_frees_the_batches_it_held(past: Day, instance: dg.DagsterInstance) -> None:
+    past.send(event())
+    failed = started_run(past, instance)
+    state = past.stores.state
+    drain_id = start_drain(state, past.date, failed.run_id)
+    assert claim_batch(state, past.stores.spool, past.date, drain_id, max_envelopes=9, max_bytes=1 << 20)
+    assert len(active_drains(state)) == 1
+    instance.report_run_failed(failed, "killed")
+    (failure,) = [
+        record.dagster_event
+        for record in instance.all_logs(failed.run_id)
+        if record.dagster_event and record.dagster_event.event_type == dg.DagsterEventType.RUN_FAILURE
+    ]
+    run_failure(
+        dg.build_run_status_sensor_context(
+            sensor_name="run_failure",
+            dagster_event=failure,
+            dagster_instance=instance,
+            dagster_run=failed,
+            resources={"stores": StoresResource(home=str(past.stores.home.root))},
+        ).for_run_failure()
+    )
+    assert active_drains(state) == []
+    with closing(past.stores.lake):
+        past.drain()
+        assert len(past.ids()) == 1

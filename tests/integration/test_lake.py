@@ -1,0 +1,163 @@
+"""The lake's promises: files are whole, commits are whole, a day is replaced at once, and anybody can read it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from tasks_pipeline.processing.settle import to_arrow
+from tasks_pipeline.storage.lake import Lake, LakeFile, open_reader
+from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
+from tests.support.day import Day
+from tests.support.events import event
+
+
+@pytest.fixture
+def lake(day: Day) -> Iterator[Lake]:
+    """A lake of one's own on the shared home, as another process would have."""
+    with closing(Lake(day.stores.home)) as lake:
+        yield lake
+
+
+def letters(day: date, part: str, positions: range, reason: str = "old") -> dict[str, list[dict[str, Any]]]:
+    """Rows of the smallest table."""
+    common = {"day": day, "part": part, "item": 0, "project_id": 1, "item_type": "event", "reason": reason}
+    return {"dead_letters": [{**common, "position": position} for position in positions]}
+
+
+def written(lake: Lake, day: Day, rows: dict[str, list[dict[str, Any]]]) -> list[LakeFile]:
+    return lake.write(day.date, to_arrow(rows), "test")
+
+
+def stored(day: Day) -> list[tuple[str, int, str]]:
+    return [(row["part"], row["position"], row["reason"]) for row in day.rows("dead_letters")]
+
+
+def test_rows_are_visible_once_they_are_registered(lake: Lake, day: Day) -> None:
+    files = written(lake, day, letters(day.date, "r0", range(1, 3)))
+    assert stored(day) == []
+    with lake.lock():
+        lake.register(files)
+    assert stored(day) == [("r0", 1, "old"), ("r0", 2, "old")]
+
+
+def test_all_files_become_visible_or_none(lake: Lake, day: Day) -> None:
+    (good,) = written(lake, day, letters(day.date, "r0", range(1, 3)))
+    with lake.lock():
+        with pytest.raises(duckdb.Error):
+            lake.register([good, LakeFile("dead_letters", f"{good.path}.gone", 1)])
+        assert stored(day) == []
+        lake.register([good])
+    assert len(stored(day)) == 2
+
+
+def test_replacing_keeps_to_the_day_and_to_the_bounds_of_each_part(lake: Lake, day: Day) -> None:
+    tomorrow = day.next()
+    rows = [
+        *letters(day.date, "r0", range(1, 5))["dead_letters"],
+        *letters(day.date, "r1", range(1, 3))["dead_letters"],
+    ]
+    rows += letters(day.date, "r2", range(1, 2))["dead_letters"]
+    with lake.lock():
+        lake.register(written(lake, day, {"dead_letters": rows}))
+        lake.register(written(lake, tomorrow, letters(tomorrow.date, "r0", range(1, 2))))
+        new = written(lake, day, letters(day.date, "r0", range(1, 2), "new"))
+        lake.replace(day.date, {"r0": 3, "r1": 2}, new)
+    assert stored(day) == [("r0", 1, "new"), ("r0", 4, "old"), ("r2", 1, "old")]
+    assert stored(tomorrow) == [("r0", 1, "old")]
+
+
+def test_a_replacement_that_fails_leaves_the_day_as_it_was(lake: Lake, day: Day) -> None:
+    with lake.lock():
+        lake.register(written(lake, day, letters(day.date, "r0", range(1, 4))))
+        with pytest.raises(duckdb.Error):
+            lake.replace(day.date, {"r0": 3}, [LakeFile("dead_letters", "/nowhere.parquet", 1)])
+    assert len(stored(day)) == 3
+
+
+def test_readers_see_the_old_day_or_the_new_one(lake: Lake, day: Day) -> None:
+    """A reader that counts all the time never finds a day without rows, half of it, or both."""
+    sizes = (5, 3)
+    with lake.lock():
+        lake.register(written(lake, day, letters(day.date, "r0", range(1, sizes[0] + 1))))
+    seen: set[int] = set()
+    started, over = threading.Event(), threading.Event()
+
+    def keep_counting() -> None:
+        with closing(open_reader(day.stores.home)) as reader:
+            while not over.is_set():
+                query = "SELECT count(*) FROM lake.dead_letters WHERE day = ?"
+                seen.update(reader.execute(query, [day.date]).fetchall()[0])
+                started.set()
+
+    counter = threading.Thread(target=keep_counting)
+    counter.start()
+    try:
+        assert started.wait(60)
+        for size in (*reversed(sizes), *reversed(sizes)):
+            files = written(lake, day, letters(day.date, "r0", range(1, size + 1)))
+            with lake.lock():
+                lake.replace(day.date, {"r0": 9}, files)
+    finally:
+        over.set()
+        counter.join()
+    assert seen
+    assert seen <= set(sizes)
+
+
+def test_people_read_lake_and_state_together_and_change_neither(day: Day) -> None:
+    day.send(event("A"), event("A"))
+    day.drain()
+    with closing(open_reader(day.stores.home)) as reader:
+        found = reader.execute(
+            "SELECT g.times_seen, count(*) FROM events e JOIN groups g ON g.id = e.group_id "
+            "WHERE e.day = ? GROUP BY ALL",
+            [day.date],
+        ).fetchall()
+        assert found == [(2, 2)]
+        for statement in (
+            "DELETE FROM lake.events",
+            "UPDATE groups SET title = 'x'",
+            "DROP TABLE lake.events",
+        ):
+            with pytest.raises(duckdb.Error):
+                reader.execute(statement)
+    assert len(day.ids()) == 2
+
+
+def test_files_are_plain_parquet(day: Day) -> None:
+    """Whoever leaves takes the files along: pyarrow and plain DuckDB read them."""
+    sent = event("A", tags={"k": "v"})
+    day.send(sent)
+    day.drain()
+    (path,) = Path(day.stores.home.lake_files, "main", "events", f"day={day.date}").glob("*.parquet")
+    assert pq.read_table(path).column("event_id").to_pylist() == [sent["event_id"]]
+    with duckdb.connect() as plain:
+        found = plain.execute("SELECT title, tags['k'] FROM read_parquet(?)", [str(path)]).fetchall()
+    assert found == [("A: it went wrong", "v")]
+    assert path.stat().st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("table", LAKE_TABLES.values(), ids=lambda table: str(table.name))
+def test_the_tables_are_as_described(stores: Any, table: LakeTable) -> None:
+    rows = stores.lake.query(f"DESCRIBE lake.{table.name}")
+    assert [(row["column_name"], row["column_type"]) for row in rows] == [
+        (c.name, {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(c.type, c.type)) for c in table.columns
+    ]
+    assert table.description.endswith(".")
+    assert all(c.description for c in table.columns)
+
+
+def test_a_registered_batch_is_known_by_its_first_position(day: Day) -> None:
+    day.configured(batch_envelopes=2).send(event(), event(), event())
+    day.configured(batch_envelopes=2).drain()
+    held = [day.stores.lake.holds_batch(day.date, "r0", position) for position in range(5)]
+    assert held == [False, True, False, True, False]
