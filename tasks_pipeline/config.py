@@ -119,15 +119,15 @@ class Config(Model):
     @field_validator("projects")
     @classmethod
     def _unique(cls, projects: tuple[Project, ...]) -> tuple[Project, ...]:
-        used: tuple[tuple[str, list[int] | list[str]], ...] = (
-            ("id", [p.id for p in projects]),
+        used: tuple[tuple[str, list[str]], ...] = (
+            ("id", [str(p.id) for p in projects]),
             ("slug", [p.slug for p in projects]),
             ("public_key", [k.public_key for p in projects for k in p.keys]),
         )
         for what, values in used:
             twice = {value for value, times in Counter(values).items() if times > 1}
             if twice:
-                raise ValueError(f"{what} used twice: {', '.join(map(str, sorted(twice)))}")
+                raise ValueError(f"{what} used twice: {', '.join(sorted(twice))}")
         return projects
 
     @model_validator(mode="after")
@@ -206,8 +206,12 @@ def _with_secrets(node: Any, environ: dict[str, str], missing: list[str], path: 
 
 
 def _mistakes(error: ValidationError, root: yaml.Node | None, source: str) -> Iterator[str]:
-    for mistake in error.errors(include_url=False):
+    mistakes = error.errors(include_url=False)
+    paths = [mistake["loc"] for mistake in mistakes]
+    for mistake in mistakes:
         path = mistake["loc"]
+        if any(len(other) > len(path) and other[: len(path)] == path for other in paths):
+            continue  # a list that is empty only because of the mistakes inside it
         found = "" if mistake["type"] == "missing" else f" (found {_short(mistake['input'])})"
         message = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.output import current_home, json_option, table
-from tasks_pipeline.commands.queries import first_line, one_line, print_json
+from tasks_pipeline.commands.queries import database_errors, first_line, one_line, print_json
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run
@@ -75,8 +75,6 @@ def backfill(
       tasks-pipeline backfill --from 2026-11-15 --to 2026-11-21 --no-wait
     Prints a row per day: what became of it, the events stored, and its books.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
     from tasks_pipeline.storage.spool import SpoolError
@@ -85,7 +83,7 @@ def backfill(
     asked = asked_days(days, first, last, datetime.now(UTC).date())
     home = current_home(ctx)
     with (
-        one_line(DagsterError, SQLAlchemyError, SpoolError, ValueError, OSError),
+        one_line(DagsterError, SpoolError, *database_errors(home)),
         open_stores(home) as stores,
     ):
         wanted = possible_days(stores, asked)

@@ -28,17 +28,28 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 @contextmanager
 def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
     """The state database and the slugs of projects; a database that cannot be used ends the command with a line."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from tasks_pipeline.storage.state import StateDatabase
 
-    with one_line(SQLAlchemyError, ValueError, OSError):
+    with one_line(*database_errors(home)):
         config = home.config()
         state = StateDatabase(home)
         try:
             yield state, {p.id: p.slug for p in config.projects}
         finally:
             state.close()
+
+
+def database_errors(home: Home) -> tuple[type[Exception], ...]:
+    """What is raised when the databases of a home cannot be used. Raises ClickException for a URL that is none."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with one_line(ValueError):
+        _ = home.state_url
+    if home.embedded:
+        return SQLAlchemyError, OSError
+    import psycopg2
+
+    return SQLAlchemyError, psycopg2.Error, OSError
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.output import cell, current_home, printable, table
-from tasks_pipeline.commands.queries import encoded, one_line, plain, safe_json
+from tasks_pipeline.commands.queries import database_errors, encoded, one_line, plain, safe_json
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,7 +44,6 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
       tasks-pipeline sql --csv - < report.sql > report.csv
     """
     import duckdb
-    from sqlalchemy.exc import SQLAlchemyError
 
     from tasks_pipeline.storage.lake import open_reader
     from tasks_pipeline.storage.read_only import NotReadOnly, check_reads
@@ -59,7 +58,9 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     home = current_home(ctx)
     try:
         check_reads(statement)
-        with one_line(SQLAlchemyError, OSError), open_reader(home) as connection:
+        with one_line(*database_errors(home)):
+            reader = open_reader(home)
+        with reader as connection:
             _print(connection.execute(statement), limit, form)
     except NotReadOnly as error:
         raise click.ClickException(str(error)) from error
@@ -150,7 +151,7 @@ def _print_schema(form: str | None) -> None:
         name = f"state.{state_table.name}"
         rows.append({"table": name, "column": None, "type": None, "description": state_table.comment})
         rows += [
-            {"table": name, "column": c.name, "type": str(c.type).upper(), "description": c.comment}
+            {"table": name, "column": str(c.name), "type": str(c.type).upper(), "description": c.comment}
             for c in state_table.columns
         ]
     if form == "json":

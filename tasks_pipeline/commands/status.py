@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.output import cell, current_home, json_option, printable, table
-from tasks_pipeline.commands.queries import age, first_line, one_line, print_json, seconds_text, size_text
+from tasks_pipeline.commands.queries import (
+    age,
+    database_errors,
+    first_line,
+    one_line,
+    print_json,
+    seconds_text,
+    size_text,
+)
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
@@ -35,15 +43,13 @@ def status(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline status
       tasks-pipeline status --json
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     from tasks_pipeline.service.running import running_service
     from tasks_pipeline.storage.spool import SpoolError
     from tasks_pipeline.storage.stores import open_stores
 
     home = current_home(ctx)
     service = running_service(home)
-    with one_line(SQLAlchemyError, SpoolError, ValueError, OSError), open_stores(home) as stores:
+    with one_line(SpoolError, *database_errors(home)), open_stores(home) as stores:
         found = _found(stores, datetime.now(UTC))
     found |= _service(home, service)
     if as_json:

@@ -49,7 +49,12 @@ def _value(value: str, stack: Component, ns_error: Component) -> Component:
     return message_component("value", value)
 
 
+_NO_NS_ERROR = node("ns_error", ())
+
+
 def _ns_error(error: Mapping[str, Any]) -> Component:
+    if not error:
+        return _NO_NS_ERROR
     domain, code = text(error, "domain"), integer(error, "code")
     return node("ns_error", (leaf("domain", domain), leaf("code", "" if code is None else str(code))))
 
@@ -110,7 +115,7 @@ def _tree(values: Sequence[Mapping[str, Any]]) -> _Tree | None:
 
 
 def _top_level(values: Sequence[Mapping[str, Any]], tree: _Tree) -> list[int]:
-    """From the root down through the groups: the first exceptions that are no groups themselves."""
+    """From the root down through the groups: the first exceptions that are no groups themselves, by id."""
     found: list[int] = []
     waiting, seen = [tree.root], {tree.root}
     while waiting:
@@ -120,7 +125,7 @@ def _top_level(values: Sequence[Mapping[str, Any]], tree: _Tree) -> list[int]:
             continue
         new = [child for child in tree.children.get(position, []) if child not in seen]
         seen.update(new)
-        waiting.extend(new)
+        waiting.extend(reversed(new))
     return found
 
 

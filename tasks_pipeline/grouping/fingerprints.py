@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tasks_pipeline.grouping.components import Component, digest, ignored, literal, node
+from tasks_pipeline.grouping.components import Component, ignored, literal, node, sealed
 from tasks_pipeline.grouping.frames import crash_frame
 from tasks_pipeline.grouping.parameterize import parameterize
 from tasks_pipeline.grouping.strategies import event_stacktrace
@@ -71,8 +71,7 @@ def combine(event: Mapping[str, Any], variants: Mapping[str, Component]) -> dict
 
 
 def _salted(content: Component, resolved: list[Component | None]) -> Component:
-    # the digest stands for the content, which may be large and be asked for many times
-    placed = Component("default", literal("default", digest("content", content.data)).data, None, (content,))
+    placed = sealed(node("default", (content,)))  # may be asked for many times
     return node("fingerprint", [placed if part is None else part for part in resolved])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks_pipeline.grouping.components import Component, ignored, leaf, node, unused_leaf
+from tasks_pipeline.grouping.components import Component, ignored, leaf, node, sealed, unused_leaf
 from tasks_pipeline.grouping.functions import JAVASCRIPT, normalise_function
 from tasks_pipeline.grouping.modules import normalise_filename, normalise_module
 from tasks_pipeline.grouping.values import integer, objects, text
@@ -81,10 +81,12 @@ def _contribution(frame: Mapping[str, Any], platform: str) -> _Contribution:
     checked, and fields as they came are looked up first.
     """
     get = frame.get
-    platform = get("platform") or platform
+    own_platform = get("platform")
+    if own_platform and isinstance(own_platform, str):
+        platform = own_platform
     function = get("function")
     if platform == "csharp":
-        function = get("raw_function") or function
+        function = text(frame, "raw_function") or function
     data = get("data")
     source_mapped = bool(data) and isinstance(data, dict) and bool(data.get("sourcemap"))
     given = (
@@ -130,7 +132,7 @@ def _frame_component(
     path = abs_path or filename
     line = _source_line(platform, source, function, path)
     name = _function(platform, function, source_mapped and line.contributes)
-    frame = node("frame", (*_place(platform, module, filename, path), name, line))
+    frame = sealed(node("frame", (*_place(platform, module, filename, path), name, line)))
     if platform in JAVASCRIPT and path in _NO_CODE:
         return ignored(frame, "native or generated code")
     if platform in JAVASCRIPT and function.rsplit(".", 1)[-1] == "eval":

@@ -10,7 +10,7 @@ title and culprit                              titles.py
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Grouping:
 
 def group_event(event: Mapping[str, Any]) -> Grouping:
     """Group one normalised error, message or security event. Never raises: fields of a wrong type count as absent."""
-    found = next((finding for finding in findings(event) if finding.contributes), None)
+    found = _decisive(findings(event))
     main_exception = found.main_exception if found else None
     keys = _keys(_variants(event, found))
     title, metadata = title_and_metadata(event, main_exception)
@@ -69,7 +69,8 @@ def explain(event: Mapping[str, Any]) -> dict[str, Any]:
     `algorithm`; `keys` by variant; `strategy`, what part of the event decided (None: nothing usable); `variants`, the
     contribution tree of each (id, contributes, reason?, value? or parts?); `not_used`, the trees of the other parts.
     """
-    found, *rest = _decided_first(list(findings(event)))
+    considered = list(findings(event))
+    found = _decisive(considered)
     variants = _variants(event, found)
     return {
         "algorithm": ALGORITHM,
@@ -83,15 +84,14 @@ def explain(event: Mapping[str, Any]) -> dict[str, Any]:
                 )
                 for name, component in finding.variants.items()
             }
-            for finding in rest
-            if finding is not None
+            for finding in considered
+            if finding is not found
         },
     }
 
 
-def _decided_first(all_findings: list[Finding]) -> list[Finding | None]:
-    decided = next((finding for finding in all_findings if finding.contributes), None)
-    return [decided, *(finding for finding in all_findings if finding is not decided)]
+def _decisive(considered: Iterable[Finding]) -> Finding | None:
+    return next((finding for finding in considered if finding.contributes), None)
 
 
 def _variants(event: Mapping[str, Any], found: Finding | None) -> dict[str, Component]:

@@ -16,6 +16,7 @@ HOSTNAME_REPORTS = {
 }
 """Kinds of report that are grouped by host name, in the order they are looked for, with the words of their title."""
 
+_PORT = re.compile(r":\d*\Z")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):(?://([^/?#]{0,300}))?")
 
 
@@ -68,7 +69,7 @@ def _blocked_source(uri: str) -> str:
     if match is None:
         return uri[:200].strip("'") or "self"
     scheme, authority = match[1].lower(), match[2] or ""
-    host = authority.rsplit("@", 1)[-1].lower()
+    host = _PORT.sub("", authority.rsplit("@", 1)[-1].lower())
     if scheme in ("http", "https"):
         return host
     return f"{scheme}://{host}" if host else f"{scheme}:"

@@ -72,6 +72,9 @@ def drain(
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
         while not report.ended_because:
+            seen = _size(
+                stores, day
+            )  # before looking for work: what comes in between must not wait for the next
             if time.monotonic() - started >= settings.max_run_seconds:
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
             elif _work(stores, day, drain_id, report, on_batch):
@@ -81,7 +84,7 @@ def drain(
             elif time.monotonic() - idle_since >= linger:
                 report.ended_because = f"nothing came for {linger:g} s"
             else:
-                _await_work(stores, day, until=min(idle_since + linger, started + settings.max_run_seconds))
+                _await_work(stores, day, seen, min(idle_since + linger, started + settings.max_run_seconds))
     report.ended = datetime.now(UTC)
     return report
 
@@ -120,12 +123,11 @@ def _is_over(day: date) -> bool:
     return datetime.now(UTC) >= end + DAY_GRACE
 
 
-def _await_work(stores: Stores, day: date, until: float) -> None:
-    """Return when the spool of the day has grown, or at `until`."""
-    before = _size(stores, day)
+def _await_work(stores: Stores, day: date, seen: int, until: float) -> None:
+    """Return when the spool of the day has grown beyond what was `seen`, or at `until`."""
     while time.monotonic() < until:
         time.sleep(POLL_SECONDS)
-        if _size(stores, day) != before:
+        if _size(stores, day) != seen:
             time.sleep(COLLECT_SECONDS)
             return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from tasks_pipeline.grouping import Grouping, group_event
 from tasks_pipeline.processing.base import Invalid, ItemData, JsonProcessor
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_event
+from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
 
 
@@ -20,6 +21,7 @@ class Work:
 
     data: ItemData
     event: dict[str, Any]
+    exact: Mapping[str, Any]
     grouping: Grouping | None = None
 
 
@@ -33,7 +35,7 @@ def validate(work: Work) -> None:
 
 def normalise(work: Work) -> None:
     """One canonical, bounded shape, whatever the SDK's age."""
-    work.event = normalise_event(work.event, work.data.context)
+    work.event = normalise_event(work.event, work.data.context, work.exact)
 
 
 def group(work: Work) -> None:
@@ -45,9 +47,11 @@ def group(work: Work) -> None:
 STEPS: tuple[Callable[[Work], None], ...] = (validate, normalise, group)
 
 
-def process_event(data: ItemData, payload: Any, steps: tuple[Callable[[Work], None], ...] = STEPS) -> Work:
+def process_event(
+    data: ItemData, decoded: DecodedEvent, steps: tuple[Callable[[Work], None], ...] = STEPS
+) -> Work:
     """Run the steps over a decoded event. Raises Invalid naming the step that could not use it, or another Refused."""
-    work = Work(data, payload)
+    work = Work(data, decoded.payload, decoded.exact)
     for step in steps:
         try:
             step(work)
@@ -60,8 +64,12 @@ class ErrorEventProcessor(JsonProcessor):
     """An error event, a message, or a security report: a row of `events` and one of `event_payloads`."""
 
     def stage_payload(self, payload: Any) -> None:
+        """Run the steps over a decoded payload and stage the event."""
+        self.stage_event(DecodedEvent(payload))
+
+    def stage_event(self, decoded: DecodedEvent) -> None:
         """Run the steps and stage the event."""
-        work = process_event(self.data, payload)
+        work = process_event(self.data, decoded)
         assert work.grouping is not None
         row = event_row(work.event, work.grouping, len(self.data.item.payload))
         self.stage(

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from tasks_pipeline.processing.base import BaseEventProcessor, Invalid, JsonProcessor
+from tasks_pipeline.processing.base import BaseEventProcessor, Invalid, JsonProcessor, Staged
 from tasks_pipeline.processing.event import ErrorEventProcessor, trace_id, user_key
 from tasks_pipeline.protocol.checkins import check_in
-from tasks_pipeline.protocol.decode import encode_json
+from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_transaction
+from tasks_pipeline.protocol.exact import DecodedEvent, decode_event
 from tasks_pipeline.protocol.reports import DiscardedEvents, client_report, feedback, user_report
 from tasks_pipeline.protocol.sessions import session_rows
 
@@ -168,18 +169,27 @@ class AttachmentProcessor(BaseEventProcessor):
         super().save()
 
 
-class EventProcessor(JsonProcessor):
+class EventProcessor(BaseEventProcessor):
     """An item of type event: an error by default, but the payload may say otherwise."""
 
-    def stage_payload(self, payload: Any) -> None:
+    def process(self) -> None:
         """Hand over to the processor for the payload's own type."""
-        kind = payload.get("type") if isinstance(payload, dict) else None
-        chosen = (
-            _BY_PAYLOAD_TYPE.get(kind, ErrorEventProcessor) if isinstance(kind, str) else ErrorEventProcessor
-        )
-        processor = chosen(self.data, self.staging)
-        processor.stage_payload(payload)
-        self.rows = processor.rows
+        try:
+            decoded = decode_event(self.data.item.payload, self.data.context)
+            self.rows = self._rows(decoded)
+        except PayloadError as error:
+            raise Invalid("invalid_payload", str(error), "validate") from error
+
+    def _rows(self, decoded: DecodedEvent) -> list[Staged]:
+        kind = decoded.payload.get("type") if isinstance(decoded.payload, dict) else None
+        chosen = _BY_PAYLOAD_TYPE.get(kind) if isinstance(kind, str) else None
+        if chosen is not None:
+            other = chosen(self.data, self.staging)
+            other.stage_payload(decoded.payload)
+            return other.rows
+        error = ErrorEventProcessor(self.data, self.staging)
+        error.stage_event(decoded)
+        return error.rows
 
 
 _BY_PAYLOAD_TYPE: dict[str, type[JsonProcessor]] = {

@@ -41,7 +41,7 @@ def decode_json(raw: bytes) -> Any:
         value = _decode(raw)
     except (ValueError, RecursionError):
         return _clean(_decode_leniently(raw), MAX_DEPTH)
-    if b"\\u0000" in raw or _LONG_NUMBER in raw.translate(_DIGITS_TO_ZERO) or not _shallow(raw, value):
+    if b"\\u0000" in raw or has_long_number(raw) or not (len(raw) <= 2 * MAX_DEPTH or is_shallow(value)):
         return _clean(value, MAX_DEPTH)
     return value
 
@@ -84,13 +84,16 @@ def _float(digits: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _shallow(raw: bytes, value: Any) -> bool:
+def has_long_number(raw: bytes) -> bool:
+    """Whether so many digits stand in a row that they might be an integer outside int64."""
+    return _LONG_NUMBER in raw.translate(_DIGITS_TO_ZERO)
+
+
+def is_shallow(value: object) -> bool:
     """Whether lists and objects lie at most MAX_DEPTH levels inside one another."""
-    if len(raw) <= 2 * MAX_DEPTH:
-        return True
     # The garbage collector's view walks a level at a time in C, and leaves out objects that hold no lists or objects
     # (so a last level more is possible): less than half the time of a loop.
-    level = [value]
+    level: list[object] = [value]
     for _ in range(MAX_DEPTH - 1):
         level = [*filter(gc.is_tracked, gc.get_referents(*level))]
         if not level:

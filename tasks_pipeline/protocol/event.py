@@ -5,6 +5,7 @@ The form is described in docs/events.md. Titles, grouping and symbolication do n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -90,12 +91,15 @@ _CLIENT_SIDE = ("javascript", "cocoa", "objc")
 """Platforms whose programs run with the user: the peer is the user unless the SDK says otherwise."""
 
 
-def normalise_event(payload: object, context: ItemContext) -> dict[str, Any]:
+def normalise_event(
+    payload: object, context: ItemContext, exact: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The event in its canonical form (docs/events.md), made in place from the decoded payload.
 
     Never fails on an object, whatever lies in it: what is invalid is removed and named in `errors`, what is too large
     is cut and noted in `_meta`. Doing it again changes nothing (but the client's clock is corrected each time that
-    the context has `sent_at`). Raises PayloadError when the payload is no object or no valid event id is known.
+    the context has `sent_at`). `exact` are parts that `exact.decode_event` found in their final form. Raises
+    PayloadError when the payload is no object or no valid event id is known.
     """
     event = _object(payload)
     event_id = _event_id(event, context)
@@ -105,6 +109,10 @@ def normalise_event(payload: object, context: ItemContext) -> dict[str, Any]:
     for name in check_fields(event, _EVENT, notes, ()):
         if name not in _IGNORED:
             notes.invalid((name,), None, "invalid_attribute")
+    for name, part in (exact or {}).items():
+        kept = stacks.exceptions_with_exact_stacks(part, notes, (), name) if name == "exception" else part
+        if kept is not None:
+            event[name] = kept
     event["event_id"] = event_id
     event["type"] = _type(event, kind)
     event["timestamp"] = format_time(_event_time(given_time, context, notes))

@@ -196,6 +196,13 @@ EXCEPTION: Fields = {
 _exceptions = values(MAX_EXCEPTIONS // 2, MAX_EXCEPTIONS // 2, EXCEPTION)
 
 
+def _unchanged(value: Any, notes: Notes, path: Path, key: str) -> Any:
+    return value
+
+
+exceptions_with_exact_stacks = values(MAX_EXCEPTIONS, 0, EXCEPTION | {"stacktrace": _unchanged})
+
+
 def exceptions(value: Any, notes: Notes, path: Path, key: str) -> dict[str, Any] | None:
     """Exceptions, innermost first. A mechanism beside the values belongs to the last one."""
     if isinstance(value, dict) and isinstance(value.get("values"), list) and "mechanism" in value:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 TIMEOUT_SECONDS = 15
-PARTITION_TAG = "dagster/partition"
+# A run of one partition carries the first; a run that a backfill with a policy made carries the second.
+PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
 BACKFILL_TAG = "dagster/backfill"
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -146,7 +147,7 @@ def _run(found: dict[str, Any]) -> Run:
         run_id=found["runId"],
         job=found["jobName"],
         status=found["status"],
-        partition=tags.get(PARTITION_TAG, ""),
+        partition=next((tags[key] for key in PARTITION_TAGS if key in tags), ""),
         started_at=_moment(found["startTime"]),
         ended_at=_moment(found["endTime"]),
     )

@@ -297,7 +297,7 @@ def counts_of_day(state: StateDatabase, day: date) -> dict[str, int]:
 def processed_items(state: StateDatabase, day: date) -> int:
     """Items of a day's done batches."""
     with state.read() as connection:
-        query = select(func.coalesce(func.sum(batches.c.items), 0))
+        query = select(func.coalesce(func.sum(batches.c["items"]), 0))
         return int(
             connection.execute(query.where(batches.c.day == day, batches.c.status == "done")).scalar_one()
         )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasks_pipeline.processing import batch as batch_module
-from tasks_pipeline.processing.batch import process_batch
-from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.processing import drain as drain_module
+from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.settle import settle
 from tasks_pipeline.storage import batches as batches_module
 from tasks_pipeline.storage.batches import (
@@ -27,7 +31,7 @@ from tasks_pipeline.storage.batches import (
     start_drain,
 )
 from tasks_pipeline.storage.stores import open_stores
-from tests.support.crash import DRAIN_MOMENTS, at
+from tests.support.crash import DRAIN_MOMENTS, Moment, at
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -214,22 +218,26 @@ def test_two_drains_share_a_day_and_meet_at_the_same_new_groups(
 # ── drains
 
 
-def test_a_drain_takes_what_comes_while_it_lingers(day: Day) -> None:
-    """It ends by itself; what was sent meanwhile is stored."""
-    first, second = event(), event()
-    day.send(first)
-    threads: list[threading.Thread] = []
+def test_a_drain_that_lingers_takes_at_once_what_comes(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what comes in the moment between its last look for work and its first wait."""
+    today = replace(day, date=datetime.now(UTC).date())
+    today.send(event())
+    slept: list[int] = []
+    report = DrainReport(today.date, today.at())
 
-    def send_more(_batch: object, _result: object) -> None:
-        if not threads:
-            threads.append(threading.Thread(target=day.spool, args=(day.receipt(second, seconds=5),)))
-            threads[0].start()
+    def sleep(seconds: float) -> None:
+        slept.append(report.batches)
+        assert slept.count(1) < 10, "it waits although something is there"
+        time.sleep(seconds)
 
-    report = drain(day.stores, day.date, linger_seconds=0, on_batch=send_more)
-    threads[0].join()
-    if report.batches == 1:
-        day.drain()
-    day.assert_stored_once([first["event_id"], second["event_id"]])
+    def count(_batch: object, result: BatchResult) -> None:
+        report.add(result, today.at(), None)
+
+    monkeypatch.setattr(drain_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    with at(Moment(drain_module, "_await_work", after=False), lambda: today.send(event())):
+        ended = drain(today.stores, today.date, linger_seconds=2, on_batch=count).ended_because
+    assert (report.batches, ended) == (2, "nothing came for 2 s")
+    assert len(today.ids()) == 2
 
 
 def test_a_drain_ends_after_its_time_and_the_next_goes_on(day: Day) -> None:

@@ -52,7 +52,7 @@ DRAIN_MOMENTS = {
     "done": Moment(_processing.drain, "process_batch"),
 }
 RECOMPUTE_MOMENTS = {
-    "files written": Moment(_processing.recompute, "open_replacement", after=False),
+    "files written": Moment(_processing.recompute, "_flush"),
     "replacement noted": Moment(_processing.recompute, "open_replacement"),
     "lake replaced": Moment(Lake, "replace"),
     "counters derived": Moment(_processing.recompute, "finish_replacements"),

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
 from tasks_pipeline.commands.events import described
 from tasks_pipeline.commands.queries import age, encoded, print_json, safe_json, size_text
@@ -52,6 +53,11 @@ def imported_by(arguments: list[str]) -> list[str]:
 def test_listing_groups_imports_only_what_it_needs(tmp_path: Path) -> None:
     assert imported_by(["--help"]) == []
     assert imported_by(["--home", str(tmp_path), "groups", "list", "--json"]) == ["sqlalchemy"]
+
+
+def test_every_command_is_documented() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"\n## {name}\n" not in documented] == []
 
 
 @pytest.mark.parametrize(
@@ -352,8 +358,10 @@ def webserver() -> Iterator[Webserver]:
         thread.join()
 
 
-def run(run_id: str, status: str, partition: str) -> dict[str, Any]:
-    tags = [{"key": "dagster/partition", "value": partition}]
+def run(
+    run_id: str, status: str, partition: str, tag: str = "dagster/asset_partition_range_start"
+) -> dict[str, Any]:
+    tags = [{"key": tag, "value": partition}]
     return {
         "runId": run_id,
         "jobName": "j",
@@ -365,7 +373,9 @@ def run(run_id: str, status: str, partition: str) -> dict[str, Any]:
 
 
 def test_recent_runs(webserver: Webserver) -> None:
-    webserver.answers["runsOrError"] = lambda: {"results": [run("r1", "STARTED", "2026-11-22")]}
+    webserver.answers["runsOrError"] = lambda: {
+        "results": [run("r1", "STARTED", "2026-11-22", "dagster/partition")]
+    }
     [found] = recent_runs(webserver.url, 5)
     assert (found.run_id, found.status, found.partition) == ("r1", "STARTED", "2026-11-22")
     assert found.started_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
