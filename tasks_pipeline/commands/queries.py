@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[^\x20-\x7e\n]")
 _INTEGERS = range(-(2**63), 2**64)  # what JSON of msgspec holds
 _LARGEST_ID = 2**63 - 1
+_GAP = 3  # between two columns of a table on a terminal
+_LEAST_WIDTH = 10
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -174,13 +176,14 @@ def listing(rows: Sequence[dict[str, Any]], columns: Mapping[str, str], cut: str
         from rich.console import Console
         from rich.text import Text
 
-        others = [key for key in columns if key != cut]
-        used = sum(
-            2 + max((cell_len(cell(r.get(key))) for r in rows), default=0) for key in others if rows
-        ) + 2 * len(columns)
-        width = max(20, Console().width - used)
+        others = {key: title for key, title in columns.items() if key != cut}
+        widths = [
+            max(cell_len(text) for text in (title, *(cell(r[key]) for r in rows)))
+            for key, title in others.items()
+        ]
+        left = Console().width - sum(widths) - _GAP * len(others)
         for row in rows:
-            title = Text(cell(row.get(cut)))
-            title.truncate(width, overflow="ellipsis")
-            row[cut] = title.plain
+            text = Text(cell(row[cut]))
+            text.truncate(max(_LEAST_WIDTH, left), overflow="ellipsis")
+            row[cut] = text.plain
     table(rows, columns)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tasks_pipeline.processing.batch import BatchResult, process_batch
 from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.groups import finish_replacements
@@ -72,9 +74,7 @@ def drain(
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
         while not report.ended_because:
-            seen = _size(
-                stores, day
-            )  # before looking for work: what comes in between must not wait for the next
+            seen = _size(stores, day)  # before looking for work, so that what comes in between is noticed
             if time.monotonic() - started >= settings.max_run_seconds:
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
             elif _work(stores, day, drain_id, report, on_batch):
@@ -157,7 +157,11 @@ def _registered(state: StateDatabase, day: date, run_id: str | None) -> Iterator
 
     def keep_beating() -> None:
         while not over.wait(HEARTBEAT_SECONDS):
-            beat(state, drain_id)
+            try:
+                beat(state, drain_id)
+            except SQLAlchemyError:
+                # The next beat may get through; a drain that stays silent only loses its batch to another.
+                log.exception("no heartbeat of drain %s", drain_id)
 
     heart = threading.Thread(target=keep_beating, name="drain-heartbeat", daemon=True)
     heart.start()

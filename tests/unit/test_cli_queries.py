@@ -18,11 +18,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
 from tasks_pipeline.commands.events import described
-from tasks_pipeline.commands.queries import age, encoded, print_json, safe_json, size_text
+from tasks_pipeline.commands.queries import age, encoded, listing, print_json, safe_json, size_text
 from tasks_pipeline.commands.sql import unique
 from tasks_pipeline.service.dagster_client import (
     DagsterError,
@@ -121,6 +122,27 @@ def test_the_size_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "deep" / "b").write_bytes(b"123")
     assert folder_size(tmp_path) == 8
+
+
+@pytest.mark.parametrize("width", [60, 100, 300])
+def test_on_a_terminal_a_row_is_one_line(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    rows = [
+        {"id": f"SHOP-{n}", "title": "日本語 and more " * 10, "seen": "39 min", "times_seen": n}
+        for n in (1, 22)
+    ]
+    listing(rows, {"id": "group", "title": "title", "times_seen": "events", "seen": "last seen"}, cut="title")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(rows)  # a header and its rule
+    for line, row in zip(lines[2:], ("SHOP-1", "SHOP-22"), strict=True):
+        assert line.startswith(row)
+        assert line.rstrip().endswith("39 min")
+        assert cell_len(line.rstrip()) <= width
+        assert ("…" in line) == (width < 300)
 
 
 def test_columns_of_one_name_stay_apart() -> None:

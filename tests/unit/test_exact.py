@@ -93,7 +93,7 @@ def test_every_recorded_event_is_the_same_both_ways() -> None:
                 seen += 1
                 quick, thorough = both_ways(item.payload)
                 assert quick == thorough, request.name
-    assert seen > 90
+    assert seen > 70
 
 
 FAULTS: dict[str, Any] = {
