@@ -39,7 +39,7 @@ def check_events(
     context: dg.AssetCheckExecutionContext, stores: StoresResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Look at what lies in the lake for the partition."""
-    day = date.fromisoformat(context.run.tags["dagster/partition"])
+    day = date.fromisoformat(context.op_execution_context.partition_key)
     with stores.open() as opened:
         yield _books_balance(books_of_lake(opened, day))
         yield _event_ids_unique(opened, day)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.commands.output import current_home, json_option, table
-from tasks_pipeline.commands.queries import database_errors, first_line, one_line, print_json
+from tasks_pipeline.commands.queries import database_errors, first_line, one_line
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run

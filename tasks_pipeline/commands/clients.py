@@ -77,7 +77,7 @@ def send_test_event(ctx: click.Context, dsn_text: str | None, message: str) -> N
     if answer.status_code != 200:
         raise click.ClickException(f"not accepted: HTTP {answer.status_code}: {printable(answer.text[:300])}")
     click.echo(event["event_id"])
-    click.echo("accepted; look at it with `tasks-pipeline events` and `tasks-pipeline groups`", err=True)
+    click.echo(f"accepted; look at it with `tasks-pipeline events show {event['event_id']}`", err=True)
 
 
 def find_dsn(home: Home, project: str | None) -> str:

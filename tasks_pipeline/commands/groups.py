@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.commands.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state, print_json
+from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.lifecycle import Lifecycle

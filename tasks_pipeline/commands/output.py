@@ -9,8 +9,8 @@ from datetime import date, datetime
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
+from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.home import Home
 
@@ -64,11 +64,6 @@ def table(
         shown.add_row(*(Text(cell(row.get(key))) for key in titles))
     # A pipe has no width: a row must stay one line there.
     Console(width=None if sys.stdout.isatty() else 100_000, highlight=False).print(shown)
-
-
-def print_json(value: object) -> None:
-    """Print a value as indented JSON; datetimes become ISO 8601."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
 def cell(value: object) -> str:

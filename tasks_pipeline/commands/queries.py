@@ -1,17 +1,14 @@
-"""What the commands that look things up share: opening the state, finding a group, ages, sizes, and JSON that is safe to print."""
+"""What the commands that look things up share: opening the state, finding a group, ages and sizes."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from tasks_pipeline.commands.output import cell, table, user_errors
 
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.home import Home
     from tasks_pipeline.storage.state import StateDatabase
 
-_UNSAFE = re.compile(r"[^\x20-\x7e\n]")
-_INTEGERS = range(-(2**63), 2**64)  # what JSON of msgspec holds
 _LARGEST_ID = 2**63 - 1
 _GAP = 3  # between two columns of a table on a terminal
 _LEAST_WIDTH = 10
@@ -90,56 +85,6 @@ def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> di
     if found is None:
         raise click.ClickException(f"there is no group {cell(text)}; `tasks-pipeline groups list` shows them")
     return found
-
-
-def print_json(value: object) -> None:
-    """Print a value as indented JSON that a terminal cannot be commanded by."""
-    click.echo(safe_json(msgspec.json.format(encoded(value))))
-
-
-def encoded(value: object) -> bytes:
-    """A value of a database as JSON: times in UTC with Z, whatever JSON does not know as text."""
-    return msgspec.json.encode(plain(value))
-
-
-def safe_json(text: bytes) -> str:
-    """The same JSON with every character escaped that a terminal might obey instead of showing it."""
-    return _UNSAFE.sub(_escaped, text.decode())
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
-
-
-def plain(value: object) -> object:
-    """The value in terms of JSON, recursively: bytes as hex digits, decimals as numbers, times as RFC 3339 in UTC."""
-    match value:
-        case bool() | None | float():
-            return value
-        case str():
-            return str(value)  # some libraries name things by kinds of their own
-        case int():
-            return value if value in _INTEGERS else str(value)
-        case datetime():  # the databases hold UTC; some of them give it without saying so
-            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date() | time():
-            return value.isoformat()
-        case Decimal():
-            return float(value)
-        case timedelta():
-            return value.total_seconds()
-        case bytes():
-            return value.hex()
-        case Mapping():
-            return {str(plain(k)): plain(v) for k, v in value.items()}
-        case list() | tuple() | set():
-            return [plain(v) for v in value]
-    return str(value)
 
 
 def age(moment: datetime | None, now: datetime) -> str:

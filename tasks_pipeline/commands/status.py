@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.commands.output import cell, current_home, json_option, printable, table
 from tasks_pipeline.commands.queries import (
     age,
     database_errors,
     first_line,
     one_line,
-    print_json,
     seconds_text,
     size_text,
 )

@@ -21,7 +21,9 @@ from tasks_pipeline.protocol.times import clock_drift, is_canonical_time
 
 _ESCAPE_TO_MEND = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # NUL, and halves of a character
 
-_Text64, _Text512, _Text1024 = (Annotated[str, Meta(max_length=n)] for n in (64, 512, 1024))
+_Text64 = Annotated[str, Meta(max_length=64)]
+_Text512 = Annotated[str, Meta(max_length=512)]
+_Text1024 = Annotated[str, Meta(max_length=1024)]
 _Number = Annotated[int, Meta(ge=0, lt=2**31)]
 _Line = Annotated[str, Meta(max_length=MAX_LINE)]
 _Lines = Annotated[list[_Line], Meta(max_length=MAX_LINES)]

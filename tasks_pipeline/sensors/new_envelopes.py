@@ -23,7 +23,10 @@ STARTING = (
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 )
-SILENT_RUN_SECONDS = 60  # a started run without a drain alive for so long is dead; its checks take less
+LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
+SILENT_RUN_SECONDS = (
+    60  # a launched run without a drain alive for so long is dead; its start and its checks take less
+)
 
 
 @dg.sensor(
@@ -81,7 +84,7 @@ def _run_on_its_way(instance: dg.DagsterInstance, state: StateDatabase, day: str
     for record in records:
         run = record.dagster_run
         silence = _silence(record, state)
-        if run.status == dg.DagsterRunStatus.STARTED and silence > SILENT_RUN_SECONDS:
+        if run.status in LAUNCHED and silence > SILENT_RUN_SECONDS:
             instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
         else:
             on_its_way = run.run_id
@@ -89,10 +92,10 @@ def _run_on_its_way(instance: dg.DagsterInstance, state: StateDatabase, day: str
 
 
 def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
-    """Seconds since a run started, or since the last sign of life or the end of its drain."""
-    now = datetime.now(UTC)
+    """Seconds since a run was launched or started, or since the last sign of life or the end of its drain."""
     sign = last_sign_of_run(state, record.dagster_run.run_id)
-    return now.timestamp() - max(record.start_time or now.timestamp(), sign.timestamp() if sign else 0.0)
+    launched = record.start_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
+    return datetime.now(UTC).timestamp() - max(launched, sign.timestamp() if sign else 0.0)
 
 
 def _describe(backlog: DayBacklog) -> str:

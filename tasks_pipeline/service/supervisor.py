@@ -42,13 +42,16 @@ class Limits:
     first_pause_seconds: float = 0.5
     """Before a dead part is started again; doubled for each quick death in a row."""
     quick_seconds: float = 60
-    """A part that lived shorter has died quickly."""
+    """A part that lived shorter, and was not killed, has died quickly."""
     quick_deaths: int = 5
     """After so many quick deaths in a row the service gives up."""
     ask_seconds: float = 0.5
     """Between two questions whether a part is ready."""
     patience_seconds: float = 30
     """After so long a part that is not ready is named, and again each time."""
+
+
+_KILLED = "killed by SIGKILL"
 
 
 class PartFailed(Exception):
@@ -144,7 +147,9 @@ class Supervisor:
             how = await self._live(part)
             lines = logs.last_lines(self._log(part), log_size)
             deaths += 1
-            quick = quick + 1 if time.monotonic() - started < self._limits.quick_seconds else 0
+            # SIGKILL comes from outside (a person, the kernel short of memory): it says nothing of the part itself.
+            own_fault = how != _KILLED and time.monotonic() - started < self._limits.quick_seconds
+            quick = quick + 1 if own_fault else 0
             if quick >= self._limits.quick_deaths:
                 raise PartFailed(
                     f"{part.name} cannot be started: {how}, {quick} times in a row; "

@@ -306,6 +306,24 @@ def test_the_sensor_ends_a_run_that_gave_no_sign_of_life(
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
+def test_the_sensor_ends_a_run_that_was_launched_and_never_started(
+    past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was killed, or never made, before it could say anything."""
+    past.send(event())
+    lost = instance.create_run_for_job(
+        definitions(past.stores.home).resolve_job_def("process_events"),
+        tags={DRAIN_TAG: past.date.isoformat()},
+        status=dg.DagsterRunStatus.STARTING,
+    )
+    assert not tick(past, instance).run_requests
+    monkeypatch.setattr(new_envelopes, "SILENT_RUN_SECONDS", -1)
+    assert len(tick(past, instance).run_requests or []) == 1
+    ended = instance.get_run_by_id(lost.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+
+
 def test_a_run_whose_drain_has_just_ended_is_left_to_its_checks(
     past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
