@@ -93,7 +93,7 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         before, cpu_before = stored(stores), cpu_seconds(process.pid)
         sent = send(service.receiver_url, count)
         seconds = wait_until_stored(stores, before + count) - sent["started"]
-        cpu = cpu_seconds(process.pid) - cpu_before
+        cpu = {role: spent - cpu_before.get(role, 0.0) for role, spent in cpu_seconds(process.pid).items()}
         say("half load ...")
         half = send(service.receiver_url, int(count / seconds / 2 * 10), rate=count / seconds / 2)
         total = before + count + half["sent"]
@@ -101,7 +101,8 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         lake = root / "lake" / "files" / "main"
         return {
             "end_to_end_events_per_s": round(count / seconds, 1),
-            "cpu_ms_per_event": round(cpu / count * 1000, 3),
+            "cpu_ms_per_event": round(sum(cpu.values()) / count * 1000, 3),
+            "cpu_ms_per_event_by_process": {role: round(s / count * 1000, 3) for role, s in cpu.items()},
             "bytes_per_event": round(
                 (bytes_below(lake / "events") + bytes_below(lake / "event_payloads")) / total
             ),

@@ -11,15 +11,16 @@ def family(pid: int) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU of a service so far: its living processes, and those that ended and were waited for by one of them."""
-    total = 0.0
+def cpu_seconds(pid: int) -> dict[str, float]:
+    """CPU of a service so far by role; what ended and was waited for counts with the process that waited."""
+    total: dict[str, float] = {}
     for process in family(pid):
         try:
-            times = process.cpu_times()
+            times, role = process.cpu_times(), _role(process.cmdline())
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system + times.children_user + times.children_system
+        spent = times.user + times.system + times.children_user + times.children_system
+        total[role] = total.get(role, 0.0) + spent
     return total
 
 
@@ -37,6 +38,9 @@ def memory_mb(pid: int) -> dict[str, float]:
 
 
 def _role(words: list[str]) -> str:
+    text = " ".join(words)
+    if "spawn_main" in text or "compute_logs" in text or "watch_orphans" in text:
+        return "run"
     known = {
         "receive": "receiver",
         "grpc": "code-server",

@@ -1,6 +1,6 @@
 """Sends shop events over a few keep-alive connections and says how it went. A process of its own, so that its CPU is not the service's.
 
-    python -m benchmarks.send http://127.0.0.1:9000 1000 [--rate 200] [--connections 4]
+    python -m benchmarks.send http://127.0.0.1:9000 1000 [--rate 200] [--connections 16]
 
 Requests are prepared before the clock starts. Prints one JSON object: started and ended (seconds since 1970), sent,
 statuses, p50_ms, p95_ms, p99_ms, max_ms.
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0, help="events a second; 0 sends as fast as they are answered"
     )
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--connections", type=int, default=16)
     arguments = parser.parse_args()
     parts = urlsplit(arguments.url)
     address = (parts.hostname or "127.0.0.1", parts.port or 80)

@@ -95,7 +95,7 @@ class Processing(Model):
     max_run_seconds: float = Field(
         600, gt=0, description="After this long a drain ends and a fresh one is started."
     )
-    batch_envelopes: int = Field(1000, ge=1, le=20_000, description="Most envelopes in one batch.")
+    batch_envelopes: int = Field(2500, ge=1, le=20_000, description="Most envelopes in one batch.")
     batch_bytes: int = Field(32 * MIB, ge=1024, description="Most compressed bytes in one batch.")
 
 

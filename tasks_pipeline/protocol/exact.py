@@ -19,7 +19,7 @@ from tasks_pipeline.protocol.shapes import MAX_BREADCRUMBS
 from tasks_pipeline.protocol.stacks import MAX_EXCEPTIONS, MAX_FRAMES, MAX_LINE, MAX_LINES, MAX_VARS
 from tasks_pipeline.protocol.times import clock_drift, is_canonical_time
 
-_ESCAPE_TO_MEND = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # NUL, and halves of a character
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _Text64 = Annotated[str, Meta(max_length=64)]
 _Text512 = Annotated[str, Meta(max_length=512)]
@@ -143,7 +143,7 @@ def decode_event(raw: bytes, context: ItemContext) -> DecodedEvent:
 
 
 def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
-    if clock_drift(context) or (b"\\u" in raw and _ESCAPE_TO_MEND.search(raw)) or has_long_number(raw):
+    if clock_drift(context) or b"\\u0000" in raw or has_long_number(raw):
         return None
     try:
         event = _decode(raw)
@@ -190,6 +190,8 @@ def _free_data_fits(holders: Any, name: str) -> bool:
             json = bytes(holder[name])
             if len(json) > MAX_VARS or json[:1] != b"{" or json == b"{}":
                 return False
+            if b"\\u" in json and _SURROGATE.search(json):
+                return False  # the decoder looks for halves of a character in decoded texts alone
             # Brackets inside texts count too: a bound that is cheap, not tight.
             if json.count(b"{") + json.count(b"[") >= MAX_DEPTH:
                 return False
