@@ -96,6 +96,12 @@ class Processing(Model):
         600, gt=0, description="After this long a drain ends and a fresh one is started."
     )
     batch_envelopes: int = Field(2500, ge=1, le=20_000, description="Most envelopes in one batch.")
+    parallel_drains: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Most drains at work on one day when much waits; more than 1 needs spare cores.",
+    )
     batch_bytes: int = Field(32 * MIB, ge=1024, description="Most compressed bytes in one batch.")
 
 

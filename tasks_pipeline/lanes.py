@@ -38,11 +38,11 @@ class Lane:
 EVENTS = Lane(
     name="events",
     priority=10,
-    max_concurrent_runs=2,
+    max_concurrent_runs=3,
     queue="events",
     max_runtime_seconds=1_200,
-    why="New events come first: people wait for them. Two at once, so that around midnight yesterday's rest does not "
-    "hold up today. A drain ends by itself after processing.max_run_seconds; twice that means it hangs.",
+    why="New events come first: people wait for them. Three at once: two drains for a large backlog, and one so that "
+    "around midnight yesterday's rest does not hold up today. A drain ends by itself after processing.max_run_seconds; twice that means it hangs.",
 )
 RECOMPUTE = Lane(
     name="recompute",

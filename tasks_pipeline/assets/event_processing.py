@@ -106,7 +106,7 @@ def _drain(
     report = drain(
         stores,
         day,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         linger_seconds=linger,
         on_batch=lambda batch, result: context.log.debug(
             f"batch {batch.id}: {result.envelopes} envelopes, {result.counts}, {result.groups} groups"

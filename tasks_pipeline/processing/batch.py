@@ -39,54 +39,30 @@ class BatchResult:
     groups: int
 
 
-@dataclass(slots=True)
-class PreparedBatch:
-    """A batch whose rows are ready: `files` hold those that are written, `settled` the others, and all counts."""
-
-    batch: Batch
-    settled: Settled
-    files: list[LakeFile]
-
-
 def process_batch(stores: Stores, batch: Batch) -> BatchResult:
     """Process and store the envelopes of a batch.
 
     Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
     """
-    return commit_batch(stores, prepare_batch(stores, batch))
-
-
-def prepare_batch(stores: Stores, batch: Batch) -> PreparedBatch:
-    """Process the envelopes of a batch: the part that computes. Raises BatchLost and RawGone."""
     careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
     if careful:
         condemn_suspect(stores.state, batch)
-    prepared = PreparedBatch(batch, Settled(), [])
+    settled = Settled()
+    files: list[LakeFile] = []
+    label = f"batch-{batch.id}"
     for staging in staged_chunks(stores, batch, careful=careful):
-        if prepared.settled.rows:
-            _write(stores, prepared)
-        settle(stores, staging, batch, held=True, into=prepared.settled)
-    return prepared
-
-
-def commit_batch(stores: Stores, prepared: PreparedBatch) -> BatchResult:
-    """Store what was prepared: the part that waits for disks. Raises BatchLost."""
-    batch, settled = prepared.batch, prepared.settled
-    settled.rows["outcomes"] = outcome_rows(settled.outcomes, batch.day, batch.part, batch.first_position)
-    _write(stores, prepared)
+        settle(stores, staging, batch, held=True, into=settled)
+        files += stores.lake.write(batch.day, to_arrow(settled.rows), label)
+        settled.rows.clear()
+    rows = outcome_rows(settled.outcomes, batch.day, batch.part, batch.first_position)
+    files += stores.lake.write(batch.day, to_arrow({"outcomes": rows}), label)
     with stores.lake.lock(), stores.state.write() as connection:
         ensure_held(connection, batch)
         if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
-            stores.lake.register(prepared.files)
+            stores.lake.register(files)
         count_events(stores.state, connection, batch.day, settled.groups)
         finish_batch(connection, batch, settled.counts())
     return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
-
-
-def _write(stores: Stores, prepared: PreparedBatch) -> None:
-    rows = prepared.settled.rows
-    prepared.files += stores.lake.write(prepared.batch.day, to_arrow(rows), f"batch-{prepared.batch.id}")
-    rows.clear()
 
 
 def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Iterator[Staging]:

@@ -8,14 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks_pipeline.processing.batch import BatchResult, PreparedBatch, commit_batch, prepare_batch
+from tasks_pipeline.processing.batch import BatchResult, process_batch
 from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.groups import finish_replacements
 from tasks_pipeline.storage.state import StateDatabase
@@ -71,18 +70,14 @@ def drain(
     linger = settings.linger_seconds if linger_seconds is None else linger_seconds
     report = DrainReport(day, datetime.now(UTC))
     started = idle_since = time.monotonic()
-    with (
-        _calm_collector(),
-        _registered(stores.state, day, run_id) as drain_id,
-        _Committer(stores, report, on_batch) as committer,
-    ):
+    with _calm_collector(), _registered(stores.state, day, run_id) as drain_id:
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
         while not report.ended_because:
             seen = _size(stores, day)  # before looking for work, so that what comes in between is noticed
             if time.monotonic() - started >= settings.max_run_seconds:
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
-            elif _work(stores, day, drain_id, committer):
+            elif _work(stores, day, drain_id, report, on_batch):
                 idle_since = time.monotonic()
             elif _is_over(day):
                 report.ended_because = "the day is over and nothing waits"
@@ -94,8 +89,13 @@ def drain(
     return report
 
 
-def _work(stores: Stores, day: date, drain_id: str, committer: _Committer) -> bool:
-    """Take one batch; gives whether there was anything to do."""
+def _work(
+    stores: Stores,
+    day: date,
+    drain_id: str,
+    report: DrainReport,
+    on_batch: Callable[[Batch, BatchResult], None],
+) -> bool:
     settings = stores.config.processing
     batch = claim_batch(
         stores.state,
@@ -106,57 +106,16 @@ def _work(stores: Stores, day: date, drain_id: str, committer: _Committer) -> bo
         max_bytes=settings.batch_bytes,
     )
     if batch is None:
-        return committer.finish()
+        return False
     oldest = stores.spool.waiting(day, batch.part, batch.first_position - 1).oldest
     try:
-        prepared = prepare_batch(stores, batch)
+        result = process_batch(stores, batch)
     except BatchLost as lost:
         log.warning("let go of a batch: %s", lost)
         return True
-    committer.start(prepared, oldest)
+    report.add(result, datetime.now(UTC), oldest)
+    on_batch(batch, result)
     return True
-
-
-class _Committer:
-    """Commits a batch in a thread of its own, which mostly waits for disks, while the next one is prepared."""
-
-    def __init__(
-        self, stores: Stores, report: DrainReport, on_batch: Callable[[Batch, BatchResult], None]
-    ) -> None:
-        self._stores, self._report, self._on_batch = stores, report, on_batch
-        self._thread = ThreadPoolExecutor(1, "drain-commit")
-        self._at_work: tuple[Batch, datetime | None, Future[BatchResult]] | None = None
-
-    def start(self, prepared: PreparedBatch, oldest: datetime | None) -> None:
-        """Begin to commit a batch, once the one before is committed. Raises what that raised."""
-        self.finish()
-        future = self._thread.submit(commit_batch, self._stores, prepared)
-        self._at_work = prepared.batch, oldest, future
-
-    def finish(self) -> bool:
-        """Wait until the batch at work is committed and report it; gives whether there was one. Raises what it raised."""
-        if self._at_work is None:
-            return False
-        batch, oldest, future = self._at_work
-        self._at_work = None
-        try:
-            result = future.result()
-        except BatchLost as lost:
-            log.warning("let go of a batch: %s", lost)
-            return True
-        self._report.add(result, datetime.now(UTC), oldest)
-        self._on_batch(batch, result)
-        return True
-
-    def __enter__(self) -> _Committer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            self._thread.shutdown()
 
 
 def _is_over(day: date) -> bool:

@@ -1,5 +1,6 @@
 """new_envelopes_sensor: starts a drain for every day on which envelopes wait and nobody works on them."""
 
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ STARTING = (
     dg.DagsterRunStatus.STARTED,
 )
 LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
+LARGE_BATCHES = 2  # a backlog of so many batches is more than one drain takes soon
 SILENT_RUN_SECONDS = (
     60  # a launched run without a drain alive for so long is dead; its start and its checks take less
 )
@@ -37,19 +39,22 @@ SILENT_RUN_SECONDS = (
     description="Starts process_events for a day when envelopes wait and no drain of that day is alive.",
 )
 def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresResource) -> dg.SensorResult:
-    """One drain per day with a backlog; the skip reason says how much waits and who works on it."""
+    """A drain per day with a backlog, a further one when it is large; the skip reason says how much waits and who works."""
     requests, reasons = [], []
     with stores.open() as opened:
+        settings = opened.config.processing
         waiting = backlogs(opened.state, opened.spool)
-        working = {drain.day: drain for drain in active_drains(opened.state)}
+        working = active_drains(opened.state)
         for backlog in waiting:
-            worker = _worker(
-                context.instance, opened.state, backlog.day.isoformat(), working.get(backlog.day)
+            day = backlog.day.isoformat()
+            workers = _workers(
+                context.instance, opened.state, day, [d for d in working if d.day == backlog.day]
             )
-            if worker:
-                reasons.append(f"{_describe(backlog)}; {worker} works on it")
+            large = backlog.envelopes >= LARGE_BATCHES * settings.batch_envelopes
+            if len(workers) < (settings.parallel_drains if large else 1):
+                requests.append(_request(day))
             else:
-                requests.append(_request(backlog.day.isoformat()))
+                reasons.append(f"{_describe(backlog)}; {' and '.join(workers)} works on it")
     if not waiting:
         return dg.SensorResult(skip_reason="nothing waits")
     return dg.SensorResult(
@@ -67,28 +72,31 @@ def _request(day: str) -> dg.RunRequest:
     )
 
 
-def _worker(
-    instance: dg.DagsterInstance, state: StateDatabase, day: str, drain: ActiveDrain | None
-) -> str | None:
-    """Who works on a day, for people: a drain that is alive, or a run that is on its way; None when nobody does."""
-    if drain is not None and drain.run_id is None:
-        return "a drain outside Dagster"
-    run_id = drain.run_id if drain is not None else _run_on_its_way(instance, state, day)
-    return f"run {run_id[:8]}" if run_id else None
+def _workers(
+    instance: dg.DagsterInstance, state: StateDatabase, day: str, drains: Sequence[ActiveDrain]
+) -> list[str]:
+    """Who works on a day, for people: the drains that are alive, and the runs that are on their way."""
+    outside = ["a drain outside Dagster" for drain in drains if drain.run_id is None]
+    alive = {drain.run_id for drain in drains if drain.run_id is not None}
+    return [
+        *outside,
+        *(f"run {run_id[:8]}" for run_id in sorted(alive | _runs_on_their_way(instance, state, day, alive))),
+    ]
 
 
-def _run_on_its_way(instance: dg.DagsterInstance, state: StateDatabase, day: str) -> str | None:
-    """A drain run of the day that is starting up, or checking what it stored. A silent one is ended here."""
-    records = instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING)))
-    on_its_way = None
-    for record in records:
+def _runs_on_their_way(
+    instance: dg.DagsterInstance, state: StateDatabase, day: str, alive: Set[str]
+) -> set[str]:
+    """Drain runs of the day that are starting up, or checking what they stored. Silent ones are ended here."""
+    on_their_way = set()
+    for record in instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING))):
         run = record.dagster_run
-        silence = _silence(record, state)
+        silence = 0.0 if run.run_id in alive else _silence(record, state)
         if run.status in LAUNCHED and silence > SILENT_RUN_SECONDS:
             instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
         else:
-            on_its_way = run.run_id
-    return on_its_way
+            on_their_way.add(run.run_id)
+    return on_their_way
 
 
 def _silence(record: dg.RunRecord, state: StateDatabase) -> float:

@@ -49,7 +49,7 @@ DRAIN_MOMENTS = {
     "lake committed": Moment(Lake, "register"),
     "counted, not committed": Moment(_processing.batch, "count_events"),
     "done, not committed": Moment(_processing.batch, "finish_batch"),
-    "done": Moment(_processing.drain, "commit_batch"),
+    "done": Moment(_processing.drain, "process_batch"),
 }
 RECOMPUTE_MOMENTS = {
     "files written": Moment(_processing.recompute, "_flush"),
