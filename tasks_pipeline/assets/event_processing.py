@@ -115,7 +115,7 @@ def _drain(
     context.log.info(
         f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}"
     )
-    return drain_metadata(report)
+    return drain_metadata(report) if report.batches else {}
 
 
 def _recompute(context: dg.AssetExecutionContext, stores: Stores, day: date) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Checks of a day's events: the books balance, event ids are unique, clocks are sane."""
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from tasks_pipeline.partitions import daily
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.books import Books, books_of_lake, odd_timestamps, repeated_event_ids, row_counts
 from tasks_pipeline.storage.stores import Stores
@@ -17,20 +16,17 @@ _BOOKS = dg.AssetCheckSpec(
     asset="events",
     description="Items accepted by the receiver = stored + duplicate + filtered + discarded + invalid + waiting.",
     blocking=True,
-    partitions_def=daily,
 )
 _UNIQUE = dg.AssetCheckSpec(
     "event_ids_unique",
     asset="events",
     description="An event id stands once in its project, and every event has its payload.",
     blocking=True,
-    partitions_def=daily,
 )
 _TIMES = dg.AssetCheckSpec(
     "timestamps_sane",
     asset="events",
     description="Few events say that they happened after their receipt, or more than a day before it.",
-    partitions_def=daily,
 )
 
 
@@ -39,11 +35,20 @@ def check_events(
     context: dg.AssetCheckExecutionContext, stores: StoresResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Look at what lies in the lake for the partition."""
-    day = date.fromisoformat(context.op_execution_context.partition_key)
+    day = _day(context.run.tags)
     with stores.open() as opened:
         yield _books_balance(books_of_lake(opened, day))
         yield _event_ids_unique(opened, day)
         yield _timestamps_sane(opened, day)
+
+
+def _day(tags: Mapping[str, str]) -> date:
+    """The partition of the run (a backfill names it as a range), today for a check that is executed by itself.
+
+    Checks with partitions of their own are a preview in Dagster 1.13: its UI does not count what they found.
+    """
+    key = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start")
+    return date.fromisoformat(key) if key else datetime.now(UTC).date()
 
 
 def _books_balance(books: Books) -> dg.AssetCheckResult:
