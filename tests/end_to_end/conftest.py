@@ -47,7 +47,7 @@ class Installation:
         return wait_for("everything is processed", processed, 120)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A service that tests share: each looks for its own events only."""
     home = Home(Path(tmp_path_factory.mktemp("service")))
