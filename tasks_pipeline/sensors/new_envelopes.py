@@ -1,4 +1,4 @@
-"""new_envelopes_sensor: starts a drain for every day on which envelopes wait and nobody works on them."""
+"""new_envelopes_sensor: starts drains for every day on which more envelopes wait than those at work take soon."""
 
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
@@ -26,9 +26,8 @@ STARTING = (
 )
 LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 LARGE_BATCHES = 2  # a backlog of so many batches is more than one drain takes soon
-SILENT_RUN_SECONDS = (
-    60  # a launched run without a drain alive for so long is dead; its start and its checks take less
-)
+# A launched run without a drain alive for so long is dead; its start and its checks take less.
+SILENT_RUN_SECONDS = 60
 
 
 @dg.sensor(
@@ -36,7 +35,8 @@ SILENT_RUN_SECONDS = (
     job=process_events_job,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts process_events for a day when envelopes wait and no drain of that day is alive.",
+    description="Starts process_events for a day when envelopes wait and no drain of that day is alive; for a large "
+    "backlog up to processing.parallel_drains of them.",
 )
 def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresResource) -> dg.SensorResult:
     """A drain per day with a backlog, a further one when it is large; the skip reason says how much waits and who works."""
@@ -54,7 +54,9 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
             if len(workers) < (settings.parallel_drains if large else 1):
                 requests.append(_request(day))
             else:
-                reasons.append(f"{_describe(backlog)}; {' and '.join(workers)} works on it")
+                reasons.append(
+                    f"{_describe(backlog)}; {' and '.join(workers)} {'works' if len(workers) == 1 else 'work'} on it"
+                )
     if not waiting:
         return dg.SensorResult(skip_reason="nothing waits")
     return dg.SensorResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -19,6 +20,8 @@ from tasks_pipeline.storage.batches import (
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import group_days
+
+log = logging.getLogger(__name__)
 
 READ_ATTEMPTS = 100
 
@@ -66,11 +69,15 @@ def books_of_lake(stores: Stores, day: date) -> Books:
 def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Books:
     """Receivers and drains go on meanwhile: read again until nothing moved between the first and the last look."""
     for _ in range(READ_ATTEMPTS):
+        found = counts()  # not between the looks at the spool: under load it grows while this takes its time
         before = stores.spool.totals(day)
-        found = counts()
         waiting = backlog(stores.state, stores.spool, day)
         if stores.spool.totals(day) == before and counts() == found:
             break
+    else:
+        log.warning(
+            "the books of %s moved during each of %d readings; they may not balance", day, READ_ATTEMPTS
+        )
     accepted = sum(t.items for t in before.values()) if before else processed_items(stores.state, day)
     return Books(day=day, accepted=accepted, waiting=waiting.items, oldest_waiting=waiting.oldest, **found)
 
