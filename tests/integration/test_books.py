@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks_pipeline.storage import books as books_module
 from tasks_pipeline.storage.batches import end_drain, start_drain
 from tasks_pipeline.storage.books import (
     books_of_lake,
@@ -108,3 +109,20 @@ def test_repeated_event_ids_are_named(day: Day) -> None:
     assert repeated_event_ids(day.stores, day.date) == [
         {"project_id": day.project, "event_id": event_id, "times": 2}
     ]
+
+
+def test_they_balance_while_envelopes_come_in_all_the_time(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting the lake takes longer than a receiver needs for the next envelope."""
+    day.send(event())
+    day.drain()
+    counted = books_module._lake_counts
+
+    def counted_under_load(*args: object) -> dict[str, int]:
+        found = counted(*args)  # type: ignore[arg-type]
+        day.send(event())
+        return found
+
+    monkeypatch.setattr(books_module, "_lake_counts", counted_under_load)
+    books = books_of_lake(day.stores, day.date)
+    assert books.difference == 0
+    assert (books.stored, books.waiting) == (1, 1)
