@@ -1,0 +1,26 @@
+"""The typed configuration file `tasks_pipeline.yaml`: one module per section, `loading.py` for the file.
+
+Where things lie on disk is not configuration but `home.py`.
+"""
+
+from tasks_pipeline.config.document import Config, default_config
+from tasks_pipeline.config.loading import ConfigError, config_schema, load_config, parse_config
+from tasks_pipeline.config.projects import Category, Key, Organisation, Project, Quota
+from tasks_pipeline.config.service import Processing, Receiver, Retention
+
+__all__ = [
+    "Category",
+    "Config",
+    "ConfigError",
+    "Key",
+    "Organisation",
+    "Processing",
+    "Project",
+    "Quota",
+    "Receiver",
+    "Retention",
+    "config_schema",
+    "default_config",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,48 @@
+"""Sections `organisation` and `projects`: who runs the installation, and the applications that send to it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks_pipeline.config.model import Model, PublicKey, Slug
+
+Category = Literal[
+    "all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"
+]
+
+
+class Quota(Model):
+    """At most `limit` items of a category in every window; the rest is answered 429 and counted as rate_limited."""
+
+    category: Category = Field("all", description="Data category the quota counts; `all` counts every item.")
+    limit: int = Field(ge=0, description="Items allowed in a window; 0 refuses the category altogether.")
+    window_seconds: int = Field(60, ge=1, le=86_400, description="Length of the window in seconds.")
+
+
+class Key(Model):
+    """A client key: the user part of a DSN."""
+
+    public_key: PublicKey = Field(description="The DSN's public key.")
+    name: str = Field("default", description="Shown to people.")
+    enabled: bool = Field(True, description="A disabled key is answered 403.")
+    quotas: tuple[Quota, ...] = Field((), description="Limits of this key, beside those of its project.")
+
+
+class Project(Model):
+    """One application that sends events."""
+
+    id: int = Field(ge=1, lt=2**63, description="The number at the end of the DSN. Never reuse one.")
+    slug: Slug = Field(description="Short name; the prefix of group ids (SHOP-3F).")
+    name: str = Field("", description="Shown to people; the slug when empty.")
+    platform: str = Field("other", description="Main platform, for people.")
+    keys: tuple[Key, ...] = Field(min_length=1, description="Client keys; one is enough.")
+    quotas: tuple[Quota, ...] = Field((), description="Limits of the whole project.")
+
+
+class Organisation(Model):
+    """Who runs this installation."""
+
+    slug: Slug = "acme"
+    name: str = "Acme"
