@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from tasks_pipeline.grouping import Grouping
+from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.protocol.envelope import Item
@@ -94,6 +95,7 @@ class Staging:
     """What the processors of some envelopes made: rows, and counts of what did not become one. Blobs are stored at once."""
 
     blobs: BlobStore
+    tools: Tools
     staged: list[Staged] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)

@@ -71,13 +71,13 @@ def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Ite
     `careful` notes each envelope before it is touched, so that one that kills the process is known afterwards.
     """
     known_killers = condemned(stores.state, batch.day, batch.part)
-    staging = Staging(stores.blobs)
+    staging = Staging(stores.blobs, stores.tools)
     for spooled in _envelopes(stores, batch):
         with suspected(stores.state, batch, spooled.position) if careful else nullcontext():
             stage_envelope(spooled, staging, stores.config, known_killers)
         if staging.payload_bytes >= CHUNK_PAYLOAD_BYTES:
             yield staging
-            staging = Staging(stores.blobs)
+            staging = Staging(stores.blobs, stores.tools)
     yield staging
 
 

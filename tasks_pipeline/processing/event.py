@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks_pipeline.grouping import Grouping, group_event
 from tasks_pipeline.processing.base import Invalid, ItemData, JsonProcessor
+from tasks_pipeline.processing.tools import ProjectTools
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_event
 from tasks_pipeline.protocol.exact import DecodedEvent
@@ -20,6 +21,7 @@ class Work:
     """An event between two steps: the decoded payload, and what the steps found out."""
 
     data: ItemData
+    tools: ProjectTools
     event: dict[str, Any]
     exact: Mapping[str, Any]
     grouping: Grouping | None = None
@@ -48,10 +50,13 @@ STEPS: tuple[Callable[[Work], None], ...] = (validate, normalise, group)
 
 
 def process_event(
-    data: ItemData, decoded: DecodedEvent, steps: tuple[Callable[[Work], None], ...] = STEPS
+    data: ItemData,
+    tools: ProjectTools,
+    decoded: DecodedEvent,
+    steps: tuple[Callable[[Work], None], ...] = STEPS,
 ) -> Work:
     """Run the steps over a decoded event. Raises Invalid naming the step that could not use it, or another Refused."""
-    work = Work(data, decoded.payload, decoded.exact)
+    work = Work(data, tools, decoded.payload, decoded.exact)
     for step in steps:
         try:
             step(work)
@@ -69,7 +74,7 @@ class ErrorEventProcessor(JsonProcessor):
 
     def stage_event(self, decoded: DecodedEvent) -> None:
         """Run the steps and stage the event."""
-        work = process_event(self.data, decoded)
+        work = process_event(self.data, self.staging.tools.of(self.data.context.project_id), decoded)
         assert work.grouping is not None
         row = event_row(work.event, work.grouping, len(self.data.item.payload))
         self.stage(

@@ -113,7 +113,7 @@ def _add_outcomes(
     """Each item counts once, however many rows it made."""
     into.outcomes.update(staging.outcomes)
     into.rows["dead_letters"] += staging.dead_letters
-    counted = Staging(staging.blobs)
+    counted = Staging(staging.blobs, staging.tools)
     seen: set[tuple[int, int]] = set()
     for outcome, rows in (("duplicate", duplicates), ("stored", kept)):
         for staged in rows:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -128,11 +129,24 @@ class Lake:
         connection.execute("COMMIT")
 
     def _create_missing_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        if not _missing(connection):
+        known = _known_columns(connection)
+        if all(
+            known.get(name, set()) >= {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
+        ):
             return
         with process_lock(self.home, "lake"):
             connection.execute("BEGIN")  # one commit: each takes tens of milliseconds
-            for table in _missing(connection):
+            known = _known_columns(connection)
+            for table in LAKE_TABLES.values():
+                if table.name in known:
+                    for (
+                        column
+                    ) in table.columns:  # a lake made by an earlier version; its rows hold null there
+                        if column.name not in known[table.name]:
+                            connection.execute(
+                                f"ALTER TABLE lake.{table.name} ADD COLUMN {column.name} {column.type}"
+                            )
+                    continue
                 connection.execute(f"CREATE TABLE lake.{table.ddl}")
                 connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)")
                 if table.sort:
@@ -182,12 +196,14 @@ def _add(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> No
         )
 
 
-def _missing(connection: duckdb.DuckDBPyConnection) -> list[LakeTable]:
-    rows = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
-    ).fetchall()
-    known = {name for (name,) in rows}
-    return [table for name, table in LAKE_TABLES.items() if name not in known]
+def _known_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """Names of columns by table, as the catalog has them."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
+    ).fetchall():
+        known[table].add(column)
+    return known
 
 
 def _connect(home: Home) -> duckdb.DuckDBPyConnection:

@@ -111,6 +111,11 @@ EVENTS = _table(
         ("variant", "VARCHAR", "what decided the key: app, system, default, custom, fallback or checksum"),
         ("algorithm", "VARCHAR", "grouping algorithm"),
         ("payload_bytes", "BIGINT", "size of the event as sent, in bytes of JSON"),
+        (
+            "missing_symbols",
+            "VARCHAR[]",
+            "debug ids and releases whose symbols were not there; null: none missed",
+        ),
     ],
     sort="project_id group_id received_at",
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
+from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake import Lake
 from tasks_pipeline.storage.spool import Spool, open_spool
@@ -16,7 +17,7 @@ from tasks_pipeline.storage.state import StateDatabase
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Open stores and the configuration they are used with."""
+    """Open stores, the configuration they are used with, and the tools that steps make of it."""
 
     home: Home
     config: Config
@@ -24,6 +25,7 @@ class Stores:
     state: StateDatabase
     lake: Lake
     blobs: BlobStore
+    tools: Tools
 
     @property
     def slugs(self) -> dict[int, str]:
@@ -34,13 +36,15 @@ class Stores:
 @contextmanager
 def open_stores(home: Home) -> Iterator[Stores]:
     """Open the stores and close them again. Raises ConfigError when the configuration cannot be used."""
+    config = home.config()
     stores = Stores(
         home=home,
-        config=home.config(),
+        config=config,
         spool=open_spool(home),
         state=StateDatabase(home),
         lake=Lake(home),
         blobs=BlobStore(home.blobs_url),
+        tools=Tools(config),
     )
     try:
         yield stores

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -77,6 +78,15 @@ groups = Table(
     Column("status_changed_at", UtcDateTime, nullable=True),
     Column("ignored_until", UtcDateTime, nullable=True),
     Column("ignored_until_times_seen", BigInteger, nullable=True),
+    Column("ignored_until_users", BigInteger, nullable=True),
+    Column("resolved_in_release", String(200), nullable=True, comment="fixed in the release after this one"),
+    Column("assignee", String(200), nullable=True, comment="a member's address or team:slug"),
+    Column(
+        "merged_into", BigInteger, nullable=True, index=True, comment="the group that took this one's keys"
+    ),
+    Column(
+        "explanation", JSON, nullable=True, comment="why its first event is grouped so: the contribution tree"
+    ),
     Column("times_seen", BigInteger, nullable=False, server_default="0"),
     Column("users", BigInteger, nullable=False, server_default="0"),
     Column("first_seen", UtcDateTime, nullable=True),
@@ -197,4 +207,192 @@ replacements = Table(
     Column("done_at", UtcDateTime, nullable=True),
     comment="Replacements of a day in the lake, opened under the writer lock; whoever holds the lock and finds an "
     "open one knows that its process died, and derives the day's counters again.",
+)
+
+discarded_keys = Table(
+    "discarded_keys",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    comment="Keys whose events somebody decided to drop.",
+)
+
+group_actions = Table(
+    "group_actions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("group_id", ForeignKey("groups.id"), nullable=False, index=True),
+    Column("action", String(32), nullable=False, comment="resolve, ignore, assign, merge, regress …"),
+    Column("data", JSON, nullable=False, comment="what the action was given"),
+    Column("actor", String(200), nullable=False, comment="who did it"),
+    Column("at", UtcDateTime, nullable=False),
+    comment="What people and rules decided about groups; only ever appended to.",
+)
+
+group_signatures = Table(
+    "group_signatures",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("project_id", BigInteger, nullable=False, index=True),
+    Column("signature", LargeBinary, nullable=False, comment="MinHash of type, frames in app and message"),
+    Column("features", Integer, nullable=False),
+    comment="What similar groups are found by.",
+)
+
+similar_groups = Table(
+    "similar_groups",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True, comment="the older of the two"),
+    Column("other_id", ForeignKey("groups.id"), primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("score", Float, nullable=False, comment="estimated Jaccard similarity, 0 to 1"),
+    Column("status", String(16), nullable=False, comment="proposed, merged or rejected"),
+    Column("found_at", UtcDateTime, nullable=False),
+    Index("similar_groups_by_project", "project_id", "status"),
+)
+
+regroupings = Table(
+    "regroupings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("group_ids", JSON, nullable=False, comment="groups whose events have to be looked at"),
+    Column("reason", String(32), nullable=False, comment="merge, unmerge, race"),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime, nullable=True),
+    comment="Changes of group_hashes that stored events have to follow; whoever holds the lake's lock finishes open ones.",
+)
+
+project_algorithms = Table(
+    "project_algorithms",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("algorithm", String(32), primary_key=True),
+    Column("first_used_at", UtcDateTime, nullable=False),
+    comment="Grouping algorithms a project has used; for a while after a change the former one is asked too.",
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("version", String(200), primary_key=True),
+    Column(
+        "created_at", UtcDateTime, nullable=False, comment="first heard of: by an event or through the API"
+    ),
+    Column("started_at", UtcDateTime, nullable=True),
+    Column("released_at", UtcDateTime, nullable=True),
+    Column("url", Text, nullable=True),
+    Column("first_event_at", UtcDateTime, nullable=True),
+    Column("last_event_at", UtcDateTime, nullable=True),
+)
+
+deploys = Table(
+    "deploys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("environment", String(64), nullable=False),
+    Column("name", String(64), nullable=True),
+    Column("url", Text, nullable=True),
+    Column("started_at", UtcDateTime, nullable=True),
+    Column("finished_at", UtcDateTime, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("deploys_by_release", "project_id", "version"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True, comment="sha256 of the token"),
+    Column("hint", String(16), nullable=False, comment="its last characters, to tell tokens apart"),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=True),
+    Column("revoked_at", UtcDateTime, nullable=True),
+)
+
+upload_chunks = Table(
+    "upload_chunks",
+    metadata,
+    Column("sha1", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False, comment="the blob that holds it"),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    comment="Pieces of files on their way; gone a while after they were last named.",
+)
+
+debug_files = Table(
+    "debug_files",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("sha1", String(40), nullable=False),
+    Column("debug_id", String(64), nullable=False, comment="normalised: lower-case, hyphens, age when not 0"),
+    Column("code_id", String(64), nullable=True),
+    Column(
+        "kind",
+        String(16),
+        nullable=False,
+        comment="elf, macho, pe, pdb, breakpad, wasm, sourcebundle, proguard …",
+    ),
+    Column("object_kind", String(16), nullable=False, comment="dbg, exe, lib, src, proguard …"),
+    Column("arch", String(32), nullable=False),
+    Column("features", JSON, nullable=False, comment="symtab, debug, unwind, sources, mapping"),
+    Column("name", Text, nullable=False),
+    Column("digest", String(64), nullable=False, comment="the blob that holds it"),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "sha1", "debug_id"),
+    Index("debug_files_by_debug_id", "project_id", "debug_id"),
+)
+
+artifact_bundles = Table(
+    "artifact_bundles",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("sha1", String(40), nullable=False),
+    Column("digest", String(64), nullable=False, comment="the blob that holds it"),
+    Column("size", BigInteger, nullable=False),
+    Column("release", String(200), nullable=True),
+    Column("dist", String(64), nullable=True),
+    Column("files", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("artifact_bundles_by_sha1", "project_id", "sha1"),
+    comment="Uploaded bundles of sources and source maps, a row per project.",
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("bundle_id", ForeignKey("artifact_bundles.id"), primary_key=True),
+    Column("path", Text, primary_key=True, comment="name of the file in the bundle"),
+    Column("project_id", BigInteger, nullable=False),
+    Column("type", String(32), nullable=False, comment="minified_source, source_map, source …"),
+    Column("url", Text, nullable=True, comment="~/assets/app.min.js; ~ stands for scheme and host"),
+    Column("debug_id", String(64), nullable=True),
+    Column("source_map", Text, nullable=True, comment="reference to its source map, as the bundle says"),
+    Column("release", String(200), nullable=True),
+    Column("dist", String(64), nullable=True),
+    Index("artifacts_by_debug_id", "project_id", "debug_id"),
+    Index("artifacts_by_release", "project_id", "release"),
+    comment="Files in artifact bundles: what a lookup by debug id, or by release, dist and URL finds.",
+)
+
+symbol_arrivals = Table(
+    "symbol_arrivals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("key", String(300), nullable=False, comment="see symbolication/keys.py"),
+    Column("at", UtcDateTime, nullable=False),
+    Index("symbol_arrivals_by_project", "project_id", "key"),
+    comment="What became available for symbolication, in order; stored events that missed it are processed again.",
 )
