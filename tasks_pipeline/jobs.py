@@ -38,6 +38,17 @@ recompute_job = dg.define_asset_job(
 )
 
 
+reprocess_job = dg.define_asset_job(
+    "reprocess_day",
+    selection=_event_assets,
+    partitions_def=daily,
+    config=_mode("reprocess"),
+    run_tags=RECOMPUTE.tags,
+    description="Symbolicates and groups the stored events of days again, with today's symbols and rules; works also where "
+    "raw envelopes are gone. late_symbols_sensor starts it for events that waited for symbols.",
+)
+
+
 @dg.op
 def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResource) -> None:
     """Remove days of raw envelopes that are older than retention.raw_days and have nothing waiting."""

@@ -6,13 +6,16 @@ from enum import Enum
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from tasks_pipeline.assets.metadata import column_schema, drain_metadata, rows_metadata
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.processing.batch import RawGone
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.processing.recompute import recompute_day
+from tasks_pipeline.processing.reprocess import reprocess_events
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.arrivals import arrivals
 from tasks_pipeline.storage.books import group_figures, row_counts
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.storage.stores import Stores
@@ -61,16 +64,23 @@ groups = dg.AssetSpec(
 
 
 class Mode(Enum):
-    """`recompute` stores the day again from its raw envelopes, with today's code; `drain` takes what waits and lingers."""
+    """`recompute` stores the day again from its raw envelopes, with today's code; `drain` takes what waits and lingers;
+    `reprocess` symbolicates and groups what is stored again, which needs no raw envelopes."""
 
     recompute = "recompute"
     drain = "drain"
+    reprocess = "reprocess"
 
 
 class ProcessEventsConfig(dg.Config):
     """What materialising a day means."""
 
     mode: Mode = Mode.recompute
+    symbols_after: int | None = Field(
+        None,
+        description="With `reprocess`: only events that missed symbols which arrived after this number "
+        "(state.symbol_arrivals). Without it: all events of the day.",
+    )
 
 
 @dg.multi_asset(
@@ -82,12 +92,15 @@ class ProcessEventsConfig(dg.Config):
 def process_events(
     context: dg.AssetExecutionContext, config: ProcessEventsConfig, stores: StoresResource
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Process the envelopes of a day: validate, normalise, group, store.
+    """Process the envelopes of a day: validate, normalise, filter, scrub, symbolicate, group, store.
 
     Materialising a day by hand or by a backfill drains what waits and then recomputes the whole day.
     """
     day = date.fromisoformat(context.partition_key)
     with stores.open() as opened:
+        if config.mode is Mode.reprocess:
+            yield from _reprocess(context, opened, day, config.symbols_after)
+            return
         extra = _drain(context, opened, day, linger=None if config.mode is Mode.drain else 0.0)
         if config.mode is Mode.recompute:
             extra |= _recompute(context, opened, day)
@@ -98,6 +111,32 @@ def process_events(
             )
         figures = group_figures(opened, day)
         yield dg.MaterializeResult("groups", metadata=rows_metadata(figures["groups"], figures))
+
+
+def _reprocess(
+    context: dg.AssetExecutionContext, stores: Stores, day: date, symbols_after: int | None
+) -> Iterator[dg.MaterializeResult[Any]]:
+    wanted = None
+    if symbols_after is not None:
+        with stores.state.read() as connection:
+            wanted = arrivals(connection, symbols_after)
+    report = reprocess_events(
+        stores,
+        day,
+        wanted=wanted,
+        on_progress=lambda done, of: context.log.info(f"{day}: {done:,} of {of:,} events"),
+    )
+    figures = {
+        "reprocessed_events": report.events,
+        "moved_to_another_group": report.moved,
+        "still_missing_symbols": report.missing,
+    }
+    context.log.info(f"{day}: {figures}")
+    rows = row_counts(stores, day)
+    for name in ("events", "event_payloads"):
+        yield dg.MaterializeResult(name, metadata=rows_metadata(rows[name], figures))
+    of_groups = group_figures(stores, day)
+    yield dg.MaterializeResult("groups", metadata=rows_metadata(of_groups["groups"], of_groups))
 
 
 def _drain(

@@ -1,10 +1,9 @@
-"""`backfill`: compute days again from their raw envelopes, through Dagster when it runs, else in this process."""
+"""`backfill`: compute days again from their raw envelopes or from what is stored, through Dagster when it runs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 
 from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.commands.output import current_home, json_option, table
+from tasks_pipeline.commands.progress import days_progress
 from tasks_pipeline.commands.queries import database_errors, first_line, one_line
 
 if TYPE_CHECKING:
@@ -24,20 +24,19 @@ PATIENCE_SECONDS = 60.0  # a webserver that the supervisor restarts is away for 
 MOST_DAYS = 366
 _COUNTS = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting", "difference")
 _DAY = click.DateTime(["%Y-%m-%d"])
-Progress = Callable[[date, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a day: `recomputed`, or why not."""
+    """What became of a day: `done`, or why not."""
 
     day: date
     result: str
 
     @property
     def good(self) -> bool:
-        """Whether the day was recomputed."""
-        return self.result == "recomputed"
+        """Whether the day was computed again."""
+        return self.result == "done"
 
 
 @click.command()
@@ -53,6 +52,11 @@ class Result:
 @click.option(
     "--to", "last", type=_DAY, metavar="D", help="Last day of the range, included.  [default: today]"
 )
+@click.option(
+    "--stored",
+    is_flag=True,
+    help="Symbolicate and group the stored events again instead, with today's symbols and rules.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for Dagster to finish.")
 @json_option
 @click.pass_context
@@ -61,10 +65,14 @@ def backfill(
     days: Sequence[datetime],
     first: datetime | None,
     last: datetime | None,
+    stored: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
     """Compute days again from their raw envelopes, with today's code; what waits of them is processed first.
+
+    With --stored the stored events are symbolicated and grouped again: for days whose raw envelopes are gone, and to
+    apply changed rules (`groups preview-rules` shows before what would move).
 
     When the service runs, Dagster does it, one day at a time behind new events, and it is seen in the UI. Otherwise
     it is done here. A day is swapped in one transaction: readers see the old rows or the new ones. Days (UTC) whose
@@ -74,6 +82,7 @@ def backfill(
     Examples:
       tasks-pipeline backfill --day 2026-11-21
       tasks-pipeline backfill --from 2026-11-15 --to 2026-11-21 --no-wait
+      tasks-pipeline backfill --from 2026-09-01 --stored
     Prints a row per day: what became of it, the events stored, and its books.
     """
     from tasks_pipeline.service.dagster_client import DagsterError
@@ -87,12 +96,12 @@ def backfill(
         one_line(DagsterError, SpoolError, *database_errors(home)),
         open_stores(home) as stores,
     ):
-        wanted = possible_days(stores, asked)
+        wanted = stored_days(stores, asked, say=bool(days)) if stored else possible_days(stores, asked)
         service = running_service(home)
         if service is None:
-            results = _here(stores, wanted)
+            results = _here(stores, wanted, _reprocess if stored else _recompute)
         else:
-            backfill_id = _launch(service.ui_url, wanted)
+            backfill_id = _launch(service.ui_url, wanted, "reprocess" if stored else "recompute")
             if not wait:
                 if as_json:
                     print_json({"backfill_id": backfill_id})
@@ -152,39 +161,74 @@ def possible_days(stores: Stores, asked: Sequence[date]) -> list[date]:
     return [day for day in asked if day in spooled]
 
 
+def stored_days(stores: Stores, asked: Sequence[date], *, say: bool = True) -> list[date]:
+    """Those of the days with stored events; days without are left out, with a note if `say`.
+
+    Raises ClickException when no day is left.
+    """
+    rows = stores.lake.query(
+        "SELECT DISTINCT day FROM lake.events WHERE day BETWEEN ? AND ?", [asked[0], asked[-1]]
+    )
+    found = {row["day"] for row in rows}
+    missing = [day for day in asked if day not in found]
+    if len(missing) == len(asked):
+        raise click.ClickException(f"no events are stored of {_listed(missing)}")
+    if missing and say:
+        click.echo(f"no events are stored of {_listed(missing)}", err=True)
+    return [day for day in asked if day in found]
+
+
 def _listed(days: Sequence[date]) -> str:
     shown = ", ".join(map(str, days[:5]))
     return f"{shown} and {len(days) - 5} more days" if len(days) > 5 else shown
 
 
-def _here(stores: Stores, days: Sequence[date]) -> list[Result]:
-    """Recompute in this process, as the asset does it: what waits first, then the whole day."""
-    import duckdb
-
-    from tasks_pipeline.processing.batch import RawGone
+def _recompute(stores: Stores, day: date, advance: Callable[[int, int], None]) -> None:
+    """As the asset does it: what waits first, then the whole day."""
     from tasks_pipeline.processing.drain import drain
     from tasks_pipeline.processing.recompute import recompute_day
 
+    drain(stores, day, linger_seconds=0)
+    recompute_day(stores, day, advance)
+
+
+def _reprocess(stores: Stores, day: date, advance: Callable[[int, int], None]) -> None:
+    from tasks_pipeline.processing.reprocess import reprocess_events
+
+    reprocess_events(stores, day, on_progress=advance)
+
+
+def _here(
+    stores: Stores,
+    days: Sequence[date],
+    compute: Callable[[Stores, date, Callable[[int, int], None]], None],
+) -> list[Result]:
+    """Compute days again in this process."""
+    import duckdb
+
+    from tasks_pipeline.processing.batch import RawGone
+    from tasks_pipeline.processing.reprocess import DayChanging
+
     results = []
-    with _progress(days) as advance:
+    with days_progress(days) as advance:
         for day in days:
             try:
-                drain(stores, day, linger_seconds=0)
-                recompute_day(stores, day, lambda done, of, day=day: advance(day, done / of))  # type: ignore[misc]
-            except (RawGone, duckdb.Error) as error:
+                compute(stores, day, lambda done, of, day=day: advance(day, done / of))  # type: ignore[misc]
+            except (RawGone, DayChanging, duckdb.Error) as error:
                 results.append(Result(day, f"failed: {first_line(error)}"))
             else:
-                results.append(Result(day, "recomputed"))
+                results.append(Result(day, "done"))
             advance(day, 1.0)
     return results
 
 
-def _launch(ui_url: str, days: Sequence[date]) -> str:
+def _launch(ui_url: str, days: Sequence[date], mode: str) -> str:
     from tasks_pipeline.lanes import RECOMPUTE
     from tasks_pipeline.service.dagster_client import launch_backfill
 
-    title = f"backfill of {_listed(days)}"
-    backfill_id = launch_backfill(ui_url, "event_processing", days, RECOMPUTE.tags, title)
+    title = f"{mode} {_listed(days)}"
+    config = {"ops": {"process_event": {"config": {"mode": mode}}}}
+    backfill_id = launch_backfill(ui_url, "event_processing", days, RECOMPUTE.tags, title, config)
     click.echo(f"Dagster works on it: {ui_url}/runs/b/{backfill_id}", err=True)
     return backfill_id
 
@@ -192,7 +236,7 @@ def _launch(ui_url: str, days: Sequence[date]) -> str:
 def _follow(ui_url: str, backfill_id: str, days: Sequence[date]) -> list[Result]:
     from tasks_pipeline.service.dagster_client import ENDED, run_error
 
-    with _progress(days) as advance:
+    with days_progress(days) as advance:
         for found in _watched(ui_url, backfill_id):
             for day in days:
                 run = found.runs.get(day.isoformat())
@@ -225,7 +269,7 @@ def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:
     if run is None:
         return Result(day, f"not started: {found.error or found.status.lower()}")
     if run.status == "SUCCESS":
-        return Result(day, "recomputed")
+        return Result(day, "done")
     return Result(day, f"{run.status.lower()}: {why(run) or f'see run {run.run_id[:8]}'}")
 
 
@@ -239,22 +283,3 @@ def _row(stores: Stores, result: Result) -> dict[str, Any]:
         "events": row_counts(stores, result.day)["events"],
         **{name: getattr(books, name) for name in _COUNTS},
     }
-
-
-@contextmanager
-def _progress(days: Sequence[date]) -> Iterator[Progress]:
-    """A progress bar on stderr over all days; it is not drawn where nobody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    shares = dict.fromkeys(days, 0.0)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("days", total=len(days))
-
-        def advance(day: date, share: float) -> None:
-            shares[day] = share
-            bar.update(task, completed=sum(shares.values()), description=str(day))
-
-        yield advance

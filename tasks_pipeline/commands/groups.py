@@ -9,6 +9,7 @@ import click
 
 from tasks_pipeline.commands.json_output import print_json
 from tasks_pipeline.commands.output import cell, current_home, json_option, table
+from tasks_pipeline.commands.preview_rules import preview_rules
 from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _DAYS_SHOWN = 14
 @click.group()
 def groups() -> None:
     """List groups (events that are one and the same problem), look at one, resolve or ignore it."""
+
+
+groups.add_command(preview_rules)
 
 
 @groups.command("list")

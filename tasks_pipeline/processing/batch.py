@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
+from tasks_pipeline.storage.arrivals import announce_again, last_arrival
 from tasks_pipeline.storage.batches import (
     Batch,
     condemn_suspect,
@@ -44,6 +45,8 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 
     Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
     """
+    with stores.state.read() as connection:
+        arrived = last_arrival(connection)
     careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
     if careful:
         condemn_suspect(stores.state, batch)
@@ -60,6 +63,7 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         ensure_held(connection, batch)
         if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
             stores.lake.register(files)
+        announce_again(connection, arrived, settled.missed)
         count_events(stores.state, connection, batch.day, settled.groups)
         finish_batch(connection, batch, settled.counts())
     return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ class Work:
     tools: ProjectTools
     event: dict[str, Any]
     exact: Mapping[str, Any]
+    missing_symbols: tuple[str, ...] = ()
     grouping: Grouping | None = None
 
 
@@ -47,6 +48,8 @@ def group(work: Work) -> None:
 
 # The order of work. Scrubbing and inbound filters belong after normalise, symbolication before group.
 STEPS: tuple[Callable[[Work], None], ...] = (validate, normalise, group)
+# What is done again with a stored event, when symbols came late or rules changed; each starts from what it first saw.
+AGAIN: tuple[Callable[[Work], None], ...] = (group,)
 
 
 def process_event(
@@ -76,13 +79,15 @@ class ErrorEventProcessor(JsonProcessor):
         """Run the steps and stage the event."""
         work = process_event(self.data, self.staging.tools.of(self.data.context.project_id), decoded)
         assert work.grouping is not None
-        row = event_row(work.event, work.grouping, len(self.data.item.payload))
+        row = event_row(work.event, work.grouping, len(self.data.item.payload), work.missing_symbols)
         self.stage(
             "events", row, claims_event_id=True, payload=encode_json(work.event), grouping=work.grouping
         )
 
 
-def event_row(event: dict[str, Any], grouping: Grouping, payload_bytes: int) -> dict[str, Any]:
+def event_row(
+    event: dict[str, Any], grouping: Grouping, payload_bytes: int, missing_symbols: Sequence[str] = ()
+) -> dict[str, Any]:
     """The columns of `events` for a normalised event; its group is known only to the state database."""
     user = event.get("user") or {}
     sdk = event.get("sdk") or {}
@@ -116,6 +121,7 @@ def event_row(event: dict[str, Any], grouping: Grouping, payload_bytes: int) -> 
         "variant": grouping.variant,
         "algorithm": grouping.algorithm,
         "payload_bytes": payload_bytes,
+        "missing_symbols": list(missing_symbols) or None,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks_pipeline.processing.batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
+from tasks_pipeline.storage.arrivals import last_arrival
 from tasks_pipeline.storage.batches import Batch, done_batches
 from tasks_pipeline.storage.groups import finish_replacements, open_replacement
 from tasks_pipeline.storage.lake import LakeFile
@@ -46,6 +47,8 @@ def recompute_day(
             f"the raw envelopes of {day} are gone (retention.raw_days is {stores.config.retention.raw_days}); "
             "the day stays as it is"
         )
+    with stores.state.read() as connection:
+        arrived = last_arrival(connection)
     collected = Settled()
     files: list[LakeFile] = []
     for number, batch in enumerate(batches, 1):
@@ -53,7 +56,7 @@ def recompute_day(
         on_progress(number, len(batches))
     files += _flush(stores, day, collected)
     with stores.lake.lock():
-        open_replacement(stores.state, day)
+        open_replacement(stores.state, day, arrived)
         stores.lake.replace(day, report.bounds, files)
         finish_replacements(stores.state, stores.lake)
     return report

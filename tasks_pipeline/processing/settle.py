@@ -9,8 +9,10 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
+from tasks_pipeline.storage.arrivals import Wanted
 from tasks_pipeline.storage.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.events import EventPlace, own_event_ids
 from tasks_pipeline.storage.groups import GroupCounts, NewGroup, assign_groups
@@ -25,6 +27,7 @@ class Settled:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
     groups: dict[int, GroupCounts] = field(default_factory=lambda: defaultdict(GroupCounts))
+    missed: set[Wanted] = field(default_factory=set)  # symbols that were not there
 
     def counts(self) -> dict[str, int]:
         """Items by outcome, those that the books are about."""
@@ -52,16 +55,17 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
         for staged in staging.staged:
             follows = staged.follows_event and staged.data.place.position in doubled_envelopes
             (duplicates if id(staged) in doubled or follows else kept).append(staged)
-        events = [s for s in kept if s.grouping is not None]
-        slugs = defaultdict(lambda: "project", stores.slugs)
-        for staged, group_id in zip(
-            events,
-            assign_groups(stores.state, connection, [_new_group(s) for s in events], slugs),
-            strict=True,
-        ):
-            staged.row["group_id"] = group_id
-    _add_rows(into, kept)
+        give_groups(stores, connection, [s for s in kept if s.grouping is not None])
+    add_rows(into, kept)
     _add_outcomes(into, staging, kept, duplicates)
+
+
+def give_groups(stores: Stores, connection: Connection, events: Sequence[Staged]) -> None:
+    """Set the group of each staged event, in the caller's transaction."""
+    slugs = defaultdict(lambda: "project", stores.slugs)
+    wanted = [_new_group(s) for s in events]
+    for staged, group_id in zip(events, assign_groups(stores.state, connection, wanted, slugs), strict=True):
+        staged.row["group_id"] = group_id
 
 
 def _event_place(staged: Staged) -> EventPlace:
@@ -92,12 +96,14 @@ def _new_group(staged: Staged) -> NewGroup:
     )
 
 
-def _add_rows(into: Settled, kept: Iterable[Staged]) -> None:
+def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
     for staged in kept:
         row = staged.row
         into.rows[staged.table].append(row)
         if staged.grouping is None:
             continue
+        if row.get("missing_symbols"):
+            into.missed.update((row["project_id"], key) for key in row["missing_symbols"])
         payload = {name: row[name] for name in ("day", "part", "position", "item", "project_id", "event_id")}
         into.rows["event_payloads"].append({**payload, "payload": staged.payload})
         shown = {name: row[name] for name in ("title", "culprit", "level")} | {

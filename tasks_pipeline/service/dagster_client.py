@@ -61,7 +61,12 @@ def recent_runs(ui_url: str, limit: int) -> list[Run]:
 
 
 def launch_backfill(
-    ui_url: str, group: str, days: Sequence[date], tags: Mapping[str, str], title: str
+    ui_url: str,
+    group: str,
+    days: Sequence[date],
+    tags: Mapping[str, str],
+    title: str,
+    run_config: Mapping[str, Any],
 ) -> str:
     """Start a backfill of all materialisable assets of a group for some days; gives its id. Raises DagsterError."""
     found = _ask(ui_url, "{ assetNodes { groupName isMaterializable assetKey { path } } }", {})
@@ -82,6 +87,7 @@ def launch_backfill(
                 "partitionNames": [day.isoformat() for day in days],
                 "tags": [{"key": key, "value": value} for key, value in tags.items()],
                 "title": title,
+                "runConfigData": dict(run_config),
             }
         },
     )

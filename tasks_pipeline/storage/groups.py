@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events
 from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.storage.arrivals import Wanted, announce_again, last_arrival
 from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import (
@@ -99,12 +100,17 @@ def assign_groups(
 
 
 def _known_keys(connection: Connection, wanted: Sequence[NewGroup]) -> dict[tuple[int, str], int]:
+    return known_keys(connection, ((event.project_id, key) for event in wanted for key in event.keys))
+
+
+def known_keys(connection: Connection, keys: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """The group of each (project id, key) that belongs to one."""
     by_project: dict[int, set[str]] = defaultdict(set)
-    for event in wanted:
-        by_project[event.project_id].update(event.keys)
+    for project_id, key in keys:
+        by_project[project_id].add(key)
     known: dict[tuple[int, str], int] = {}
-    for project_id, keys in by_project.items():
-        for chunk in chunks(sorted(keys)):
+    for project_id, of_project in by_project.items():
+        for chunk in chunks(sorted(of_project)):
             rows = connection.execute(
                 select(group_hashes.c.key, group_hashes.c.group_id).where(
                     group_hashes.c.project_id == project_id, group_hashes.c.key.in_(chunk)
@@ -242,12 +248,17 @@ def _known_values(connection: Connection, group_id: int, users: Sequence[str]) -
     )
 
 
-def open_replacement(state: StateDatabase, day: date) -> str:
-    """Note that a day is about to be replaced in the lake. The caller holds the lake's lock."""
+def open_replacement(state: StateDatabase, day: date, arrival: int) -> str:
+    """Note that a day is about to be replaced in the lake. The caller holds the lake's lock.
+
+    `arrival` is the newest of symbol_arrivals before the new rows were computed.
+    """
     replacement_id = uuid.uuid4().hex
     with state.write() as connection:
         connection.execute(
-            replacements.insert().values(id=replacement_id, day=day, started_at=datetime.now(UTC))
+            replacements.insert().values(
+                id=replacement_id, day=day, arrival=arrival, started_at=datetime.now(UTC)
+            )
         )
     return replacement_id
 
@@ -258,22 +269,31 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
     The caller holds the lake's lock. Derived, not added up: so doing it again after a crash changes nothing.
     """
     with state.read() as connection:
-        days = sorted(
-            set(
-                connection.execute(
-                    select(replacements.c.day).where(replacements.c.done_at.is_(None))
-                ).scalars()
-            )
+        rows = connection.execute(
+            select(replacements.c.day, func.min(replacements.c.arrival))
+            .where(replacements.c.done_at.is_(None))
+            .group_by(replacements.c.day)
+            .order_by(replacements.c.day)
         )
-    for day in days:
+        opened = [(day, arrival) for day, arrival in rows]
+    for day, arrival in opened:
         with state.write() as connection:
             _derive_day(state, connection, lake, day)
+            if last_arrival(connection) > (arrival or 0):
+                announce_again(connection, arrival or 0, _missed_symbols(lake, day))
             connection.execute(
                 update(replacements)
                 .where(replacements.c.day == day, replacements.c.done_at.is_(None))
                 .values(done_at=datetime.now(UTC))
             )
-    return days
+    return [day for day, _ in opened]
+
+
+def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:
+    rows = lake.query(
+        "SELECT DISTINCT project_id, unnest(missing_symbols) AS key FROM lake.events WHERE day = ?", [day]
+    )
+    return {(row["project_id"], row["key"]) for row in rows}
 
 
 def _derive_day(state: StateDatabase, connection: Connection, lake: Lake, day: date) -> None:

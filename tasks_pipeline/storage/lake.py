@@ -102,6 +102,20 @@ class Lake:
                     )
             _add(connection, files)
 
+    def swap_events(self, day: date, places: pa.Table, files: Iterable[LakeFile]) -> None:
+        """Swap the events at these places (columns part, position, item) of a day, and their payloads, for the given
+        files, in one transaction. The caller holds the lock."""
+        with self._transaction() as connection:
+            connection.register("swapped_places", places)
+            for table in ("events", "event_payloads"):
+                connection.execute(
+                    f"DELETE FROM lake.{table} WHERE day = ? AND (part, position, item) IN "
+                    "(SELECT (part, position, item) FROM swapped_places)",
+                    [day],
+                )
+            connection.unregister("swapped_places")
+            _add(connection, files)
+
     def holds_batch(self, day: date, part: str, first_position: int) -> bool:
         """Whether a batch was registered; its outcome rows carry the first position of its range."""
         rows = self.connection.execute(

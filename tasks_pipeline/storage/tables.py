@@ -203,6 +203,9 @@ replacements = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("day", Date, nullable=False),
+    Column(
+        "arrival", BigInteger, nullable=True, comment="newest symbol_arrivals when its events were processed"
+    ),
     Column("started_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     comment="Replacements of a day in the lake, opened under the writer lock; whoever holds the lock and finds an "

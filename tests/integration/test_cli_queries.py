@@ -460,8 +460,8 @@ def test_backfill_recomputes_days_in_this_process(filled: Filled) -> None:
     assert result.stderr == f"nothing was received on {first}\n"
     rows = json.loads(result.stdout)
     assert [(r["day"], r["result"], r["events"], r["waiting"], r["difference"]) for r in rows] == [
-        (filled.yesterday.isoformat(), "recomputed", 1, 0, 0),
-        (filled.today.isoformat(), "recomputed", 5, 0, 0),
+        (filled.yesterday.isoformat(), "done", 1, 0, 0),
+        (filled.today.isoformat(), "done", 5, 0, 0),
     ]
     after = titles(filled.home)
     assert [row for row in after if not row["title"].startswith("Waiting")] == before

@@ -99,9 +99,14 @@ def test_what_people_find_in_the_ui() -> None:
     assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
         "process_events": "events",
         "recompute_day": "recompute",
+        "reprocess_day": "recompute",
         "drop_expired_envelopes_job": "maintenance",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_envelopes_sensor", "run_failure"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "late_symbols_sensor",
+        "new_envelopes_sensor",
+        "run_failure",
+    }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *"
     }

@@ -412,15 +412,19 @@ def test_a_backfill_is_of_the_groups_own_assets(webserver: Webserver) -> None:
         {"groupName": "other", "isMaterializable": True, "assetKey": {"path": ["reports"]}},
     ]
     webserver.answers["launchPartitionBackfill"] = lambda: {"backfillId": "abc"}
-    assert launch_backfill(webserver.url, "g", [date(2026, 11, 1)], {"lane": "recompute"}, "title") == "abc"
+    assert (
+        launch_backfill(webserver.url, "g", [date(2026, 11, 1)], {"lane": "recompute"}, "title", {"ops": {}})
+        == "abc"
+    )
     assert webserver.variables[-1]["params"] == {
         "assetSelection": [{"path": ["events"]}],
         "partitionNames": ["2026-11-01"],
         "tags": [{"key": "lane", "value": "recompute"}],
         "title": "title",
+        "runConfigData": {"ops": {}},
     }
     with pytest.raises(DagsterError, match="knows no assets of the group nothing"):
-        launch_backfill(webserver.url, "nothing", [date(2026, 11, 1)], {}, "title")
+        launch_backfill(webserver.url, "nothing", [date(2026, 11, 1)], {}, "title", {})
 
 
 def test_refusals_of_dagster_are_told(webserver: Webserver) -> None:
@@ -458,7 +462,7 @@ def test_following_a_backfill_until_it_ends(webserver: Webserver, monkeypatch: p
     days = [date(2026, 11, n) for n in (1, 2, 3)]
     results = backfill._follow(webserver.url, "abc", days)
     assert [r.result for r in results] == [
-        "recomputed",
+        "done",
         "failure: raw is gone",
         "not started: completed_failed",
     ]

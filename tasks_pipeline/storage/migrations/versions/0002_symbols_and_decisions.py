@@ -292,8 +292,20 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_groups_merged_into"), ["merged_into"], unique=False)
 
+    with op.batch_alter_table("replacements", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "arrival",
+                sa.BigInteger(),
+                nullable=True,
+                comment="newest symbol_arrivals when its events were processed",
+            )
+        )
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("replacements", schema=None) as batch_op:
+        batch_op.drop_column("arrival")
 
     with op.batch_alter_table("groups", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_groups_merged_into"))

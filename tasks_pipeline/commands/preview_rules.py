@@ -1,0 +1,123 @@
+"""`groups preview-rules`: what would move between groups under other grouping rules, before anything moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import cell, current_home, json_option
+from tasks_pipeline.commands.queries import database_errors, listing, one_line
+
+if TYPE_CHECKING:
+    from tasks_pipeline.processing.preview import Preview
+    from tasks_pipeline.storage.stores import Stores
+
+DAYS = 7
+_DAY = click.DateTime(["%Y-%m-%d"])
+_COLUMNS = {"events": "events", "source": "from", "target": "to", "title": "title"}
+
+
+@click.command("preview-rules")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Configuration with the rules to try.  [default: the one in force]",
+)
+@click.option("--day", "days", type=_DAY, metavar="D", multiple=True, help="Day of events to look at.")
+@click.option("--from", "first", type=_DAY, metavar="D", help=f"First day.  [default: {DAYS} days back]")
+@click.option("--to", "last", type=_DAY, metavar="D", help="Last day, included.  [default: today]")
+@click.option("--project", metavar="SLUG", help="Events of this project only.")
+@json_option
+@click.pass_context
+def preview_rules(
+    ctx: click.Context,
+    file: Path | None,
+    days: Sequence[datetime],
+    first: datetime | None,
+    last: datetime | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Group stored events by other rules and show what would move; nothing is changed.
+
+    Without --config the rules in force are tried: events that were grouped before the rules were changed keep their
+    groups until their days are processed again (`backfill --stored`).
+
+    \b
+    Examples:
+      tasks-pipeline groups preview-rules
+      tasks-pipeline groups preview-rules --config new.yaml --from 2026-11-01 --project shop
+    Prints:
+      events  from     to       title
+          12  SHOP-3F  SHOP-2   TimeoutError: the gateway did not answer
+           4  SHOP-7   (new 1)  KeyError: 'sku'
+      16 of 2,310 events would move
+    """
+    from tasks_pipeline.commands.backfill import asked_days, stored_days
+    from tasks_pipeline.config import load_config
+    from tasks_pipeline.processing.tools import Tools
+    from tasks_pipeline.storage.stores import open_stores
+
+    today = datetime.now(UTC).date()
+    if not days and first is None:
+        first = datetime.combine(today - timedelta(days=DAYS), datetime.min.time())
+    asked = asked_days(days, first, last, today)
+    home = current_home(ctx)
+    with one_line(*database_errors(home)), open_stores(home) as stores:
+        tools = stores.tools if file is None else Tools(load_config(file))
+        wanted = stored_days(stores, asked, say=bool(days))
+        preview = _preview(stores, tools, wanted, _project_id(stores, project))
+        names = _names(stores, preview)
+    if as_json:
+        print_json(
+            {
+                "events": preview.events,
+                "moved": preview.moved,
+                "moves": [_row(m, names) for m in preview.moves],
+            }
+        )
+        return
+    if preview.moves:
+        listing([_row(move, names) for move in preview.moves], _COLUMNS, cut="title")
+    click.echo(f"{preview.moved:,} of {preview.events:,} events would move")
+
+
+def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int | None) -> Preview:
+    from tasks_pipeline.commands.progress import days_progress
+    from tasks_pipeline.processing.preview import preview_rules as preview
+
+    with days_progress(days) as advance:
+        return preview(
+            stores, tools, days, project_id, lambda day, done, of: advance(day, done / of if of else 1.0)
+        )
+
+
+def _project_id(stores: Stores, slug: str | None) -> int | None:
+    if slug is None:
+        return None
+    found = next((number for number, name in stores.slugs.items() if name == slug.lower()), None)
+    if found is None:
+        raise click.ClickException(f"no project {slug!r}; there are: {', '.join(stores.slugs.values())}")
+    return found
+
+
+def _names(stores: Stores, preview: Preview) -> dict[int, str]:
+    from tasks_pipeline.storage.groups import short_ids
+
+    groups = {g for move in preview.moves for g in (move.source, move.target) if g is not None}
+    return short_ids(stores.state, stores.slugs, groups)
+
+
+def _row(move: Any, names: dict[int, str]) -> dict[str, Any]:
+    return {
+        "events": move.events,
+        "source": names[move.source],
+        "target": f"(new {move.new})" if move.target is None else names[move.target],
+        "title": cell(move.title),
+    }

@@ -1,0 +1,192 @@
+"""reprocess_events: symbolicate and group stored events again, from what is stored, in the place of what is stored.
+
+It needs no raw envelopes, so it reaches further back than `recompute_day`; what came before symbolication (validation,
+normalisation, filters, scrubbing) stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import func, select
+
+from tasks_pipeline.grouping import Grouping
+from tasks_pipeline.processing.base import ItemData, Place, Staged
+from tasks_pipeline.processing.event import AGAIN, Work, event_row, group, process_event
+from tasks_pipeline.processing.settle import Settled, add_rows, give_groups, to_arrow
+from tasks_pipeline.processing.tools import Tools
+from tasks_pipeline.protocol.context import ItemContext
+from tasks_pipeline.protocol.decode import decode_json, encode_json
+from tasks_pipeline.protocol.envelope import Item
+from tasks_pipeline.protocol.exact import DecodedEvent
+from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
+from tasks_pipeline.storage.groups import finish_replacements, open_replacement
+from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import regroupings, replacements
+
+CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
+SPARSE = 4  # a range may hold so many times more positions than events that are asked for
+ATTEMPTS = 5
+EventPlace = tuple[str, int, int]
+"""(part, position, item) within a day."""
+_PLACES = pa.schema([("part", pa.string()), ("position", pa.int64()), ("item", pa.int32())])
+
+
+class DayChanging(Exception):
+    """A day kept being replaced by others while its events were processed."""
+
+
+@dataclass(slots=True)
+class ReprocessReport:
+    """What a reprocessing did: events looked at, those whose group is another now, those that still miss symbols."""
+
+    day: date
+    events: int = 0
+    moved: int = 0
+    missing: int = 0
+
+
+def reprocess_events(
+    stores: Stores,
+    day: date,
+    *,
+    wanted: Set[Wanted] | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> ReprocessReport:
+    """Process stored events of a day again: all, or those that missed one of the `wanted` symbols.
+
+    They are swapped in one transaction; counters follow. What is new meanwhile keeps its rows. `on_progress` gets
+    (events done, events). Raises DayChanging when others replace the day again and again.
+    """
+    for _ in range(ATTEMPTS):
+        before = _changes(stores.state, day)
+        with stores.state.read() as connection:
+            arrived = last_arrival(connection)
+        report, swap, files = _process(stores, day, wanted, on_progress)
+        if not report.events:
+            return report
+        with stores.lake.lock():
+            finish_replacements(stores.state, stores.lake)
+            if _changes(stores.state, day) != before:
+                continue  # the rows that were read may be others now
+            open_replacement(stores.state, day, arrived)
+            stores.lake.swap_events(day, swap, files)
+            finish_replacements(stores.state, stores.lake)
+        return report
+    raise DayChanging(f"{day} was replaced by others {ATTEMPTS} times while its events were processed again")
+
+
+def _changes(state: StateDatabase, day: date) -> tuple[int, int]:
+    """What is different when somebody else replaced the day's rows or moved them between groups."""
+    with state.read() as connection:
+        replaced = connection.execute(
+            select(func.count()).select_from(replacements).where(replacements.c.day == day)
+        ).scalar_one()
+        regrouped = connection.execute(select(func.coalesce(func.max(regroupings.c.id), 0))).scalar_one()
+    return int(replaced), int(regrouped)
+
+
+def _process(
+    stores: Stores, day: date, wanted: Set[Wanted] | None, on_progress: Callable[[int, int], None]
+) -> tuple[ReprocessReport, pa.Table, list[LakeFile]]:
+    report = ReprocessReport(day)
+    files: list[LakeFile] = []
+    places: list[dict[str, Any]] = []
+    found = event_places(stores, day, wanted)
+    for rows in stored_events(stores, day, found):
+        settled = Settled()
+        staged = [stage_again(row, stores.tools) for row in rows]
+        with stores.state.write() as connection:
+            give_groups(stores, connection, staged)
+        add_rows(settled, staged)
+        files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
+        places += [{name: row[name] for name in _PLACES.names} for row in rows]
+        report.events += len(rows)
+        report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
+        report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
+        on_progress(report.events, len(found))
+    return report, pa.Table.from_pylist(places, schema=_PLACES), files
+
+
+def stage_again(row: Mapping[str, Any], tools: Tools) -> Staged:
+    """A stored event (its columns and `payload`) through the steps that can be done again."""
+    work = _again(row, tools, AGAIN)
+    assert work.grouping is not None
+    columns = {
+        **work.data.place.columns(),
+        "project_id": row["project_id"],
+        "received_at": row["received_at"],
+        **event_row(work.event, work.grouping, row["payload_bytes"], work.missing_symbols),
+    }
+    return Staged("events", columns, work.data, payload=encode_json(work.event), grouping=work.grouping)
+
+
+def group_again(row: Mapping[str, Any], tools: Tools) -> Grouping:
+    """How the rules in `tools` group a stored event."""
+    grouping = _again(row, tools, (group,)).grouping
+    assert grouping is not None
+    return grouping
+
+
+def _again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Work:
+    context = ItemContext(row["project_id"], row["received_at"], row["event_id"])
+    place = Place(row["day"], row["part"], row["position"], row["item"])
+    data = ItemData(Item({"type": "event"}, b""), place, context, "", "error")
+    decoded = DecodedEvent(decode_json(row["payload"].encode()))
+    return process_event(data, tools.of(row["project_id"]), decoded, steps)
+
+
+def event_places(
+    stores: Stores, day: date, wanted: Set[Wanted] | None = None, project_id: int | None = None
+) -> list[EventPlace]:
+    """Where the events of a day lie, in the order of the spool: all, or those that missed one of the `wanted`."""
+    conditions, parameters = ["day = ?"], [day]
+    if project_id is not None:
+        conditions.append("project_id = ?")
+        parameters.append(project_id)
+    if wanted is not None:
+        missed, values = missed_any(wanted)
+        conditions.append(missed)
+        parameters += values
+    rows = stores.lake.connection.execute(
+        f"SELECT part, position, item FROM lake.events WHERE {' AND '.join(conditions)} ORDER BY ALL",
+        parameters,
+    )
+    return rows.fetchall()
+
+
+def stored_events(stores: Stores, day: date, places: Sequence[EventPlace]) -> Iterator[list[dict[str, Any]]]:
+    """The events at these places (in order), with their `payload`, in pieces of bounded memory."""
+    for part, of_part in groupby(places, key=itemgetter(0)):
+        for chunk in _chunks(list(of_part)):
+            chosen = set(chunk)
+            rows = stores.lake.query(
+                "SELECT e.*, p.payload FROM lake.events e JOIN lake.event_payloads p "
+                "USING (day, part, position, item) "
+                "WHERE e.day = $1 AND e.part = $2 AND e.position BETWEEN $3 AND $4 "
+                "AND p.day = $1 AND p.part = $2 AND p.position BETWEEN $3 AND $4 "
+                "ORDER BY e.position, e.item",
+                [day, part, chunk[0][1], chunk[-1][1]],
+            )
+            yield [row for row in rows if (row["part"], row["position"], row["item"]) in chosen]
+
+
+def _chunks(places: Sequence[EventPlace]) -> Iterator[Sequence[EventPlace]]:
+    """Pieces of at most CHUNK_EVENTS places that lie within as many positions: the lake is read in ranges."""
+    start = 0
+    for end in range(1, len(places) + 1):
+        if (
+            end == len(places)
+            or end - start == CHUNK_EVENTS
+            or places[end][1] - places[start][1] >= CHUNK_EVENTS * SPARSE
+        ):
+            yield places[start:end]
+            start = end
