@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-ALGORITHM = "2026-11"
+ALGORITHM = "2026-12"
 """Id of these grouping rules. It goes into every key, so a change of the rules is a new id, never a silent regrouping."""
+FORMER_ALGORITHM = "2026-11"
+"""Id of the rules before: the same without stack trace rules and fingerprint rules of a project or of our own."""
 
-_SHOWN = 1_000
+SHOWN = 500
+"""Most characters of a value in an explanation."""
+_MAX_NODES = 600
 
 
 @dataclass(slots=True, eq=False)  # never changed once made; frozen would cost half the time of making one
@@ -65,22 +69,34 @@ def ignored(component: Component, reason: str) -> Component:
     return Component(component.id, b"", component.value, component.parts, reason)
 
 
-def digest(namespace: str, data: bytes) -> str:
-    """32 hex digits over algorithm, namespace and the data of a component."""
-    state = blake2b(f"{ALGORITHM}\0{namespace}\0".encode(), digest_size=16)
+def digest(algorithm: str, namespace: str, data: bytes) -> str:
+    """32 hex digits over the id of the algorithm, namespace and the data of a component."""
+    state = blake2b(f"{algorithm}\0{namespace}\0".encode(), digest_size=16)
     state.update(data)
     return state.hexdigest()
 
 
-def describe(component: Component) -> dict[str, Any]:
-    """A component and everything below it as JSON-serialisable data: id, contributes, reason?, value? or parts?."""
+def describe(components: Mapping[str, Component]) -> dict[str, Any]:
+    """Components by name, each with everything below it, as JSON-serialisable data: id, contributes, reason?, value? or
+    parts?. Empty leaves are left out. Bounded: long values are cut, and `more` counts the parts that are left out where a tree is too large.
+    """
+    return {name: _describe(component, [_MAX_NODES]) for name, component in components.items()}
+
+
+def _describe(component: Component, room: list[int]) -> dict[str, Any]:
+    """`room`: how many nodes may still be described, counted down."""
     described: dict[str, Any] = {"id": component.id, "contributes": component.contributes}
     if component.reason is not None:
-        described["reason"] = component.reason
+        described["reason"] = component.reason[:SHOWN]
     if component.value is not None:
-        described["value"] = component.value[:_SHOWN]
-    if component.parts:
-        described["parts"] = [describe(part) for part in component.parts]
+        described["value"] = component.value[:SHOWN]
+    parts = [part for part in component.parts if part.contributes or part.value or part.parts]
+    shown = parts[: max(room[0], 0)]
+    room[0] -= len(shown)
+    if shown:
+        described["parts"] = [_describe(part, room) for part in shown]
+    if len(shown) < len(parts):
+        described["more"] = len(parts) - len(shown)
     return described
 
 

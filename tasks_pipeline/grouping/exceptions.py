@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks_pipeline.grouping.components import Component, leaf, node, unused_leaf
-from tasks_pipeline.grouping.frames import StackVariants, stack_variants
+from tasks_pipeline.grouping.frames import StackVariants
 from tasks_pipeline.grouping.messages import message_component
 from tasks_pipeline.grouping.values import integer, mapping, text
 
@@ -21,9 +21,8 @@ class ExceptionVariants:
     stack: StackVariants
 
 
-def exception_variants(exception: Mapping[str, Any], platform: str) -> ExceptionVariants:
+def exception_variants(exception: Mapping[str, Any], stack: StackVariants) -> ExceptionVariants:
     """Type and frames; without usable frames and NSError the type and the parameterized value."""
-    stack = stack_variants(mapping(exception, "stacktrace"), platform)
     mechanism = mapping(exception, "mechanism")
     type_name = text(exception, "type")
     type_part = (

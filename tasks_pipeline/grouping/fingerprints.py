@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks_pipeline.grouping.components import Component, ignored, literal, node, sealed
@@ -34,23 +34,30 @@ _FRAME_VARIABLES = {
     "stack.filename": "filename",
     "filename": "filename",
 }
+_RAW = {
+    "message": "raw_message",
+    "error.value": "raw_value",
+    "value": "raw_value",
+}
+_INNER_VARIABLE = re.compile(r"\{\{\s*([^\s{}]+)\s*\}\}")
 _VARIABLE = re.compile(r"\s*\{\{\s*(\S+?)\s*\}\}\s*")
 
 
-def fingerprint_elements(event: Mapping[str, Any]) -> list[str]:
+def client_fingerprint(event: Mapping[str, Any]) -> list[str]:
     """The client's fingerprint; `["{{ default }}"]` when it sent none."""
     value = event.get("fingerprint")
     elements = [element for element in value if isinstance(element, str)] if isinstance(value, list) else []
     return elements[:_MAX_ELEMENTS] or ["{{ default }}"]
 
 
-def combine(event: Mapping[str, Any], variants: Mapping[str, Component]) -> dict[str, Component]:
-    """The variants of the event's content as its fingerprint makes them.
+def combine(
+    event: Mapping[str, Any], variants: Mapping[str, Component], elements: Sequence[str]
+) -> dict[str, Component]:
+    """The variants of the event's content as the elements of its fingerprint make them.
 
     Unchanged for `{{ default }}` alone; without it one `custom` variant instead of all others; in between every variant
     with its content at the place of `{{ default }}`.
     """
-    elements = fingerprint_elements(event)
     defaults = [_variable(element) == "default" for element in elements]
     if all(defaults):
         return dict(variants)
@@ -68,6 +75,11 @@ def combine(event: Mapping[str, Any], variants: Mapping[str, Component]) -> dict
         name: _salted(component, resolved) if component.contributes or name == "fallback" else component
         for name, component in variants.items()
     }
+
+
+def expand(event: Mapping[str, Any], template: str) -> str:
+    """A text with the variables in it replaced by their values as people know them (not parameterized)."""
+    return _INNER_VARIABLE.sub(lambda match: _resolve(event, _RAW.get(match[1], match[1])), template)
 
 
 def _salted(content: Component, resolved: list[Component | None]) -> Component:

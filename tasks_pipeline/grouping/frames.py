@@ -1,56 +1,107 @@
-"""Stack traces: what each frame contributes, and the frames that count in the app and in the system variant."""
+"""Stack traces: the frames that count in the app and in the system variant, and what rules write on frames."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from tasks_pipeline.grouping.components import Component, ignored, leaf, node, sealed, unused_leaf
-from tasks_pipeline.grouping.functions import JAVASCRIPT, normalise_function
-from tasks_pipeline.grouping.modules import normalise_filename, normalise_module
-from tasks_pipeline.grouping.values import integer, objects, text
+from tasks_pipeline.grouping.components import Component, ignored, node
+from tasks_pipeline.grouping.facts import FIELDS, FrameFacts, frame_facts
+from tasks_pipeline.grouping.stack_rules import Effects, StackRules
+from tasks_pipeline.grouping.values import integer, objects
 
-_SOURCE_PLATFORMS = JAVASCRIPT | {"python", "php", "ruby"}
-_LONGEST_SOURCE_LINE = 120
-_KEPT = 16_384  # frames
-_LARGEST_KEPT = 2_000  # characters of a frame; what real traffic repeats is smaller
+ORIGINAL = "orig_in_app"
+"""Where the flag of the SDK lies in a frame's `data` when a rule changed it: 1, 0, or -1 for a frame without one."""
+CATEGORY = "category"
+"""Where the category given by rules lies in a frame's `data`."""
 
-_URL = ("http:", "https:", "blob:", "applewebdata:")
-_NO_FILE = frozenset({"<anonymous>", "[native code]"})
-_NO_CODE = frozenset({"[native code]", "native code", "eval code", "<anonymous>"})
-_SPAWN_MAIN = re.compile(r"(?<=spawn_main\()[^()]*")
+_KEPT = 8_000_000  # characters of all stack traces that are kept
+_LARGEST_KEPT = 100_000  # characters of a stack trace; what real traffic repeats is smaller
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What rules changed about the frame at `position`: `original` is the SDK's flag as in `ORIGINAL`, None if it stays."""
+
+    position: int
+    in_app: bool
+    original: int | None
+    category: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class StackVariants:
-    """One stack trace seen twice: with the frames in app only, and with all of them."""
+    """One stack trace seen twice, with the frames in app only and with all of them, and the marks its frames get."""
 
     app: Component
     system: Component
+    marks: tuple[Mark, ...] = ()
 
 
-def stack_variants(stacktrace: Mapping[str, Any], platform: str) -> StackVariants:
-    """Both variants of a stack trace object (`frames`, oldest call first; in-app flags as they stand in the event).
+NO_STACK = StackVariants(node("stacktrace", ()), node("stacktrace", ()))
 
-    `platform` is the event's; a frame's own wins.
-    """
-    frames = objects(stacktrace, "frames")
-    app: list[Component] = []
-    system: list[Component] = []
-    caller: Mapping[str, Any] = {}
-    caller_identity: _Identity | None = None
-    for frame in frames:
-        identity, counted, out_of_app = _contribution(frame, platform)
-        if identity == caller_identity and _same_line(caller, frame):
-            counted = out_of_app = ignored(counted, "recursion")
-        system.append(counted)
-        app.append(counted if frame.get("in_app") is True else out_of_app)
-        caller, caller_identity = frame, identity
-    if len(frames) == 1 and _is_bare_script(frames[0], platform):
-        app = system = [ignored(system[0], "the only frame, without a function name")]
-    return StackVariants(node("stacktrace", app), node("stacktrace", system))
+_Fields = tuple[Any, ...]
+"""Of a frame: the `FIELDS` of its facts, the flag of the SDK, and whether a source map named its function (or None)."""
+
+# The event's platform, the fields of the frames, which frames are direct recursion, and the rules that are out for the
+# exception.
+_Key = tuple[str, tuple[_Fields, ...], tuple[int, ...], frozenset[int]]
+
+
+class StackGrouper:
+    """Applies a set of rules to stack traces. Keeps what it made of a stack trace, for they come again and again."""
+
+    def __init__(self, rules: StackRules) -> None:
+        self.rules = rules
+        self._known: dict[_Key, StackVariants] = {}
+        self._kept = 0
+
+    def group(
+        self, stacktrace: Mapping[str, Any], platform: str, exception: Mapping[str, str]
+    ) -> StackVariants:
+        """Both variants of a stack trace object (`frames`, oldest call first), whose frames are marked in place.
+
+        `platform` is the event's; `exception` are type, value and mechanism of the exception it belongs to.
+        """
+        frames = objects(stacktrace, "frames")
+        if not frames:
+            return NO_STACK
+        fields = [tuple(map(frame.get, _READ)) for frame in frames]
+        marked = False
+        if [one[-1] for one in fields].count(None) < len(fields):  # some have `data`
+            fields = list(map(_with_data, fields))
+            marked = any(map(_is_marked, frames))
+        key = (platform, tuple(fields), _recursion(frames, fields), self.rules.gate(exception))
+        try:
+            known = self._known.get(key) or self._remember(key)
+        except TypeError:  # something in it is a list or an object: never in an event that was normalised
+            known = self._make(key)
+        if marked:
+            for frame in frames:
+                unmark(frame)
+        for mark in known.marks:
+            _mark(frames[mark.position], mark)
+        return known
+
+    def _make(self, key: _Key) -> StackVariants:
+        platform, fields, recursion, gate = key
+        facts = [frame_facts(platform, one[:-2], one[-1] is True) for one in fields]
+        flags = [one[-2] for one in fields]
+        same = {p for p in recursion if facts[p].component.data == facts[p - 1].component.data}
+        effects = self.rules.effects(facts, [flag is True for flag in flags], gate)
+        return StackVariants(*_variants(facts, same, effects), tuple(_marks(flags, effects)))
+
+    def _remember(self, key: _Key) -> StackVariants:
+        made = self._make(key)
+        size = sum(len(field) for fields in key[1] for field in fields if isinstance(field, str))
+        self._kept += size
+        if self._kept > _KEPT:
+            self._known.clear()  # rare, and cheaper than keeping track of use
+            self._kept = size
+        if size <= _LARGEST_KEPT:
+            self._known[key] = made
+        return made
 
 
 def crash_frame(stacktrace: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,127 +118,126 @@ def crash_frame(stacktrace: Mapping[str, Any]) -> Mapping[str, Any]:
     return nearest
 
 
-# What decides on a frame's contribution: platform, module, filename, abs_path, function, context_line, source_mapped.
-_Identity = tuple[str, str | None, str | None, str | None, str | None, str | None, bool]
-_Contribution = tuple[_Identity, Component, Component]
+# What is read of a frame
 
-_known: dict[_Identity, _Contribution] = {}
-
-
-def _contribution(frame: Mapping[str, Any], platform: str) -> _Contribution:
-    """The identity of a frame, what it contributes, and the same switched off for the variant it is not part of.
-
-    Frames come again and again, in one event and in the next; so what is known of one is kept, under fields that were
-    checked, and fields as they came are looked up first.
-    """
-    get = frame.get
-    own_platform = get("platform")
-    if own_platform and isinstance(own_platform, str):
-        platform = own_platform
-    function = get("function")
-    if platform == "csharp":
-        function = text(frame, "raw_function") or function
-    data = get("data")
-    source_mapped = bool(data) and isinstance(data, dict) and bool(data.get("sourcemap"))
-    given = (
-        platform,
-        get("module"),
-        get("filename"),
-        get("abs_path"),
-        function,
-        get("context_line"),
-        source_mapped,
-    )
-    try:
-        known = _known.get(given)
-    except TypeError:  # something in it is a list or an object
-        known = None
-    return known or _new_contribution(given)
+_READ = (*FIELDS, "in_app", "data")
+_FUNCTION, _RAW_FUNCTION = FIELDS.index("function"), FIELDS.index("raw_function")
+_FLAGS: dict[object, bool | None] = {1: True, 0: False, -1: None}  # of ORIGINAL
 
 
-def _new_contribution(given: tuple[Any, ...]) -> _Contribution:
-    checked = [value if isinstance(value, str) else None for value in given[:-1]]
-    platform, module, filename, abs_path, function, source = checked
-    identity = (platform or "", module, filename, abs_path, function, source, given[-1])
-    component = _frame_component(*(value or "" for value in checked), source_mapped=given[-1])
-    out_of_app = ignored(component, "not in app") if component.contributes else component
-    contribution = (identity, component, out_of_app)
-    if sum(map(len, filter(None, checked))) <= _LARGEST_KEPT:
-        if len(_known) >= _KEPT:
-            _known.clear()  # rare, and cheaper than keeping track of use
-        _known[identity] = contribution
-    return contribution
+def _with_data(read: _Fields) -> _Fields:
+    """The fields of a frame from what was read of it: its `data` may know the flag of the SDK."""
+    flag, data = read[-2:]
+    if not isinstance(data, dict):
+        return (*read[:-1], None)
+    original = data.get(ORIGINAL)
+    if type(original) is int:
+        flag = _FLAGS.get(original, flag)
+    return (*read[:-2], flag, bool(data.get("sourcemap")) or None)
 
 
-def _frame_component(
-    platform: str,
-    module: str,
-    filename: str,
-    abs_path: str,
-    function: str,
-    source: str,
-    *,
-    source_mapped: bool,
-) -> Component:
-    path = abs_path or filename
-    line = _source_line(platform, source, function, path)
-    name = _function(platform, function, source_mapped and line.contributes)
-    frame = sealed(node("frame", (*_place(platform, module, filename, path), name, line)))
-    if platform in JAVASCRIPT and path in _NO_CODE:
-        return ignored(frame, "native or generated code")
-    if platform in JAVASCRIPT and function.rsplit(".", 1)[-1] == "eval":
-        return ignored(frame, "eval")
-    return frame
-
-
-def _place(platform: str, module: str, filename: str, path: str) -> tuple[Component, Component]:
-    """The module and the file name, of which at most one contributes."""
-    name, reason = normalise_module(platform, module, path)
-    module_part = leaf("module", name) if not reason else unused_leaf("module", module, reason)
-    if module_part.contributes:
-        return module_part, unused_leaf("filename", filename, "the module takes precedence")
-    if path.startswith(_URL):
-        return module_part, unused_leaf("filename", filename, "a URL")
-    if filename in _NO_FILE or path in _NO_FILE:
-        return module_part, unused_leaf("filename", filename, "not a file")
-    return module_part, leaf("filename", normalise_filename(platform, filename))
-
-
-def _function(platform: str, function: str, unreliable: bool) -> Component:
-    name, reason = normalise_function(platform, function)
-    if reason and function:
-        return unused_leaf("function", function, reason)
-    if unreliable and name:
-        return unused_leaf("function", function, "from a source map; the source line takes precedence")
-    return leaf("function", name)
-
-
-def _source_line(platform: str, source: str, function: str, path: str) -> Component:
-    if platform not in _SOURCE_PLATFORMS:
-        return unused_leaf("context_line", source, "not dependable on this platform")
-    if len(source) > _LONGEST_SOURCE_LINE:
-        return unused_leaf("context_line", source, "too long: minified")
-    if platform in JAVASCRIPT and not function and path.startswith((*_URL, "file:")):
-        return unused_leaf("context_line", source, "a URL without a function name")
-    line = " ".join(source.split())
-    if platform == "python" and "spawn_main(" in line:
-        line = _SPAWN_MAIN.sub("", line)
-    return leaf("context_line", line)
-
-
-def _is_bare_script(frame: Mapping[str, Any], platform: str) -> bool:
-    path = text(frame, "abs_path") or text(frame, "filename")
-    return (
-        (text(frame, "platform") or platform) in JAVASCRIPT
-        and not text(frame, "function")
-        and path.startswith((*_URL, "file:"))
+def _recursion(frames: Sequence[Mapping[str, Any]], fields: Sequence[_Fields]) -> tuple[int, ...]:
+    """The positions of frames that are the same call from the same place as the frame before, as far as the fields say
+    that every platform uses."""
+    return tuple(
+        position
+        for position in range(1, len(frames))
+        if fields[position][_FUNCTION] == fields[position - 1][_FUNCTION]
+        and fields[position][:_RAW_FUNCTION] == fields[position - 1][:_RAW_FUNCTION]
+        and fields[position][-1] == fields[position - 1][-1]
+        and _same_line(frames[position - 1], frames[position])
     )
 
 
 def _same_line(caller: Mapping[str, Any], callee: Mapping[str, Any]) -> bool:
-    """Direct recursion, between frames of one identity: the same place in the code twice in a row."""
-    return (
-        integer(caller, "lineno") == integer(callee, "lineno")
-        and integer(caller, "colno") == integer(callee, "colno")
-        and text(caller, "package") == text(callee, "package")
+    return integer(caller, "lineno") == integer(callee, "lineno") and integer(caller, "colno") == integer(
+        callee, "colno"
     )
+
+
+# Marks
+
+
+def _marks(flags: Sequence[object], effects: Effects) -> list[Mark]:
+    marks = []
+    for position, (flag, in_app, category) in enumerate(
+        zip(flags, effects.in_app, effects.category, strict=True)
+    ):
+        original = None
+        if (flag is True) is not in_app:
+            original = 1 if flag is True else 0 if flag is False else -1
+        if original is not None or category is not None:
+            marks.append(Mark(position, in_app, original, category))
+    return marks
+
+
+def _is_marked(frame: Mapping[str, Any]) -> bool:
+    data = frame.get("data")
+    return isinstance(data, dict) and (ORIGINAL in data or CATEGORY in data)
+
+
+def unmark(frame: dict[str, Any]) -> None:
+    """Make the frame what it was before it was marked."""
+    if not _is_marked(frame):
+        return
+    data = {name: value for name, value in frame["data"].items() if name != CATEGORY}
+    if ORIGINAL in data:
+        flag = _FLAGS.get(data.pop(ORIGINAL))
+        if flag is None:
+            frame.pop("in_app", None)
+        else:
+            frame["in_app"] = flag
+    if data:
+        frame["data"] = data
+    else:
+        del frame["data"]
+
+
+def _mark(frame: dict[str, Any], mark: Mark) -> None:
+    data = frame.get("data")
+    data = dict(data) if isinstance(data, dict) else {}
+    if mark.original is not None:
+        frame["in_app"] = mark.in_app
+        data[ORIGINAL] = mark.original
+    if mark.category is not None:
+        data[CATEGORY] = mark.category
+    frame["data"] = data
+
+
+# Contribution
+
+
+def _variants(
+    facts: Sequence[FrameFacts], recursion: Set[int], effects: Effects
+) -> tuple[Component, Component]:
+    system: list[Component] = []
+    app: list[Component] = []
+    for position, fact in enumerate(facts):
+        counted, out_of_app = fact.component, fact.out_of_app
+        off_by = effects.off_by[position]
+        if position in recursion:
+            counted = out_of_app = ignored(counted, "recursion")
+        elif off_by is not None and counted.contributes:
+            counted = out_of_app = ignored(counted, f"switched off by the rule: {off_by}")
+        elif not effects.in_app[position] and effects.in_app_by[position] and counted.contributes:
+            out_of_app = ignored(counted, f"not in app by the rule: {effects.in_app_by[position]}")
+        system.append(counted)
+        app.append(counted if effects.in_app[position] else out_of_app)
+    if len(facts) == 1 and facts[0].bare_script:
+        app = system = [ignored(system[0], "the only frame, without a function name")]
+    return _limited(app, effects), _limited(system, effects)
+
+
+def _limited(frames: list[Component], effects: Effects) -> Component:
+    """The stack trace within `max-frames` and `min-frames`."""
+    most, by = effects.limits.get("max-frames", (0, ""))
+    counting = [position for position, frame in enumerate(frames) if frame.contributes]
+    if most and len(counting) > most:
+        for position in counting[:-most]:
+            frames[position] = ignored(frames[position], f"beyond the limit of the rule: {by}")
+        counting = counting[-most:]
+    least, by = effects.limits.get("min-frames", (0, ""))
+    stack = node("stacktrace", frames)
+    if 0 < len(counting) < least:
+        return ignored(stack, f"too few frames for the rule: {by}")
+    return stack

@@ -1,7 +1,9 @@
 """From an event to its grouping: the order of work, in one place.
 
-function names trimmed, in-app flags read      frames.py, functions.py, modules.py
+what is known of each frame                    facts.py (functions.py, modules.py)
+stack trace rules applied, frames marked       rule_set.py, frames.py (stack_rules.py, rules/)
 variants computed by the first strategy        strategies.py (exceptions.py, messages.py, security.py)
+fingerprint rules asked                        fingerprint_rules.py
 combined with the fingerprint                  fingerprints.py
 digested                                       components.py
 title and culprit                              titles.py
@@ -10,15 +12,17 @@ title and culprit                              titles.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks_pipeline.grouping.components import ALGORITHM, Component, describe, digest, ignored, literal, node
-from tasks_pipeline.grouping.fingerprints import combine
+from tasks_pipeline.grouping.components import SHOWN, Component, describe, digest, ignored, literal, node
+from tasks_pipeline.grouping.fingerprint_rules import FingerprintRule, matching_rule
+from tasks_pipeline.grouping.fingerprints import client_fingerprint, combine, expand
+from tasks_pipeline.grouping.rule_set import GroupingRules, event_stacks, grouping_rules
 from tasks_pipeline.grouping.strategies import Finding, findings
-from tasks_pipeline.grouping.titles import culprit, title_and_metadata
-from tasks_pipeline.grouping.values import text
+from tasks_pipeline.grouping.titles import LONGEST_TITLE, culprit, title_and_metadata
+from tasks_pipeline.grouping.values import first_line, shorten, text
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{32}")
 # The same frames are the same failure, whether the flags in app let them through or all of them counted: app and system
@@ -46,15 +50,25 @@ class Grouping:
     metadata: dict[str, str]
 
 
-def group_event(event: Mapping[str, Any]) -> Grouping:
-    """Group one normalised error, message or security event. Never raises: fields of a wrong type count as absent."""
-    found = _decisive(findings(event))
+def group_event(event: Mapping[str, Any], rules: GroupingRules | None = None) -> Grouping:
+    """Group one normalised error, message or security event by the rules of its project (None: our own alone).
+
+    Never raises: fields of a wrong type count as absent. Marks the frames of the event with what the rules say of them
+    (`in_app`, `data.orig_in_app`, `data.category`) and changes nothing else. A marked event may be grouped again, by
+    these or other rules, as if it had never been marked.
+    """
+    rules = rules or grouping_rules()
+    stacks = event_stacks(event, rules)
+    found = _decisive(findings(event, stacks))
     main_exception = found.main_exception if found else None
-    keys = _keys(_variants(event, found))
+    rule = matching_rule(rules.fingerprint, event)
+    keys = _keys(rules.algorithm, _variants(event, found, rule))
     title, metadata = title_and_metadata(event, main_exception)
+    if rule is not None and rule.title:
+        title = shorten(first_line(expand(event, rule.title)), LONGEST_TITLE) or title
     return Grouping(
         keys=tuple(keys.values()),
-        algorithm=ALGORITHM,
+        algorithm=rules.algorithm,
         variant=next(iter(keys)),
         title=title,
         culprit=culprit(event, main_exception),
@@ -63,29 +77,37 @@ def group_event(event: Mapping[str, Any]) -> Grouping:
     )
 
 
-def explain(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Why the event is grouped as it is, as JSON-serialisable data.
+def explain(event: Mapping[str, Any], rules: GroupingRules | None = None) -> dict[str, Any]:
+    """Why the event is grouped as it is, as JSON-serialisable data of bounded size. Marks frames as `group_event` does.
 
     `algorithm`; `keys` by variant; `strategy`, what part of the event decided (None: nothing usable); `variants`, the
-    contribution tree of each (id, contributes, reason?, value? or parts?); `not_used`, the trees of the other parts.
+    contribution tree of each (id, contributes, reason?, value? or parts?); `fingerprint`, its elements and the rule they
+    are from (None: the client); `not_used`, the trees of the other parts.
     """
-    considered = list(findings(event))
+    rules = rules or grouping_rules()
+    considered = list(findings(event, event_stacks(event, rules)))
     found = _decisive(considered)
-    variants = _variants(event, found)
+    rule = matching_rule(rules.fingerprint, event)
+    variants = _variants(event, found, rule)
     return {
-        "algorithm": ALGORITHM,
-        "keys": _keys(variants),
+        "algorithm": rules.algorithm,
+        "keys": _keys(rules.algorithm, variants),
         "strategy": found.strategy if found else None,
-        "variants": {name: describe(component) for name, component in variants.items()},
+        "fingerprint": {
+            "elements": [element[:SHOWN] for element in _elements(event, rule)],
+            "rule": rule.text[:SHOWN] if rule else None,
+        },
+        "variants": describe(variants),
         "not_used": {
-            finding.strategy: {
-                name: describe(
-                    ignored(component, f"{found.strategy} takes precedence") if found else component
-                )
-                for name, component in finding.variants.items()
-            }
+            finding.strategy: describe(
+                {
+                    name: ignored(component, f"{found.strategy} takes precedence") if found else component
+                    for name, component in finding.variants.items()
+                }
+            )
             for finding in considered
             if finding is not found
+            and any(component.parts or component.value for component in finding.variants.values())
         },
     }
 
@@ -94,7 +116,13 @@ def _decisive(considered: Iterable[Finding]) -> Finding | None:
     return next((finding for finding in considered if finding.contributes), None)
 
 
-def _variants(event: Mapping[str, Any], found: Finding | None) -> dict[str, Component]:
+def _elements(event: Mapping[str, Any], rule: FingerprintRule | None) -> Sequence[str]:
+    return client_fingerprint(event) if rule is None else rule.values
+
+
+def _variants(
+    event: Mapping[str, Any], found: Finding | None, rule: FingerprintRule | None
+) -> dict[str, Component]:
     """The final variants in order of priority, those that do not contribute included."""
     checksum = text(event, "checksum").strip()
     content = found.variants if found else {"fallback": node("fallback", ())}
@@ -102,17 +130,18 @@ def _variants(event: Mapping[str, Any], found: Finding | None) -> dict[str, Comp
         return {"checksum": literal("checksum", checksum)} | {
             name: ignored(component, "the checksum takes precedence") for name, component in content.items()
         }
-    return combine(event, content)
+    return combine(event, content, _elements(event, rule))
 
 
-def _keys(variants: Mapping[str, Component]) -> dict[str, str]:
+def _keys(algorithm: str, variants: Mapping[str, Component]) -> dict[str, str]:
     """The keys by variant, in order of priority; never none."""
     checksum = variants.get("checksum")
     if checksum is not None and _DIGEST.fullmatch(checksum.value or ""):
         return {"checksum": (checksum.value or "").lower()}
     contributing = {name: component for name, component in variants.items() if component.contributes}
     if not contributing:
-        return {"fallback": digest("fallback", b"")}
+        return {"fallback": digest(algorithm, "fallback", b"")}
     return {
-        name: digest(_NAMESPACES.get(name, name), component.data) for name, component in contributing.items()
+        name: digest(algorithm, _NAMESPACES.get(name, name), component.data)
+        for name, component in contributing.items()
     }

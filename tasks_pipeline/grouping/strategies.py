@@ -8,8 +8,9 @@ from typing import Any
 
 from tasks_pipeline.grouping.components import Component, ignored, leaf, node
 from tasks_pipeline.grouping.exceptions import exception_variants, speaking_exceptions
-from tasks_pipeline.grouping.frames import StackVariants, stack_variants
+from tasks_pipeline.grouping.frames import StackVariants
 from tasks_pipeline.grouping.messages import message_component
+from tasks_pipeline.grouping.rule_set import Stacks, stack_of
 from tasks_pipeline.grouping.security import HOSTNAME_REPORTS, csp_component, hostname_component
 from tasks_pipeline.grouping.values import mapping, objects, text
 
@@ -30,10 +31,12 @@ class Finding:
         return any(component.contributes for component in self.variants.values())
 
 
-def findings(event: Mapping[str, Any]) -> Iterator[Finding]:
+def findings(event: Mapping[str, Any], stacks: Stacks) -> Iterator[Finding]:
     """What every strategy finds, lazily, in order of precedence: the first that contributes decides."""
-    for strategy in _STRATEGIES:
-        yield strategy(event)
+    for strategy in _STACK_STRATEGIES:
+        yield strategy(event, stacks)
+    yield _template(event)
+    yield _csp(event)
     for kind in HOSTNAME_REPORTS:
         yield Finding(kind, {"default": hostname_component(event, kind)})
     yield _message(event)
@@ -44,10 +47,9 @@ def event_stacktrace(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(event, "stacktrace") or mapping(_deciding_thread(event), "stacktrace")
 
 
-def _exceptions(event: Mapping[str, Any]) -> Finding:
+def _exceptions(event: Mapping[str, Any], stacks: Stacks) -> Finding:
     values = objects(mapping(event, "exception"), "values")
-    platform = text(event, "platform")
-    variants = [exception_variants(value, platform) for value in values]
+    variants = [exception_variants(value, stack_of(stacks, value)) for value in values]
     speaking, main = speaking_exceptions(values, variants)
     chosen = [variants[position] for position in speaking]
     return Finding(
@@ -71,16 +73,15 @@ def _chain(components: list[Component]) -> Component:
     return node("exceptions", components)
 
 
-def _threads(event: Mapping[str, Any]) -> Finding:
-    return _of_stacktrace("threads", event, mapping(_deciding_thread(event), "stacktrace"))
+def _threads(event: Mapping[str, Any], stacks: Stacks) -> Finding:
+    return _of_stack("threads", stack_of(stacks, _deciding_thread(event)))
 
 
-def _stacktrace(event: Mapping[str, Any]) -> Finding:
-    return _of_stacktrace("stacktrace", event, mapping(event, "stacktrace"))
+def _stacktrace(event: Mapping[str, Any], stacks: Stacks) -> Finding:
+    return _of_stack("stacktrace", stack_of(stacks, event))
 
 
-def _of_stacktrace(strategy: str, event: Mapping[str, Any], stacktrace: Mapping[str, Any]) -> Finding:
-    stack: StackVariants = stack_variants(stacktrace, text(event, "platform"))
+def _of_stack(strategy: str, stack: StackVariants) -> Finding:
     return Finding(
         strategy,
         _stack_based(
@@ -132,10 +133,8 @@ def _message(event: Mapping[str, Any]) -> Finding:
     return Finding("message", {"default": message_component("message", message)})
 
 
-_STRATEGIES: tuple[Callable[[Mapping[str, Any]], Finding], ...] = (
+_STACK_STRATEGIES: tuple[Callable[[Mapping[str, Any], Stacks], Finding], ...] = (
     _exceptions,
     _threads,
     _stacktrace,
-    _template,
-    _csp,
 )

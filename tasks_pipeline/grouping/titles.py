@@ -13,7 +13,7 @@ from tasks_pipeline.grouping.values import first_line, mapping, objects, shorten
 
 UNLABELED = "<unlabeled event>"
 
-_LONGEST_TITLE = 256
+LONGEST_TITLE = 256
 _LONGEST_CULPRIT = 200
 _LONGEST_VALUE = 1_024
 
@@ -71,12 +71,12 @@ def _exception_metadata(event: Mapping[str, Any], exception: Mapping[str, Any]) 
 def _exception_title(metadata: Mapping[str, str]) -> str:
     kind, value = metadata.get("type", ""), first_line(metadata.get("value", ""))
     title = f"{kind}: {value}" if kind and value else kind or value or metadata.get("function", "")
-    return shorten(first_line(title), _LONGEST_TITLE)
+    return shorten(first_line(title), LONGEST_TITLE)
 
 
 def _message(event: Mapping[str, Any]) -> str:
     entry = mapping(event, "logentry")
-    return shorten(first_line(text(entry, "formatted")) or first_line(text(entry, "message")), _LONGEST_TITLE)
+    return shorten(first_line(text(entry, "formatted")) or first_line(text(entry, "message")), LONGEST_TITLE)
 
 
 def _security_title(event: Mapping[str, Any]) -> str:
@@ -85,7 +85,7 @@ def _security_title(event: Mapping[str, Any]) -> str:
         hostname = text(mapping(event, kind), "hostname")
         if hostname and not title:
             title = f"{words} '{hostname}'"
-    return shorten(title, _LONGEST_TITLE)
+    return shorten(title, LONGEST_TITLE)
 
 
 def _frame(event: Mapping[str, Any], exception: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ def mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def objects(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+def objects(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The objects in the list under `key`; anything else in the list is left out."""
     value = holder.get(key)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

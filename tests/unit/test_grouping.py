@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasks_pipeline.grouping import ALGORITHM, explain, group_event
+from tasks_pipeline.grouping import ALGORITHM, FORMER_ALGORITHM, explain, former_rules, group_event
 
 Event = dict[str, Any]
 
@@ -502,9 +502,20 @@ def test_keys_are_the_same_in_another_process() -> None:
 
 def test_keys_of_this_algorithm_never_change() -> None:
     """Whoever changes these must change `ALGORITHM` too: keys are stored."""
-    assert ALGORITHM == "2026-11"
-    assert group_event(message("order 17 rejected")).keys == ("cd38f7d79d151aac8e061f60b7bd4573",)
+    assert ALGORITHM == "2026-12"
+    assert group_event(message("order 17 rejected")).keys == ("f9be040548dd685ca10fc257af363518",)
     assert group_event(error(frame("run", in_app=False), frame())).keys == (
+        "18fe43c34aed082851b9010712a630c0",
+        "d8bbae514b4366cc7cf665bf632a141f",
+    )
+
+
+def test_keys_of_the_former_algorithm_never_change() -> None:
+    """Groups of before are found by them."""
+    former = former_rules()
+    assert former.algorithm == FORMER_ALGORITHM == "2026-11"
+    assert group_event(message("order 17 rejected"), former).keys == ("cd38f7d79d151aac8e061f60b7bd4573",)
+    assert group_event(error(frame("run", in_app=False), frame()), former).keys == (
         "fab18fe017efdb5fb1876a3e93014fa4",
         "d1a963e992863dee69af8e5d620a734f",
     )
