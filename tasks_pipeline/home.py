@@ -95,6 +95,20 @@ class Home:
         return f"{self.data_url.rstrip('/')}/blobs" if self.data_url else str(self.root / "blobs")
 
     @property
+    def chunks_url(self) -> str:
+        """Folder or URL of pieces of uploads; apart from the blobs, so that dropping them never takes a blob along."""
+        return (
+            f"{self.data_url.rstrip('/')}/upload-chunks"
+            if self.data_url
+            else str(self.root / "upload-chunks")
+        )
+
+    @property
+    def cache_dir(self) -> Path:
+        """What can be made again: it may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
     def dagster_home(self) -> Path:
         """DAGSTER_HOME."""
         return self.root / "dagster"

@@ -20,12 +20,14 @@ from tasks_pipeline.receiver.request import (
     BodyMemory,
     ClientGone,
     Limits,
+    Message,
     Receive,
     Request,
     Scope,
     Send,
 )
 from tasks_pipeline.storage.spool import Spool, open_spool
+from tasks_pipeline.web_api.mount import WebApi, is_web_api
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,9 @@ class Receiver:
         self._memory = BodyMemory(limits.body_memory)
         self._metrics = Metrics()
         self._commit = GroupCommit((lambda: spool) if spool else partial(open_spool, home), self._metrics)
-        self._intake = Intake(Accounts(home), quotas, self._commit, self._metrics)
+        accounts = Accounts(home)
+        self._intake = Intake(accounts, quotas, self._commit, self._metrics)
+        self._web_api = WebApi(home, lambda: accounts.config)
         self._endpoints = Endpoints(self._intake, self._metrics).by_name | {
             "live": Endpoint(self._live, ("GET", "HEAD")),
             "ready": Endpoint(self._ready, ("GET", "HEAD")),
@@ -56,6 +60,8 @@ class Receiver:
         """Serve one request, or the lifespan of the application."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "http" and is_web_api(scope["path"]):
+            await self._web_api(scope, receive, self._counted(send))
         elif scope["type"] == "http":
             await self._http(Request(scope, receive, self._limits, self._memory), send)
 
@@ -95,6 +101,16 @@ class Receiver:
             self._intake.count_refused(request, refused, endpoint.category)
             raise
 
+    def _counted(self, send: Send) -> Send:
+        """The same, with answers of the Web API counted."""
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered("web_api", message["status"])
+            await send(message)
+
+        return counting
+
     async def _live(self, request: Request, route: Route) -> Answer:
         return json_answer(200, {"status": "ok"})
 
@@ -117,6 +133,7 @@ class Receiver:
         await asyncio.wait([housekeeping])
         await self._intake.flush_refusals()
         await self._commit.close()
+        await self._web_api.close()
         self._intake.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from tasks_pipeline.storage.state import chunks
+from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import symbol_arrivals
 
 if TYPE_CHECKING:  # its libraries take half a second to import
@@ -18,8 +18,12 @@ Wanted = tuple[int, str]
 """(project id, key of symbolication/keys.py)."""
 
 
-def announce(connection: Connection, arrived: Iterable[Wanted]) -> None:
-    """Note that files with these keys can be found from this transaction on."""
+def announce(state: StateDatabase, connection: Connection, arrived: Iterable[Wanted]) -> None:
+    """Note that files with these keys can be found from this transaction on.
+
+    One transaction at a time from here to its end: whoever has seen a number has seen all smaller ones.
+    """
+    state.serialise(connection, "symbol_arrivals")
     now = datetime.now(UTC)
     rows = [{"project_id": project_id, "key": key, "at": now} for project_id, key in sorted(set(arrived))]
     for chunk in chunks(rows):
@@ -39,13 +43,13 @@ def arrivals(connection: Connection, after: int, through: int | None = None) -> 
     return {(row.project_id, row.key) for row in connection.execute(query.distinct())}
 
 
-def announce_again(connection: Connection, after: int, missed: Set[Wanted]) -> None:
+def announce_again(state: StateDatabase, connection: Connection, after: int, missed: Set[Wanted]) -> None:
     """Repeat arrivals that came while events which missed them were being processed.
 
     Whoever looked for such events before they were visible did not find them.
     """
     if missed and last_arrival(connection) > after:
-        announce(connection, arrivals(connection, after) & missed)
+        announce(state, connection, arrivals(connection, after) & missed)
 
 
 def days_that_missed(lake: Lake, arrived: Set[Wanted]) -> list[date]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -18,6 +21,8 @@ from tasks_pipeline.storage.disk import make_folder, sync_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
+_DRAFTS = ".drafts"
+"""Folder of a local store for files that are not blobs yet; on the same disk, so that they become one by a rename."""
 
 
 class BlobMissing(Exception):
@@ -45,6 +50,42 @@ class BlobStore:
         elif not self.exists(digest):
             self._fs.pipe_file(self._path(digest), data)
         return digest
+
+    @contextmanager
+    def draft(self) -> Iterator[BlobDraft]:
+        """A local file to write to, which becomes a blob with `keep` or else is gone at the end.
+
+        For what is too large to hold in memory, or must be looked at before it is stored.
+        """
+        folder = Path(self._root) / _DRAFTS if self._local else None
+        if folder is not None:
+            make_folder(folder)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix="blob-")
+        with os.fdopen(descriptor, "wb") as file:
+            draft = BlobDraft(Path(name), file, self)
+            try:
+                yield draft
+            finally:
+                draft.path.unlink(missing_ok=True)
+
+    def drop_drafts(self, older_than: datetime) -> int:
+        """Remove drafts that killed processes left behind in a local store; gives how many."""
+        dropped = 0
+        for path in (Path(self._root) / _DRAFTS).glob("*") if self._local else ():
+            with suppress(FileNotFoundError):  # its process has just finished with it
+                if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    dropped += 1
+        return dropped
+
+    def local_path(self, digest: str) -> Path | None:
+        """Where a blob lies as a file; None when it lies in object storage. Raises BlobMissing."""
+        if not self._local:
+            return None
+        path = Path(self._path(digest))
+        if not path.exists():
+            raise BlobMissing(digest)
+        return path
 
     def get(self, digest: str) -> bytes:
         """The bytes of a blob. Raises BlobMissing."""
@@ -83,6 +124,17 @@ class BlobStore:
             if _SHARD.fullmatch(shard):
                 yield from filter(_DIGEST.fullmatch, self._names(f"{self._root}/{shard}"))
 
+    def _keep(self, path: Path, digest: str) -> None:
+        """Make a durable local file a blob; the file may be gone afterwards."""
+        target = self._path(digest)
+        if not self._local:
+            if not self.exists(digest):
+                self._fs.put_file(str(path), target)
+            return
+        make_folder(Path(target).parent)
+        path.replace(target)
+        sync_folder(Path(target).parent)
+
     def _names(self, folder: str) -> list[str]:
         try:
             paths = self._fs.ls(folder, detail=False)
@@ -94,6 +146,35 @@ class BlobStore:
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"digest: found {digest[:80]!r}, allowed are 64 lower-case hex digits")
         return f"{self._root}/{digest[:2]}/{digest}"
+
+
+class BlobDraft:
+    """Bytes that may become a blob: `write` them, look at the file at `path`, then `keep` it or not."""
+
+    def __init__(self, path: Path, file: IO[bytes], store: BlobStore) -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+        self._store = store
+        self._hash: Any = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; they are in the file after `flush`. Raises OSError."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def flush(self) -> None:
+        """Let others that open the file see all of it."""
+        self._file.flush()
+
+    def keep(self) -> str:
+        """Make it a blob, durably, and give its digest. Nothing may be written afterwards."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        digest = str(self._hash.hexdigest())
+        self._store._keep(self.path, digest)
+        return digest
 
 
 def _put_file(path: Path, data: bytes) -> None:

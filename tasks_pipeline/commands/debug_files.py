@@ -1,0 +1,101 @@
+"""`debug-files`: what was uploaded for symbolication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import current_home, json_option
+from tasks_pipeline.commands.queries import age, listing, open_state
+
+_COLUMNS = {"project": "project", "kind": "kind", "id": "debug id or release", "name": "name", "holds": "holds", "size": "bytes", "uploaded": "uploaded"}  # fmt: skip
+
+
+@click.group("debug-files")
+def debug_files() -> None:
+    """Look at uploaded debug files and artifact bundles (sources and source maps)."""
+
+
+@debug_files.command("list")
+@click.option("--project", metavar="SLUG", help="What was uploaded to this project only.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most of each.")
+@json_option
+@click.pass_context
+def list_command(ctx: click.Context, project: str | None, limit: int, as_json: bool) -> None:
+    """List debug files and artifact bundles, newest first.
+
+    \b
+    Examples:
+      tasks-pipeline debug-files list
+      tasks-pipeline debug-files list --project shop --json
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.storage.symbol_files import list_bundles
+        from tasks_pipeline.storage.symbol_files import list_debug_files as list_files
+
+        project_id = _project_id(slugs, project)
+        with state.read() as connection:
+            files = list_files(connection, project_id, limit=limit)
+            bundles = list_bundles(connection, project_id, limit=limit)
+    if as_json:
+        print_json(
+            {
+                "debug_files": [_with_slug(row, slugs) for row in files],
+                "artifact_bundles": [_with_slug(row, slugs) for row in bundles],
+            }
+        )
+        return
+    now = datetime.now(UTC)
+    rows = [_file_row(row, slugs, now) for row in files] + [_bundle_row(row, slugs, now) for row in bundles]
+    if rows:
+        listing(rows, _COLUMNS, cut="name")
+    else:
+        click.echo("nothing was uploaded", err=True)
+
+
+def _project_id(slugs: Mapping[int, str], project: str | None) -> int | None:
+    if project is None:
+        return None
+    for number, slug in slugs.items():
+        if project.lower() in (slug, str(number)):
+            return number
+    raise click.ClickException(f"no project {project!r}; there are: {', '.join(slugs.values())}")
+
+
+def _with_slug(row: Mapping[str, Any], slugs: Mapping[int, str]) -> dict[str, Any]:
+    return {"project": slugs.get(row["project_id"], str(row["project_id"])), **row}
+
+
+def _file_row(row: Mapping[str, Any], slugs: Mapping[int, str], now: datetime) -> dict[str, Any]:
+    return {
+        "project": slugs.get(row["project_id"], row["project_id"]),
+        "kind": row["kind"],
+        "id": row["debug_id"],
+        "name": row["name"],
+        "holds": _holds(row),
+        "size": row["size"],
+        "uploaded": age(row["created_at"], now),
+    }
+
+
+def _holds(row: Mapping[str, Any]) -> str:
+    """What is in an object; a mapping has neither architecture nor kind."""
+    kind = "" if row["kind"] == row["object_kind"] else f"{row['arch']} {row['object_kind']}: "
+    return kind + " ".join(row["features"])
+
+
+def _bundle_row(row: Mapping[str, Any], slugs: Mapping[int, str], now: datetime) -> dict[str, Any]:
+    return {
+        "project": slugs.get(row["project_id"], row["project_id"]),
+        "kind": "bundle",
+        "id": row["release"] or "",
+        "name": row["sha1"],
+        "holds": f"{row['files']} file{'' if row['files'] == 1 else 's'}"
+        + (f", dist {row['dist']}" if row["dist"] else ""),
+        "size": row["size"],
+        "uploaded": age(row["created_at"], now),
+    }

@@ -1,0 +1,1 @@
+"""Uploads of source maps and debug files: putting pieces together, looking into the files, making them known."""

@@ -1,0 +1,121 @@
+"""What every endpoint of the Web API shares: the call it is handed, how it answers and refuses, pages of lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tasks_pipeline.config import Config, Project
+from tasks_pipeline.home import Home
+from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.tokens import Token
+from tasks_pipeline.storage.upload_chunks import ChunkStore
+from tasks_pipeline.uploads.assembling import Assembling
+
+PER_PAGE = 100
+_MOST_SKIPPED = 10**9
+
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """The call is refused; the message is the `detail` that sentry-cli shows."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+    def answer(self) -> Response:
+        """`{"detail": …}`."""
+        return answer({"detail": str(self)}, self.status, self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Open stores, and the work that goes on in the background."""
+
+    home: Home
+    state: StateDatabase
+    blobs: BlobStore
+    chunks: ChunkStore
+    assembling: Assembling
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authenticated call. `params` come from the path, decoded; `body` is empty for streams, see `request`."""
+
+    services: Services
+    config: Config
+    token: Token
+    params: Mapping[str, str]
+    request: Request
+    body: bytes = b""
+
+    @property
+    def query(self) -> QueryParams:
+        """The fields of the query."""
+        return self.request.query_params
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers."""
+        return self.request.headers
+
+    def check_organisation(self) -> None:
+        """Refuse calls for another organisation. Raises ApiError (404)."""
+        org = self.params.get("org", self.config.organisation.slug)
+        if org != self.config.organisation.slug:
+            raise ApiError(404, f"there is no organization {org!r} here")
+
+    def project(self) -> Project:
+        """The project in the path. Raises ApiError (404)."""
+        return find_project(self.config, self.params["project"])
+
+    def parse(self, kind: type[T]) -> T:
+        """The body as this type; keys that it does not know are passed over. Raises ApiError (400)."""
+        try:
+            return msgspec.convert(decode_json(self.body), kind)
+        except PayloadError as error:
+            raise ApiError(400, f"the body is no JSON: {error}") from error
+        except msgspec.ValidationError as error:
+            raise ApiError(400, f"the body is not as expected: {error}") from error
+
+
+def find_project(config: Config, named: str | int) -> Project:
+    """The project with this slug or number. Raises ApiError (404)."""
+    for project in config.projects:
+        if str(named) in (project.slug, str(project.id)):
+            return project
+    raise ApiError(404, f"there is no project {str(named)[:100]!r} here")
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer in JSON; clients refuse any other content type."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def page_offset(call: Call) -> int:
+    """How many entries of a list are skipped: the middle of `cursor` (0:100:0), 0 when it is empty or none."""
+    parts = call.query.get("cursor", "").split(":")
+    if len(parts) == 3 and parts[1].isascii() and parts[1].isdecimal() and len(parts[1]) <= 9:
+        return min(int(parts[1]), _MOST_SKIPPED)
+    return 0
+
+
+def page_answer(call: Call, entries: Sequence[Any], offset: int) -> Response:
+    """A page of a list. `entries` holds one more than PER_PAGE when others follow; the Link header says how to go on."""
+    more = len(entries) > PER_PAGE
+    cursor = f"0:{offset + PER_PAGE}:0"
+    path = call.request.scope["path"]
+    link = f'<{path}?cursor={cursor}>; rel="next"; results="{str(more).lower()}"; cursor="{cursor}"'
+    return answer(entries[:PER_PAGE], headers={"link": link})

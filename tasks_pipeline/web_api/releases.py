@@ -1,0 +1,223 @@
+"""Releases and deploys, under the organisation (a release of several projects) and under a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from starlette.responses import Response
+
+from tasks_pipeline.config import Project
+from tasks_pipeline.storage import releases as storage
+from tasks_pipeline.web_api.accounts import project_json
+from tasks_pipeline.web_api.calls import (
+    PER_PAGE,
+    ApiError,
+    Call,
+    answer,
+    find_project,
+    page_answer,
+    page_offset,
+)
+
+MAX_DEPLOYS = 1000
+
+Url = Annotated[str, msgspec.Meta(max_length=4096)]
+Named = Annotated[tuple[str | int, ...], msgspec.Meta(max_length=1000)]
+
+
+class ReleaseRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """What releases are made and changed with; what is null stays as it is."""
+
+    version: str | None = None
+    projects: Named | None = None
+    url: Url | None = None
+    date_started: datetime | None = None
+    date_released: datetime | None = None
+    status: str | None = None
+    commits: tuple[Any, ...] | None = None
+    refs: tuple[Any, ...] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What to write. Raises ApiError (400) for what is not kept here, rather than losing it silently."""
+        if self.commits or self.refs:
+            raise ApiError(400, "commits of releases are not kept here")
+        if self.status not in (None, "open"):
+            raise ApiError(400, f"the status {self.status[:80]!r} is not known here, allowed is open")
+        facts = {
+            "url": self.url,
+            "started_at": _utc(self.date_started),
+            "released_at": _utc(self.date_released),
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+class DeployRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """What a deploy is noted with."""
+
+    environment: Annotated[str, msgspec.Meta(min_length=1, max_length=storage.MAX_ENVIRONMENT)]
+    name: Annotated[str, msgspec.Meta(max_length=storage.MAX_DEPLOY_NAME)] | None = None
+    url: Url | None = None
+    date_started: datetime | None = None
+    date_finished: datetime | None = None
+    projects: Named | None = None
+
+
+def create(call: Call) -> Response:
+    """Make a release, or change the one that is there: 201 or 208."""
+    request = call.parse(ReleaseRequest)
+    version = checked_version(request.version or "")
+    projects = _chosen(call, request.projects) or _projects_with(call, version)
+    if not projects:
+        raise ApiError(400, "projects: name at least one")
+    new = storage.save_release(call.services.state, _ids(projects), version, request.facts())
+    return answer(_release(call, version, projects), 201 if new else 208)
+
+
+def list_all(call: Call) -> Response:
+    """Releases, newest first."""
+    offset, projects = page_offset(call), _all(call)
+    with call.services.state.read() as connection:
+        versions = storage.list_versions(connection, _ids(projects), limit=PER_PAGE + 1, offset=offset)
+        found = [storage.find_releases(connection, _ids(projects), version) for version in versions]
+    return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
+
+
+def show(call: Call) -> Response:
+    """One release."""
+    return answer(_release(call, call.params["version"], _all(call)))
+
+
+def change(call: Call) -> Response:
+    """Change a release in the projects that have it."""
+    request = call.parse(ReleaseRequest)
+    version = call.params["version"]
+    projects = _existing(call, version)
+    if facts := request.facts():
+        storage.save_release(call.services.state, _ids(projects), version, facts)
+    return answer(_release(call, version, projects))
+
+
+def delete(call: Call) -> Response:
+    """Forget a release; what was uploaded for it stays."""
+    if not storage.delete_release(call.services.state, _ids(_all(call)), call.params["version"]):
+        raise _unknown(call.params["version"])
+    return Response(status_code=204, media_type="application/json")
+
+
+def deploy(call: Call) -> Response:
+    """Note that a release was deployed."""
+    request = call.parse(DeployRequest)
+    version = call.params["version"]
+    existing = _existing(call, version)
+    chosen = _chosen(call, request.projects) or existing
+    facts = {
+        "environment": request.environment,
+        "name": request.name,
+        "url": request.url,
+        "started_at": _utc(request.date_started),
+        "finished_at": _utc(request.date_finished) or datetime.now(UTC),
+    }
+    projects = [project for project in existing if project in chosen]
+    if not projects:
+        raise ApiError(400, "projects: the release is in none of them")
+    storage.add_deploy(call.services.state, _ids(projects), version, facts)
+    return answer(_deploy_json(facts), 201)
+
+
+def list_deployed(call: Call) -> Response:
+    """Deploys of a release, newest first."""
+    version = call.params["version"]
+    projects = _existing(call, version)
+    with call.services.state.read() as connection:
+        rows = storage.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
+    return answer([_deploy_json(row) | {"id": str(row["id"])} for row in rows])
+
+
+def checked_version(version: str) -> str:
+    """The version, when it can be one. Raises ApiError (400)."""
+    if not version or version in (".", "..") or version != version.strip() or not version.isprintable():
+        raise ApiError(400, f"version: {version[:80]!r} cannot be the name of a release")
+    if len(version) > storage.MAX_VERSION:
+        raise ApiError(400, f"version: longer than {storage.MAX_VERSION} characters")
+    return version
+
+
+def _all(call: Call) -> list[Project]:
+    """The projects that the path is about."""
+    return [call.project()] if "project" in call.params else list(call.config.projects)
+
+
+def _chosen(call: Call, named: Sequence[str | int] | None) -> list[Project]:
+    """The project in the path, else those in the body."""
+    if "project" in call.params:
+        return [call.project()]
+    return list({p.id: p for p in (find_project(call.config, name) for name in named or ())}.values())
+
+
+def _projects_with(call: Call, version: str) -> list[Project]:
+    """The projects of the path that have the release."""
+    with call.services.state.read() as connection:
+        having = {row["project_id"] for row in storage.find_releases(connection, _ids(_all(call)), version)}
+    return [project for project in _all(call) if project.id in having]
+
+
+def _existing(call: Call, version: str) -> list[Project]:
+    projects = _projects_with(call, version)
+    if not projects:
+        raise _unknown(version)
+    return projects
+
+
+def _release(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
+    with call.services.state.read() as connection:
+        rows = storage.find_releases(connection, _ids(projects), version)
+    if not rows:
+        raise _unknown(version)
+    return _release_json(rows, projects)
+
+
+def _unknown(version: str) -> ApiError:
+    return ApiError(404, f"there is no release {version[:200]!r} here")
+
+
+def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -> dict[str, Any]:
+    """A release as clients know it, of its rows in one or more projects."""
+
+    def values(name: str) -> list[Any]:
+        return [row[name] for row in rows if row[name] is not None]
+
+    having = {row["project_id"] for row in rows}
+    return {
+        "version": rows[0]["version"],
+        "shortVersion": rows[0]["version"],
+        "status": "open",
+        "url": next(iter(values("url")), None),
+        "dateCreated": min(values("created_at")),
+        "dateStarted": min(values("started_at"), default=None),
+        "dateReleased": min(values("released_at"), default=None),
+        "firstEvent": min(values("first_event_at"), default=None),
+        "lastEvent": max(values("last_event_at"), default=None),
+        "projects": [project_json(project) for project in projects if project.id in having],
+    }
+
+
+def _deploy_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "environment": row["environment"],
+        "name": row["name"],
+        "url": row["url"],
+        "dateStarted": row["started_at"],
+        "dateFinished": row["finished_at"],
+    }
+
+
+def _ids(projects: Sequence[Project]) -> list[int]:
+    return [project.id for project in projects]
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Times without a zone are UTC."""
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
