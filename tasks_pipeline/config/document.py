@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from tasks_pipeline.config.model import Model
 from tasks_pipeline.config.projects import Key, Organisation, Project
 from tasks_pipeline.config.service import Processing, Receiver, Retention
+from tasks_pipeline.config.symbols import Symbols
+from tasks_pipeline.config.uploads import Uploads
 
 
 class Config(Model):
@@ -19,6 +21,8 @@ class Config(Model):
     receiver: Receiver = Receiver()
     processing: Processing = Processing()
     retention: Retention = Retention()
+    uploads: Uploads = Uploads()
+    symbols: Symbols = Symbols()
 
     @field_validator("projects")
     @classmethod

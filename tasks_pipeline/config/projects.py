@@ -6,7 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks_pipeline.config.filters import Filters
+from tasks_pipeline.config.grouping import GroupingSettings
+from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.config.model import Model, PublicKey, Slug
+from tasks_pipeline.config.scrubbing import Scrubbing
 
 Category = Literal[
     "all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"
@@ -39,6 +43,10 @@ class Project(Model):
     platform: str = Field("other", description="Main platform, for people.")
     keys: tuple[Key, ...] = Field(min_length=1, description="Client keys; one is enough.")
     quotas: tuple[Quota, ...] = Field((), description="Limits of the whole project.")
+    scrubbing: Scrubbing = Field(Scrubbing(), description="What is taken out before anything is stored.")
+    filters: Filters = Field(Filters(), description="What is counted, but not stored.")
+    grouping: GroupingSettings = Field(GroupingSettings(), description="Rules of its own for grouping.")
+    merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")
 
 
 class Organisation(Model):

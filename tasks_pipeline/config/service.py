@@ -47,5 +47,8 @@ class Retention(Model):
     """How long things are kept, in days."""
 
     raw_days: int = Field(
-        7, ge=1, le=365, description="Raw envelopes in the spool; days in here can be recomputed."
+        7,
+        ge=0,
+        le=365,
+        description="Raw envelopes in the spool; days in here can be recomputed. 0: gone once they are processed.",
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from tasks_pipeline.grouping import Grouping
-from tasks_pipeline.processing.reprocess import event_places, group_again, stored_events
+from sqlalchemy import Connection
+
+from tasks_pipeline.processing.event import group
+from tasks_pipeline.processing.reprocess import event_places, stage_again, stored_events
+from tasks_pipeline.processing.settle import new_group
 from tasks_pipeline.processing.tools import Tools
-from tasks_pipeline.storage.groups import known_keys
+from tasks_pipeline.storage.algorithms import in_transition
+from tasks_pipeline.storage.groups import NewGroup, former_group, known_keys
+from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 TITLES = 100  # characters shown
@@ -59,10 +63,12 @@ def preview_rules(
         places = event_places(stores, day, project_id=project_id)
         done = 0
         for rows in stored_events(stores, day, places):
-            groupings = [group_again(row, tools) for row in rows]
-            simulation.learn(stores, rows, groupings)
-            for row, grouping in zip(rows, groupings, strict=True):
-                simulation.add(row["project_id"], row["group_id"], grouping)
+            staged = [stage_again(row, tools, (group,)) for row in rows]
+            wanted = [new_group(s, tools.of(s.row["project_id"])) for s in staged]
+            with stores.state.read() as connection:
+                simulation.learn(connection, wanted)
+                for row, event in zip(rows, wanted, strict=True):
+                    simulation.add(stores.state, connection, row["group_id"], event)
             done += len(rows)
             on_progress(day, done, len(places))
         events += done
@@ -77,29 +83,37 @@ class _Simulation:
         self._asked: set[tuple[int, str]] = set()
         self._titles: dict[tuple[int, int], str] = {}
         self._moved: Counter[tuple[int, int]] = Counter()
+        self._transitions: dict[int, bool] = {}
         self._made = 0
 
-    def learn(self, stores: Stores, rows: Sequence[Mapping[str, Any]], groupings: Sequence[Grouping]) -> None:
+    def learn(self, connection: Connection, wanted: Sequence[NewGroup]) -> None:
         """Look up the keys that were not asked for yet."""
-        keys = {(row["project_id"], key) for row, g in zip(rows, groupings, strict=True) for key in g.keys}
-        new = keys - self._asked
+        new = {(event.project_id, key) for event in wanted for key in event.keys} - self._asked
         self._asked |= new
-        with stores.state.read() as connection:
-            for pair, group_id in known_keys(connection, new).items():
-                self._known.setdefault(pair, group_id)
+        for pair, group_id in known_keys(connection, new).items():
+            self._known.setdefault(pair, group_id)
 
-    def add(self, project_id: int, source: int, grouping: Grouping) -> None:
+    def add(self, state: StateDatabase, connection: Connection, source: int, event: NewGroup) -> None:
         """Count an event of the group `source`."""
-        hits = (self._known.get((project_id, key)) for key in grouping.keys)
+        hits = (self._known.get((event.project_id, key)) for key in event.keys)
         target = next((hit for hit in hits if hit is not None), None)
+        if target is None and self._in_transition(state, connection, event):
+            target = former_group(connection, event)
         if target is None:
             self._made += 1
             target = -self._made
-        for key in grouping.keys:
-            self._known.setdefault((project_id, key), target)
+        for key in event.keys:
+            self._known.setdefault((event.project_id, key), target)
         if target != source:
             self._moved[source, target] += 1
-            self._titles.setdefault((source, target), grouping.title[:TITLES])
+            self._titles.setdefault((source, target), event.title[:TITLES])
+
+    def _in_transition(self, state: StateDatabase, connection: Connection, event: NewGroup) -> bool:
+        project_id = event.project_id
+        if project_id not in self._transitions:
+            present = {project_id: (event.algorithm, event.transition_days)}
+            self._transitions[project_id] = bool(in_transition(state, connection, present, note=False))
+        return self._transitions[project_id]
 
     def moves(self) -> tuple[Move, ...]:
         """What was counted, largest first."""
