@@ -14,11 +14,14 @@ COMMANDS = {
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
-    "groups": ("commands.groups", "groups", "List groups, look at one, resolve or ignore it."),
+    "groups": ("commands.groups", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
     "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
     "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
+    "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
+    "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
+    "debug-files": ("commands.debug_files", "debug_files", "List uploaded debug files and source maps."),
     "config": ("commands.config", "config", "Check or show the configuration."),
 }
 

@@ -48,6 +48,13 @@ reprocess_job = dg.define_asset_job(
     "raw envelopes are gone. late_symbols_sensor starts it for events that waited for symbols.",
 )
 
+merge_events_job = dg.define_asset_job(
+    "merge_events",
+    selection=dg.AssetSelection.assets("similar_groups"),
+    run_tags=MAINTENANCE.tags,
+    description="Looks for groups that are alike, proposes them, and merges those above their project's `merge_above`.",
+)
+
 
 @dg.op
 def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResource) -> None:

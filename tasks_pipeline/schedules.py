@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tasks_pipeline.jobs import drop_expired_envelopes_job
+from tasks_pipeline.jobs import drop_expired_envelopes_job, merge_events_job
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -11,4 +11,13 @@ drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night, after yesterday's last drain.",
+)
+
+merge_events_schedule = dg.ScheduleDefinition(
+    name="merge_events_schedule",
+    job=merge_events_job,
+    cron_schedule="41 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour: new groups are compared with those that are there.",
 )

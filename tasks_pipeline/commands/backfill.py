@@ -144,11 +144,12 @@ def possible_days(stores: Stores, asked: Sequence[date]) -> list[date]:
 
     Raises ClickException when the raw envelopes of a day are gone, or when no day is left.
     """
+    from tasks_pipeline.processing.recompute import is_raw
     from tasks_pipeline.storage.batches import done_batches
 
     spooled = set(stores.spool.days())
     missing = [day for day in asked if day not in spooled]
-    gone = [day for day in missing if done_batches(stores.state, day)]
+    gone = [day for day in asked if not all(is_raw(stores, b) for b in done_batches(stores.state, day))]
     if gone:
         kept = stores.config.retention.raw_days
         raise click.ClickException(

@@ -1,4 +1,4 @@
-"""`groups`: list them, look at one, decide about one."""
+"""`groups`: list them, look at one. What is decided about them is in decide.py and merge.py."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.decide import decisions
+from tasks_pipeline.commands.explanation import explanation_lines
+from tasks_pipeline.commands.group_log import status_text, told
 from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.merge import merging
 from tasks_pipeline.commands.output import cell, current_home, json_option, table
 from tasks_pipeline.commands.preview_rules import preview_rules
 from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
 
 if TYPE_CHECKING:
-    from tasks_pipeline.groups.lifecycle import Lifecycle
     from tasks_pipeline.home import Home
 
 SHOWN = (
     "id", "short_id", "project", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
+)  # fmt: skip
+DETAILS = (
+    "platform", "type", "metadata", "status_changed_at", "assignee", "resolved_in_release", "ignored_until",
+    "ignored_until_times_seen", "ignored_until_users",
 )  # fmt: skip
 _COLUMNS = {
     "short_id": "group",
@@ -29,17 +36,19 @@ _COLUMNS = {
     "first_seen": "first seen",
     "last_seen": "last seen",
 }
-_STATUSES = ("unresolved", "resolved", "ignored", "regressed")
+_STATUSES = ("unresolved", "resolved", "ignored", "regressed", "discarded")
 _VALUES_SHOWN = 5
 _DAYS_SHOWN = 14
+_ACTIONS_SHOWN = 5
 
 
 @click.group()
 def groups() -> None:
-    """List groups (events that are one and the same problem), look at one, resolve or ignore it."""
+    """List groups (events that are one and the same problem), look at one, decide about them, merge them."""
 
 
-groups.add_command(preview_rules)
+for command in (*decisions, *merging, preview_rules):
+    groups.add_command(command)
 
 
 @groups.command("list")
@@ -93,11 +102,20 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
     """
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
-        from tasks_pipeline.storage.groups import group_day_counts, group_value_counts
+        from tasks_pipeline.storage.decisions import actions_of, merged_groups
+        from tasks_pipeline.storage.groups import (
+            group_day_counts,
+            group_explanation,
+            group_value_counts,
+            short_ids,
+        )
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
         days = group_day_counts(state, group["id"])
+        explanation = group_explanation(state, group["id"])
+        actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
+        merged = short_ids(state, slugs, merged_groups(state, group["id"]))
     details = {
         "events": _events(home, group["id"]),
         "values": {
@@ -105,91 +123,14 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
             for kind, counts in values.items()
         },
         "days": [{"day": day, "times_seen": n} for day, n in days],
+        "explanation": explanation,
+        "merged": list(merged.values()),
+        "actions": [{name: entry[name] for name in ("at", "actor", "action", "data")} for entry in actions],
     }
     if as_json:
-        print_json(_summary(group) | {key: group[key] for key in ("platform", "type", "metadata")} | details)
+        print_json(_summary(group) | {key: group[key] for key in DETAILS} | details)
     else:
-        _print_group(group, details, datetime.now(UTC))
-
-
-@groups.command()
-@click.argument("group_id", metavar="ID")
-@click.pass_context
-def resolve(ctx: click.Context, group_id: str) -> None:
-    """Say that a group is fixed. An event that happens later makes it `regressed`.
-
-    \b
-    Example:
-      tasks-pipeline groups resolve SHOP-2
-    """
-    from tasks_pipeline.groups.lifecycle import resolve as resolved
-
-    _decide(ctx, group_id, resolved(datetime.now(UTC)), "is resolved")
-
-
-@groups.command()
-@click.argument("group_id", metavar="ID")
-@click.pass_context
-def unresolve(ctx: click.Context, group_id: str) -> None:
-    """Say that a group is not fixed after all, or is to be seen again.
-
-    \b
-    Example:
-      tasks-pipeline groups unresolve SHOP-2
-    """
-    from tasks_pipeline.groups.lifecycle import reopen
-
-    _decide(ctx, group_id, reopen(datetime.now(UTC)), "is unresolved")
-
-
-@groups.command()
-@click.argument("group_id", metavar="ID")
-@click.option(
-    "--until",
-    metavar="DATE",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
-    help="Only until an event happens at this time (UTC) or later.",
-)
-@click.option("--times", metavar="N", type=click.IntRange(1), help="Only until it was seen N times more.")
-@click.pass_context
-def ignore(ctx: click.Context, group_id: str, until: datetime | None, times: int | None) -> None:
-    """Say that a group is not to be seen: for good, until a time, or until it was seen N times more.
-
-    \b
-    Examples:
-      tasks-pipeline groups ignore SHOP-2
-      tasks-pipeline groups ignore SHOP-2 --until 2027-01-31
-      tasks-pipeline groups ignore SHOP-2 --times 100
-    """
-    from tasks_pipeline.groups.lifecycle import ignore as ignored
-
-    now = datetime.now(UTC)
-    end = until.replace(tzinfo=UTC) if until else None
-    if end is not None and times is not None:
-        raise click.UsageError("--until and --times cannot be combined")
-    if end is not None and end <= now:
-        raise click.BadParameter(f"{until:%Y-%m-%d %H:%M} UTC is over already", param_hint="--until")
-    how = (
-        f" until {end:%Y-%m-%d %H:%M} UTC"
-        if end
-        else f" until it was seen {times} times more"
-        if times
-        else ""
-    )
-    _decide(ctx, group_id, ignored(now, end), f"is ignored{how}", more_times=times)
-
-
-def _decide(ctx: click.Context, text: str, life: Lifecycle, said: str, more_times: int | None = None) -> None:
-    from dataclasses import replace
-
-    from tasks_pipeline.storage.groups import set_lifecycle
-
-    with open_state(current_home(ctx)) as (state, slugs):
-        group = group_named(state, slugs, text)
-        if more_times is not None:
-            life = replace(life, ignored_until_times_seen=group["times_seen"] + more_times)
-        set_lifecycle(state, group["id"], life)
-    click.echo(f"{group['short_id']} {said}: {cell(group['title'])}")
+        _print_group(group, details, actions, datetime.now(UTC))
 
 
 def _project_id(slugs: Any, project: str | None) -> int | None:
@@ -215,22 +156,38 @@ def _events(home: Home, group_id: int) -> list[dict[str, Any]]:
         return newest_events(lake, group_id)
 
 
-def _print_group(group: dict[str, Any], details: dict[str, Any], now: datetime) -> None:
+def _print_group(
+    group: dict[str, Any], details: dict[str, Any], actions: list[dict[str, Any]], now: datetime
+) -> None:
     click.secho(f"{group['short_id']}  {cell(group['title'])}", bold=True)
     click.echo(f"{cell(group['culprit'])}\n" if group["culprit"] else "")
     click.echo(
-        f"status        {group['status']}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
+        f"status        {status_text(group)}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
     )
+    if group["status_changed_at"] is not None:
+        click.echo(f"since         {_moment(group['status_changed_at'], now)}")
+    if group["assignee"] is not None:
+        click.echo(f"assigned to   {cell(group['assignee'])}")
+    if details["merged"]:
+        click.echo(f"with          {', '.join(details['merged'])}")
     click.echo(f"seen          {group['times_seen']} times by {group['users']} users")
     for name in ("first_seen", "last_seen"):
         if group[name] is not None:
-            click.echo(f"{name.replace('_', ' '):<14}{cell(group[name])} UTC, {age(group[name], now)} ago")
+            click.echo(f"{name.replace('_', ' '):<14}{_moment(group[name], now)}")
     for name, counts in details["values"].items():
         shown = [f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN]]
         if shown:
             click.echo(f"{name:<14}{', '.join(shown)}{' …' if len(counts) > _VALUES_SHOWN else ''}")
     for entry in details["days"][-_DAYS_SHOWN:]:
         click.echo(f"{entry['day']}  {entry['times_seen']} events")
+    if details["explanation"]:
+        click.echo("\nwhy its first event is grouped so")
+        for line in explanation_lines(details["explanation"]):
+            click.echo(line)
+    if actions:
+        click.echo("\nwhat was decided")
+        for entry in actions:
+            click.echo(f"{cell(entry['at'])}  {cell(entry['actor'])}: {cell(entry['text'])}")
     click.echo("\nnewest events")
     rows = [e | {"timestamp": cell(e["timestamp"])} for e in details["events"]]
     table(
@@ -243,3 +200,7 @@ def _print_group(group: dict[str, Any], details: dict[str, Any], now: datetime) 
             "user": "user",
         },
     )
+
+
+def _moment(at: datetime, now: datetime) -> str:
+    return f"{cell(at)} UTC, {age(at, now)} ago"

@@ -67,7 +67,24 @@ def first_line(error: Exception) -> str:
 
 
 def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
-    """The group with this id or short id, in any case. Raises ClickException when there is none."""
+    """The group with this id or short id, in any case. Of one that was merged the group it is part of now; a line on
+    stderr says so. Raises ClickException when there is none."""
+    from tasks_pipeline.storage.decisions import merged_targets
+    from tasks_pipeline.storage.groups import find_group
+
+    named = group_itself(state, slugs, text)
+    if named["merged_into"] is None:
+        return named
+    with state.read() as connection:
+        target_id = merged_targets(connection, [named["id"]])[named["id"]]
+    target = find_group(state, slugs, group_id=target_id)
+    assert target is not None
+    click.echo(f"{named['short_id']} was merged into {target['short_id']}", err=True)
+    return target
+
+
+def group_itself(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
+    """The group with this id or short id, also one that was merged into another. Raises ClickException when there is none."""
     from tasks_pipeline.groups.short_id import ShortIdError, parse_short_id
     from tasks_pipeline.storage.groups import find_group
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, select, tuple_, update
 
-from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events
+from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
+from tasks_pipeline.groups.releases import is_newer
 from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.storage.algorithms import in_transition
 from tasks_pipeline.storage.arrivals import Wanted, announce_again, last_arrival
 from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
+from tasks_pipeline.storage.decisions import (
+    first_seen_releases,
+    lifecycle,
+    lifecycle_columns,
+    log_action,
+)
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import (
     batches,
@@ -48,6 +56,12 @@ class NewGroup:
     type: str
     metadata: Mapping[str, str]
     algorithm: str
+    transition_days: int = 0
+    """For how many days after the first use of the algorithm `previous_keys` are asked for."""
+    previous_keys: Callable[[], tuple[str, ...]] = tuple
+    """The keys of the event by the former algorithm."""
+    explanation: Callable[[], Mapping[str, Any] | None] = dict
+    """Why the event is grouped as it is."""
 
 
 @dataclass(slots=True)
@@ -72,12 +86,22 @@ class GroupCounts:
             if value:
                 self.values[kind, value[:VALUE_LENGTH]] += 1
 
+    def update(self, other: GroupCounts) -> None:
+        """Count the events that another one counted, of a group that is part of this one now."""
+        self.times_seen += other.times_seen
+        self.first_seen = min(self.first_seen, other.first_seen)
+        if other.last_seen >= self.last_seen:
+            self.last_seen, self.newest = other.last_seen, other.newest
+        for value, n in other.values.items():
+            self.values[value] += n
+
 
 def assign_groups(
     state: StateDatabase, connection: Connection, wanted: Sequence[NewGroup], slugs: Mapping[int, str]
 ) -> list[int]:
     """The group id of each event: the group of its first known key, else a new one. New keys are attached to it.
 
+    Where none is known and the project has changed its algorithm not long ago, the group is looked for by the former keys.
     Runs in the caller's transaction. Of several transactions at once only one makes new keys; the primary key of
     group_hashes guards it.
     """
@@ -85,18 +109,40 @@ def assign_groups(
     if any((event.project_id, key) not in known for event in wanted for key in event.keys):
         state.serialise(connection, "group_hashes")
         known = _known_keys(connection, wanted)
+    changed = _changed_projects(state, connection, wanted, known)
     result: list[int] = []
     for event in wanted:
         hits = (known.get((event.project_id, key)) for key in event.keys)
         group_id = next((g for g in hits if g is not None), None)
+        if group_id is None and event.project_id in changed:
+            group_id = former_group(connection, event)
         if group_id is None:
-            group_id = _create(state, connection, event, slugs[event.project_id])
+            group_id = create_group(state, connection, event, slugs[event.project_id])
         missing = [key for key in event.keys if (event.project_id, key) not in known]
         if missing:
             _attach(connection, event.project_id, missing, group_id)
             known.update({(event.project_id, key): group_id for key in missing})
         result.append(group_id)
     return result
+
+
+def _changed_projects(
+    state: StateDatabase,
+    connection: Connection,
+    wanted: Sequence[NewGroup],
+    known: Mapping[tuple[int, str], int],
+) -> set[int]:
+    """Projects in which events of no known key may belong to a group of the former algorithm."""
+    new = [event for event in wanted if not any((event.project_id, key) in known for key in event.keys)]
+    present = {event.project_id: (event.algorithm, event.transition_days) for event in new}
+    return in_transition(state, connection, present) if present else set()
+
+
+def former_group(connection: Connection, event: NewGroup) -> int | None:
+    """The group that knows the event by its keys of the former algorithm."""
+    keys = [(event.project_id, key) for key in event.previous_keys()]
+    known = known_keys(connection, keys)
+    return next((known[key] for key in keys if key in known), None)
 
 
 def _known_keys(connection: Connection, wanted: Sequence[NewGroup]) -> dict[tuple[int, str], int]:
@@ -126,7 +172,7 @@ def _attach(connection: Connection, project_id: int, keys: Sequence[str], group_
     connection.execute(group_hashes.insert(), rows)
 
 
-def _create(state: StateDatabase, connection: Connection, event: NewGroup, slug: str) -> int:
+def create_group(state: StateDatabase, connection: Connection, event: NewGroup, slug: str) -> int:
     insert = state.insert(projects).values(id=event.project_id, slug=slug, last_short_id=1)
     short_id = connection.execute(
         insert.on_conflict_do_update(
@@ -147,6 +193,7 @@ def _create(state: StateDatabase, connection: Connection, event: NewGroup, slug:
                 type=event.type,
                 metadata=dict(event.metadata),
                 algorithm=event.algorithm,
+                explanation=event.explanation() or None,
                 created_at=datetime.now(UTC),
             )
             .returning(groups.c.id)
@@ -162,27 +209,58 @@ def count_events(
         return
     new_users = _count_values(state, connection, day, counts)
     _count_days(state, connection, day, counts)
-    for group_id in sorted(
-        counts
-    ):  # one order for all, so that two batches never wait for each other in a circle
-        _count_group(connection, group_id, counts[group_id], new_users.get(group_id, 0))
+    # One order for all, so that two batches never wait for each other in a circle; and few statements: with one for
+    # each group they cost a batch of hundreds of events more than its rows do.
+    for chunk in chunks(sorted(counts)):
+        # key_share: other batches may go on attaching keys to the group; waiting for them could be a circle.
+        locked = select(groups).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
+        rows = connection.execute(locked.with_for_update(key_share=True)).all()
+        counted = [
+            _counted(connection, row, counts[group_id], new_users[group_id])
+            for group_id, row in zip(chunk, rows, strict=True)
+        ]
+        connection.execute(update(groups).where(groups.c.id == bindparam("group")), counted)
 
 
-def _count_group(connection: Connection, group_id: int, counted: GroupCounts, new_users: int) -> None:
-    # key_share: other batches may go on attaching keys to the group; waiting for them could be a circle.
-    locked = select(groups).where(groups.c.id == group_id).with_for_update(key_share=True)
-    row = connection.execute(locked).one()
-    times_seen = row.times_seen + counted.times_seen
-    life = after_events(_lifecycle(row), counted.last_seen, times_seen)
-    values: dict[str, Any] = {
-        "times_seen": times_seen,
-        "users": row.users + new_users,
+def _counted(connection: Connection, row: Row[Any], counted: GroupCounts, new_users: int) -> dict[str, Any]:
+    """The new values of a group's row, whose id is `group`."""
+    before = lifecycle(row)
+    seen = Seen(
+        newest=counted.last_seen,
+        times_seen=row.times_seen + counted.times_seen,
+        users=row.users + new_users,
+        newer_release=_came_back(connection, row.project_id, before.resolved_in_release, counted),
+    )
+    life = after_events(before, seen)
+    if life != before:
+        action = "regress" if life.status is Status.REGRESSED else "unignore"
+        log_action(connection, row.project_id, row.id, action)
+    newest = row.last_seen is None or counted.last_seen >= row.last_seen
+    shown = {name: getattr(row, name) for name in ("title", "culprit", "level", "metadata")}
+    return {
+        "group": row.id,
+        "times_seen": seen.times_seen,
+        "users": seen.users,
         "first_seen": min(filter(None, (row.first_seen, counted.first_seen))),
-        **_lifecycle_columns(life),
+        "last_seen": counted.last_seen if newest else row.last_seen,
+        **shown,
+        **(counted.newest if newest else {}),
+        **lifecycle_columns(life),
     }
-    if row.last_seen is None or counted.last_seen >= row.last_seen:
-        values |= {"last_seen": counted.last_seen, **counted.newest}
-    connection.execute(update(groups).where(groups.c.id == group_id).values(values))
+
+
+def _came_back(
+    connection: Connection, project_id: int, resolved_in: str | None, counted: GroupCounts
+) -> bool:
+    """Whether one of the counted events is of a release after the one the group was resolved in.
+
+    An event without a release cannot tell, and is none.
+    """
+    if resolved_in is None:
+        return False
+    found = [value for kind, value in counted.values if kind == "release"]
+    first_seen = first_seen_releases(connection, project_id, [resolved_in, *found])
+    return any(is_newer(release, resolved_in, first_seen) for release in found)
 
 
 def _count_days(
@@ -213,18 +291,19 @@ def _count_days(
 
 def _count_values(
     state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]
-) -> dict[int, int]:
+) -> Counter[int]:
     """Add values per group and day; gives how many users of each group were never seen in it before."""
-    new_users: dict[int, int] = {}
+    new_users = Counter[int]()
     rows: list[dict[str, Any]] = []
     for group_id, counted in sorted(counts.items()):
-        users = [value for kind, value in counted.values if kind == "user"]
-        known = sum(_known_values(connection, group_id, chunk) for chunk in chunks(users))
-        new_users[group_id] = len(users) - known
         rows += [
             {"group_id": group_id, "kind": kind, "value": value, "day": day, "times_seen": n}
             for (kind, value), n in sorted(counted.values.items())
         ]
+    users = [(row["group_id"], row["value"]) for row in rows if row["kind"] == "user"]
+    new_users.update(group_id for group_id, _ in users)
+    for chunk in chunks(users):
+        new_users.subtract(_known_users(connection, chunk))
     if rows:
         insert = state.insert(group_values)
         added = insert.on_conflict_do_update(
@@ -235,17 +314,17 @@ def _count_values(
     return new_users
 
 
-def _known_values(connection: Connection, group_id: int, users: Sequence[str]) -> int:
-    distinct = func.count(func.distinct(group_values.c.value))
-    return int(
-        connection.execute(
-            select(distinct).where(
-                group_values.c.group_id == group_id,
-                group_values.c.kind == "user",
-                group_values.c.value.in_(users),
-            )
-        ).scalar_one()
+def _known_users(connection: Connection, users: Sequence[tuple[int, str]]) -> dict[int, int]:
+    """How many of the users, given with their group, were seen in it before; by group."""
+    known = func.count(func.distinct(group_values.c.value)).label("known")
+    rows = connection.execute(
+        select(group_values.c.group_id, known)
+        .where(
+            group_values.c.kind == "user", tuple_(group_values.c.group_id, group_values.c.value).in_(users)
+        )
+        .group_by(group_values.c.group_id)
     )
+    return {row.group_id: row.known for row in rows}
 
 
 def open_replacement(state: StateDatabase, day: date, arrival: int) -> str:
@@ -280,7 +359,7 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
         with state.write() as connection:
             _derive_day(state, connection, lake, day)
             if last_arrival(connection) > (arrival or 0):
-                announce_again(connection, arrival or 0, _missed_symbols(lake, day))
+                announce_again(state, connection, arrival or 0, _missed_symbols(lake, day))
             connection.execute(
                 update(replacements)
                 .where(replacements.c.day == day, replacements.c.done_at.is_(None))
@@ -300,49 +379,47 @@ def _derive_day(state: StateDatabase, connection: Connection, lake: Lake, day: d
     before = set(connection.execute(select(group_days.c.group_id).where(group_days.c.day == day)).scalars())
     connection.execute(delete(group_days).where(group_days.c.day == day))
     connection.execute(delete(group_values).where(group_values.c.day == day))
-    done = outside_open_ranges(connection, day)  # counters of the others come when they are done
-    counted = _lake_days(lake, day, done)
-    for chunk in chunks(counted):
-        connection.execute(group_days.insert(), chunk)
-    for chunk in chunks(_lake_values(lake, day, done)):
-        connection.execute(group_values.insert(), chunk)
+    # Counters of batches that are not done come when they are.
+    done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
+    for chunk in chunks(lake_days(lake, done)):
+        connection.execute(group_days.insert(), list(chunk))
+    for chunk in chunks(lake_values(lake, done)):
+        connection.execute(group_values.insert(), list(chunk))
     _derive_batches(connection, lake, day)
-    newest = _lake_newest(lake, day, done)
+    newest = lake_newest(lake, done)
     for group_id in sorted(before | newest.keys()):
-        _derive_group(connection, group_id, newest.get(group_id))
+        derive_group(connection, group_id, newest.get(group_id))
 
 
-def _lake_days(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
+def lake_days(lake: Lake, where: str) -> list[dict[str, Any]]:
+    """Rows of group_days from the events that meet a condition."""
     return lake.query(
         "SELECT group_id, day, count(*) AS times_seen, min(timestamp) AS first_seen, max(timestamp) AS last_seen "
-        f"FROM lake.events WHERE day = ? AND {only} GROUP BY group_id, day ORDER BY group_id",
-        [day],
+        f"FROM lake.events WHERE {where} GROUP BY group_id, day ORDER BY group_id, day"
     )
 
 
-def _lake_newest(lake: Lake, day: date, only: str) -> dict[int, dict[str, Any]]:
-    """What people see of the newest event of each group in a day, and its `timestamp`."""
+def lake_newest(lake: Lake, where: str) -> dict[int, dict[str, Any]]:
+    """What people see of the newest event of each group, its `timestamp` and its place."""
     rows = lake.query(
         "SELECT group_id, max(timestamp) AS timestamp, arg_max({'title': title, 'culprit': culprit, 'level': level, "
-        "'type': exception_type, 'value': exception_value}, (timestamp, part, position, item)) AS shown "
-        f"FROM lake.events WHERE day = ? AND {only} GROUP BY group_id",
-        [day],
+        "'type': exception_type, 'value': exception_value, 'day': day, 'part': part, 'position': position, "
+        "'item': item}, (timestamp, day, part, position, item)) AS shown "
+        f"FROM lake.events WHERE {where} GROUP BY group_id"
     )
     return {row["group_id"]: {"timestamp": row["timestamp"], **row["shown"]} for row in rows}
 
 
-def _lake_values(lake: Lake, day: date, only: str) -> list[dict[str, Any]]:
+def lake_values(lake: Lake, where: str) -> list[dict[str, Any]]:
+    """Rows of group_values from the events that meet a condition."""
     parts = " UNION ALL ".join(
-        f"SELECT group_id, '{kind}' AS kind, {column}[:{VALUE_LENGTH}] AS value FROM lake.events "
-        f"WHERE day = $day AND coalesce({column}, '') <> '' AND {only}"
+        f"SELECT group_id, '{kind}' AS kind, {column}[:{VALUE_LENGTH}] AS value, day FROM lake.events "
+        f"WHERE coalesce({column}, '') <> '' AND {where}"
         for kind, column in zip(VALUE_KINDS, ("user_key", "release", "environment"), strict=True)
     )
-    cursor = lake.connection.execute(
-        f"SELECT group_id, kind, value, $day::DATE AS day, count(*) AS times_seen FROM ({parts}) GROUP BY ALL ORDER BY ALL",
-        {"day": day},
+    return lake.query(
+        f"SELECT group_id, kind, value, day, count(*) AS times_seen FROM ({parts}) GROUP BY ALL ORDER BY ALL"
     )
-    names = [d[0] for d in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
@@ -369,7 +446,7 @@ def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
         )
 
 
-def _derive_group(connection: Connection, group_id: int, newest: Mapping[str, Any] | None) -> None:
+def derive_group(connection: Connection, group_id: int, newest: Mapping[str, Any] | None) -> None:
     """Counters from the group's days; what people see of it from `newest`, if no other day has a newer event."""
     days = connection.execute(
         select(
@@ -399,8 +476,12 @@ def list_groups(
     status: str | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Groups as people see them, last seen first, without those that no event belongs to."""
-    query = select(groups).where(groups.c.times_seen > 0)
+    """Groups as people see them, last seen first, without those that no event belongs to: empty or merged ones.
+
+    Of discarded groups no events are kept; those are listed when they are asked for by their status.
+    """
+    seen = and_(groups.c.times_seen > 0, groups.c.merged_into.is_(None), groups.c.status != Status.DISCARDED)
+    query = select(groups).where(groups.c.status == status if status == Status.DISCARDED else seen)
     if project_id is not None:
         query = query.where(groups.c.project_id == project_id)
     if status is not None:
@@ -462,6 +543,14 @@ def group_value_counts(
     return result
 
 
+def group_explanation(state: StateDatabase, group_id: int) -> dict[str, Any] | None:
+    """Why the first event of a group was grouped as it was; None for groups of before that was kept."""
+    with state.read() as connection:
+        query = select(groups.c.explanation).where(groups.c.id == group_id)
+        explanation: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return explanation
+
+
 def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:
     """Events per day of receipt, oldest first."""
     with state.read() as connection:
@@ -471,27 +560,6 @@ def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, in
             .order_by(group_days.c.day)
         )
         return [(row.day, row.times_seen) for row in rows]
-
-
-def set_lifecycle(state: StateDatabase, group_id: int, life: Lifecycle) -> None:
-    """Record what somebody decided about a group."""
-    with state.write() as connection:
-        connection.execute(update(groups).where(groups.c.id == group_id).values(**_lifecycle_columns(life)))
-
-
-def _lifecycle(row: Row[Any]) -> Lifecycle:
-    return Lifecycle(
-        Status(row.status), row.status_changed_at, row.ignored_until, row.ignored_until_times_seen
-    )
-
-
-def _lifecycle_columns(life: Lifecycle) -> dict[str, Any]:
-    return {
-        "status": str(life.status),
-        "status_changed_at": life.changed_at,
-        "ignored_until": life.ignored_until,
-        "ignored_until_times_seen": life.ignored_until_times_seen,
-    }
 
 
 def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -515,6 +583,14 @@ def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -
             "platform": row.platform,
             "type": row.type,
             "metadata": row.metadata,
+            "project_id": row.project_id,
+            "status_changed_at": row.status_changed_at,
+            "ignored_until": row.ignored_until,
+            "ignored_until_times_seen": row.ignored_until_times_seen,
+            "ignored_until_users": row.ignored_until_users,
+            "resolved_in_release": row.resolved_in_release,
+            "assignee": row.assignee,
+            "merged_into": row.merged_into,
         }
         shown.append(values)
     return shown

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_pipeline.groups.lifecycle import Lifecycle, Status, after_events, ignore, reopen, resolve
+from tasks_pipeline.groups.lifecycle import (
+    Lifecycle,
+    Seen,
+    Status,
+    after_events,
+    discard,
+    ignore,
+    reopen,
+    resolve,
+)
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -33,31 +42,52 @@ SECOND = timedelta(seconds=1)
     ],
 )
 def test_status_after_events(life: Lifecycle, newest: datetime, times_seen: int, status: Status) -> None:
-    assert after_events(life, newest, times_seen).status == status
+    assert after_events(life, Seen(newest, times_seen)).status == status
 
 
 def test_a_change_is_dated_by_the_event_that_made_it() -> None:
-    assert after_events(resolve(NOON), NOON + SECOND, 2) == Lifecycle(Status.REGRESSED, NOON + SECOND)
-    assert after_events(ignore(NOON, until_times_seen=1), NOON + SECOND, 2) == reopen(NOON + SECOND)
+    seen = Seen(NOON + SECOND, 2)
+    assert after_events(resolve(NOON), seen) == Lifecycle(Status.REGRESSED, NOON + SECOND)
+    assert after_events(ignore(NOON, until_times_seen=1), seen) == reopen(NOON + SECOND)
+
+
+def test_resolved_in_the_next_release_is_about_releases_and_not_about_time() -> None:
+    life = resolve(NOON, in_release_after="shop@1.0")
+    assert after_events(life, Seen(NOON + SECOND, 2)) == life
+    assert after_events(life, Seen(NOON - SECOND, 2, newer_release=True)).status == Status.REGRESSED
+
+
+@pytest.mark.parametrize(("users", "status"), [(4, Status.IGNORED), (5, Status.UNRESOLVED)])
+def test_ignored_until_so_many_users(users: int, status: Status) -> None:
+    assert after_events(ignore(NOON, until_users=5), Seen(NOON, 9, users)).status == status
 
 
 moments = st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(NOON.__add__)
+counts = st.none() | st.integers(1, 100)
 lives = st.builds(
     Lifecycle,
     st.sampled_from(Status),
     st.none() | moments,
     st.none() | moments,
-    st.none() | st.integers(1, 100),
+    counts,
+    counts,
+    st.none() | st.just("shop@1.0"),
 )
+seens = st.builds(Seen, moments, st.integers(1, 100), st.integers(0, 100), st.booleans())
 
 
-@given(lives, moments, st.integers(1, 100))
-def test_the_same_events_again_change_nothing_more(life: Lifecycle, newest: datetime, seen: int) -> None:
-    once = after_events(life, newest, seen)
-    assert after_events(once, newest, seen) == once
+@given(lives, seens)
+def test_the_same_events_again_change_nothing_more(life: Lifecycle, seen: Seen) -> None:
+    once = after_events(life, seen)
+    assert after_events(once, seen) == once
 
 
-@given(lives, moments, st.integers(1, 100))
-def test_events_never_resolve_or_ignore_anything(life: Lifecycle, newest: datetime, seen: int) -> None:
-    after = after_events(life, newest, seen)
+@given(lives, seens)
+def test_events_never_resolve_ignore_or_discard_anything(life: Lifecycle, seen: Seen) -> None:
+    after = after_events(life, seen)
     assert after == life or after.status in (Status.REGRESSED, Status.UNRESOLVED)
+
+
+@given(seens)
+def test_what_is_discarded_stays_so(seen: Seen) -> None:
+    assert after_events(discard(NOON), seen) == discard(NOON)

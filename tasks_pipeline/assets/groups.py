@@ -1,0 +1,59 @@
+"""Assets about groups as a whole: similar groups, proposed or merged. Figures and short ids only, no text of events."""
+
+from typing import Any
+
+import dagster as dg
+
+from tasks_pipeline.groups.similarity import Pair
+from tasks_pipeline.processing.merge_events import MergeReport
+from tasks_pipeline.processing.merge_events import merge_events as find_and_merge
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.groups import short_ids
+from tasks_pipeline.storage.similar import proposed_pairs
+from tasks_pipeline.storage.stores import Stores
+
+GROUP = "groups"
+PAIRS_SHOWN = 50
+
+
+@dg.asset(
+    name="similar_groups",
+    deps=["groups", "event_payloads"],
+    group_name=GROUP,
+    owners=["team:ingest"],
+    kinds={"sql", "table"},
+    metadata={"dagster/table_name": "state.similar_groups"},
+    description="Pairs of groups that look alike by type, frames in app and message: proposed, or merged where the "
+    "project's `merging.merge_above` says so. What people took apart stays apart.",
+)
+def merge_events(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Sign new groups, propose the similar ones, merge those that are similar enough."""
+    with stores.open() as opened:
+        report = find_and_merge(opened)
+        context.log.info(
+            f"{report.signed} groups signed, {report.proposed} pairs proposed, {len(report.merged)} merged"
+        )
+        return dg.MaterializeResult(metadata=_metadata(opened, report))
+
+
+def _metadata(stores: Stores, report: MergeReport) -> dict[str, Any]:
+    waiting = proposed_pairs(stores.state)
+    return {
+        "signed_groups": report.signed,
+        "new_proposals": report.proposed,
+        "merged_pairs": len(report.merged),
+        "open_proposals": len(waiting),
+        "merged": _table(stores, report.merged),
+        "proposed": _table(stores, waiting),
+    }
+
+
+def _table(stores: Stores, pairs: list[Pair]) -> dg.TableMetadataValue:
+    shown = pairs[:PAIRS_SHOWN]
+    names = short_ids(stores.state, stores.slugs, [group_id for pair in shown for group_id in pair[:2]])
+    records = [
+        dg.TableRecord({"group": names[older], "similar": names[newer], "score": score})
+        for older, newer, score in shown
+    ]
+    columns = [dg.TableColumn("group"), dg.TableColumn("similar"), dg.TableColumn("score", "float")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))

@@ -1,0 +1,205 @@
+"""`groups resolve`, `unresolve`, `ignore`, `assign` and `log`: what people decide about groups, and what was decided."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.group_log import told
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.queries import group_itself, group_named, open_state
+
+if TYPE_CHECKING:
+    from tasks_pipeline.storage.state import StateDatabase
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "unknown"
+
+
+group_ids = click.argument("names", metavar="ID...", nargs=-1, required=True)
+actor_option = click.option(
+    "--actor", metavar="NAME", default=_user, help="Who decides.  [default: the user of this machine]"
+)
+
+
+@click.command()
+@group_ids
+@click.option(
+    "--in-next-release", is_flag=True, help="Fixed in the release after the newest known one, not before."
+)
+@actor_option
+@click.pass_context
+def resolve(ctx: click.Context, names: Sequence[str], in_next_release: bool, actor: str) -> None:
+    """Say that groups are fixed. An event that happens later makes a group `regressed`; with --in-next-release only an
+    event of a later release does.
+
+    \b
+    Examples:
+      tasks-pipeline groups resolve SHOP-2
+      tasks-pipeline groups resolve SHOP-2 SHOP-7 --in-next-release
+    """
+    from tasks_pipeline.storage.decisions import resolve_groups
+
+    def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
+        return resolve_groups(state, ids, actor, in_next_release=in_next_release)
+
+    _decide(
+        ctx,
+        names,
+        decide,
+        lambda data: (
+            "is resolved"
+            + (f" in the release after {data['in_release_after']}" if "in_release_after" in data else "")
+        ),
+    )
+
+
+@click.command()
+@group_ids
+@actor_option
+@click.pass_context
+def unresolve(ctx: click.Context, names: Sequence[str], actor: str) -> None:
+    """Say that groups are not fixed after all, or are to be seen again.
+
+    \b
+    Example:
+      tasks-pipeline groups unresolve SHOP-2
+    """
+    from tasks_pipeline.storage.decisions import unresolve_groups
+
+    _decide(ctx, names, lambda state, ids: unresolve_groups(state, ids, actor), lambda _data: "is unresolved")
+
+
+@click.command()
+@group_ids
+@click.option(
+    "--until",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="Only until an event happens at this time (UTC) or later.",
+)
+@click.option("--times", metavar="N", type=click.IntRange(1), help="Only until it was seen N times more.")
+@click.option("--users", metavar="N", type=click.IntRange(1), help="Only until N users more have seen it.")
+@actor_option
+@click.pass_context
+def ignore(
+    ctx: click.Context,
+    names: Sequence[str],
+    until: datetime | None,
+    times: int | None,
+    users: int | None,
+    actor: str,
+) -> None:
+    """Say that groups are not to be seen: for good, until a time, until N events or users more.
+
+    \b
+    Examples:
+      tasks-pipeline groups ignore SHOP-2
+      tasks-pipeline groups ignore SHOP-2 --until 2027-01-31
+      tasks-pipeline groups ignore SHOP-2 SHOP-7 --times 100
+      tasks-pipeline groups ignore SHOP-2 --users 20
+    """
+    from tasks_pipeline.storage.decisions import ignore_groups
+
+    end = until.replace(tzinfo=UTC) if until else None
+    if sum(option is not None for option in (end, times, users)) > 1:
+        raise click.UsageError("--until, --times and --users cannot be combined")
+    if end is not None and end <= datetime.now(UTC):
+        raise click.BadParameter(f"{until:%Y-%m-%d %H:%M} UTC is over already", param_hint="--until")
+    how = ""
+    if end is not None:
+        how = f" until {end:%Y-%m-%d %H:%M} UTC"
+    elif times is not None:
+        how = f" until it was seen {times} times more"
+    elif users is not None:
+        how = f" until {users} users more have seen it"
+
+    def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
+        return ignore_groups(state, ids, actor, until=end, more_events=times, more_users=users)
+
+    _decide(ctx, names, decide, lambda _data: f"is ignored{how}")
+
+
+@click.command()
+@group_ids
+@click.option("--to", "assignee", metavar="WHO", help="An e-mail address, or team:SLUG.")
+@click.option("--nobody", is_flag=True, help="Take the assignee away.")
+@actor_option
+@click.pass_context
+def assign(ctx: click.Context, names: Sequence[str], assignee: str | None, nobody: bool, actor: str) -> None:
+    """Say who takes care of groups.
+
+    \b
+    Examples:
+      tasks-pipeline groups assign SHOP-2 SHOP-7 --to ann@example.com
+      tasks-pipeline groups assign SHOP-2 --to team:payments
+      tasks-pipeline groups assign SHOP-2 --nobody
+    """
+    from tasks_pipeline.storage.decisions import assign_groups_to
+
+    if nobody == (assignee is not None):
+        raise click.UsageError("one of --to WHO and --nobody is needed")
+    _decide(
+        ctx,
+        names,
+        lambda state, ids: assign_groups_to(state, ids, actor, assignee),
+        lambda _data: f"is assigned to {cell(assignee) if assignee else 'nobody'}",
+    )
+
+
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most entries to show."
+)
+@json_option
+@click.pass_context
+def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
+    """Show what was decided about a group, by whom and when, newest first. Of a merged group its own log.
+
+    \b
+    Example:
+      tasks-pipeline groups log SHOP-2
+    Prints:
+      when                 who  what
+      2026-11-22 19:51:36  ann  SHOP-3 merged into it
+    """
+    from tasks_pipeline.storage.decisions import actions_of
+
+    with open_state(current_home(ctx)) as (state, slugs):
+        group = group_itself(state, slugs, name)
+        entries = told(state, slugs, actions_of(state, group["id"], limit))
+    if as_json:
+        print_json([{key: entry[key] for key in ("at", "actor", "action", "data")} for entry in entries])
+    elif entries:
+        table(entries, {"at": "when", "actor": "who", "text": "what"})
+    else:
+        click.echo("nothing was decided yet", err=True)
+
+
+decisions = (resolve, unresolve, ignore, assign, log)
+
+
+def _decide(
+    ctx: click.Context,
+    names: Sequence[str],
+    decide: Callable[[StateDatabase, Sequence[int]], list[dict[str, Any]]],
+    said: Callable[[dict[str, Any]], str],
+) -> None:
+    """Make a decision about the named groups and print a line for each. Nothing is decided when one does not exist."""
+    from tasks_pipeline.storage.decisions import DecisionError
+
+    with open_state(current_home(ctx)) as (state, slugs), user_errors(DecisionError):
+        named = {g["id"]: g for g in (group_named(state, slugs, name) for name in names)}
+        logged = decide(state, list(named))
+    for group, data in zip(named.values(), logged, strict=True):
+        click.echo(f"{group['short_id']} {said(data)}: {cell(group['title'])}")

@@ -1,0 +1,98 @@
+"""How decisions about groups are told to people: status with its reason, entries of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks_pipeline.commands.output import cell
+
+if TYPE_CHECKING:
+    from tasks_pipeline.storage.state import StateDatabase
+
+
+def status_text(group: Mapping[str, Any]) -> str:
+    """A group's status and what ends it, as one phrase."""
+    status = str(group["status"])
+    if group["resolved_in_release"] is not None:
+        return f"{status} in the release after {cell(group['resolved_in_release'])}"
+    if group["ignored_until"] is not None:
+        return f"{status} until {cell(group['ignored_until'])} UTC"
+    if group["ignored_until_times_seen"] is not None:
+        return f"{status} until it was seen {group['ignored_until_times_seen']} times"
+    if group["ignored_until_users"] is not None:
+        return f"{status} until {group['ignored_until_users']} users saw it"
+    return status
+
+
+def told(
+    state: StateDatabase, slugs: Mapping[int, str], entries: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Entries of a log with the short ids of groups in the place of their numbers, keys counted, and a `text`."""
+    from tasks_pipeline.storage.groups import short_ids
+
+    found = list(entries)
+    names = short_ids(state, slugs, (n for entry in found for n in _groups_in(entry["data"])))
+    rows = []
+    for entry in found:
+        data = {name: _shown(name, value, names) for name, value in entry["data"].items()}
+        rows.append({**entry, "data": data, "text": _text(str(entry["action"]), data)})
+    return rows
+
+
+def _groups_in(data: Mapping[str, Any]) -> list[int]:
+    into, came_from = data.get("into"), data.get("from", [])
+    found = came_from if isinstance(came_from, list) else [came_from]
+    return found if into is None else [*found, into]
+
+
+def _shown(name: str, value: Any, names: Mapping[int, str]) -> Any:
+    match name, value:
+        case "keys", list():
+            return len(value)
+        case (("into" | "from"), list()):
+            return [names.get(n, str(n)) for n in value]
+        case (("into" | "from"), int()):
+            return names.get(value, str(value))
+    return value
+
+
+def _text(action: str, data: Mapping[str, Any]) -> str:
+    """An entry as a phrase about the group."""
+    match action, data:
+        case "resolve", {"in_release_after": release}:
+            return f"resolved in the release after {release}"
+        case "ignore", {"until": until}:
+            return f"ignored until {until}"
+        case "ignore", {"more_events": more}:
+            return f"ignored until it is seen {more} times more"
+        case "ignore", {"more_users": more}:
+            return f"ignored until {more} users more see it"
+        case "assign", {"assignee": assignee}:
+            return f"assigned to {assignee}"
+        case "merge", {"into": target}:
+            return f"merged into {target}{_alike(data)}"
+        case "merge", {"from": others}:
+            return f"{', '.join(others)} merged into it{_alike(data)}"
+        case "unmerge", {"from": target}:
+            return f"taken out of {target}"
+        case "unmerge", {"into": other}:
+            return f"{other} taken out"
+        case "discard", {"events": events}:
+            return f"discarded, {events} events removed"
+    return _PLAIN.get(action, action)
+
+
+def _alike(data: Mapping[str, Any]) -> str:
+    return f", similarity {data['similarity']:.2f}" if "similarity" in data else ""
+
+
+_PLAIN = {
+    "resolve": "resolved",
+    "unresolve": "unresolved",
+    "ignore": "ignored",
+    "unassign": "assigned to nobody",
+    "keep": "not discarded any more",
+    "regress": "regressed: an event came after it was resolved",
+    "unignore": "unresolved: what it was ignored until has come",
+}

@@ -1,0 +1,275 @@
+"""`groups merge`, `unmerge`, `discard`, `keys`, `similar` and `merge-similar`: what belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.decide import actor_option, group_ids
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.queries import (
+    database_errors,
+    group_itself,
+    group_named,
+    listing,
+    one_line,
+    open_state,
+)
+
+if TYPE_CHECKING:
+    from tasks_pipeline.groups.similarity import Pair
+    from tasks_pipeline.storage.stores import Stores
+
+
+@click.command()
+@click.argument("target", metavar="TARGET")
+@click.argument("others", metavar="OTHER...", nargs=-1, required=True)
+@actor_option
+@click.pass_context
+def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) -> None:
+    """Make groups part of another. Its status and assignee stay, their short ids lead to it, their events and those
+    that come are its own. `groups unmerge` undoes it.
+
+    \b
+    Example:
+      tasks-pipeline groups merge SHOP-2 SHOP-3 SHOP-7
+    Prints:
+      SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError: card declined
+    """
+    from tasks_pipeline.storage.merging import merge_groups
+
+    with _deciding(ctx) as stores:
+        chosen = group_named(stores.state, stores.slugs, target)
+        parts = [group_named(stores.state, stores.slugs, name) for name in others]
+        ids = sorted({group["id"] for group in parts} - {chosen["id"]})
+        merge_groups(stores.state, chosen["id"], ids, actor)
+        _finish(stores)
+        now = group_itself(stores.state, stores.slugs, str(chosen["id"]))
+    names = ", ".join(dict.fromkeys(group["short_id"] for group in parts))
+    click.echo(f"{now['short_id']} with {names} {_seen(now)}: {cell(now['title'])}")
+
+
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--key", "keys", metavar="KEY", multiple=True, help="Take out the events of this key alone; repeatable."
+)
+@actor_option
+@click.pass_context
+def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str) -> None:
+    """Take a merged group out of the one it is part of, with everything that came from it. With --key, take keys out of
+    a group, merged or not, into a new group; `groups keys` shows them. The two are never proposed as similar again.
+
+    \b
+    Examples:
+      tasks-pipeline groups unmerge SHOP-3
+      tasks-pipeline groups unmerge SHOP-2 --key 0f3a… --key 77c1…
+    Prints:
+      SHOP-3 was seen 12 times by 3 users: ConnectionError: connection refused
+      SHOP-2 was seen 31 times by 9 users: PaymentError: card declined
+    """
+    from tasks_pipeline.storage.merging import split_group, unmerge_group
+
+    with _deciding(ctx) as stores:
+        if keys:
+            kept = group_named(stores.state, stores.slugs, name)
+            slug = stores.slugs.get(kept["project_id"], kept["project"])
+            pair = split_group(stores.state, kept["id"], set(keys), slug, actor), kept["id"]
+        else:
+            group = group_itself(stores.state, stores.slugs, name)
+            pair = group["id"], unmerge_group(stores.state, group["id"], actor)
+        _finish(stores)
+        now = [group_itself(stores.state, stores.slugs, str(group_id)) for group_id in pair]
+    for group in now:
+        click.echo(f"{group['short_id']} {_seen(group)}: {cell(group['title'])}")
+
+
+@click.command()
+@group_ids
+@click.option("--undo", is_flag=True, help="Keep the events of these groups again, from now on.")
+@actor_option
+@click.pass_context
+def discard(ctx: click.Context, names: Sequence[str], undo: bool, actor: str) -> None:
+    """Remove the stored events of groups, and drop what comes of them: it is counted as discarded. With --undo, events
+    are kept again; those of days whose raw envelopes are still there come back with `tasks-pipeline backfill`.
+
+    \b
+    Examples:
+      tasks-pipeline groups discard SHOP-3
+      tasks-pipeline groups discard --undo SHOP-3
+    Prints:
+      SHOP-3 is discarded, 12 events were removed: ConnectionError: connection refused
+    """
+    from tasks_pipeline.storage.merging import discard_groups, keep_groups
+
+    with _deciding(ctx) as stores:
+        named = {g["id"]: g for g in (group_named(stores.state, stores.slugs, name) for name in names)}
+        (keep_groups if undo else discard_groups)(stores.state, list(named), actor)
+        _finish(stores)
+    for group in named.values():
+        done = "is kept again" if undo else f"is discarded, {group['times_seen']} events were removed"
+        click.echo(f"{group['short_id']} {done}: {cell(group['title'])}")
+
+
+@click.command()
+@click.argument("name", metavar="ID")
+@json_option
+@click.pass_context
+def keys(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show the keys of a group, and from which merged group each came.
+
+    \b
+    Example:
+      tasks-pipeline groups keys SHOP-2
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.storage.groups import short_ids
+        from tasks_pipeline.storage.merging import keys_of_group
+
+        group = group_named(state, slugs, name)
+        found = keys_of_group(state, group["id"])
+        names = short_ids(state, slugs, (key["origin"] for key in found if key["origin"] is not None))
+    rows = [key | {"origin": names.get(key["origin"])} for key in found]
+    if as_json:
+        print_json(rows)
+    else:
+        table(rows, {"key": "key", "created_at": "since", "origin": "from"})
+
+
+@click.command()
+@click.argument("name", metavar="[ID]", required=False)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most pairs to show."
+)
+@json_option
+@click.pass_context
+def similar(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> None:
+    """Show pairs of groups that look alike, of all or of one group, the most similar first.
+
+    \b
+    Examples:
+      tasks-pipeline groups similar
+      tasks-pipeline groups similar SHOP-2 --json
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.storage.similar import proposed_pairs
+
+        group_id = group_named(state, slugs, name)["id"] if name else None
+        pairs = proposed_pairs(state, group_id=group_id)[:limit]
+        found: list[dict[str, Any]] = [
+            {
+                "group": group_itself(state, slugs, str(older)),
+                "similar": group_itself(state, slugs, str(newer)),
+                "similarity": score,
+            }
+            for older, newer, score in pairs
+        ]
+    if as_json:
+        print_json(
+            [
+                {
+                    side: {key: row[side][key] for key in ("id", "short_id", "project", "title")}
+                    for side in ("group", "similar")
+                }
+                | {"similarity": row["similarity"]}
+                for row in found
+            ]
+        )
+    elif found:
+        rows = [
+            {
+                "group": row["group"]["short_id"],
+                "similar": row["similar"]["short_id"],
+                "similarity": f"{row['similarity']:.2f}",
+                "title": row["similar"]["title"],
+            }
+            for row in found
+        ]
+        columns = {
+            "group": "group",
+            "similar": "similar",
+            "similarity": "similarity",
+            "title": "title of the similar one",
+        }
+        listing(rows, columns, cut="title")
+    else:
+        click.echo(
+            "no similar groups are known; `tasks-pipeline groups merge-similar` looks for some", err=True
+        )
+
+
+@click.command("merge-similar")
+@click.option(
+    "--above",
+    metavar="SIMILARITY",
+    type=click.FloatRange(0.5, 1),
+    help="Merge pairs at least so similar.  [default: merging.merge_above of each project]",
+)
+@click.option("--dry-run", is_flag=True, help="Look for similar groups, but merge none.")
+@actor_option
+@click.pass_context
+def merge_similar(ctx: click.Context, above: float | None, dry_run: bool, actor: str) -> None:
+    """Look for similar groups now, as the job `merge_events` does every hour, and merge what is similar enough.
+
+    \b
+    Examples:
+      tasks-pipeline groups merge-similar
+      tasks-pipeline groups merge-similar --above 0.9 --dry-run
+    Prints:
+      SHOP-2 and SHOP-3: 0.94, would be merged
+      3 groups compared for the first time, 1 pair proposed, 1 would be merged
+    """
+    from tasks_pipeline.processing.merge_events import merge_events
+
+    with _deciding(ctx) as stores:
+        report = merge_events(stores, merge_above=above, dry_run=dry_run, actor=actor)
+        lines = _pair_lines(stores, report.merged, "would be merged" if dry_run else "merged")
+    for line in lines:
+        click.echo(line)
+    merged = f"{len(report.merged)} {'would be ' if dry_run else ''}merged"
+    click.echo(
+        f"{report.signed} groups compared for the first time, {report.proposed} pairs proposed, {merged}"
+    )
+
+
+merging = (merge, unmerge, discard, keys, similar, merge_similar)
+
+
+def _pair_lines(stores: Stores, pairs: Sequence[Pair], done: str) -> list[str]:
+    from tasks_pipeline.storage.groups import short_ids
+
+    names = short_ids(stores.state, stores.slugs, (group_id for pair in pairs for group_id in pair[:2]))
+    return [f"{names[older]} and {names[newer]}: {score:.2f}, {done}" for older, newer, score in pairs]
+
+
+def _seen(group: dict[str, Any]) -> str:
+    return f"was seen {group['times_seen']} times by {group['users']} users"
+
+
+@contextmanager
+def _deciding(ctx: click.Context) -> Iterator[Stores]:
+    """Open stores; what cannot be decided, and stores that cannot be used, end the command with a line."""
+    import duckdb
+
+    from tasks_pipeline.storage.decisions import DecisionError
+    from tasks_pipeline.storage.stores import open_stores
+
+    home = current_home(ctx)
+    with (
+        one_line(duckdb.Error, *database_errors(home)),
+        user_errors(DecisionError),
+        open_stores(home) as stores,
+    ):
+        yield stores
+
+
+def _finish(stores: Stores) -> None:
+    """Let stored events follow, as any drain would."""
+    from tasks_pipeline.storage.regrouping import finish_regroupings
+
+    with stores.lake.lock():
+        finish_regroupings(stores.state, stores.lake)

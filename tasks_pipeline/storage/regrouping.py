@@ -1,0 +1,128 @@
+"""Regroupings: stored events follow their keys when those were given to another group, or drop when it is discarded.
+
+A decision moves keys in a transaction of the state database and opens a regrouping in it. Whoever holds the lake's lock
+finishes what is open: one transaction in the lake, then the counters of the groups, derived from it. Both can be done
+again and change nothing then, so a process may die between any two steps.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, delete, func, select, update
+
+from tasks_pipeline.grouping.titles import title_and_metadata
+from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.storage.batches import outside_open_batches
+from tasks_pipeline.storage.decisions import discarded_groups
+from tasks_pipeline.storage.groups import derive_group, lake_days, lake_newest, lake_values
+from tasks_pipeline.storage.state import StateDatabase, chunks
+from tasks_pipeline.storage.tables import group_days, group_hashes, group_values, groups, regroupings
+
+if TYPE_CHECKING:
+    from tasks_pipeline.storage.lake import Lake
+
+RACE = "race"
+_KEYS = pa.schema([("project_id", pa.int64()), ("key", pa.string()), ("group_id", pa.int64())])
+
+
+def last_regrouping(connection: Connection) -> int:
+    """The number of the newest regrouping, 0 before the first. Read it before events are given their groups."""
+    return int(connection.execute(select(func.coalesce(func.max(regroupings.c.id), 0))).scalar_one())
+
+
+def open_regrouping(connection: Connection, project_id: int, group_ids: Iterable[int], reason: str) -> None:
+    """Note that the events of these groups have to be looked at. Reasons: merge, unmerge, discard, race."""
+    row = {"project_id": project_id, "group_ids": sorted(set(group_ids)), "reason": reason}
+    connection.execute(regroupings.insert().values(**row, opened_at=datetime.now(UTC)))
+
+
+def note_race(connection: Connection, since: int, group_ids: Collection[int]) -> bool:
+    """Open a regrouping where keys of these groups moved after `since`: rows that were computed before, and become
+    visible only now, name groups that they do not belong to any more. Gives whether there was such a move."""
+    moved = connection.execute(
+        select(regroupings.c.project_id, regroupings.c.group_ids)
+        .where(regroupings.c.id > since, regroupings.c.reason != RACE)
+        .order_by(regroupings.c.id)
+    )
+    reached = set(group_ids)
+    touched: dict[int, set[int]] = defaultdict(set)
+    for row in moved:
+        if not reached.isdisjoint(row.group_ids):
+            reached.update(row.group_ids)
+            touched[row.project_id].update(row.group_ids)
+    for project_id, found in sorted(touched.items()):
+        open_regrouping(connection, project_id, found, RACE)
+    return bool(touched)
+
+
+def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
+    """Let stored events follow their keys, for every regrouping that is open; gives how many were. The caller holds the
+    lake's lock."""
+    with state.read() as connection:
+        opened = connection.execute(
+            select(regroupings.c.id, regroupings.c.group_ids).where(regroupings.c.done_at.is_(None))
+        ).all()
+        group_ids = sorted({group_id for row in opened for group_id in row.group_ids})
+        keys, discarded = _keys(connection, group_ids), discarded_groups(connection, group_ids)
+    if not opened:
+        return 0
+    lake.regroup(group_ids, keys)
+    if discarded:
+        lake.drop_groups(sorted(discarded))
+    with state.write() as connection:
+        derive_groups(state, connection, lake, group_ids)
+        done = regroupings.c.id.in_([row.id for row in opened])
+        connection.execute(update(regroupings).where(done).values(done_at=datetime.now(UTC)))
+    return len(opened)
+
+
+def _keys(connection: Connection, group_ids: Collection[int]) -> pa.Table:
+    rows: list[Mapping[str, Any]] = []
+    for chunk in chunks(sorted(group_ids)):
+        columns = group_hashes.c.project_id, group_hashes.c.key, group_hashes.c.group_id
+        found = connection.execute(select(*columns).where(group_hashes.c.group_id.in_(chunk)))
+        rows += [dict(row._mapping) for row in found]
+    return pa.Table.from_pylist(rows, schema=_KEYS)
+
+
+def derive_groups(
+    state: StateDatabase, connection: Connection, lake: Lake, group_ids: Collection[int]
+) -> None:
+    """Counters of these groups, and what people see of them, from the lake: all days of them."""
+    ordered = sorted(group_ids)
+    for chunk in chunks(ordered):
+        for table in (group_days, group_values):
+            connection.execute(delete(table).where(table.c.group_id.in_(chunk)))
+    # Batches that are not done are counted when they are.
+    where = f"group_id IN ({', '.join(map(str, ordered))}) AND {outside_open_batches(connection)}"
+    for table, rows in ((group_days, lake_days(lake, where)), (group_values, lake_values(lake, where))):
+        for part in chunks(rows):
+            connection.execute(table.insert(), list(part))
+    newest = lake_newest(lake, where)
+    for group_id in ordered:
+        shown = newest.get(group_id)
+        derive_group(connection, group_id, shown)
+        if shown is not None and (metadata := _metadata(lake, shown)):
+            connection.execute(update(groups).where(groups.c.id == group_id).values(metadata=metadata))
+
+
+def _metadata(lake: Lake, newest: Mapping[str, Any]) -> dict[str, str] | None:
+    """What the title of an event was made of, from its payload; None when that is not there."""
+    stored = lake.query(
+        "SELECT payload FROM lake.event_payloads WHERE day = ? AND part = ? AND position = ? AND item = ?",
+        [newest[name] for name in ("day", "part", "position", "item")],
+    )
+    if not stored:
+        return None
+    event = decode_json(stored[0]["payload"].encode())
+    named = {"type": newest["type"], "value": newest["value"]}
+    for exception in reversed(range(len((event.get("exception") or {}).get("values") or ()))):
+        metadata = title_and_metadata(event, exception)[1]
+        if {name: metadata.get(name) for name in named} == named:
+            return metadata  # the one that names the event: of a group of exceptions not always the last
+    return title_and_metadata(event, None)[1]
