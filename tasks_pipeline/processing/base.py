@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from tasks_pipeline.grouping import Grouping
-from tasks_pipeline.processing.tools import Tools
+from tasks_pipeline.processing.tools import ProjectTools, Tools
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.protocol.envelope import Item
@@ -129,6 +129,17 @@ class BaseEventProcessor(ABC):
         self.data = data
         self.staging = staging
         self.rows: list[Staged] = []
+
+    @property
+    def tools(self) -> ProjectTools:
+        """The settings of the item's project at work."""
+        return self.staging.tools.of(self.data.context.project_id)
+
+    def filter(self, item: dict[str, Any]) -> None:
+        """Raise Filtered when the project keeps such items out, by release, environment, user, request or client."""
+        refusal = self.tools.filters.refuses(item, self.data.context)
+        if refusal is not None:
+            raise Filtered(refusal.reason, refusal.detail, "filter")
 
     @abstractmethod
     def process(self) -> None:

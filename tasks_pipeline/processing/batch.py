@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
@@ -18,8 +20,15 @@ from tasks_pipeline.storage.batches import (
     finish_batch,
     suspected,
 )
+from tasks_pipeline.storage.decisions import merged_targets
 from tasks_pipeline.storage.groups import count_events
 from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.regrouping import (
+    finish_regroupings,
+    last_regrouping,
+    note_race,
+)
+from tasks_pipeline.storage.releases import note_releases
 from tasks_pipeline.storage.spool import Spooled
 from tasks_pipeline.storage.stores import Stores
 
@@ -46,7 +55,8 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
     Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
     """
     with stores.state.read() as connection:
-        arrived = last_arrival(connection)
+        arrived, regrouped = last_arrival(connection), last_regrouping(connection)
+    stores.tools.arrived_through(arrived)
     careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
     if careful:
         condemn_suspect(stores.state, batch)
@@ -59,14 +69,42 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         settled.rows.clear()
     rows = outcome_rows(settled.outcomes, batch.day, batch.part, batch.first_position)
     files += stores.lake.write(batch.day, to_arrow({"outcomes": rows}), label)
-    with stores.lake.lock(), stores.state.write() as connection:
-        ensure_held(connection, batch)
-        if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
-            stores.lake.register(files)
-        announce_again(connection, arrived, settled.missed)
-        count_events(stores.state, connection, batch.day, settled.groups)
-        finish_batch(connection, batch, settled.counts())
+    with stores.lake.lock():
+        with stores.state.write() as connection:
+            ensure_held(connection, batch)
+            raced = _make_visible(stores, connection, batch, files, settled, regrouped)
+            announce_again(stores.state, connection, arrived, settled.missed)
+            for project_id, releases in sorted(settled.releases.items()):
+                note_releases(stores.state, connection, project_id, releases)
+            count_events(stores.state, connection, batch.day, settled.groups)
+            finish_batch(connection, batch, settled.counts())
+        if raced:
+            finish_regroupings(stores.state, stores.lake)
     return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
+
+
+def _make_visible(
+    stores: Stores,
+    connection: Connection,
+    batch: Batch,
+    files: Sequence[LakeFile],
+    settled: Settled,
+    regrouped: int,
+) -> bool:
+    """Put the rows of the batch into the lake, unless an earlier attempt did. Gives whether groups of them were merged,
+    unmerged or discarded since regrouping number `regrouped`: then a regrouping is open for them."""
+    group_ids = set(settled.groups)
+    if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
+        stores.lake.register(files)
+    else:  # those rows may be of any age
+        regrouped = 0
+        group_ids |= stores.lake.groups_of_batch(
+            batch.day, batch.part, batch.first_position, batch.last_position
+        )
+    raced = note_race(connection, regrouped, group_ids)
+    if raced:
+        settled.follow(merged_targets(connection, settled.groups))
+    return raced
 
 
 def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Iterator[Staging]:
@@ -90,6 +128,6 @@ def _envelopes(stores: Stores, batch: Batch) -> Iterator[Spooled]:
     while after < batch.last_position:
         found = stores.spool.read(batch.day, batch.part, after, through=batch.last_position)
         if not found or found[0].position != after + 1:
-            raise RawGone(f"position {after + 1} of {batch.day} {batch.part} is not in the spool")
+            raise RawGone(f"position {after + 1} of {batch.day} {batch.part} is not in the spool any more")
         yield from found
         after = found[-1].position

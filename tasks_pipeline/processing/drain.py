@@ -15,8 +15,10 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.groups import finish_replacements
+from tasks_pipeline.storage.regrouping import finish_regroupings
 from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
@@ -73,6 +75,8 @@ def drain(
     with _calm_collector(), _registered(stores.state, day, run_id) as drain_id:
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
+            finish_regroupings(stores.state, stores.lake)
+        erase_done_batches(stores, day)
         while not report.ended_because:
             seen = _size(stores, day)  # before looking for work, so that what comes in between is noticed
             if time.monotonic() - started >= settings.max_run_seconds:
@@ -113,6 +117,7 @@ def _work(
     except BatchLost as lost:
         log.warning("let go of a batch: %s", lost)
         return True
+    erase_batch(stores, batch)
     report.add(result, datetime.now(UTC), oldest)
     on_batch(batch, result)
     return True

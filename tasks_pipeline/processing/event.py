@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.grouping import Grouping, group_event
-from tasks_pipeline.processing.base import Invalid, ItemData, JsonProcessor
+from tasks_pipeline.grouping.frames import unmark
+from tasks_pipeline.processing.base import Filtered, Invalid, ItemData, JsonProcessor
 from tasks_pipeline.processing.tools import ProjectTools
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_event
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
+from tasks_pipeline.symbolication.stacks import stacks
 
 
 @dataclass(slots=True)
@@ -41,15 +43,48 @@ def normalise(work: Work) -> None:
     work.event = normalise_event(work.event, work.data.context, work.exact)
 
 
+def filter_event(work: Work) -> None:
+    """What the project does not want is kept out, before anything else is done with it."""
+    refusal = work.tools.filters.refuses_event(work.event, work.data.context)
+    if refusal is not None:
+        raise Filtered(refusal.reason, refusal.detail, "filter_event")
+
+
+def scrub(work: Work) -> None:
+    """Secrets and personal data out of the event; whatever is stored of it is made after this."""
+    item = work.data.item
+    work.tools.scrubber.scrub(work.event, item.payload if item.type == "event" else None)
+
+
+def forget_marks(work: Work) -> None:
+    """Frames of a stored event without what grouping noted in them, so that symbolication begins as it first did."""
+    for stack in stacks(work.event):
+        for frame in stack.frames:
+            unmark(frame)
+
+
+def symbolicate_event(work: Work) -> None:
+    """Frames as people wrote them, where debug files, source maps and mappings were uploaded; what was missing."""
+    if work.tools.symbolicator is not None:
+        work.missing_symbols = work.tools.symbolicator.symbolicate(work.event, work.data.context.project_id)
+
+
 def group(work: Work) -> None:
     """The keys that say which group the event belongs to, its title and culprit."""
-    work.grouping = group_event(work.event)
+    work.grouping = group_event(work.event, work.tools.rules)
 
 
-# The order of work. Scrubbing and inbound filters belong after normalise, symbolication before group.
-STEPS: tuple[Callable[[Work], None], ...] = (validate, normalise, group)
+# The order of work. Filters see addresses as they were sent; what they keep out need not be scrubbed.
+STEPS: tuple[Callable[[Work], None], ...] = (
+    validate,
+    normalise,
+    filter_event,
+    scrub,
+    symbolicate_event,
+    group,
+)
 # What is done again with a stored event, when symbols came late or rules changed; each starts from what it first saw.
-AGAIN: tuple[Callable[[Work], None], ...] = (group,)
+AGAIN: tuple[Callable[[Work], None], ...] = (forget_marks, symbolicate_event, group)
 
 
 def process_event(

@@ -22,6 +22,8 @@ class TransactionProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """A row of `transactions`."""
         event = normalise_transaction(payload, self.data.context)
+        self.filter(event)
+        self.tools.scrubber.scrub(event)
         row = {name: event.get(name) for name in ("event_id", "duration_ms", "name", "op", "status", "spans")}
         row |= {name: event.get(name) for name in ("platform", "release", "environment")}
         row |= {
@@ -40,11 +42,14 @@ class SessionProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """A row of `sessions` for each."""
         for session in session_rows(payload, self.data.context, aggregate=self.data.item.type == "sessions"):
+            self.filter({"release": session.release, "environment": session.environment})
+            # A user who cannot be named is not counted, rather than all of them as one.
+            known = session.did is not None and self.tools.scrubber.text(session.did) == session.did
             self.stage(
                 "sessions",
                 {
                     "session_id": session.session_id,
-                    "did": session.did,
+                    "did": session.did if known else None,
                     "seq": session.seq,
                     "init": session.init,
                     "started": session.started,
@@ -87,15 +92,17 @@ class UserReportProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """A row of `user_reports`."""
         report = user_report(payload, self.data.context)
+        self.filter({})
+        scrubbed = self.tools.scrubber.text
         self.stage(
             "user_reports",
             {
                 "kind": "user_report",
                 "event_id": report.event_id,
                 "associated_event_id": report.event_id,
-                "name": report.name,
-                "email": report.email,
-                "message": report.message,
+                "name": report.name and scrubbed(report.name),
+                "email": report.email and scrubbed(report.email),
+                "message": scrubbed(report.message),
             },
         )
 
@@ -106,16 +113,24 @@ class FeedbackProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """A row of `user_reports`."""
         report = feedback(payload, self.data.context)
+        self.filter(
+            {
+                "release": report.release,
+                "environment": report.environment,
+                "request": {"url": report.url},
+            }
+        )
+        scrubbed = self.tools.scrubber.text
         self.stage(
             "user_reports",
             {
                 "kind": "feedback",
                 "event_id": report.event_id,
                 "associated_event_id": report.associated_event_id,
-                "name": report.name,
-                "email": report.email,
-                "message": report.message,
-                "url": report.url,
+                "name": report.name and scrubbed(report.name),
+                "email": report.email and scrubbed(report.email),
+                "message": scrubbed(report.message),
+                "url": report.url and scrubbed(report.url),
                 "release": report.release,
                 "environment": report.environment,
             },

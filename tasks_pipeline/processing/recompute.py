@@ -14,6 +14,7 @@ from tasks_pipeline.storage.arrivals import last_arrival
 from tasks_pipeline.storage.batches import Batch, done_batches
 from tasks_pipeline.storage.groups import finish_replacements, open_replacement
 from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.storage.stores import Stores
 
 FILE_ROWS = 50_000  # rows of one table collected before a file is written
@@ -21,13 +22,14 @@ FILE_ROWS = 50_000  # rows of one table collected before a file is written
 
 @dataclass(slots=True)
 class RecomputeReport:
-    """What a recomputation did; `bounds` is the last position covered in each part."""
+    """What a recomputation did; `bounds` is the last position covered in each part, `groups` are those of its events."""
 
     day: date
     batches: int = 0
     envelopes: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     bounds: dict[str, int] = field(default_factory=dict)
+    groups: set[int] = field(default_factory=set)
 
 
 def recompute_day(
@@ -42,13 +44,14 @@ def recompute_day(
     batches = done_batches(stores.state, day)
     if not batches:
         return report
-    if day not in stores.spool.days():
+    if not all(is_raw(stores, batch) for batch in batches):
         raise RawGone(
             f"the raw envelopes of {day} are gone (retention.raw_days is {stores.config.retention.raw_days}); "
             "the day stays as it is"
         )
     with stores.state.read() as connection:
-        arrived = last_arrival(connection)
+        arrived, regrouped = last_arrival(connection), last_regrouping(connection)
+    stores.tools.arrived_through(arrived)
     collected = Settled()
     files: list[LakeFile] = []
     for number, batch in enumerate(batches, 1):
@@ -57,9 +60,18 @@ def recompute_day(
     files += _flush(stores, day, collected)
     with stores.lake.lock():
         open_replacement(stores.state, day, arrived)
+        with stores.state.write() as connection:
+            note_race(connection, regrouped, report.groups)
         stores.lake.replace(day, report.bounds, files)
         finish_replacements(stores.state, stores.lake)
+        finish_regroupings(stores.state, stores.lake)
     return report
+
+
+def is_raw(stores: Stores, batch: Batch) -> bool:
+    """Whether the raw envelopes of a batch are still there; they go together."""
+    before = batch.first_position - 1
+    return bool(stores.spool.read(batch.day, batch.part, before, through=batch.first_position))
 
 
 def _collect(
@@ -76,6 +88,7 @@ def _collect(
     report.batches += 1
     report.envelopes += batch.last_position - batch.first_position + 1
     report.counts.update(outcomes.counts())
+    report.groups.update(outcomes.groups)
     report.bounds[batch.part] = batch.last_position
 
 

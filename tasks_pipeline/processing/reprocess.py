@@ -16,10 +16,9 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import func, select
 
-from tasks_pipeline.grouping import Grouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
-from tasks_pipeline.processing.event import AGAIN, Work, event_row, group, process_event
-from tasks_pipeline.processing.settle import Settled, add_rows, give_groups, to_arrow
+from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
+from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups, to_arrow
 from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
@@ -70,6 +69,7 @@ def reprocess_events(
         before = _changes(stores.state, day)
         with stores.state.read() as connection:
             arrived = last_arrival(connection)
+        stores.tools.arrived_through(arrived)
         report, swap, files = _process(stores, day, wanted, on_progress)
         if not report.events:
             return report
@@ -103,10 +103,10 @@ def _process(
     found = event_places(stores, day, wanted)
     for rows in stored_events(stores, day, found):
         settled = Settled()
-        staged = [stage_again(row, stores.tools) for row in rows]
+        staged = [stage_again(row, stores.tools, AGAIN) for row in rows]
         with stores.state.write() as connection:
-            give_groups(stores, connection, staged)
-        add_rows(settled, staged)
+            unwanted = give_groups(stores, connection, staged)
+        add_rows(settled, apart(staged, unwanted)[0])
         files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
         places += [{name: row[name] for name in _PLACES.names} for row in rows]
         report.events += len(rows)
@@ -116,39 +116,29 @@ def _process(
     return report, pa.Table.from_pylist(places, schema=_PLACES), files
 
 
-def stage_again(row: Mapping[str, Any], tools: Tools) -> Staged:
-    """A stored event (its columns and `payload`) through the steps that can be done again."""
-    work = _again(row, tools, AGAIN)
-    assert work.grouping is not None
-    columns = {
-        **work.data.place.columns(),
-        "project_id": row["project_id"],
-        "received_at": row["received_at"],
-        **event_row(work.event, work.grouping, row["payload_bytes"], work.missing_symbols),
-    }
-    return Staged("events", columns, work.data, payload=encode_json(work.event), grouping=work.grouping)
-
-
-def group_again(row: Mapping[str, Any], tools: Tools) -> Grouping:
-    """How the rules in `tools` group a stored event."""
-    grouping = _again(row, tools, (group,)).grouping
-    assert grouping is not None
-    return grouping
-
-
-def _again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Work:
+def stage_again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Staged:
+    """A stored event (its columns and `payload`) through some steps that can be done again."""
     context = ItemContext(row["project_id"], row["received_at"], row["event_id"])
     place = Place(row["day"], row["part"], row["position"], row["item"])
     data = ItemData(Item({"type": "event"}, b""), place, context, "", "error")
     decoded = DecodedEvent(decode_json(row["payload"].encode()))
-    return process_event(data, tools.of(row["project_id"]), decoded, steps)
+    work = process_event(data, tools.of(row["project_id"]), decoded, steps)
+    assert work.grouping is not None
+    columns = {
+        **place.columns(),
+        "project_id": row["project_id"],
+        "received_at": row["received_at"],
+        **event_row(work.event, work.grouping, row["payload_bytes"], work.missing_symbols),
+    }
+    return Staged("events", columns, data, payload=encode_json(work.event), grouping=work.grouping)
 
 
 def event_places(
     stores: Stores, day: date, wanted: Set[Wanted] | None = None, project_id: int | None = None
 ) -> list[EventPlace]:
     """Where the events of a day lie, in the order of the spool: all, or those that missed one of the `wanted`."""
-    conditions, parameters = ["day = ?"], [day]
+    conditions = ["day = ?"]
+    parameters: list[Any] = [day]
     if project_id is not None:
         conditions.append("project_id = ?")
         parameters.append(project_id)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection
 
+from tasks_pipeline.grouping import explain, former_rules, group_event
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
+from tasks_pipeline.processing.tools import ProjectTools
+from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.arrivals import Wanted
 from tasks_pipeline.storage.batches import COUNTS, Batch, ensure_held
+from tasks_pipeline.storage.decisions import discarded_groups
 from tasks_pipeline.storage.events import EventPlace, own_event_ids
 from tasks_pipeline.storage.groups import GroupCounts, NewGroup, assign_groups
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
@@ -28,6 +34,10 @@ class Settled:
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
     groups: dict[int, GroupCounts] = field(default_factory=lambda: defaultdict(GroupCounts))
     missed: set[Wanted] = field(default_factory=set)  # symbols that were not there
+    releases: dict[int, dict[str, tuple[datetime, datetime]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """By project: each release that events were seen of, with the first and the last of their timestamps."""
 
     def counts(self) -> dict[str, int]:
         """Items by outcome, those that the books are about."""
@@ -35,6 +45,17 @@ class Settled:
         for key, quantity in self.outcomes.items():
             found[key[4]] += quantity
         return {name: found[name] for name in COUNTS}
+
+    def saw_release(self, project_id: int, release: str, timestamp: datetime) -> None:
+        """Note that an event of a release happened."""
+        known = self.releases[project_id]
+        first, last = known.get(release, (timestamp, timestamp))
+        known[release] = (min(first, timestamp), max(last, timestamp))
+
+    def follow(self, targets: Mapping[int, int]) -> None:
+        """Count what was counted of groups for others: those that they were merged into meanwhile."""
+        for group_id, target in targets.items():
+            self.groups[target].update(self.groups.pop(group_id))
 
 
 def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: Settled) -> None:
@@ -48,24 +69,36 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
             ensure_held(connection, batch)
         claiming = [s for s in staging.staged if s.claims_event_id]
         owned = own_event_ids(stores.state, connection, [_event_place(s) for s in claiming])
-        doubled = {id(s) for s, owns in zip(claiming, owned, strict=True) if not owns}
-        doubled_envelopes = {s.data.place.position for s in claiming if id(s) in doubled}
-        kept: list[Staged] = []
-        duplicates: list[Staged] = []
-        for staged in staging.staged:
-            follows = staged.follows_event and staged.data.place.position in doubled_envelopes
-            (duplicates if id(staged) in doubled or follows else kept).append(staged)
-        give_groups(stores, connection, [s for s in kept if s.grouping is not None])
+        doubled = [s for s, owns in zip(claiming, owned, strict=True) if not owns]
+        kept, duplicates = apart(staging.staged, doubled)
+        unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None])
+        kept, discarded = apart(kept, unwanted)
     add_rows(into, kept)
-    _add_outcomes(into, staging, kept, duplicates)
+    _add_outcomes(into, staging, kept, duplicates, discarded)
 
 
-def give_groups(stores: Stores, connection: Connection, events: Sequence[Staged]) -> None:
-    """Set the group of each staged event, in the caller's transaction."""
+def apart(rows: Sequence[Staged], refused: Iterable[Staged]) -> tuple[list[Staged], list[Staged]]:
+    """Rows that are kept, and those that are not: the refused ones, with the attachments in their envelopes."""
+    refused_ids, envelopes = set(), set()
+    for staged in refused:
+        refused_ids.add(id(staged))
+        envelopes.add(staged.data.place.position)
+    kept: list[Staged] = []
+    others: list[Staged] = []
+    for staged in rows:
+        follows = staged.follows_event and staged.data.place.position in envelopes
+        (others if id(staged) in refused_ids or follows else kept).append(staged)
+    return kept, others
+
+
+def give_groups(stores: Stores, connection: Connection, events: Sequence[Staged]) -> list[Staged]:
+    """Set the group of each staged event, in the caller's transaction. Gives those whose group is discarded."""
     slugs = defaultdict(lambda: "project", stores.slugs)
-    wanted = [_new_group(s) for s in events]
+    wanted = [new_group(s, stores.tools.of(s.row["project_id"])) for s in events]
     for staged, group_id in zip(events, assign_groups(stores.state, connection, wanted, slugs), strict=True):
         staged.row["group_id"] = group_id
+    discarded = discarded_groups(connection, {s.row["group_id"] for s in events})
+    return [s for s in events if s.row["group_id"] in discarded] if discarded else []
 
 
 def _event_place(staged: Staged) -> EventPlace:
@@ -80,9 +113,11 @@ def _event_place(staged: Staged) -> EventPlace:
     )
 
 
-def _new_group(staged: Staged) -> NewGroup:
-    grouping, row = staged.grouping, staged.row
+def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
+    """What `assign_groups` is asked for a staged event."""
+    grouping, row, payload = staged.grouping, staged.row, staged.payload
     assert grouping is not None
+    assert payload is not None
     return NewGroup(
         project_id=row["project_id"],
         keys=grouping.keys,
@@ -93,6 +128,9 @@ def _new_group(staged: Staged) -> NewGroup:
         type=row["type"],
         metadata=grouping.metadata,
         algorithm=grouping.algorithm,
+        transition_days=tools.transition_days,
+        previous_keys=lambda: group_event(decode_json(payload), former_rules()).keys,
+        explanation=lambda: explain(decode_json(payload), tools.rules),
     )
 
 
@@ -111,22 +149,29 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         }
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
         into.groups[row["group_id"]].add(row["timestamp"], values, shown)
+        if row["release"]:
+            into.saw_release(row["project_id"], row["release"], row["timestamp"])
 
 
 def _add_outcomes(
-    into: Settled, staging: Staging, kept: Sequence[Staged], duplicates: Sequence[Staged]
+    into: Settled,
+    staging: Staging,
+    kept: Sequence[Staged],
+    duplicates: Sequence[Staged],
+    discarded: Sequence[Staged],
 ) -> None:
     """Each item counts once, however many rows it made."""
     into.outcomes.update(staging.outcomes)
     into.rows["dead_letters"] += staging.dead_letters
     counted = Staging(staging.blobs, staging.tools)
     seen: set[tuple[int, int]] = set()
-    for outcome, rows in (("duplicate", duplicates), ("stored", kept)):
+    fates = (("duplicate", "event_id", duplicates), ("discarded", "group", discarded), ("stored", "", kept))
+    for outcome, reason, rows in fates:
         for staged in rows:
             place = staged.data.place
             if (place.position, place.item) not in seen:
                 seen.add((place.position, place.item))
-                counted.count(staged.data, outcome, "event_id" if outcome == "duplicate" else "")
+                counted.count(staged.data, outcome, reason)
     into.outcomes.update(counted.outcomes)
 
 
@@ -154,10 +199,18 @@ def outcome_rows(
 
 
 def to_arrow(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, pa.Table]:
-    """Rows as Arrow tables in the schemas of the lake; absent columns are null."""
+    """Rows as Arrow tables in the schemas of the lake; absent columns are null, a `payload` is the UTF-8 of its JSON."""
     tables = {}
     for name, found in rows.items():
         schema = LAKE_TABLES[name].arrow
-        columns = [pa.array([row.get(f.name) for row in found], f.type) for f in schema]
+        columns = [_column(f, [row.get(f.name) for row in found]) for f in schema]
         tables[name] = pa.Table.from_arrays(columns, schema=schema)
     return tables
+
+
+def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    if field.name != "payload":
+        return pa.array(values, field.type)
+    # Nearly all bytes of an event are its payload. Arrow would check and copy one after the other; we have encoded them.
+    ends = array("i", accumulate(map(len, values), initial=0))
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(values)))

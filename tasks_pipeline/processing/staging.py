@@ -9,13 +9,21 @@ from typing import Any
 import msgspec
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.processing.base import ItemData, Place, Refused, Staging, outcome_key
+from tasks_pipeline.processing.base import (
+    Discarded,
+    Filtered,
+    ItemData,
+    Place,
+    Refused,
+    Staging,
+    outcome_key,
+)
 from tasks_pipeline.processing.items import PROCESSORS
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.encoding import EncodingError, decompress
 from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, parse_envelope
 from tasks_pipeline.protocol.ids import parse_event_id
-from tasks_pipeline.protocol.items import SUPPORTED, accounted, category
+from tasks_pipeline.protocol.items import EVENT_TYPES, SUPPORTED, accounted, category
 from tasks_pipeline.protocol.times import parse_time
 from tasks_pipeline.storage.spool import Spooled
 
@@ -41,18 +49,32 @@ def stage_envelope(spooled: Spooled, staging: Staging, config: Config, condemned
         return
     refused = _strings(receipt.meta.get("refused"))
     items = accounted(envelope, refused)
-    for index, item in items:
+    kept_out: Refused | None = None
+    for index, item in sorted(items, key=_attachments_last):
         place = Place(spooled.day, spooled.part, spooled.position, index)
-        stage_item(ItemData(item, place, context, receipt.public_key, category(item.type)), staging)
+        data = ItemData(item, place, context, receipt.public_key, category(item.type))
+        if kept_out is not None and item.type == "attachment":
+            _refuse(data, staging, kept_out.outcome, kept_out.reason, kept_out.step, kept_out.detail)
+        else:
+            refusal = stage_item(data, staging)
+            if item.type in EVENT_TYPES and isinstance(refusal, Filtered | Discarded):
+                kept_out = refusal
     _count_the_rest(envelope, {index for index, _ in items}, context, receipt.public_key, staging)
 
 
-def stage_item(data: ItemData, staging: Staging) -> None:
-    """Run the processor of one item."""
+def _attachments_last(numbered: tuple[int, Item]) -> tuple[bool, int]:
+    """Attachments of an event share its fate, so they wait until that is known."""
+    return numbered[1].type == "attachment", numbered[0]
+
+
+def stage_item(data: ItemData, staging: Staging) -> Refused | None:
+    """Run the processor of one item; gives the refusal of one that is not stored on purpose."""
+    refused: Refused | None = None
     try:
         processor = PROCESSORS[data.item.type](data, staging)
         processor.process()
     except Refused as refusal:
+        refused = refusal
         _refuse(data, staging, refusal.outcome, refusal.reason, refusal.step, refusal.detail)
     except Exception as error:
         # The boundary that keeps poison alone: whatever a step did not foresee costs this item only.
@@ -62,6 +84,9 @@ def stage_item(data: ItemData, staging: Staging) -> None:
         processor.save()
         if not processor.rows:
             staging.count(data, "stored")
+    # What is staged lives until its batch is stored, and so would these bytes, most of the memory of a batch.
+    data.item.payload = b""
+    return refused
 
 
 def open_envelope(spooled: Spooled, config: Config) -> Envelope:
@@ -88,6 +113,7 @@ def _refuse(data: ItemData, staging: Staging, outcome: str, reason: str, step: s
     staging.count(data, outcome, reason)
     if outcome != "invalid":
         return
+    scrubbed = staging.tools.of(data.context.project_id).scrubber.text
     staging.dead_letters.append(
         {
             **data.place.columns(),
@@ -97,7 +123,7 @@ def _refuse(data: ItemData, staging: Staging, outcome: str, reason: str, step: s
             "item_type": data.item.type,
             "step": step,
             "reason": reason,
-            "detail": detail[:DETAIL_LENGTH],
+            "detail": scrubbed(detail[:DETAIL_LENGTH]),
         }
     )
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks_pipeline.config import Config, Project
+from tasks_pipeline.config.filters import Filters
+from tasks_pipeline.config.grouping import GroupingSettings
+from tasks_pipeline.config.scrubbing import Scrubbing
+from tasks_pipeline.filtering.filters import InboundFilters
+from tasks_pipeline.grouping import GroupingRules, grouping_rules
+from tasks_pipeline.scrubbing.scrubber import Scrubber
+from tasks_pipeline.symbolication.symbolicator import Symbolicator
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,18 +19,41 @@ class ProjectTools:
     """The settings of one project in the form that steps use."""
 
     project: Project | None
+    filters: InboundFilters
+    scrubber: Scrubber
+    rules: GroupingRules
+    transition_days: int
+    symbolicator: Symbolicator | None
 
 
 class Tools:
-    """Tools of every project, made when the first event of the project comes."""
+    """Tools of every project, made when the first event of the project comes.
 
-    def __init__(self, config: Config) -> None:
+    Without a symbolicator frames stay as they are.
+    """
+
+    def __init__(self, config: Config, symbolicator: Symbolicator | None = None) -> None:
         self.config = config
+        self.symbolicator = symbolicator
         self._known: dict[int, ProjectTools] = {}
+
+    def arrived_through(self, arrival: int) -> None:
+        """Events from now on find symbols that arrived up to this number; to be said before each batch."""
+        if self.symbolicator is not None:
+            self.symbolicator.arrived_through(arrival)
 
     def of(self, project_id: int) -> ProjectTools:
         """The tools of a project; of one that is not configured any more those of a project without settings."""
         found = self._known.get(project_id)
         if found is None:
-            found = self._known[project_id] = ProjectTools(project=self.config.project(project_id))
+            project = self.config.project(project_id)
+            grouping = project.grouping if project else GroupingSettings()
+            found = self._known[project_id] = ProjectTools(
+                project=project,
+                filters=InboundFilters(project.filters if project else Filters()),
+                scrubber=Scrubber(project.scrubbing if project else Scrubbing()),
+                rules=grouping_rules(grouping.stack_trace_rules, grouping.fingerprint_rules),
+                transition_days=grouping.transition_days,
+                symbolicator=self.symbolicator,
+            )
         return found

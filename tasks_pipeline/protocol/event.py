@@ -33,6 +33,7 @@ _EVENT: Fields = {
     "exception": stacks.exceptions,
     "threads": stacks.threads,
     "stacktrace": stacks.stacktrace,
+    "raw_stacktrace": stacks.stacktrace,
     "breadcrumbs": shapes.breadcrumbs,
     "request": shapes.request,
     "user": shapes.user,
@@ -131,7 +132,7 @@ def normalise_transaction(payload: object, context: ItemContext) -> dict[str, An
 
     Always: event_id, timestamp and start_timestamp (RFC 3339), received, name, duration_ms (float, from 0), platform,
     spans (their number). If known: op, status, trace_id, span_id, release, dist, environment, server_name, tags,
-    user, sdk. Raises PayloadError when the payload is no object, when no valid event id is known, and when there is
+    user, request, sdk. Raises PayloadError when the payload is no object, when no valid event id is known, and when there is
     no start before an end.
     """
     given = _object(payload)
@@ -146,7 +147,6 @@ def normalise_transaction(payload: object, context: ItemContext) -> dict[str, An
     transaction["contexts"] = {"trace": contexts.get("trace")} if isinstance(contexts, dict) else None
     check_fields(transaction, _TRANSACTION, notes, ())
     _complete(transaction, context)
-    transaction.pop("request", None)
     trace = transaction.pop("contexts", {}).get("trace", {})
     for name in ("op", "status", "trace_id", "span_id"):
         if isinstance(value := trace.get(name), str):

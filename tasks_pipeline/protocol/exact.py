@@ -19,6 +19,8 @@ from tasks_pipeline.protocol.shapes import MAX_BREADCRUMBS
 from tasks_pipeline.protocol.stacks import MAX_EXCEPTIONS, MAX_FRAMES, MAX_LINE, MAX_LINES, MAX_VARS
 from tasks_pipeline.protocol.times import clock_drift, is_canonical_time
 
+# A search for an expression that begins with these two bytes takes a third of the time of `in`.
+_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _Text64 = Annotated[str, Meta(max_length=64)]
@@ -143,8 +145,10 @@ def decode_event(raw: bytes, context: ItemContext) -> DecodedEvent:
 
 
 def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
-    if clock_drift(context) or b"\\u0000" in raw or has_long_number(raw):
+    found = _UNSTORABLE.search(raw)
+    if clock_drift(context) or (found and b"\\u0000" in raw) or has_long_number(raw):
         return None
+    simple = found is None and raw.isascii()
     try:
         event = _decode(raw)
     except (ValueError, RecursionError):
@@ -155,13 +159,13 @@ def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
     exact: dict[str, Any] = {}
     if event.exception is not UNSET:
         exact["exception"] = {"values": [_as_dict(e) for e in event.exception.values]}
-        if not all(_is_exact_stack(e) for e in event.exception.values):
+        if not all(_is_exact_stack(e, simple) for e in event.exception.values):
             return None
     if event.breadcrumbs is not UNSET and event.breadcrumbs.values:
         exact["breadcrumbs"] = {"values": event.breadcrumbs.values}
         if not all(map(_is_exact_breadcrumb, event.breadcrumbs.values)):
             return None
-        if not _free_data_fits(event.breadcrumbs.values, "data"):
+        if not _free_data_fits(event.breadcrumbs.values, "data", simple):
             return None
     return DecodedEvent(payload, exact)
 
@@ -174,25 +178,41 @@ def _as_dict(exception: _Exception) -> dict[str, Any]:
     return given
 
 
-def _is_exact_stack(exception: _Exception) -> bool:
+def _is_exact_stack(exception: _Exception, simple: bool) -> bool:
     stack = exception.stacktrace
-    return not isinstance(stack, _Stack) or (all(stack.frames) and _free_data_fits(stack.frames, "vars"))
+    return not isinstance(stack, _Stack) or (
+        all(stack.frames) and _free_data_fits(stack.frames, "vars", simple)
+    )
 
 
 def _is_exact_breadcrumb(breadcrumb: _Breadcrumb) -> bool:
     return bool(breadcrumb) and ("timestamp" not in breadcrumb or is_canonical_time(breadcrumb["timestamp"]))
 
 
-def _free_data_fits(holders: Any, name: str) -> bool:
-    """Whether the raw JSON below a name is an object within all bounds, in each holder."""
+def _free_data_fits(holders: Any, name: str, simple: bool) -> bool:
+    """Whether the raw JSON below a name is an object within all bounds, in each holder.
+
+    `simple`: the event is ASCII without halves of characters. The decoder looks for such in decoded texts alone.
+    """
     for holder in holders:
-        if name in holder:
-            json = bytes(holder[name])
-            if len(json) > MAX_VARS or json[:1] != b"{" or json == b"{}":
-                return False
-            if b"\\u" in json and _SURROGATE.search(json):
-                return False  # the decoder looks for halves of a character in decoded texts alone
-            # Brackets inside texts count too: a bound that is cheap, not tight.
-            if json.count(b"{") + json.count(b"[") >= MAX_DEPTH:
-                return False
+        free = holder.get(name)
+        if free is None:
+            continue
+        json = bytes(free)
+        if len(json) > MAX_VARS or not json.startswith(b'{"'):
+            return False
+        # Brackets inside texts count too: a bound that is cheap, not tight.
+        if json.count(b"{") + json.count(b"[") >= MAX_DEPTH:
+            return False
+        if not simple and not _is_storable(json):
+            return False
     return True
+
+
+def _is_storable(json: bytes) -> bool:
+    """Whether JSON is UTF-8, without halves of characters."""
+    try:
+        json.decode()
+    except UnicodeDecodeError:
+        return False
+    return _SURROGATE.search(json) is None

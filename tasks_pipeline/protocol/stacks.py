@@ -56,6 +56,18 @@ def _lines(value: Any, notes: Notes, path: Path, key: str) -> list[str] | None:
     ]
 
 
+_any_data = mapping(1024)
+_OURS = ("orig_in_app", "category")
+"""What grouping writes into a frame's `data`; no client may (grouping/frames.py)."""
+
+
+def _frame_data(value: Any, notes: Notes, path: Path, key: str) -> dict[str, Any] | None:
+    if value.__class__ is dict and not value.keys().isdisjoint(_OURS):
+        value = {name: field for name, field in value.items() if name not in _OURS}
+    checked: dict[str, Any] | None = _any_data(value, notes, path, key)
+    return checked
+
+
 _SOURCE: Fields = {
     "abs_path": 2048,
     "filename": 1024,
@@ -83,7 +95,7 @@ FRAME: Fields = _SOURCE | {
     "trust": 64,
     "stack_start": flag,
     "lock": mapping(1024),
-    "data": mapping(1024),
+    "data": _frame_data,
 }
 
 
@@ -187,6 +199,8 @@ EXCEPTION: Fields = {
     "type": 256,
     "value": json_text(8192),
     "module": 512,
+    "raw_type": 256,  # as sent, where symbolication found the original name
+    "raw_module": 512,
     "thread_id": identifier,
     "mechanism": shape(_MECHANISM),
     "stacktrace": stacktrace,
@@ -254,6 +268,7 @@ _IMAGE: Fields = {
     "image_size": _size,
     "cpu_type": identifier,
     "cpu_subtype": identifier,
+    "debug_status": 64,
 }
 
 

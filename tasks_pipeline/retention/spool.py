@@ -1,11 +1,11 @@
-"""Raw retention: which days of the spool are over."""
+"""Raw retention: which days of the spool are over, and what goes as soon as it is processed."""
 
 from __future__ import annotations
 
 import logging
 from datetime import date, timedelta
 
-from tasks_pipeline.storage.batches import backlog
+from tasks_pipeline.storage.batches import Batch, backlog, done_batches
 from tasks_pipeline.storage.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -28,3 +28,17 @@ def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
             continue
         dropped[day] = stores.spool.drop_day(day)
     return dropped
+
+
+def erase_batch(stores: Stores, batch: Batch) -> None:
+    """Erase the raw envelopes of a batch that is done, if retention.raw_days is 0."""
+    if stores.config.retention.raw_days == 0:
+        stores.spool.erase(batch.day, batch.part, batch.first_position, batch.last_position)
+
+
+def erase_done_batches(stores: Stores, day: date) -> None:
+    """The same for every batch of a day, since whoever finished one may have died before it was erased."""
+    if stores.config.retention.raw_days == 0:
+        ends = {batch.part: batch.last_position for batch in done_batches(stores.state, day)}
+        for part, last in ends.items():
+            stores.spool.erase(day, part, 1, last)

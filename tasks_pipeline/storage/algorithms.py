@@ -13,12 +13,12 @@ from tasks_pipeline.storage.tables import groups, project_algorithms
 
 
 def in_transition(
-    state: StateDatabase, connection: Connection, present: Mapping[int, tuple[str, int]]
+    state: StateDatabase, connection: Connection, present: Mapping[int, tuple[str, int]], *, note: bool = True
 ) -> set[int]:
     """The projects whose groups may still be known by the keys of a former algorithm alone.
 
     `present`: the algorithm in use by project id, and for how many days after its first use the former one is asked.
-    An algorithm that is used for the first time is noted, in the caller's transaction.
+    An algorithm that is used for the first time is noted, in the caller's transaction, unless `note` is false.
     """
     used = _used(connection, list(present))
     now = datetime.now(UTC)
@@ -27,7 +27,8 @@ def in_transition(
         known = used[project_id]
         if algorithm not in known:
             noted = {algorithm: now} | ({} if known else _of_groups(connection, project_id))
-            _note(state, connection, project_id, noted)
+            if note:
+                _note(state, connection, project_id, noted)
             known |= noted
         if len(known) > 1 and now - known[algorithm] <= timedelta(days=days):
             found.add(project_id)

@@ -256,6 +256,16 @@ def outside_open_ranges(connection: Connection, day: date) -> str:
     return " AND ".join(conditions) or "true"
 
 
+def outside_open_batches(connection: Connection) -> str:
+    """The same for rows of all days: SQL on `day`, `part` and `position`."""
+    rows = connection.execute(select(batches.c.day).where(batches.c.status == "open").distinct())
+    conditions = [
+        f"(day <> DATE '{day.isoformat()}' OR ({outside_open_ranges(connection, day)}))"
+        for day in sorted(rows.scalars())
+    ]
+    return " AND ".join(conditions) or "true"
+
+
 def backlog(state: StateDatabase, spool: Spool, day: date) -> DayBacklog:
     """What of a day is not stored yet."""
     with state.read() as connection:

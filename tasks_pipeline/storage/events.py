@@ -36,7 +36,7 @@ def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence
     ordered = sorted(
         places, key=lambda p: (p.project_id, p.event_id, p.position, p.item)
     )  # no deadlocks, see count_events
-    owners: dict[tuple[int, bytes], tuple[date, str, int, int]] = {}
+    owners: dict[tuple[int, str], tuple[date, str, int, int]] = {}
     for chunk in chunks(ordered):
         rows = [
             {
@@ -49,17 +49,20 @@ def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence
             }
             for p in chunk
         ]
-        connection.execute(state.insert(event_ids).on_conflict_do_nothing(), rows)
+        taken = connection.execute(state.insert(event_ids).on_conflict_do_nothing(), rows).rowcount
+        if taken == len(rows):  # the usual case: nobody had one of them
+            owners.update({(p.project_id, p.event_id): (p.day, p.part, p.position, p.item) for p in chunk})
+            continue
         found = connection.execute(
             select(event_ids).where(
                 event_ids.c.project_id.in_({p.project_id for p in chunk}),
                 event_ids.c.event_id.in_([row["event_id"] for row in rows]),
             )
         )
-        owners.update({(r.project_id, bytes(r.event_id)): (r.day, r.part, r.position, r.item) for r in found})
-    return [
-        owners[p.project_id, bytes.fromhex(p.event_id)] == (p.day, p.part, p.position, p.item) for p in places
-    ]
+        owners.update(
+            {(r.project_id, bytes(r.event_id).hex()): (r.day, r.part, r.position, r.item) for r in found}
+        )
+    return [owners[p.project_id, p.event_id] == (p.day, p.part, p.position, p.item) for p in places]
 
 
 def find_event(

@@ -29,6 +29,7 @@ from tasks_pipeline.storage.state import StateDatabase, process_lock
 
 MEMORY_LIMIT = "512MB"
 THREADS = 2
+REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again; a file each
 _LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
 _EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
 
@@ -84,7 +85,7 @@ class Lake:
 
     def register(self, files: Iterable[LakeFile]) -> None:
         """Make files visible, all in one transaction. The caller holds the lock."""
-        with self._transaction() as connection:
+        with self._one_thread(), self._transaction() as connection:
             _add(connection, files)
 
     def replace(self, day: date, bounds: Mapping[str, int], files: Iterable[LakeFile]) -> None:
@@ -116,6 +117,68 @@ class Lake:
             connection.unregister("swapped_places")
             _add(connection, files)
 
+    def regroup(self, group_ids: Sequence[int], keys: pa.Table) -> int:
+        """Give each event of these groups the group of the first of its keys that is among `keys` (columns project_id,
+        key, group_id), in one transaction; gives how many moved. The caller holds the lock.
+
+        The rows are written again by us, like all others: DuckDB's UPDATE would leave files that are not synced.
+        """
+        connection, of_groups = self.connection, f"group_id IN ({_numbers(group_ids)})"
+        connection.register("known_keys", keys)
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE misplaced AS WITH keys AS ("
+            "SELECT day, part, position, item, project_id, group_id, "
+            "unnest(group_keys) AS key, generate_subscripts(group_keys, 1) AS number "
+            f"FROM lake.events WHERE {of_groups}), decided AS ("
+            "SELECT day, part, position, item, e.group_id AS former, arg_min(k.group_id, number) AS group_id "
+            "FROM keys e JOIN known_keys k USING (project_id, key) GROUP BY ALL) "
+            "SELECT * EXCLUDE (former) FROM decided WHERE group_id <> former"
+        )
+        connection.unregister("known_keys")
+        days = connection.execute("SELECT day, count(*) FROM misplaced GROUP BY day ORDER BY day").fetchall()
+        files = [file for day, _ in days for file in self._write_regrouped(day, of_groups)]
+        with self._transaction():
+            for day, _ in days:
+                connection.execute(
+                    f"DELETE FROM lake.events WHERE day = $1 AND {of_groups} AND (part, position, item) IN "
+                    "(SELECT (part, position, item) FROM misplaced WHERE day = $1)",
+                    [day],
+                )
+            _add(connection, files)
+        connection.execute("DROP TABLE misplaced")
+        return sum(events for _, events in days)
+
+    def _write_regrouped(self, day: date, of_groups: str) -> list[LakeFile]:
+        rows = self.connection.execute(
+            "SELECT e.* REPLACE (m.group_id AS group_id) FROM lake.events e "
+            "JOIN misplaced m USING (day, part, position, item) "
+            f"WHERE e.day = $1 AND m.day = $1 AND e.{of_groups}",
+            [day],
+        )
+        files: list[LakeFile] = []
+        for batch in rows.to_arrow_reader(REGROUPED_ROWS):
+            files += self.write(day, {"events": pa.Table.from_batches([batch])}, "regrouped")
+        return files
+
+    def drop_groups(self, group_ids: Sequence[int]) -> None:
+        """Remove the events of these groups, their payloads and attachments, in one transaction. The caller holds the lock."""
+        events = f"FROM lake.events WHERE group_id IN ({_numbers(group_ids)})"
+        with self._transaction() as connection:
+            for table in ("event_payloads", "attachments"):
+                connection.execute(
+                    f"DELETE FROM lake.{table} WHERE day IN (SELECT day {events}) "
+                    f"AND (project_id, event_id) IN (SELECT (project_id, event_id) {events})"
+                )
+            connection.execute(f"DELETE {events}")
+
+    def groups_of_batch(self, day: date, part: str, first: int, last: int) -> set[int]:
+        """The groups that the rows of a range of positions name."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT group_id FROM lake.events WHERE day = ? AND part = ? AND position BETWEEN ? AND ?",
+            [day, part, first, last],
+        )
+        return {group_id for (group_id,) in rows.fetchall()}
+
     def holds_batch(self, day: date, part: str, first_position: int) -> bool:
         """Whether a batch was registered; its outcome rows carry the first position of its range."""
         rows = self.connection.execute(
@@ -130,6 +193,15 @@ class Lake:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """Registering asks the catalog a hundred small things; a second thread for each takes half as much CPU again."""
+        self.connection.execute("SET threads = 1")
+        try:
+            yield
+        finally:
+            self.connection.execute(f"SET threads = {THREADS}")
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -201,6 +273,10 @@ def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
         )
         connection.execute("SET search_path = 'lake.main,state.state'")
     return connection
+
+
+def _numbers(ids: Iterable[int]) -> str:
+    return ", ".join(str(int(i)) for i in ids)
 
 
 def _add(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> None:

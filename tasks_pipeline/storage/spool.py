@@ -141,6 +141,13 @@ class Spool(Protocol):
         """
         ...
 
+    def erase(self, day: date, part: str, first: int, last: int) -> None:
+        """Erase what was sent in envelopes from `first` to `last`: bodies, event ids and facts of the requests.
+
+        Totals and what waits count on with them; `read` leaves them out. Erasing again changes nothing.
+        """
+        ...
+
     def drop_day(self, day: date) -> int:
         """Remove a day for good, the disk space too; gives the number of envelopes removed (0 when not there).
 

@@ -42,6 +42,7 @@ from tasks_pipeline.storage.spool import PartTotals, Receipt, Spooled, SpoolErro
 
 SCHEMA = "spool"
 MAX_PARTS = 64
+ERASED = "erased"  # in the place of the encoding: what was sent is gone
 STATEMENT_BYTES = 16 * 1024 * 1024  # bodies in one INSERT; Postgres refuses statements of 1 GiB
 DROP_WAIT_SECONDS = 5  # appends queue behind a drop that waits for somebody's long query
 _CLAIMS = 0x53504F4C  # first key of the advisory locks that claim part names; the second is the part's number
@@ -168,13 +169,21 @@ class PostgresSpool:
         with self._transaction() as connection:
             end = _end(connection, day, part, after, max_envelopes, max_bytes)
             within = ENVELOPES.c.position.between(after + 1, end)
-            query = select(ENVELOPES).where(*_of(ENVELOPES, day, part), within).order_by(ENVELOPES.c.position)
+            there = within & (ENVELOPES.c.encoding != ERASED)
+            query = select(ENVELOPES).where(*_of(ENVELOPES, day, part), there).order_by(ENVELOPES.c.position)
             return [_spooled(row) for row in connection.execute(query)]
 
     def last_position(self, day: date, part: str, after: int, *, max_envelopes: int, max_bytes: int) -> int:
         """The position at which `read` with the same limits would end; no body is read."""
         with self._transaction() as connection:
             return _end(connection, day, part, after, max_envelopes, max_bytes)
+
+    def erase(self, day: date, part: str, first: int, last: int) -> None:
+        """Empty the rows of a range; the database frees their space with its next vacuum. See `storage.spool.Spool`."""
+        rows = ENVELOPES.c.position.between(first, last) & (ENVELOPES.c.encoding != ERASED)
+        emptied = {"body": b"", "meta": "{}", "event_id": None, "encoding": ERASED}
+        with self._transaction() as connection:
+            connection.execute(update(ENVELOPES).where(*_of(ENVELOPES, day, part), rows).values(emptied))
 
     def drop_day(self, day: date) -> int:
         """Drop the partition of a day; gives the number of envelopes removed.

@@ -26,6 +26,7 @@ from tasks_pipeline.storage.spool import PartTotals, Receipt, Spooled, SpoolErro
 MAX_PARTS = 64
 BUSY_SECONDS = 30
 OPEN_DAYS = 2  # a writer keeps today open, and yesterday around midnight
+CHECKPOINT_WAIT_MS = 1000  # appends wait as long as an erasure waits for readers
 WAL_LIMIT_BYTES = 64 * 1024 * 1024  # a WAL that one huge append has blown up is cut back to this
 
 # Bodies lie in a table of their own, so that scans of the small columns stay dense. The *_through columns are running
@@ -62,6 +63,7 @@ _RANGE = """
 SELECT position, received_at, project_id, public_key, event_id, encoding, items, meta, body
 FROM envelopes JOIN bodies USING (position) WHERE position BETWEEN ? AND ? ORDER BY position
 """
+_ERASE_FACTS = "UPDATE envelopes SET event_id = NULL, meta = '{}' WHERE position BETWEEN ? AND ?"
 
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)-(r\d{1,3})\.sqlite(?:-wal|-shm)?")
 _PART_NAME = re.compile(r"r\d{1,3}")
@@ -136,6 +138,24 @@ class SqliteSpool:
         """The position at which `read` with the same limits would end; no body is read."""
         with self._reader(day, part) as connection:
             return after if connection is None else _end(connection, after, max_envelopes, max_bytes)
+
+    def erase(self, day: date, part: str, first: int, last: int) -> None:
+        """Overwrite what was sent in a range with zeros, in the file and in its WAL; see `storage.spool.Spool.erase`."""
+        path = _path(self.folder, day, part)
+        if not path.exists():
+            return
+        try:
+            with closing(_connect(path)) as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("DELETE FROM bodies WHERE position BETWEEN ? AND ?", (first, last))
+                connection.execute(_ERASE_FACTS, (first, last))
+                connection.execute("COMMIT")
+                # The WAL still has the bytes. A reader holds this up: then the next one empties it.
+                connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path} cannot be erased: {error}") from error
 
     def drop_day(self, day: date) -> int:
         """Remove the files of a day; gives the number of envelopes removed."""

@@ -13,6 +13,8 @@ from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake import Lake
 from tasks_pipeline.storage.spool import Spool, open_spool
 from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.symbol_files import StateSymbolSource
+from tasks_pipeline.symbolication.symbolicator import Symbolicator
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,22 @@ class Stores:
 def open_stores(home: Home) -> Iterator[Stores]:
     """Open the stores and close them again. Raises ConfigError when the configuration cannot be used."""
     config = home.config()
+    state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
+    source = StateSymbolSource(state, blobs, home.cache_dir / "symbol-files")
+    symbolicator = Symbolicator(source, home.cache_dir / "symbols", config.symbols)
     stores = Stores(
         home=home,
         config=config,
         spool=open_spool(home),
-        state=StateDatabase(home),
+        state=state,
         lake=Lake(home),
-        blobs=BlobStore(home.blobs_url),
-        tools=Tools(config),
+        blobs=blobs,
+        tools=Tools(config, symbolicator),
     )
     try:
         yield stores
     finally:
+        symbolicator.close()
         stores.lake.close()
         stores.state.close()
         stores.spool.close()

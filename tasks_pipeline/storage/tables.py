@@ -212,16 +212,6 @@ replacements = Table(
     "open one knows that its process died, and derives the day's counters again.",
 )
 
-discarded_keys = Table(
-    "discarded_keys",
-    metadata,
-    Column("project_id", BigInteger, primary_key=True),
-    Column("key", String(64), primary_key=True),
-    Column("title", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    comment="Keys whose events somebody decided to drop.",
-)
-
 group_actions = Table(
     "group_actions",
     metadata,
@@ -263,7 +253,7 @@ regroupings = Table(
     Column("id", Id, primary_key=True),
     Column("project_id", BigInteger, nullable=False),
     Column("group_ids", JSON, nullable=False, comment="groups whose events have to be looked at"),
-    Column("reason", String(32), nullable=False, comment="merge, unmerge, race"),
+    Column("reason", String(32), nullable=False, comment="merge, unmerge, discard, race"),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     comment="Changes of group_hashes that stored events have to follow; whoever holds the lake's lock finishes open ones.",

@@ -93,6 +93,7 @@ def test_what_people_find_in_the_ui() -> None:
     assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} == {
         "envelopes",
         "groups",
+        "similar_groups",
         *LAKE_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -100,6 +101,7 @@ def test_what_people_find_in_the_ui() -> None:
         "process_events": "events",
         "recompute_day": "recompute",
         "reprocess_day": "recompute",
+        "merge_events": "maintenance",
         "drop_expired_envelopes_job": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
@@ -108,7 +110,8 @@ def test_what_people_find_in_the_ui() -> None:
         "run_failure",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
-        "drop_expired_envelopes_schedule": "17 3 * * *"
+        "drop_expired_envelopes_schedule": "17 3 * * *",
+        "merge_events_schedule": "41 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",
@@ -131,6 +134,9 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.description, name
         assert asset.owners, name
         assert asset.kinds, name
+        if name == "similar_groups":  # about groups as they are, of no day
+            assert (asset.group_name, asset.partitions_def) == ("groups", None)
+            continue
         assert asset.group_name == "event_processing", name
         assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition), name
         if name in LAKE_TABLES:

@@ -63,7 +63,7 @@ def test_nothing_happens_until_something_arrives_that_was_missed(
 def test_an_arrival_heals_just_the_events_that_waited(waiting: Day, instance: dg.DagsterInstance) -> None:
     ids = waiting.ids()
     with waiting.stores.state.write() as connection:
-        announce(connection, [(waiting.project, "release:x:")])
+        announce(waiting.stores.state, connection, [(waiting.project, "release:x:")])
     before = tick(waiting, instance, None).cursor
     arrive(waiting, KEY)
     result = tick(waiting, instance, before)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks_pipeline.grouping import Grouping, group_event
+from tasks_pipeline.grouping import Grouping, GroupingRules, group_event
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, resolve
 from tasks_pipeline.processing import event as event_steps
 from tasks_pipeline.processing.event import Work
@@ -19,7 +19,6 @@ from tasks_pipeline.storage.groups import (
     find_group,
     group_day_counts,
     group_value_counts,
-    set_lifecycle,
 )
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -399,8 +398,8 @@ def test_short_ids_count_within_a_project(day: Day) -> None:
 def test_one_shared_key_makes_one_group(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event with keys (a, b) joins what a and b were before: the group of the first key wins, b keeps its group."""
 
-    def with_keys_of_logger(found: dict[str, Any]) -> Grouping:
-        return replace(group_event(found), keys=tuple(found["logger"].split(",")))
+    def with_keys_of_logger(found: dict[str, Any], rules: GroupingRules) -> Grouping:
+        return replace(group_event(found, rules), keys=tuple(found["logger"].split(",")))
 
     monkeypatch.setattr(event_steps, "group_event", with_keys_of_logger)
     day.send(*(event(logger=keys) for keys in ("a", "b", "a,b", "c,b", "c", "d,e", "e")))
@@ -414,7 +413,7 @@ def test_one_shared_key_makes_one_group(day: Day, monkeypatch: pytest.MonkeyPatc
 def test_a_resolved_group_comes_back_by_a_newer_event_alone(day: Day, seconds: int, status: Status) -> None:
     day.send(event())
     day.drain()
-    set_lifecycle(day.stores.state, day.group()["id"], resolve(day.at(100)))
+    day.decide(resolve(day.at(100)))
     day.spool(day.receipt(event(timestamp=day.at(100 + seconds).timestamp()), seconds=120))
     day.drain()
     assert day.group()["status"] == status
@@ -438,7 +437,7 @@ def test_an_ignored_group_stays_so_as_long_as_was_said(
     if "until" in decision:
         decision = {"until": day.at() + decision["until"]}
     life: Lifecycle = ignore(day.at(), **decision)
-    set_lifecycle(day.stores.state, day.group()["id"], life)
+    day.decide(life)
     seen = [day.group()["status"]]
     for at in (20, 40):
         day.spool(day.receipt(event(), seconds=at))

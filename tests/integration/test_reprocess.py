@@ -57,7 +57,7 @@ def symbolicate(work: Work) -> None:
 
 def arrive(day: Day, key: str = KEY) -> None:
     with day.stores.state.write() as connection:
-        announce(connection, [(day.project, key)])
+        announce(day.stores.state, connection, [(day.project, key)])
 
 
 def arrived(day: Day, after: int) -> set[tuple[int, str]]:
@@ -91,7 +91,9 @@ def test_it_needs_no_raw_envelopes(day: Day) -> None:
 
 def test_changed_rules_move_events_and_counters_follow(day: Day) -> None:
     ids = day.send(
-        event("A", user={"id": "1"}), event("A", user={"id": "2"}), event("B", user={"id": "2"}, release="r@1")
+        event("A", user={"id": "1"}),
+        event("A", user={"id": "2"}),
+        event("B", user={"id": "2"}, release="r@1"),
     )
     day.drain()
     assert [g["times_seen"] for g in day.groups()] == [2, 1]

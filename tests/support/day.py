@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from tasks_pipeline.groups.lifecycle import Lifecycle
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.recompute import RecomputeReport, recompute_day
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.storage.batches import COUNTS, backlog
 from tasks_pipeline.storage.books import books_of_lake, books_of_state
+from tasks_pipeline.storage.decisions import lifecycle_columns
 from tasks_pipeline.storage.groups import list_groups
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.spool import Receipt
@@ -95,6 +97,12 @@ class Day:
         """The one group of the project."""
         (found,) = self.groups()
         return found
+
+    def decide(self, life: Lifecycle) -> None:
+        """Decide about the one group of the project, at a time of the test's choice."""
+        decided = update(groups).where(groups.c.id == self.group()["id"]).values(**lifecycle_columns(life))
+        with self.stores.state.write() as connection:
+            connection.execute(decided)
 
     def lake(self) -> Rows:
         """Every row of the day in every table of the lake."""

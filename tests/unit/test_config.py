@@ -71,7 +71,7 @@ def test_a_mistake_is_reported_with_its_line(text: str, expected: str) -> None:
 
 
 def test_every_mistake_is_reported_at_once() -> None:
-    assert len(mistakes(MINIMAL + "receiver: {port: x, max_items: 0}\nretention: {raw_days: 0}\n")) == 3
+    assert len(mistakes(MINIMAL + "receiver: {port: x, max_items: 0}\nretention: {raw_days: -1}\n")) == 3
 
 
 def test_secrets_come_from_the_environment() -> None:

@@ -131,6 +131,26 @@ def test_a_fault_is_mended_as_ever(fault: str) -> None:
     assert quick == thorough
 
 
+@pytest.mark.parametrize("free", [b'"a": "1"', b'"n": 1'])
+def test_bytes_that_are_no_utf8_do_not_stay_as_they_are(free: bytes) -> None:
+    """The decoder does not look into what it leaves raw, and a column of texts takes no such bytes."""
+    raw = json.dumps(EVENT).encode().replace(free, b'"a": "\xff"')
+    quick, thorough = both_ways(raw)
+    assert quick == thorough
+    assert "\ufffd" in encode_json(quick).decode()
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_texts_beyond_ascii_are_the_same_both_ways(ascii_only: bool) -> None:
+    event = copy.deepcopy(EVENT)
+    event["exception"]["values"][0]["value"] = "größer \U0001f680"
+    event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"] = {"a": "größer"}
+    raw = json.dumps(event, ensure_ascii=ascii_only).encode()
+    assert decode_event(raw, CONTEXT).exact
+    quick, thorough = both_ways(raw)
+    assert quick == thorough
+
+
 def test_a_wrong_clock_is_corrected_in_breadcrumbs_too() -> None:
     late = ItemContext(1, NOW, "a" * 32, sent_at=datetime(2026, 11, 22, 11, tzinfo=UTC))
     quick, thorough = both_ways(json.dumps(EVENT).encode(), late)

@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
 DEPENDENCIES = [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["dev"]]
-NAMES = sorted(re.split(r"[=<>!~\[ ]", dependency)[0] for dependency in DEPENDENCIES)
+NAMES = sorted({re.split(r"[=<>!~\[ ]", dependency)[0] for dependency in DEPENDENCIES})
 
 
 def test_every_dependency_has_a_reason_and_a_licence() -> None:

@@ -50,7 +50,8 @@ def received(pieces: Sequence[bytes], content_type: str, max_bytes: int = 10**6,
 
 
 def form(parts: Sent) -> tuple[bytes, str]:
-    request = httpx.Request("POST", "http://test/", files=parts)
+    headers = {"content-type": "multipart/form-data; boundary=0123456789abcdef"}
+    request = httpx.Request("POST", "http://test/", files=parts, headers=headers)
     return request.read(), request.headers["content-type"]
 
 

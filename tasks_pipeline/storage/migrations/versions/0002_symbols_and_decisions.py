@@ -80,15 +80,6 @@ def upgrade() -> None:
         batch_op.create_index("deploys_by_release", ["project_id", "version"], unique=False)
 
     op.create_table(
-        "discarded_keys",
-        sa.Column("project_id", sa.BigInteger(), nullable=False),
-        sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("title", sa.Text(), nullable=False),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("project_id", "key"),
-        comment="Keys whose events somebody decided to drop.",
-    )
-    op.create_table(
         "project_algorithms",
         sa.Column("project_id", sa.BigInteger(), nullable=False),
         sa.Column("algorithm", sa.String(length=32), nullable=False),
@@ -101,7 +92,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("project_id", sa.BigInteger(), nullable=False),
         sa.Column("group_ids", sa.JSON(), nullable=False, comment="groups whose events have to be looked at"),
-        sa.Column("reason", sa.String(length=32), nullable=False, comment="merge, unmerge, race"),
+        sa.Column("reason", sa.String(length=32), nullable=False, comment="merge, unmerge, discard, race"),
         sa.Column("opened_at", UtcDateTime(), nullable=False),
         sa.Column("done_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -344,7 +335,6 @@ def downgrade() -> None:
     op.drop_table("releases")
     op.drop_table("regroupings")
     op.drop_table("project_algorithms")
-    op.drop_table("discarded_keys")
     with op.batch_alter_table("deploys", schema=None) as batch_op:
         batch_op.drop_index("deploys_by_release")
 
