@@ -1,6 +1,6 @@
 """Jobs: what can be started as one, each on its lane."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -75,3 +75,24 @@ def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResourc
 def drop_expired_envelopes_job() -> None:
     """Raw retention."""
     drop_expired_envelopes()
+
+
+@dg.op
+def drop_stale_chunks(context: dg.OpExecutionContext, stores: StoresResource) -> None:
+    """Remove pieces of uploads that nobody asked for in `uploads.chunk_hours`."""
+    from tasks_pipeline.storage import upload_chunks
+
+    with stores.open() as opened:
+        hours = opened.config.uploads.chunk_hours
+        dropped = upload_chunks.drop_stale_chunks(opened, datetime.now(UTC) - timedelta(hours=hours))
+    context.log.info(f"{dropped} pieces of uploads removed")
+    context.add_output_metadata({"chunks": dropped})
+
+
+@dg.job(
+    run_tags=MAINTENANCE.tags,
+    description="Removes pieces of uploads that were never put together, or were long ago. What was uploaded stays.",
+)
+def drop_stale_chunks_job() -> None:
+    """Retention of upload chunks."""
+    drop_stale_chunks()

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tasks_pipeline.jobs import drop_expired_envelopes_job, merge_events_job
+from tasks_pipeline.jobs import drop_expired_envelopes_job, drop_stale_chunks_job, merge_events_job
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -20,4 +20,13 @@ merge_events_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every hour: new groups are compared with those that are there.",
+)
+
+drop_stale_chunks_schedule = dg.ScheduleDefinition(
+    name="drop_stale_chunks_schedule",
+    job=drop_stale_chunks_job,
+    cron_schedule="27 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night.",
 )

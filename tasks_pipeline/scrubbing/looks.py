@@ -1,8 +1,8 @@
 """What is secret by its looks, wherever it stands: tokens, keys, passwords in URLs, numbers of cards and persons.
 
-Each kind has a hint, an expression for the fast engine that matches every text with a candidate in it (and its JSON),
-and one for Python that finds where the candidates stand. The first is fast because it begins with one of a few words; the
-second is linear in the length of the text because no repetition can be read in two ways.
+Each kind has a hint, an expression for the engine that matches every text with a candidate in it (and its JSON), and one
+for Python that finds where the candidates stand, which is linear in the length of the text because no repetition in it can
+be read in two ways.
 """
 
 from __future__ import annotations
@@ -22,49 +22,24 @@ Found = tuple[int, int, str, str]
 """[start, end) of what must go from a text, the rule, and what stands there afterwards."""
 
 
-# Only A to Z count; other letters become one that means nothing, since the engine is handed ASCII as it lies there.
-_OTHER = ord("~")
-_PLAIN = bytes(byte if byte < 128 else _OTHER for byte in range(256))
-_SHAPES = bytes(
-    ord("0") if 48 <= byte <= 57 else ord("A") if 65 <= byte <= 90 else byte if byte < 128 else _OTHER
-    for byte in range(256)
-)
-_LOWER = bytes(byte + 32 if 65 <= byte <= 90 else byte if byte < 128 else _OTHER for byte in range(256))
-
-
-def shape(utf8: bytes) -> str:
-    """A text with every digit as 0 and every capital as A: what a number looks like, whatever the number."""
-    return utf8.translate(_SHAPES).decode("ascii")
-
-
-def plain(utf8: bytes) -> str:
-    """A text, every byte of a letter beyond A to Z as `~`."""
-    return utf8.decode("ascii") if utf8.isascii() else utf8.translate(_PLAIN).decode("ascii")
-
-
-def lower(utf8: bytes) -> str:
-    """The same in lower case."""
-    return utf8.lower().decode("ascii") if utf8.isascii() else utf8.translate(_LOWER).decode("ascii")
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """A kind of secret.
 
     `rule` names it in `_meta`; the named group of `expression` that matched (or all of it) is what must go, if `proof`
-    says so. `hint` is for the fast engine.
+    says so.
     """
 
     rule: str
     expression: re.Pattern[str]
+    hint: str
     proof: Callable[[str], bool] = bool
-    hint: str = ""
 
     def find(self, text: str) -> Iterator[Found]:
         """The secrets of this kind in a text."""
         for match in self.expression.finditer(text):
             group = match.lastgroup or 0
-            if match[group] != FILTERED and self.proof(match[group]):
+            if FILTERED not in match[group] and self.proof(match[group]):
                 yield *match.span(group), self.rule, FILTERED
 
 
@@ -80,6 +55,7 @@ def _is_credential(found: str) -> bool:
 
 # A number stands alone: not in a longer one, in a hash or behind a decimal point.
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9.])(?<![0-9]-)", r"(?![A-Za-z0-9])(?![.-][0-9])"
+_ALONE = "(?:^|[^.0-9A-Za-z])"
 _COUNTRIES = "|".join(check_digits.IBAN_LENGTHS)
 
 TOKENS = (
@@ -88,17 +64,17 @@ TOKENS = (
         re.compile(
             r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----(?P<secret>[^-]*+(?:-(?!----END )[^-]*+)*+)"
         ),
-        hint="-----BEGIN",
+        "-----BEGIN",
     ),
     Look(
         "jwt",
         re.compile(r"(?<![\w-])eyJ[\w-]{4,}+\.[\w-]{4,}+(?:\.[\w-]*+){0,3}", re.ASCII),
-        hint=r"eyJ[A-Za-z0-9_-]{4,}\.",
+        r"eyJ[A-Za-z0-9_-]{4,}\.",
     ),
     Look(
         "urlauth",
         re.compile(r"://[^\s/@:\"'<>]*+:(?P<secret>[^\s/@\"'<>]++)@"),
-        hint=r":(?://|\\/\\/)[^\s/@:\"]*:[^\s/@\"]+@",
+        r":(?://|\\/\\/)[^\s/@:\"]*:[^\s/@\"]+@",
     ),
     Look(
         "auth",
@@ -106,8 +82,8 @@ TOKENS = (
             r"\b(?:(?:[Bb]earer|BEARER) ++(?P<secret>[\w.~+/-]{6,}+=*+)|(?:[Bb]asic|BASIC) ++(?P<pair>[A-Za-z0-9+/]{4,}+))",
             re.ASCII,
         ),
+        r"[Bb](?:earer|EARER|asic|ASIC) +[A-Za-z0-9._~+/-]{4}",
         _is_credential,
-        hint=r"[Bb](?:earer|EARER|asic|ASIC) +[A-Za-z0-9._~+/-]{4}",
     ),
     Look(
         "token",
@@ -117,10 +93,10 @@ TOKENS = (
             r"|sntry[su]_[\w=+/-]{20,}+)",
             re.ASCII,
         ),
-        hint=r"[sr]k_(?:live|test)_|gh[opusr]_[A-Za-z0-9]{30}|github_pat_|glpat-|xox[abeprs]-|A[KS]IA[A-Z0-9]{16}|AIzaSy|sntry[su]_",
+        r"[sr]k_(?:live|test)_|gh[opusr]_[A-Za-z0-9]{30}|github_pat_|glpat-|xox[abeprs]-|A[KS]IA[A-Z0-9]{16}|AIzaSy|sntry[su]_",
     ),
 )
-"""Unmistakable anywhere, in source code too. Their hints are for a text as it is."""
+"""Unmistakable anywhere, in source code too."""
 
 NUMBERS = (
     Look(
@@ -130,6 +106,7 @@ NUMBERS = (
             rf"|3[0-9]{{3}}([ -])[0-9]{{6}}\2[0-9]{{4,5}}){_AFTER}",
             re.ASCII,
         ),
+        rf"{_ALONE}(?:[2-6][0-9]{{12}}|[2-6][0-9]{{3}}[ -][0-9]{{4}}[ -][0-9]{{4}}[ -][0-9]|3[0-9]{{3}}[ -][0-9]{{6}}[ -][0-9]{{4}})",
         check_digits.is_card,
     ),
     Look(
@@ -139,30 +116,35 @@ NUMBERS = (
             r"(?:[A-Z0-9]{11,29}|([ -])[A-Z0-9]{4}(?:\1[A-Z0-9]{4}){1,6}(?:\1[A-Z0-9]{1,3})?)"
             r"(?![A-Za-z0-9])"
         ),
+        "[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11}|[ -][A-Z0-9]{4}[ -][A-Z0-9]{4})",
         check_digits.is_iban,
     ),
     Look(
         "usssn",
         re.compile(rf"{_BEFORE}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}{_AFTER}", re.ASCII),
+        rf"{_ALONE}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}",
         check_digits.is_us_ssn,
     ),
     Look(
         "nationalid",
         re.compile(rf"{_BEFORE}[0-9]{{3}}-[0-9]{{3}}-[0-9]{{3}}{_AFTER}", re.ASCII),
+        rf"{_ALONE}[0-9]{{3}}-[0-9]{{3}}-[0-9]{{3}}",
         check_digits.is_canadian_sin,
     ),
     Look(
         "nationalid",
         re.compile(rf"{_BEFORE}[0-9]{{3}}\.[0-9]{{3}}\.[0-9]{{3}}-[0-9]{{2}}{_AFTER}", re.ASCII),
+        rf"{_ALONE}[0-9]{{3}}\.[0-9]{{3}}\.[0-9]{{3}}-[0-9]{{2}}",
         check_digits.is_brazilian_cpf,
     ),
     Look(
         "nationalid",
         re.compile(
-            rf"{_BEFORE}(?:[12][0-9]{{2}}(?:0[1-9]|1[0-2])[0-9]{{10}}"
+            rf"{_BEFORE}(?:[12][0-9]{{2}}(?:0[1-9]|1[0-2])[0-9][0-9AB][0-9]{{8}}"
             rf"|[12] [0-9]{{2}} (?:0[1-9]|1[0-2]) [0-9][0-9AB] [0-9]{{3}} [0-9]{{3}} [0-9]{{2}}){_AFTER}",
             re.ASCII,
         ),
+        rf"{_ALONE}(?:[12][0-9]{{2}}[01][0-9]{{2}}[0-9AB][0-9]{{8}}(?:[^0-9A-Za-z]|$)|[12] [0-9]{{2}} [01][0-9] [0-9][0-9AB] [0-9])",
         check_digits.is_french_nir,
     ),
     Look(
@@ -170,6 +152,7 @@ NUMBERS = (
         re.compile(
             r"(?<![A-Za-z0-9])[A-Z]{6}[0-9]{2}[ABCDEHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z](?![A-Za-z0-9])"
         ),
+        "[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]",
         check_digits.is_codice_fiscale,
     ),
     Look(
@@ -177,6 +160,7 @@ NUMBERS = (
         re.compile(
             rf"{_BEFORE}[1-9][0-9]{{5}}(?:19|20)[0-9]{{2}}[01][0-9][0-3][0-9]{{4}}[0-9Xx]{_AFTER}", re.ASCII
         ),
+        rf"{_ALONE}[1-9][0-9]{{5}}(?:19|20)[0-9]{{2}}[01][0-9][0-3][0-9]{{4}}[0-9Xx]",
         check_digits.is_chinese_id,
     ),
     Look(
@@ -184,22 +168,16 @@ NUMBERS = (
         re.compile(
             r"(?<![A-Za-z0-9])[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?:[0-9]{6}| [0-9]{2} [0-9]{2} [0-9]{2} )[A-D](?![A-Za-z0-9])"
         ),
+        "[A-Z]{2}(?:[0-9]{6}| [0-9]{2} [0-9]{2} [0-9]{2} )[A-D]",
         check_digits.is_british_nino,
     ),
 )
 """Unmistakable among data; source code is full of examples."""
-
-NUMBER_HINTS = (
-    ("0{12}", r"(?:^|[^.0Aa-z])0{12}"),  # long numbers, but for hashes and fractions
-    (r" 0000 0000| 000000 0000| 00 0[0A] 000 000|-0000-0000|-000000-0000|-00-0000|-000-000|\.000-00",),
-    ("AA00|AAAAAA00A00A000A|AA000000A|AA 00 00 00 A",),
-)
-"""Of one of these lines each expression matches the shape of every text that holds one of NUMBERS."""
 
 EMAIL = Look(
     "email",
     re.compile(
         r"(?<![\w.+-])[\w.+-]{1,64}+@[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62}){1,8}"
     ),
-    hint=r"@[a-z0-9-]+\.",
+    r"@[A-Za-z0-9-]+\.",
 )

@@ -11,17 +11,16 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from tasks_pipeline.scrubbing.looks import lower
+from tasks_pipeline.scrubbing.engine import plain
 
 Words = tuple[str, ...]
 
-_BEGINNINGS = 16  # words an expression begins with
 LONGEST = 200
 """Longer names (characters) are judged by their end."""
 
 _WORD = re.compile("[A-Z]+(?![a-z\x80-\U0010ffff])|[A-Z]?[a-z\x80-\U0010ffff]++|[0-9]++")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_BETWEEN = r"[\x00-/:-`{-\x7f]"  # in lower case: what parts words, since other alphabets' letters are words
+_BETWEEN = r"[\x00-/:-@\[-`{-\x7f]"  # ASCII that is no letter and no digit
 _ESCAPED_BRACKETS = re.compile(r"%5[bd]", re.IGNORECASE)  # of form fields: user%5Btoken%5D
 
 
@@ -85,15 +84,14 @@ class Names:
             return "field"
         return "password" if self._at_end and (is_strong(name) or _ends_secret(found)) else ""
 
-    def expressions(self) -> tuple[list[str], list[str]]:
-        """Regular expressions for lower-case texts: each secret name has a match of one of them.
+    def expressions(self) -> tuple[str, str]:
+        """Two regular expressions, over ASCII in any case: each secret name has a match of one of them.
 
-        Those of the second list are for names that are secret by their end, with what may follow it. They are in many
-        pieces because the engine is fast only on expressions with few beginnings.
+        The second is for names that are secret by their end, with what may follow it; "" when there are none.
         """
-        anywhere = _expressions([*self._own, *(_ANYWHERE if self._at_end else ())])
+        anywhere = _expression([*self._own, *(_ANYWHERE if self._at_end else ())])
         rest = rf"(?:{_BETWEEN}|[0-9]|%5[bd]|{'|'.join(sorted(_TRAILERS))})*?"
-        return anywhere, [f"(?:{ends}){rest}" for ends in _expressions(self._at_end)]
+        return anywhere, f"(?:{_expression(self._at_end)}){rest}" if self._at_end else ""
 
 
 def is_strong(name: str) -> bool:
@@ -120,6 +118,7 @@ def _ends_in(found: Words, terms: frozenset[Words]) -> bool:
     return any(found[-length:] in terms for length in (1, 2, 3))
 
 
-def _expressions(terms: Iterable[Words]) -> list[str]:
-    spelled = sorted(f"{_BETWEEN}*".join(re.escape(lower(word.encode())) for word in term) for term in terms)
-    return ["|".join(spelled[place : place + _BEGINNINGS]) for place in range(0, len(spelled), _BEGINNINGS)]
+def _expression(terms: Iterable[Words]) -> str:
+    return "|".join(
+        sorted(f"{_BETWEEN}*".join(re.escape(plain(word.encode())) for word in term) for term in terms)
+    )

@@ -94,8 +94,13 @@ def _data(event: dict[str, Any]) -> bytes:
 
 
 def _data_of_stacks(carrier: dict[str, Any]) -> list[Any]:
-    frames = [frame for name in _STACKS if name in carrier for frame in _frames(carrier[name])]
-    return [frame[name] for frame in frames for name in _DATA_OF_FRAMES if name in frame]
+    found: list[Any] = []
+    for stack in _STACKS:
+        if stack in carrier:
+            frames = _frames(carrier[stack])
+            for name in _DATA_OF_FRAMES:
+                found += [frame[name] for frame in frames if name in frame]
+    return found
 
 
 class _Walk:
@@ -317,5 +322,5 @@ def _values(holder: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _frames(stack: Any) -> list[dict[str, Any]]:
-    frames = stack.get("frames") if isinstance(stack, dict) else None
-    return [frame for frame in frames if isinstance(frame, dict)] if isinstance(frames, list) else []
+    """The frames of a normalised stack, which are objects."""
+    return stack.get("frames") or [] if isinstance(stack, dict) else []

@@ -358,8 +358,10 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
         if not path.exists():
             _create(path)
         connection = _connect(path)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+        # SQLite opens the files beside this one only now; a drop in between would take them away.
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     return connection
 
 

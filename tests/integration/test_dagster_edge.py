@@ -103,6 +103,7 @@ def test_what_people_find_in_the_ui() -> None:
         "reprocess_day": "recompute",
         "merge_events": "maintenance",
         "drop_expired_envelopes_job": "maintenance",
+        "drop_stale_chunks_job": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "late_symbols_sensor",
@@ -111,6 +112,7 @@ def test_what_people_find_in_the_ui() -> None:
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *",
+        "drop_stale_chunks_schedule": "27 3 * * *",
         "merge_events_schedule": "41 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {

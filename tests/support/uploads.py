@@ -117,7 +117,7 @@ class Uploader:
         """Send chunks under these names."""
         field = "file_gzip" if compress else "file"
         parts = [
-            (field, (name, gzip.compress(data) if compress else data, "application/octet-stream"))
+            (field, (name, gzip.compress(data, mtime=0) if compress else data, "application/octet-stream"))
             for name, data in chunks.items()
         ]
         return self.http.post("/api/0/organizations/acme/chunk-upload/", files=parts)
