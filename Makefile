@@ -19,7 +19,7 @@ run: $(STAMP) ## Run the whole service until Ctrl-C
 	@exec $(BIN)/tasks-pipeline run
 
 test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n logical --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import grouping, scrubbing, symbolication
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.processes import cpu_seconds, memory_mb
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
@@ -123,6 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=6000, help="events of the throughput part")
     arguments = parser.parse_args()
+    say("grouping, scrubbing, symbolication ...")
+    steps = grouping.measure() | scrubbing.measure() | symbolication.measure()
     floor = floor_cpu_ms()
     with temporary_root() as root:
         figures = measure(root, arguments.events)
@@ -130,6 +133,7 @@ def main() -> None:
     print(
         json.dumps(
             figures
+            | steps
             | {
                 "floor_cpu_ms_per_event": round(floor["sum"], 3),
                 "floor_parts_ms": {name: round(value, 3) for name, value in floor.items()},
