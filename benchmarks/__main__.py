@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 
-from benchmarks import grouping, scrubbing, symbolication
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.processes import cpu_seconds, memory_mb
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
@@ -75,6 +74,15 @@ def send(url: str, count: int, rate: float = 0) -> dict[str, Any]:
     return result
 
 
+def alone(module: str) -> dict[str, float]:
+    """What a module measures, in a process of its own: what this one has loaded would slow the garbage collector."""
+    command = [sys.executable, "-m", f"benchmarks.{module}"]
+    result: dict[str, float] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
+    return result
+
+
 def bytes_below(folder: Path) -> int:
     """Bytes of the files in a folder and below."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -125,7 +133,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=6000, help="events of the throughput part")
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
-    steps = grouping.measure() | scrubbing.measure() | symbolication.measure()
+    steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
     floor = floor_cpu_ms()
     with temporary_root() as root:
         figures = measure(root, arguments.events)

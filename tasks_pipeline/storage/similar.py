@@ -38,12 +38,13 @@ def sign_groups(state: StateDatabase, lake: Lake) -> int:
             .order_by(groups.c.id)
         )
         unsigned = [(group_id, project_id) for group_id, project_id in rows]
-    for start in range(0, len(unsigned), CHUNK_GROUPS):
+    return sum(
         _sign_chunk(state, lake, dict(unsigned[start : start + CHUNK_GROUPS]))
-    return len(unsigned)
+        for start in range(0, len(unsigned), CHUNK_GROUPS)
+    )
 
 
-def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int]) -> None:
+def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int]) -> int:
     rows = []
     for event in _newest_events(lake, project_of):
         found = set() if event["variant"] == "custom" else features(decode_json(event["payload"].encode()))
@@ -63,6 +64,7 @@ def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int])
     with state.write() as connection:
         for part in chunks(rows):
             connection.execute(signed, list(part))
+    return len(rows)
 
 
 def _newest_events(lake: Lake, group_ids: Collection[int]) -> list[dict[str, Any]]:

@@ -105,6 +105,9 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         home.config_path.write_text(CONFIG)
         now = datetime.now(UTC)
         before = now - timedelta(days=1)
+        today = now - now.replace(
+            hour=0, minute=0, second=0, microsecond=0
+        )  # what there is of it, however little
         first = receipt(now, "PaymentError", "declined", user=1)
         assert first.event_id is not None
         with open_stores(home) as stores:
@@ -114,9 +117,9 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
                 [
                     first,
                     receipt(now, "PaymentError", "declined", user=2),
-                    receipt(now - timedelta(hours=1), "Hostile", ATTACK),
+                    receipt(now - today / 3, "Hostile", ATTACK),
                     receipt(now, "PaymentError", "declined", event_id=first.event_id),
-                    receipt(now - timedelta(hours=2), "OfficeError", "x", project=2),
+                    receipt(now - today / 2, "OfficeError", "x", project=2),
                     Receipt(now, 1, "abcd", None, "", 1, b'{}\n{"type":"event"}\n{broken', {}),
                 ]
             )
