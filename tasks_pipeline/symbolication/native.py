@@ -36,6 +36,8 @@ from tasks_pipeline.symbolication.stacks import (
 )
 
 _CONTAINERS = ("elf", "macho", "pe", "pdb", "breakpad", "wasm")
+_NAMES = frozenset({"debug", "symtab"})
+"""Features of files that name functions; one with nothing but `unwind` is a program whose symbols are elsewhere."""
 _FAILURE_ERRORS = {
     MALFORMED: "native_bad_dsym",
     MISSING: "native_missing_dsym",
@@ -173,9 +175,12 @@ class _Native:
         if image.debug_id is None:
             return self._failed(image, MISSING, "no debug id")
         files = self.library.debug_files(self.project_id, image.debug_id)
-        usable = sorted((f for f in files if f.kind in _CONTAINERS), key=_worth)
-        if not usable:
+        usable = sorted(
+            (f for f in files if f.kind in _CONTAINERS and not _NAMES.isdisjoint(f.features)), key=_worth
+        )
+        if not any("debug" in file.features for file in usable):  # names alone are worth a second look later
             self.findings.missing.add(debug_id_key(image.debug_id))
+        if not usable:
             return self._failed(image, MISSING, image.debug_id)
         failed: FileFailed | None = None
         for file in usable:
@@ -321,7 +326,7 @@ def _signal(event: dict[str, Any]) -> int | None:
 
 def _worth(file: DebugFile) -> int:
     """Order of debug files: those with lines and inlined functions first, then those with symbols."""
-    return 0 if "debug" in file.features else 1 if "symtab" in file.features else 2
+    return 0 if "debug" in file.features else 1
 
 
 def _failure_error(status: str, image: Image) -> str:

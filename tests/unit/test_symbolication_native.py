@@ -149,9 +149,32 @@ def test_a_fat_macho_by_uuid_alone(source: MemorySource, symbolicator: Symbolica
         source.add_debug_file(fat, str(debug_id), "macho", "symtab")
     by_code_id = image(kind="macho", code_id=arm.hex.upper(), arch="arm64") | {"debug_id": None}
     made = event(at(0x1800), at(0x1004), images=[by_code_id])
-    assert symbolicator.symbolicate(made, PROJECT) == ()
+    # names only: a file with lines would still be welcome
+    assert symbolicator.symbolicate(made, PROJECT) == (debug_id_key(str(arm)),)
     # the caller's address is the first of `main`, so the call is the last instruction before it
     assert [s[0] for s in seen(made)] == ["shop::Cart::total()", "shop::Cart::total()"]
+
+
+def test_a_windows_program_and_its_pdb(source: MemorySource, symbolicator: Symbolicator) -> None:
+    program, pdb = (DATA / "windows.exe").read_bytes(), (DATA / "windows.pdb").read_bytes()
+    (object_,) = Archive.from_bytes(program).iter_objects()
+    assert {found.debug_id for found in Archive.from_bytes(pdb).iter_objects()} == {object_.debug_id}
+    stack = at(0x1044), at(0x1018), at(0x1000)
+    images = [image(object_.debug_id, "pe", code_id=object_.code_id, code_file="C:\\shop\\shop.exe")]
+    source.add_debug_file(program, object_.debug_id, "pe", "unwind")
+    without = event(*stack, images=images)
+    assert symbolicator.symbolicate(without, PROJECT) == (debug_id_key(object_.debug_id),)
+    source.add_debug_file(pdb, object_.debug_id, "pdb", "debug", "symtab")
+    symbolicator.arrived_through(source.generation())
+    made = event(*stack, images=images)
+    assert symbolicator.symbolicate(made, PROJECT) == ()
+    assert seen(made) == [
+        ("start()", "shop.c", 4),
+        ("charge(int*)", "shop.c", 3),
+        ("checked(int*)", "shop.c", 2),
+        ("deepest(int*)", "shop.c", 1),
+    ]
+    assert frames_of(made)[-1]["abs_path"] == "C:\\shop\\shop.c"
 
 
 def test_webassembly_by_number_of_the_image(source: MemorySource, symbolicator: Symbolicator) -> None:
@@ -167,7 +190,7 @@ def test_webassembly_by_number_of_the_image(source: MemorySource, symbolicator: 
         for start in reversed(starts)
     ]
     made = event(*frames, images=images)
-    assert symbolicator.symbolicate(made, PROJECT) == ()
+    assert symbolicator.symbolicate(made, PROJECT) == (debug_id_key(object_.debug_id),)
     assert [s[0] for s in seen(made)] == ["checkout", "shop::Cart::total()"]
     assert "image_addr" not in frames_of(made)[0]
 
