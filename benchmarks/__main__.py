@@ -130,7 +130,7 @@ def measure(root: Path, count: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--events", type=int, default=6000, help="events of the throughput part")
+    parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
     steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
