@@ -27,9 +27,10 @@ from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
 from tasks_pipeline.storage.groups import finish_replacements, open_replacement
 from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.regrouping import last_regrouping
 from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import regroupings, replacements
+from tasks_pipeline.storage.tables import replacements
 
 CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
 SPARSE = 4  # a range may hold so many times more positions than events that are asked for
@@ -90,8 +91,7 @@ def _changes(state: StateDatabase, day: date) -> tuple[int, int]:
         replaced = connection.execute(
             select(func.count()).select_from(replacements).where(replacements.c.day == day)
         ).scalar_one()
-        regrouped = connection.execute(select(func.coalesce(func.max(regroupings.c.id), 0))).scalar_one()
-    return int(replaced), int(regrouped)
+        return int(replaced), last_regrouping(connection)
 
 
 def _process(

@@ -135,6 +135,7 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
 
 
 def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
+    """Add the rows of staged items that are kept, and what their events say of groups, releases and missing symbols."""
     for staged in kept:
         row = staged.row
         into.rows[staged.table].append(row)

@@ -173,6 +173,7 @@ def _attach(connection: Connection, project_id: int, keys: Sequence[str], group_
 
 
 def create_group(state: StateDatabase, connection: Connection, event: NewGroup, slug: str) -> int:
+    """Make a group with the next short id of its project, without keys; gives its id. In the caller's transaction."""
     insert = state.insert(projects).values(id=event.project_id, slug=slug, last_short_id=1)
     short_id = connection.execute(
         insert.on_conflict_do_update(
