@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.people import Member, Team
 from tasks_pipeline.config.projects import Key, Organisation, Project
 from tasks_pipeline.config.service import Processing, Receiver, Retention
 from tasks_pipeline.config.symbols import Symbols
@@ -23,6 +26,32 @@ class Config(Model):
     retention: Retention = Retention()
     uploads: Uploads = Uploads()
     symbols: Symbols = Symbols()
+    channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")
+    members: tuple[Member, ...] = Field((), description="People.")
+    teams: tuple[Team, ...] = Field((), description="Members who take care of something together.")
+
+    @model_validator(mode="after")
+    def _people(self) -> Config:
+        used: tuple[tuple[str, list[str]], ...] = (
+            ("channels: name", [c.name for c in self.channels]),
+            ("members: email", [m.email for m in self.members]),
+            ("teams: slug", [t.slug for t in self.teams]),
+        )
+        for what, values in used:
+            twice = {value for value, times in Counter(values).items() if times > 1}
+            if twice:
+                raise ValueError(f"{what} used twice: {', '.join(sorted(twice))}")
+        channels, members, slugs = used[0][1], used[1][1], {p.slug for p in self.projects}
+        for team in self.teams:
+            _known(f"teams: {team.slug}: channel", team.channel, channels)
+            for email in team.members:
+                _known(f"teams: {team.slug}: members", email, members)
+        for member in self.members:
+            for slug, wanted in ((None, member.notifications), *member.projects.items()):
+                _known(f"members: {member.email}: channel", wanted.channel, channels)
+                if slug is not None:
+                    _known(f"members: {member.email}: projects", slug, sorted(slugs))
+        return self
 
     @field_validator("projects")
     @classmethod
@@ -44,9 +73,26 @@ class Config(Model):
             raise ValueError("receiver.max_event_bytes is larger than receiver.max_envelope_bytes")
         return self
 
+    def channel(self, name: str) -> AnyChannel | None:
+        """The channel of this name, or None."""
+        return next((c for c in self.channels if c.name == name), None)
+
+    def member(self, email: str) -> Member | None:
+        """The member with this address, or None."""
+        return next((m for m in self.members if m.email == email), None)
+
+    def team(self, slug: str) -> Team | None:
+        """The team of this slug, or None."""
+        return next((t for t in self.teams if t.slug == slug), None)
+
     def project(self, project_id: int) -> Project | None:
         """The project with this number, or None."""
         return next((p for p in self.projects if p.id == project_id), None)
+
+
+def _known(where: str, name: str | None, allowed: Sequence[str]) -> None:
+    if name is not None and name not in allowed:
+        raise ValueError(f"{where}: {name} is not configured; allowed: {', '.join(allowed) or 'none'}")
 
 
 def default_config(public_key: str) -> Config:

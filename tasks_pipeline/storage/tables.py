@@ -389,3 +389,204 @@ symbol_arrivals = Table(
     Index("symbol_arrivals_by_project", "project_id", "key"),
     comment="What became available for symbolication, in order; stored events that missed it are processed again.",
 )
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", String(300), nullable=False, unique=True, comment="one firing: the same key fires once"),
+    Column("project_id", BigInteger, nullable=False, comment="0: the pipeline itself"),
+    Column("rule", String(100), nullable=False),
+    Column("kind", String(32), nullable=False, comment="new_group, regression, events, metric, monitor …"),
+    Column("status", String(16), nullable=False, comment="firing or recovered"),
+    Column("severity", String(16), nullable=False, comment="info, warning or critical"),
+    Column("group_id", ForeignKey("groups.id"), nullable=True, index=True),
+    Column("incident_id", BigInteger, nullable=True),
+    Column("thread", String(200), nullable=False, comment="what messages about one thing share: group:17 …"),
+    Column("data", JSON, nullable=False, comment="the facts at that moment: the event, counts, thresholds"),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Index("alerts_by_rule", "project_id", "rule", "at"),
+    comment="Firings of alert rules.",
+)
+
+rule_states = Table(
+    "rule_states",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("rule", String(100), primary_key=True),
+    Column(
+        "thread",
+        String(200),
+        primary_key=True,
+        comment="the group or metric that fired; empty: the rule as a whole",
+    ),
+    Column(
+        "status", String(16), nullable=False, comment="ok, warning, critical; storm while alerts collapse"
+    ),
+    Column("fired_at", UtcDateTime, nullable=True, comment="when an alert of it was last sent"),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("data", JSON, nullable=False, comment="what the rule has to remember"),
+    comment="What alert rules remember between evaluations: action intervals, metric states, storms.",
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", String(400), nullable=False, unique=True, comment="one message to one target"),
+    Column("type", String(16), nullable=False, comment="alert, storm, digest or test"),
+    Column("alert_id", ForeignKey("alerts.id"), nullable=True, index=True),
+    Column(
+        "digest_id",
+        BigInteger,
+        nullable=True,
+        index=True,
+        comment="the notification of the digest it went into",
+    ),
+    Column("project_id", BigInteger, nullable=False),
+    Column("rule", String(100), nullable=False, server_default=""),
+    Column("target", String(250), nullable=False, comment="member:…, team:… or channel:…"),
+    Column("channel", String(100), nullable=False, comment="name of the configured channel"),
+    Column("address", String(250), nullable=False, server_default="", comment="where on that channel"),
+    Column("thread", String(200), nullable=False),
+    Column("data", JSON, nullable=False, comment="what the message needs beside its alert"),
+    Column(
+        "status",
+        String(16),
+        nullable=False,
+        comment="waiting, sending, sent, dead, digest, collapsed or skipped",
+    ),
+    Column("reason", Text, nullable=False, server_default="", comment="why it was not sent, or not yet"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("ambiguous", Integer, nullable=False, server_default="0", comment="attempts of unknown end"),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("claimed_by", String(64), nullable=True, comment="the sender at work on it"),
+    Column("lease_until", UtcDateTime, nullable=True),
+    Column("sent_at", UtcDateTime, nullable=True),
+    Index("notifications_due", "status", "channel", "not_before"),
+    Index("notifications_by_target", "target", "created_at"),
+    comment="The outbox: every message that was decided on, also those that were held back, and why.",
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("notification_id", ForeignKey("notifications.id"), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, index=True),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Column("outcome", String(16), nullable=False, comment="started, sent, retry, dead, unknown"),
+    Column("detail", Text, nullable=False, server_default="", comment="what the far side said"),
+    Column("run_id", String(64), nullable=True),
+    comment="Attempts to send a notification.",
+)
+
+channel_states = Table(
+    "channel_states",
+    metadata,
+    Column("channel", String(100), primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0", comment="in a row"),
+    Column("open_until", UtcDateTime, nullable=True, comment="circuit breaker: nothing is tried before"),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("last_sent_at", UtcDateTime, nullable=True),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+
+send_limits = Table(
+    "send_limits",
+    metadata,
+    Column("channel", String(100), primary_key=True),
+    Column("target", String(250), primary_key=True, comment="empty: the channel as a whole"),
+    Column("tokens", Float, nullable=False),
+    Column("at", UtcDateTime, nullable=False, comment="when it held so many tokens"),
+    comment="Token buckets of channels and of their targets.",
+)
+
+monitors = Table(
+    "monitors",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("slug", String(50), nullable=False),
+    Column("type", String(8), nullable=False, comment="cron or uptime"),
+    Column("name", String(200), nullable=False),
+    Column("config", JSON, nullable=False, comment="schedule, margin, thresholds …; of uptime: the request"),
+    Column("source", String(16), nullable=False, comment="file, or check_in when a client described it"),
+    Column(
+        "status", String(16), nullable=False, server_default="active", comment="active, muted or disabled"
+    ),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "slug"),
+)
+
+monitor_environments = Table(
+    "monitor_environments",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("monitor_id", ForeignKey("monitors.id"), nullable=False),
+    Column("environment", String(64), nullable=False),
+    Column("status", String(16), nullable=False, comment="waiting, ok, missed, timed_out or error"),
+    Column("muted", Integer, nullable=False, server_default="0"),
+    Column("last_check_in_at", UtcDateTime, nullable=True),
+    Column("next_at", UtcDateTime, nullable=True, comment="when the next check-in, or check, is due"),
+    Column("late_at", UtcDateTime, nullable=True, index=True, comment="when it counts as missed"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="in a row"),
+    Column("successes", Integer, nullable=False, server_default="0", comment="in a row"),
+    Column("incident_id", BigInteger, nullable=True, comment="the open one"),
+    Column("data", JSON, nullable=False, comment="of uptime: the last answer"),
+    UniqueConstraint("monitor_id", "environment"),
+    Index("monitor_environments_next", "next_at"),
+)
+
+monitor_check_ins = Table(
+    "monitor_check_ins",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("environment_id", ForeignKey("monitor_environments.id"), nullable=False),
+    Column("check_in_id", String(32), nullable=True, comment="32 hex digits; none for a missed one"),
+    Column("status", String(16), nullable=False, comment="in_progress, ok, error, missed or timed_out"),
+    Column("expected_at", UtcDateTime, nullable=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Column(
+        "timeout_at", UtcDateTime, nullable=True, index=True, comment="while in progress: when it times out"
+    ),
+    Column("duration_s", Float, nullable=True),
+    Column("release", String(200), nullable=True),
+    Column("trace_id", String(32), nullable=True),
+    Column("detail", Text, nullable=False, server_default=""),
+    UniqueConstraint("environment_id", "check_in_id"),
+    Index("monitor_check_ins_by_time", "environment_id", "started_at"),
+    comment="Runs of monitors as they are understood: what check-ins said, and what was missing.",
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", BigInteger, nullable=False, comment="0: the pipeline itself"),
+    Column("kind", String(16), nullable=False, comment="cron, uptime or pipeline"),
+    Column("environment_id", ForeignKey("monitor_environments.id"), nullable=True, index=True),
+    Column("probe", String(100), nullable=True, comment="what the pipeline watches of itself"),
+    Column("group_id", ForeignKey("groups.id"), nullable=True),
+    Column("reason", String(32), nullable=False, comment="missed, timed_out, error, down, expiring …"),
+    Column("detail", Text, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False, index=True),
+    Column("closed_at", UtcDateTime, nullable=True),
+)
+
+probes = Table(
+    "probes",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("status", String(16), nullable=False, comment="ok, warning, critical or unknown"),
+    Column("value", Float, nullable=True),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("failures", Integer, nullable=False, server_default="0", comment="bad readings in a row"),
+    Column("since", UtcDateTime, nullable=False, comment="since when it has this status"),
+    Column("measured_at", UtcDateTime, nullable=False),
+    comment="What the pipeline watches of itself: the last reading of each probe.",
+)

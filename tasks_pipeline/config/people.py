@@ -1,0 +1,98 @@
+"""Sections `members` and `teams`: who is told, how, and when they do not want to be."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+
+from tasks_pipeline.config.model import Model, Slug
+
+Email = Annotated[str, Field(pattern=r"^[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,130}$")]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEK: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _known_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, LookupError, OSError):
+        raise ValueError("not a time zone; allowed are names such as Europe/Berlin or UTC") from None
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class QuietHours(Model):
+    """When a member is not to be disturbed, in the member's time zone; what comes then is sent when they end."""
+
+    start: time = Field(description="Begin, as 22:00.")
+    end: time = Field(description="End, as 07:00; before `start` it is that of the next day.")
+    days: tuple[Weekday, ...] = Field(WEEK, min_length=1, description="Days on which they begin.")
+    except_critical: bool = Field(True, description="Critical alerts come through.")
+
+    @model_validator(mode="after")
+    def _length(self) -> QuietHours:
+        if self.start == self.end:
+            raise ValueError("start and end are the same; allowed are two different times")
+        return self
+
+
+class DigestSchedule(Model):
+    """When a digest is sent: at fixed times, or a while after the first entry."""
+
+    at: tuple[time, ...] = Field((), description="Fixed times in the member's time zone, as [09:00, 17:00].")
+    days: tuple[Weekday, ...] = Field(WEEK, min_length=1, description="Days of the fixed times.")
+    min_delay_minutes: float = Field(
+        5, ge=0, le=10_080, description="Without fixed times: sent when nothing new came for so long …"
+    )
+    max_delay_minutes: float = Field(
+        30, gt=0, le=10_080, description="… but at the latest so long after the first."
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> DigestSchedule:
+        if self.min_delay_minutes > self.max_delay_minutes:
+            raise ValueError("min_delay_minutes is larger than max_delay_minutes")
+        return self
+
+
+class Preferences(Model):
+    """What a member wants to hear of. What a project's preferences leave out is as in the member's own."""
+
+    channel: Slug | None = Field(None, description="Name of the channel; the first mail channel when absent.")
+    delivery: Literal["immediate", "digest", "none"] = Field(
+        "immediate", description="At once, collected, or not at all."
+    )
+    rules: tuple[str, ...] = Field(("*",), description="Globs of names of alert rules; others are not sent.")
+    only_assigned: bool = Field(
+        False, description="Only groups assigned to the member or one of their teams."
+    )
+    quiet_hours: QuietHours | None = Field(None, description="When not to disturb.")
+    digest: DigestSchedule = Field(DigestSchedule(), description="When digests are sent.")
+
+
+class Member(Model):
+    """A person."""
+
+    email: Email = Field(description="Address; also what assignments and targets call the member.")
+    name: str = Field("", max_length=100, description="Shown to people; the address when empty.")
+    timezone: TimeZone = Field("UTC", description="Time zone of quiet hours, digests and times in messages.")
+    address: str | None = Field(
+        None, max_length=250, description="Where to on a channel that is not mail; rarely needed."
+    )
+    notifications: Preferences = Field(Preferences(), description="Preferences for all projects.")
+    projects: dict[Slug, Preferences] = Field({}, description="Preferences for single projects, by slug.")
+
+
+class Team(Model):
+    """Members who take care of something together."""
+
+    slug: Slug = Field(description="What assignments (team:SLUG) and targets call it.")
+    name: str = Field("", max_length=100, description="Shown to people; the slug when empty.")
+    members: tuple[Email, ...] = Field((), description="Addresses of its members.")
+    channel: Slug | None = Field(
+        None, description="Messages to the team go to this channel instead of to each member."
+    )

@@ -1,0 +1,1 @@
+"""Notifications: messages from alerts, who gets them on which channel, and their delivery from the outbox."""
