@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-Matcher = Callable[[str], bool]
-"""Says whether an expression matches anywhere in a text."""
+Matcher = Callable[[str | bytes], bool]
+"""Says whether an expression matches anywhere in a text, given as such or as its UTF-8."""
 
 _MARK = "\0"  # no normalised text has one
 
@@ -27,9 +27,9 @@ def matcher(expression: str) -> Matcher:
 _PLAIN = bytes(byte if byte < 128 else ord("~") for byte in range(256))
 
 
-def plain(utf8: bytes) -> str:
+def plain(utf8: bytes) -> bytes:
     """A text for expressions about ASCII: every byte of another character as `~`. The engine takes it as it lies there."""
-    return utf8.decode("ascii") if utf8.isascii() else utf8.translate(_PLAIN).decode("ascii")
+    return utf8 if utf8.isascii() else utf8.translate(_PLAIN)
 
 
 def check_pattern(expression: str) -> None:
