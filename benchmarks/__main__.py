@@ -13,13 +13,15 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.processes import cpu_seconds, memory_mb
+from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
-from tasks_pipeline.demo.traffic import shop_events, shop_request
+from tasks_pipeline.demo.traffic import PUBLIC_KEY
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.books import books_of_state
 from tasks_pipeline.storage.events import find_event
@@ -50,19 +52,28 @@ def wait_until_stored(stores: Stores, count: int) -> float:
     return time.time()
 
 
-def latency(stores: Stores, url: str) -> float:
-    """Seconds from sending one event until it can be read back, with its group."""
-    (event,) = shop_events(1)
-    request = shop_request(event)
+def latency(stores: Stores, url: str, hook: Hook) -> tuple[float, float]:
+    """Seconds from sending one event of a new group until it can be read back, and until its alert reached the webhook."""
+    event_id = uuid4().hex
+    exception = {"type": "BenchmarkError", "value": f"benchmark {event_id}"}
+    event = {
+        "event_id": event_id,
+        "platform": "python",
+        "level": "error",
+        "fingerprint": [event_id],
+        "exception": {"values": [exception]},
+    }
     started = time.perf_counter()
-    httpx.post(
-        url + request.path, content=request.body, headers=request.headers, timeout=30
-    ).raise_for_status()
-    while find_event(stores.state, stores.lake.connection, event.event_id) is None:
+    httpx.post(f"{url}/api/1/store/?sentry_key={PUBLIC_KEY}", json=event, timeout=30).raise_for_status()
+    while find_event(stores.state, stores.lake.connection, event_id) is None:
         if time.perf_counter() - started > PATIENCE_SECONDS:
             raise SystemExit("an event never became visible")
         time.sleep(POLL_SECONDS)
-    return time.perf_counter() - started
+    visible = time.perf_counter() - started
+    posted = hook.await_text(event_id, PATIENCE_SECONDS)
+    if posted is None:
+        raise SystemExit("the alert of an event never reached the webhook")
+    return visible, posted.at - started
 
 
 def send(url: str, count: int, rate: float = 0) -> dict[str, Any]:
@@ -91,13 +102,20 @@ def bytes_below(folder: Path) -> int:
 def measure(root: Path, count: int) -> dict[str, Any]:
     """All figures; the keys without unit in their name are in the unit that docs/benchmarks.md says."""
     home = Home(root)
-    with running_demo_service(home, linger_seconds=30) as (process, service), open_stores(home) as stores:
+    with (
+        listening_hook() as hook,
+        running_demo_service(home, linger_seconds=30, hook_url=hook.url, alerts=100_000) as (
+            process,
+            service,
+        ),
+        open_stores(home) as stores,
+    ):
         say(f"at rest for {REST_SECONDS} s ...")
         time.sleep(REST_SECONDS)
         memory = memory_mb(process.pid)
         say("cold and warm latency ...")
-        cold = latency(stores, service.receiver_url)
-        warm = statistics.median(latency(stores, service.receiver_url) for _ in range(5))
+        cold, cold_alert = latency(stores, service.receiver_url, hook)
+        warmed = [latency(stores, service.receiver_url, hook) for _ in range(5)]
         say(f"{count} events as fast as possible ...")
         before, cpu_before = stored(stores), cpu_seconds(process.pid)
         sent = send(service.receiver_url, count)
@@ -119,7 +137,9 @@ def measure(root: Path, count: int) -> dict[str, Any]:
             "receive_p95_ms": half["p95_ms"],
             "receive_p95_ms_full_load": sent["p95_ms"],
             "cold_latency_s": round(cold, 2),
-            "warm_latency_s": round(warm, 2),
+            "warm_latency_s": round(statistics.median(visible for visible, _ in warmed), 2),
+            "cold_alert_s": round(cold_alert, 2),
+            "warm_alert_s": round(statistics.median(alert for _, alert in warmed), 2),
             "rest_memory_mb": memory["sum"],
             "rest_memory_by_process_mb": memory,
             "raw_bytes_per_event": round(bytes_below(root / "spool") / total),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from tasks_pipeline.assets.event_processing import GROUP
-from tasks_pipeline.lanes import EVENTS, MAINTENANCE, RECOMPUTE
+from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.resources.stores import StoresResource
 
@@ -53,6 +53,31 @@ merge_events_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("similar_groups"),
     run_tags=MAINTENANCE.tags,
     description="Looks for groups that are alike, proposes them, and merges those above their project's `merge_above`.",
+)
+
+send_alert_notification_job = dg.define_asset_job(
+    "send_alert_notification",
+    selection=dg.AssetSelection.assets("notifications"),
+    config=dg.RunConfig(ops={"notifications": {"config": {"linger_seconds": None}}}),
+    run_tags=NOTIFICATIONS.tags,
+    description="Sends what the outbox holds, all channels side by side, and lingers for more. Started by "
+    "alert_notifications_sensor.",
+)
+
+send_digest_job = dg.define_asset_job(
+    "send_digest",
+    selection=dg.AssetSelection.assets("digests"),
+    run_tags=NOTIFICATIONS.tags,
+    description="Puts the digests that are due into the outbox. Started by digests_sensor.",
+)
+
+check_monitors_job = dg.define_asset_job(
+    "check_monitors",
+    selection=dg.AssetSelection.assets("monitor_incidents"),
+    config=dg.RunConfig(ops={"monitor_incidents": {"config": {"linger_seconds": None}}}),
+    run_tags=MONITORING.tags,
+    description="Checks monitors that are due, opens and closes incidents (trigger_monitor_alert), and goes on while "
+    "something is due soon. Started by monitors_sensor.",
 )
 
 

@@ -61,4 +61,25 @@ MAINTENANCE = Lane(
     why="Housekeeping takes the lake's writer lock for a while; two of them would only wait for each other.",
 )
 
-LANES: dict[str, Lane] = {lane.name: lane for lane in (EVENTS, RECOMPUTE, MAINTENANCE)}
+NOTIFICATIONS = Lane(
+    name="notifications",
+    priority=20,
+    max_concurrent_runs=2,
+    queue="notifications",
+    max_runtime_seconds=1_200,
+    why="People wait for messages, and a sender costs little: it goes before everything. Two at once: one that sends, and "
+    "one that puts digests together. A sender ends by itself after notifications.max_run_seconds; twice that means it hangs.",
+)
+MONITORING = Lane(
+    name="monitoring",
+    priority=15,
+    max_concurrent_runs=1,
+    queue="monitoring",
+    max_runtime_seconds=1_200,
+    why="Silence of a monitor must be noticed while events flood in. One at a time: a run looks at all monitors, and two "
+    "would ask the same addresses.",
+)
+
+LANES: dict[str, Lane] = {
+    lane.name: lane for lane in (NOTIFICATIONS, MONITORING, EVENTS, MAINTENANCE, RECOMPUTE)
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,6 +51,11 @@ def demo(events: int, keep: Path | None) -> None:
     _print(shown, keep)
 
 
+def _message(document: dict[str, Any]) -> str:
+    """The document of a webhook, what it says to people of it."""
+    return "\n".join(f"  {line}" for line in str(document.get("text", document)).splitlines()[:20])
+
+
 def _print(shown: Shown, keep: Path | None) -> None:
     books = shown.books
     assert books is not None
@@ -64,6 +69,11 @@ def _print(shown: Shown, keep: Path | None) -> None:
     table(
         rows,
         {"short_id": "group", "title": "title", "level": "level", "times_seen": "events", "users": "users"},
+    )
+    first = shown.messages[0].document
+    click.echo(
+        f"\n{shown.alerts} alerts of new groups: {len(shown.messages)} sent to a webhook one by one, the others wait to be "
+        f"sent as one message; the first:\n{_message(first)}"
     )
     click.echo("\nDagster")
     table(

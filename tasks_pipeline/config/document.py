@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team
 from tasks_pipeline.config.projects import Key, Organisation, Project
 from tasks_pipeline.config.service import Processing, Receiver, Retention
 from tasks_pipeline.config.symbols import Symbols
 from tasks_pipeline.config.uploads import Uploads
+from tasks_pipeline.config.watch import Watch
 
 
 class Config(Model):
@@ -26,7 +29,10 @@ class Config(Model):
     retention: Retention = Retention()
     uploads: Uploads = Uploads()
     symbols: Symbols = Symbols()
+    notifications: Notifications = Notifications()
+    watch: Watch = Watch()
     channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")
+    alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of all projects.")
     members: tuple[Member, ...] = Field((), description="People.")
     teams: tuple[Team, ...] = Field((), description="Members who take care of something together.")
 
@@ -46,6 +52,25 @@ class Config(Model):
             _known(f"teams: {team.slug}: channel", team.channel, channels)
             for email in team.members:
                 _known(f"teams: {team.slug}: members", email, members)
+        names = Counter(rule.name for rule in self.alert_rules)
+        for project in self.projects:
+            own = names + Counter(rule.name for rule in project.alert_rules)
+            twice = sorted(name for name, times in own.items() if times > 1)
+            if twice:
+                raise ValueError(f"alert_rules: name used twice: {', '.join(twice)}")
+        rules = (*self.alert_rules, *(rule for project in self.projects for rule in project.alert_rules))
+        allowed = {"member": members, "channel": channels, "team": [team.slug for team in self.teams]}
+        for rule in rules:
+            for target in rule.notify:
+                kind, _, name = target.partition(":")
+                if name:
+                    _known(f"alert_rules: {rule.name}: notify", name, allowed[kind])
+        for target in self.watch.operators:
+            kind, _, name = target.partition(":")
+            if not name:
+                raise ValueError(f"watch.operators: {target}; allowed are members, teams and channels")
+            _known("watch.operators", name, allowed[kind])
+        _known("watch.fallback_channel", self.watch.fallback_channel, channels)
         for member in self.members:
             for slug, wanted in ((None, member.notifications), *member.projects.items()):
                 _known(f"members: {member.email}: channel", wanted.channel, channels)

@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.filters import Filters
 from tasks_pipeline.config.grouping import GroupingSettings
 from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.config.model import Model, PublicKey, Slug
+from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.scrubbing import Scrubbing
 
 Category = Literal[
@@ -46,6 +48,8 @@ class Project(Model):
     scrubbing: Scrubbing = Field(Scrubbing(), description="What is taken out before anything is stored.")
     filters: Filters = Field(Filters(), description="What is counted, but not stored.")
     grouping: GroupingSettings = Field(GroupingSettings(), description="Rules of its own for grouping.")
+    alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of its own, beside those of all.")
+    ownership: tuple[Ownership, ...] = Field((), description="Who takes care of what; the last that matches.")
     merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")
 
 

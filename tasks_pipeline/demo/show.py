@@ -17,18 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from sqlalchemy import func, select
 
+from tasks_pipeline.demo.hook import Posted, listening_hook
 from tasks_pipeline.demo.traffic import PUBLIC_KEY, Request, shop_events, shop_request, wire_requests
 from tasks_pipeline.home import Home
 from tasks_pipeline.service.running import RunningService, running_service
 from tasks_pipeline.storage.books import Books, books_of_lake
 from tasks_pipeline.storage.groups import list_groups
 from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.storage.tables import alerts
 
 START_SECONDS = 120
 PROCESS_SECONDS = 120
 STOP_SECONDS = 30
 CONNECTIONS = 4
+ALERTS = 3  # sent one by one; a demonstration need not tell of each of a hundred new groups
 
 _CONFIG = f"""\
 # Written by `tasks-pipeline demo`.
@@ -37,6 +41,17 @@ projects:
   - {{{{id: 1, slug: shop, name: Shop, platform: python, keys: [{{{{public_key: "{PUBLIC_KEY}"}}}}]}}}}
 processing:
   linger_seconds: {{linger_seconds}}
+notifications:
+  linger_seconds: {{linger_seconds}}
+"""
+_ALERTS = """\
+channels:
+  - {{name: hook, type: webhook, url: "{hook_url}", secret: demo}}
+alert_rules:
+  - name: new errors
+    when: [new_group]
+    notify: ["channel:hook"]
+    storm: {{alerts: {alerts}, window_minutes: 60}}
 """
 
 
@@ -56,6 +71,10 @@ class Shown:
     checks: dict[str, bool] = field(default_factory=dict)
     truths: set[int] = field(default_factory=set)
     shop_groups: int = 0
+    alerts: int = 0
+    """Alerts that a rule fired."""
+    messages: list[Posted] = field(default_factory=list)
+    """What arrived at the webhook."""
 
 
 def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
@@ -64,7 +83,11 @@ def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
     shown = Shown()
     say("starting receiver, Dagster and its UI ...")
     # A short linger, so that the run, and with it the checks, are over soon.
-    with _timed(shown, "start and stop"), running_demo_service(home, linger_seconds=2) as (_, service):
+    with (
+        _timed(shown, "start and stop"),
+        listening_hook() as hook,
+        running_demo_service(home, linger_seconds=2, hook_url=hook.url, alerts=ALERTS) as (_, service),
+    ):
         say(f"sending recorded traffic to {service.receiver_url} ...")
         events = list(shop_events(count))
         shown.truths = {event.truth for event in events}
@@ -74,11 +97,14 @@ def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
         with open_stores(home) as stores:
             with _timed(shown, "process"):
                 _await_processed(stores)
+            with _timed(shown, "alert"):
+                hook.await_count(ALERTS, PROCESS_SECONDS)
             with _timed(shown, "check"):
                 _await_runs(service.ui_url, shown)
+            shown.messages = list(hook.posted)
             _look(stores, shown, [event.event_id for event in events])
         say("stopping ...")
-    work = sum(shown.seconds[stage] for stage in ("send", "process", "check"))
+    work = sum(shown.seconds[stage] for stage in ("send", "process", "alert", "check"))
     shown.seconds["start and stop"] -= work
     _judge(shown, count)
     return shown
@@ -93,14 +119,18 @@ def _timed(shown: Shown, stage: str) -> Iterator[None]:
 
 @contextmanager
 def running_demo_service(
-    home: Home, *, linger_seconds: float
+    home: Home, *, linger_seconds: float, hook_url: str | None = None, alerts: int = 20
 ) -> Iterator[tuple[subprocess.Popen[str], RunningService]]:
     """The whole service on free ports, ready, with the project and key of the recordings; stopped at the end.
 
+    With `hook_url` new groups are told there: `alerts` of them one by one, those after them in an hour as one message.
     Raises DemoFailed when it does not start or stop.
     """
     home.root.mkdir(parents=True, exist_ok=True)
-    home.config_path.write_text(_CONFIG.format(linger_seconds=linger_seconds))
+    text = _CONFIG.format(linger_seconds=linger_seconds)
+    if hook_url is not None:
+        text += _ALERTS.format(hook_url=hook_url, alerts=alerts)
+    home.config_path.write_text(text)
     command = [
         sys.executable,
         "-m",
@@ -221,6 +251,8 @@ def _await_runs(ui_url: str, shown: Shown) -> None:
 
 def _look(stores: Stores, shown: Shown, event_ids: list[str]) -> None:
     shown.books = _books(stores)
+    with stores.state.read() as connection:
+        shown.alerts = connection.execute(select(func.count()).select_from(alerts)).scalar_one()
     shown.groups = list_groups(stores.state, stores.slugs, limit=10_000)
     rows = stores.lake.query(
         "SELECT count(DISTINCT group_id) AS groups FROM lake.events WHERE event_id IN (SELECT unnest(?))",
@@ -250,6 +282,10 @@ def _judge(shown: Shown, count: int) -> None:
         faults.append(f"{books.stored} items stored, {count} shop events were sent")
     if shown.shop_groups != len(shown.truths):
         faults.append(f"shop events came from {len(shown.truths)} places but make {shown.shop_groups} groups")
+    if shown.alerts < shown.shop_groups:
+        faults.append(f"{shown.shop_groups} new groups, but {shown.alerts} alerts")
+    if len(shown.messages) != ALERTS:
+        faults.append(f"{len(shown.messages)} messages arrived at the webhook; expected are {ALERTS}")
     if "books_balance" not in shown.checks:
         faults.append("no run checked the books")
     if faults:

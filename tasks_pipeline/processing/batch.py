@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from tasks_pipeline.alerts.changes import GroupChange
+from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
@@ -76,11 +79,19 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
             announce_again(stores.state, connection, arrived, settled.missed)
             for project_id, releases in sorted(settled.releases.items()):
                 note_releases(stores.state, connection, project_id, releases)
-            count_events(stores.state, connection, batch.day, settled.groups)
+            changes = count_events(stores.state, connection, batch.day, settled.groups)
+            _tell(stores, connection, changes, settled)
             finish_batch(connection, batch, settled.counts())
         if raced:
             finish_regroupings(stores.state, stores.lake)
     return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
+
+
+def _tell(stores: Stores, connection: Connection, changes: Sequence[GroupChange], settled: Settled) -> None:
+    """Tell alert rules what became of groups, in the transaction that counts the batch: so they hear of it once."""
+    now = datetime.now(UTC)
+    told = [replace(change, events=settled.candidates.get(change.group_id, ())) for change in changes]
+    fire_changes(stores.state, connection, stores.config, told, now)
 
 
 def _make_visible(

@@ -25,6 +25,8 @@ from tasks_pipeline.storage.groups import GroupCounts, NewGroup, assign_groups
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 
+CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
+
 
 @dataclass(slots=True)
 class Settled:
@@ -38,6 +40,10 @@ class Settled:
         default_factory=lambda: defaultdict(dict)
     )
     """By project: each release that events were seen of, with the first and the last of their timestamps."""
+    candidates: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
+    check_ins: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of check-ins, which the monitors are told of when the batch is stored."""
 
     def counts(self) -> dict[str, int]:
         """Items by outcome, those that the books are about."""
@@ -56,6 +62,7 @@ class Settled:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
         for group_id, target in targets.items():
             self.groups[target].update(self.groups.pop(group_id))
+            self.candidates[target] += self.candidates.pop(group_id, [])
 
 
 def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: Settled) -> None:
@@ -140,7 +147,11 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         row = staged.row
         into.rows[staged.table].append(row)
         if staged.grouping is None:
+            if staged.table == "check_ins":
+                into.check_ins.append(row)
             continue
+        if len(into.candidates[row["group_id"]]) < CANDIDATES:
+            into.candidates[row["group_id"]].append(row)
         if row.get("missing_symbols"):
             into.missed.update((row["project_id"], key) for key in row["missing_symbols"])
         payload = {name: row[name] for name in ("day", "part", "position", "item", "project_id", "event_id")}

@@ -120,5 +120,7 @@ def _ends_in(found: Words, terms: frozenset[Words]) -> bool:
 
 def _expression(terms: Iterable[Words]) -> str:
     return "|".join(
-        sorted(f"{_BETWEEN}*".join(re.escape(plain(word.encode()).decode()) for word in term) for term in terms)
+        sorted(
+            f"{_BETWEEN}*".join(re.escape(plain(word.encode()).decode()) for word in term) for term in terms
+        )
     )

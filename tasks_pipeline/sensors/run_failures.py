@@ -1,17 +1,20 @@
 """run_failure: what happens when a run fails; it frees what the run held, so that the next one starts at once."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
-from tasks_pipeline.jobs import DRAIN_TAG
+from tasks_pipeline.jobs import DRAIN_TAG, send_alert_notification_job
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.batches import end_drains_of_run
+from tasks_pipeline.storage.outbox import release_claims
 
 
 @dg.run_failure_sensor(
     name="run_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=5,
-    description="Says which run failed and why, and frees the batches a dead drain held.",
+    description="Says which run failed and why, and frees the batches a dead drain held, and the messages a dead sender had in flight.",
 )
 def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> None:
     """Log the failure; a drain's batches can be claimed again without waiting for its silence to be noticed."""
@@ -21,3 +24,7 @@ def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> 
         with stores.open() as opened:
             freed = end_drains_of_run(opened.state, run.run_id)
         context.log.info(f"{freed} drains of run {run.run_id} ended")
+    if run.job_name == send_alert_notification_job.name:
+        with stores.open() as opened:
+            freed = release_claims(opened.state, run.run_id, datetime.now(UTC))
+        context.log.info(f"{freed} messages that run {run.run_id} had in flight are due again")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, select, tuple_, update
 
+from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
 from tasks_pipeline.groups.releases import is_newer
 from tasks_pipeline.groups.short_id import format_short_id
@@ -204,10 +205,12 @@ def create_group(state: StateDatabase, connection: Connection, event: NewGroup, 
 
 def count_events(
     state: StateDatabase, connection: Connection, day: date, counts: Mapping[int, GroupCounts]
-) -> None:
-    """Add the events of a batch to their groups, and let them change the groups' status."""
+) -> list[GroupChange]:
+    """Add the events of a batch to their groups, and let them change the groups' status. Gives the groups that are new,
+    back, or not ignored any more."""
     if not counts:
-        return
+        return []
+    changes: list[GroupChange] = []
     new_users = _count_values(state, connection, day, counts)
     _count_days(state, connection, day, counts)
     # One order for all, so that two batches never wait for each other in a circle; and few statements: with one for
@@ -221,6 +224,28 @@ def count_events(
             for group_id, row in zip(chunk, rows, strict=True)
         ]
         connection.execute(update(groups).where(groups.c.id == bindparam("group")), counted)
+        changes += filter(None, map(_change, rows, counted))
+    return changes
+
+
+def _change(before: Row[Any], after: Mapping[str, Any]) -> GroupChange | None:
+    """What counting events made of a group: nothing for most."""
+    if before.times_seen == 0 and before.last_seen is None:
+        kind, key = "new_group", ""
+    elif after["status"] == before.status:
+        return None
+    else:
+        kind = "regression" if after["status"] == Status.REGRESSED else "unignored"
+        key = after["status_changed_at"].isoformat()
+    changed = {
+        "regression": f"It is back: it was resolved{f' in {before.resolved_in_release}' if before.resolved_in_release else ''}.",
+        "unignored": "It was ignored until now.",
+    }
+    facts = {name: getattr(before, name) for name in ("platform", "type", "assignee", "short_id")}
+    facts |= {name: after[name] for name in ("title", "culprit", "level", "times_seen", "users")}
+    facts |= {name: after[name].isoformat() for name in ("first_seen", "last_seen")}
+    facts |= {"category": "error", "changed": changed.get(kind, "")}
+    return GroupChange(kind, before.project_id, before.id, key, after["last_seen"], facts)
 
 
 def _counted(connection: Connection, row: Row[Any], counted: GroupCounts, new_users: int) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import notifications
+from tasks_pipeline.storage.tables import UtcDateTime, alerts, channel_states, deliveries, notifications
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,266 @@ def put_notifications(
             state.insert(notifications).on_conflict_do_nothing(index_elements=[notifications.c.key]),
             list(chunk),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages that are due: how many, and since when the oldest is."""
+
+    count: int
+    oldest: datetime | None
+
+
+def waiting_notifications(state: StateDatabase, now: datetime) -> Backlog:
+    """What a sender would find to do: messages that are due, or in flight for longer than their lease, on channels whose
+    breaker is not open."""
+    n = notifications.c
+    shut = select(channel_states.c.channel).where(channel_states.c.open_until > now)
+    query = select(func.count(), func.min(n.not_before, type_=UtcDateTime())).where(
+        _due(now), n.channel.not_in(shut)
+    )
+    with state.read() as connection:
+        count, oldest = connection.execute(query).one()
+    return Backlog(count, oldest)
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    n = notifications.c
+    return or_(
+        and_(n.status == "waiting", n.not_before <= now), and_(n.status == "sending", n.lease_until <= now)
+    )
+
+
+def due_channels(state: StateDatabase, now: datetime) -> set[str]:
+    """Names of the channels that messages are due on."""
+    with state.read() as connection:
+        return set(connection.execute(select(notifications.c.channel).where(_due(now)).distinct()).scalars())
+
+
+def claim_next(
+    state: StateDatabase,
+    channel: str,
+    *,
+    claimed_by: str,
+    run_id: str | None,
+    now: datetime,
+    lease_until: datetime,
+    take: Callable[[Connection, str], float],
+    limited: Mapping[str, datetime],
+    alert_id: int | None = None,
+) -> dict[str, Any] | None:
+    """The next message of a channel that is due, as this sender's, with its delivery opened; None when there is none.
+
+    `take(connection, target)` takes a token of a target and gives 0, or the seconds until there is one; targets in `limited`
+    are passed over until then. The row has `delivery_id` beside its columns.
+    """
+    n = notifications.c
+    skipped = [target for target, until in limited.items() if until > now]
+    query = select(notifications).where(n.channel == channel, _due(now))
+    if skipped:
+        query = query.where(n.target.not_in(skipped))
+    if alert_id is not None:
+        query = query.where(n.alert_id == alert_id)
+    query = query.order_by(n.not_before, n.id).limit(1).with_for_update(skip_locked=True)
+    with state.write() as connection:
+        row = connection.execute(query).first()
+        if row is None:
+            return None
+        wait = take(connection, row.target)
+        if wait > 0:
+            raise Limited(row.target, wait)
+        lost = row.status == "sending"  # its sender is silent for longer than its lease
+        if lost:
+            _close_lost(connection, [row.id], now)
+        attempt = row.attempts + 1
+        values = {
+            "status": "sending", "attempts": attempt, "claimed_by": claimed_by, "lease_until": lease_until,
+            "ambiguous": row.ambiguous + lost,
+        }  # fmt: skip
+        connection.execute(update(notifications).where(n.id == row.id).values(values))
+        delivery_id = connection.execute(
+            deliveries.insert()
+            .values(notification_id=row.id, attempt=attempt, started_at=now, outcome="started", run_id=run_id)
+            .returning(deliveries.c.id)
+        ).scalar_one()
+    return {**row._mapping, **values, "delivery_id": delivery_id}
+
+
+class Limited(Exception):
+    """A target (empty: the channel) may not get a message yet, for so many seconds."""
+
+    def __init__(self, target: str, seconds: float) -> None:
+        super().__init__(target)
+        self.target, self.seconds = target, seconds
+
+
+def finish_delivery(
+    connection: Connection,
+    row: Mapping[str, Any],
+    *,
+    now: datetime,
+    outcome: str,
+    detail: str,
+    values: Mapping[str, Any],
+) -> bool:
+    """Close a delivery and set columns of its message. False, and nothing set, when the claim was lost meanwhile."""
+    n = notifications.c
+    held = connection.execute(
+        update(notifications)
+        .where(n.id == row["id"], n.claimed_by == row["claimed_by"], n.attempts == row["attempts"])
+        .values(claimed_by=None, lease_until=None, **values)
+    ).rowcount
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == row["delivery_id"])
+        .values(ended_at=now, outcome=outcome, detail=detail[:1000])
+    )
+    return bool(held)
+
+
+def release_claims(state: StateDatabase, run_id: str, now: datetime) -> int:
+    """Make the messages that a dead run had in flight due again, as of unknown end. Gives how many there were."""
+    n = notifications.c
+    with state.write() as connection:
+        ids = list(
+            connection.execute(
+                select(n.id).where(
+                    n.status == "sending",
+                    n.id.in_(
+                        select(deliveries.c.notification_id).where(
+                            deliveries.c.run_id == run_id, deliveries.c.outcome == "started"
+                        )
+                    ),
+                )
+            ).scalars()
+        )
+        _close_lost(connection, ids, now)
+        connection.execute(
+            update(notifications)
+            .where(n.id.in_(ids))
+            .values(
+                status="waiting", not_before=now, ambiguous=n.ambiguous + 1, claimed_by=None, lease_until=None,
+                reason="its sender died while it was in flight",
+            )
+        )  # fmt: skip
+    return len(ids)
+
+
+def _close_lost(connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.notification_id.in_(ids), deliveries.c.outcome == "started")
+        .values(ended_at=now, outcome="unknown", detail="its sender died while it was in flight")
+    )
+
+
+def bury_unconfigured(state: StateDatabase, channels: Collection[str], now: datetime) -> int:
+    """Messages for channels that are not configured (any more) become dead letters. Gives how many."""
+    n = notifications.c
+    with state.write() as connection:
+        return connection.execute(
+            update(notifications)
+            .where(n.status == "waiting", n.not_before <= now, n.channel.not_in(list(channels)))
+            .values(status="dead", reason="its channel is not configured")
+        ).rowcount
+
+
+def retry_notifications(
+    state: StateDatabase, now: datetime, *, ids: Sequence[int] = (), channel: str | None = None
+) -> int:
+    """Make dead letters due again: these, those of a channel, or all. Gives how many."""
+    n = notifications.c
+    condition = n.status == "dead"
+    if ids:
+        condition = and_(condition, n.id.in_(ids))
+    if channel is not None:
+        condition = and_(condition, n.channel == channel)
+    with state.write() as connection:
+        changed = connection.execute(
+            update(notifications)
+            .where(condition)
+            .values(status="waiting", attempts=0, not_before=now, reason="sent again on request")
+        ).rowcount
+        named = select(n.channel).where(n.reason == "sent again on request", n.status == "waiting").distinct()
+        connection.execute(
+            update(channel_states)
+            .where(channel_states.c.channel.in_(named))
+            .values(open_until=None, failures=0)
+        )
+    return changed
+
+
+def notification_log(
+    state: StateDatabase,
+    *,
+    since: datetime,
+    target: str | None = None,
+    channel: str | None = None,
+    status: str | None = None,
+    alert_id: int | None = None,
+    group_id: int | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Messages with what became of them, newest first: columns of `notifications`, and kind, severity, group_id and
+    title of the alert."""
+    n = notifications.c
+    query = (
+        select(
+            notifications,
+            alerts.c.kind,
+            alerts.c.severity,
+            alerts.c.group_id,
+            alerts.c.data.label("alert_data"),
+        )
+        .join(alerts, alerts.c.id == n.alert_id, isouter=True)
+        .where(n.created_at >= since)
+    )
+    wanted = (
+        (n.target, target),
+        (n.channel, channel),
+        (n.status, status),
+        (n.alert_id, alert_id),
+        (alerts.c.group_id, group_id),
+    )
+    for column, value in wanted:
+        if value is not None:
+            query = query.where(column == value)
+    with state.read() as connection:
+        rows = connection.execute(query.order_by(n.id.desc()).limit(limit)).all()
+    found = []
+    for row in rows:
+        values = dict(row._mapping)
+        values["title"] = (values.pop("alert_data") or {}).get("title") or ""
+        found.append(values)
+    return found
+
+
+def deliveries_of(state: StateDatabase, notification_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The attempts of each message, oldest first."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    with state.read() as connection:
+        for chunk in chunks(notification_ids):
+            query = (
+                select(deliveries).where(deliveries.c.notification_id.in_(chunk)).order_by(deliveries.c.id)
+            )
+            for row in connection.execute(query):
+                found.setdefault(row.notification_id, []).append(dict(row._mapping))
+    return found
+
+
+def channel_figures(state: StateDatabase, now: datetime) -> list[dict[str, Any]]:
+    """Per channel: waiting, due, oldest_due, dead, sent_today, failures, open_until, last_error, last_sent_at."""
+    n = notifications.c
+    counted = select(
+        n.channel,
+        func.sum(case((n.status.in_(("waiting", "sending")), 1), else_=0)).label("waiting"),
+        func.sum(case((_due(now), 1), else_=0)).label("due"),
+        func.min(case((_due(now), n.not_before)), type_=UtcDateTime()).label("oldest_due"),
+        func.sum(case((n.status == "dead", 1), else_=0)).label("dead"),
+        func.sum(case((n.sent_at >= now - timedelta(days=1), 1), else_=0)).label("sent_today"),
+    ).group_by(n.channel)
+    with state.read() as connection:
+        states = {row.channel: row._mapping for row in connection.execute(select(channel_states))}
+        rows = [dict(row._mapping) for row in connection.execute(counted.order_by(n.channel))]
+    names = ("failures", "open_until", "last_error", "last_sent_at")
+    return [row | {name: states.get(row["channel"], {}).get(name) for name in names} for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks_pipeline.config import Processing
-from tasks_pipeline.lanes import EVENTS, LANE_TAG, LANES, MAINTENANCE, RECOMPUTE
+from tasks_pipeline.lanes import EVENTS, LANE_TAG, LANES, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE
 
 
 def test_every_lane_is_bounded_and_explained() -> None:
@@ -24,3 +24,7 @@ def test_new_events_go_before_the_past() -> None:
 
 def test_a_drain_ends_by_itself_long_before_it_is_ended() -> None:
     assert EVENTS.max_runtime_seconds >= 2 * Processing().max_run_seconds
+
+
+def test_people_are_told_before_anything_else_is_done() -> None:
+    assert NOTIFICATIONS.priority > MONITORING.priority > EVENTS.priority

@@ -1,0 +1,191 @@
+"""fire: record firings as alerts, once each, and put their messages into the outbox, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.config import Config
+from tasks_pipeline.notifications.routing import Route, routes
+from tasks_pipeline.storage.alerts import (
+    StateKey,
+    insert_alerts,
+    known_keys,
+    recent_alerts,
+    rule_state_rows,
+    set_rule_states,
+)
+from tasks_pipeline.storage.outbox import NewNotification, put_notifications
+from tasks_pipeline.storage.state import StateDatabase
+
+STORM = ""
+"""The thread of a rule's state that is about the rule as a whole."""
+
+
+def fire(
+    state: StateDatabase,
+    connection: Connection,
+    config: Config,
+    firings: Sequence[Firing],
+    now: datetime,
+) -> list[int]:
+    """Record firings that are new and not within the interval of an earlier one; gives the ids of their alerts.
+
+    Each alert is put into the outbox for all its targets. Above its rule's storm limit the messages are put as collapsed, and one
+    message per target tells of them at the end of the storm's window.
+    """
+    if not firings:
+        return []
+    state.serialise(connection, "alerts")
+    book = _Book(connection, firings, now)
+    wanted = [firing for firing in firings if book.takes(firing)]
+    if not wanted:
+        return []
+    storms = [book.storm_of(firing) for firing in wanted]
+    ids = insert_alerts(connection, [_row(firing, now) for firing in wanted])
+    messages: list[NewNotification] = []
+    for firing, storm in zip(wanted, storms, strict=True):
+        for route in _routes(config, firing, now):
+            message = _message(firing, ids[firing.key], route, collapsed=storm is not None)
+            messages.append(message)
+            if storm is not None and message.status == "collapsed":
+                messages.append(_storm_message(firing, route, storm))
+    put_notifications(state, connection, messages)
+    set_rule_states(state, connection, book.changed)
+    return [ids[firing.key] for firing in wanted]
+
+
+@dataclass
+class _Book:
+    """What is known of rules at the moment of firing, kept up to date while firings are taken."""
+
+    connection: Connection
+    firings: Sequence[Firing]
+    now: datetime
+    changed: dict[StateKey, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known = known_keys(self.connection, (f.key for f in self.firings))
+        keys: set[StateKey] = {(f.project_id, f.rule, f.thread) for f in self.firings}
+        keys |= {(f.project_id, f.rule, STORM) for f in self.firings}
+        self._states: dict[StateKey, dict[str, Any]] = rule_state_rows(self.connection, keys)
+        self._recent: dict[tuple[int, str], int] = {}
+        self._taken: dict[tuple[int, str], int] = defaultdict(int)
+
+    def takes(self, firing: Firing) -> bool:
+        """Whether a firing becomes an alert."""
+        if firing.key in self._known:
+            return False
+        state_key = (firing.project_id, firing.rule, firing.thread)
+        if firing.status == "firing":
+            fired_at = self._states.get(state_key, {}).get("fired_at")
+            if fired_at and (self.now - fired_at).total_seconds() < firing.interval_seconds:
+                return False
+            self._set(state_key, status=firing.severity, fired_at=self.now)
+        self._known.add(firing.key)
+        return True
+
+    def storm_of(self, firing: Firing) -> Mapping[str, Any] | None:
+        """The storm (since, until) that a firing is part of; None while its rule is within its limit."""
+        storm = firing.storm
+        if storm is None or firing.status != "firing":
+            return None
+        rule = (firing.project_id, firing.rule)
+        window = timedelta(minutes=storm.window_minutes)
+        if rule not in self._recent:
+            self._recent[rule] = recent_alerts(self.connection, *rule, since=self.now - window)
+        self._taken[rule] += 1
+        key = (*rule, STORM)
+        if self._recent[rule] + self._taken[rule] <= storm.alerts:
+            if self._states.get(key, {}).get("status") == "storm":
+                self._set(key, status="ok", data={})
+            return None
+        state = self._states.get(key, {})
+        data: Mapping[str, Any] = state.get("data") or {}
+        if state.get("status") != "storm" or datetime.fromisoformat(data["until"]) <= self.now:
+            data = {"since": self.now.isoformat(), "until": (self.now + window).isoformat()}
+            self._set(key, status="storm", data=data)
+        return data
+
+    def _set(self, key: StateKey, **values: Any) -> None:
+        known = self._states.get(key)
+        row = known or {"status": "ok", "fired_at": None, "changed_at": self.now, "data": {}}
+        changed = values.get("status", row["status"]) != row["status"]
+        kept = {name: row[name] for name in ("status", "fired_at", "changed_at", "data")}
+        row = kept | values | ({"changed_at": self.now} if changed else {})
+        self._states[key] = self.changed[key] = row
+
+
+def _row(firing: Firing, now: datetime) -> dict[str, Any]:
+    return {
+        "key": firing.key[:300],
+        "project_id": firing.project_id,
+        "rule": firing.rule,
+        "kind": firing.kind,
+        "status": firing.status,
+        "severity": firing.severity,
+        "group_id": firing.group_id,
+        "incident_id": firing.incident_id,
+        "thread": firing.thread,
+        "data": {**firing.data, "happened_at": firing.at.isoformat()},
+        "at": now,
+    }
+
+
+def _routes(config: Config, firing: Firing, now: datetime) -> list[Route]:
+    data = firing.data
+    return routes(
+        config,
+        project_id=firing.project_id,
+        targets=firing.targets,
+        rule=firing.rule,
+        severity=firing.severity,
+        assignee=data.get("assignee"),
+        paths=data.get("paths") or (),
+        tags=data.get("tags") or {},
+        url=data.get("url"),
+        at=now,
+    )
+
+
+def _message(firing: Firing, alert_id: int, route: Route, *, collapsed: bool) -> NewNotification:
+    status = {"immediate": "waiting"}.get(route.delivery, route.delivery)
+    if collapsed and status == "waiting":
+        status = "collapsed"
+    return NewNotification(
+        key=f"alert:{alert_id}:{route.target}:{route.channel}",
+        type="alert",
+        alert_id=alert_id,
+        project_id=firing.project_id,
+        rule=firing.rule,
+        target=route.target,
+        channel=route.channel,
+        address=route.address,
+        thread=firing.thread,
+        not_before=route.not_before,
+        status=status,
+        reason="told of with others of its storm" if status == "collapsed" else route.reason,
+    )
+
+
+def _storm_message(firing: Firing, route: Route, storm: Mapping[str, Any]) -> NewNotification:
+    """The one message that tells of all that collapsed; the outbox takes it once."""
+    until = datetime.fromisoformat(storm["until"])
+    return NewNotification(
+        key=f"storm:{firing.project_id}:{firing.rule}:{storm['since']}:{route.target}:{route.channel}",
+        type="storm",
+        project_id=firing.project_id,
+        rule=firing.rule,
+        target=route.target,
+        channel=route.channel,
+        address=route.address,
+        thread=f"storm:{firing.project_id}:{firing.rule}",
+        not_before=max(until, route.not_before),
+        data=dict(storm),
+    )

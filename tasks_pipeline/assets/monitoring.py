@@ -1,0 +1,52 @@
+"""Assets of monitoring: incidents of monitors, and the pipeline's watch over itself. Names and figures only."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from tasks_pipeline.resources.stores import StoresResource
+
+GROUP = "monitoring"
+OWNERS = ["team:ingest"]
+
+pipeline_probes = dg.AssetSpec(
+    "pipeline_probes",
+    description="What the pipeline watches of itself: lag, queues, error rates, failing runs, sensors and schedules, disk, "
+    "clock. Read every minute by `pipeline_watch_sensor`; each probe is a check of this asset.",
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"sql", "table"},
+    metadata={"dagster/table_name": "state.probes"},
+)
+
+
+class CheckMonitorsConfig(dg.Config):
+    """How a run watches monitors."""
+
+    linger_seconds: float | None = Field(
+        0.0,
+        description="How long to go on when nothing is due; null is as long as a run of the sensor does.",
+    )
+
+
+@dg.asset(
+    name="monitor_incidents",
+    deps=["check_ins"],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"sql", "table"},
+    metadata={"dagster/table_name": "state.incidents"},
+    description="Incidents of cron and uptime monitors: opened when a check-in is missing, late or bad, or an address does "
+    "not answer as expected, and closed by recovery. Materialising checks every monitor that is due.",
+)
+def check_monitors(
+    context: dg.AssetExecutionContext, config: CheckMonitorsConfig, stores: StoresResource
+) -> dg.MaterializeResult[Any]:
+    """Check what is due, open and close incidents, and go on while something is due soon."""
+    from tasks_pipeline.monitors.uptime_loop import watch_monitors
+
+    with stores.open() as opened:
+        report = watch_monitors(opened, run_id=context.run.run_id, linger_seconds=config.linger_seconds)
+    context.log.info(str(report))
+    return dg.MaterializeResult(metadata=report.figures())

@@ -1,0 +1,5 @@
+"""Channels: how a message is handed to the outside world. One module per kind, behind one protocol."""
+
+from tasks_pipeline.notifications.channels.base import Receipt, Sender, open_channel
+
+__all__ = ["Receipt", "Sender", "open_channel"]

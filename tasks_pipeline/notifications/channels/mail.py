@@ -1,0 +1,188 @@
+"""The mail channel: HTML and text over SMTP, threaded by what it is about."""
+
+from __future__ import annotations
+
+import email.errors
+import email.policy
+import hashlib
+import re
+import smtplib
+import ssl
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+
+from tasks_pipeline.config import Config
+from tasks_pipeline.config.channels import MailChannel
+from tasks_pipeline.notifications.channels.base import Receipt
+from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
+from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.rendering import render
+
+SUBJECT_LENGTH = 180
+
+
+class MailSender:
+    """Sends over one connection, which is kept for the next message."""
+
+    def __init__(self, channel: MailChannel, config: Config) -> None:
+        self._channel = channel
+        self._templates_dir = config.notifications.templates_dir
+        self._client: smtplib.SMTP | None = None
+
+    def send(self, message: Message, *, address: str, idempotency_key: str) -> Receipt:
+        """Send to a member's address, or to the channel's list when there is none. Raises as `Sender.send` says."""
+        recipients = [address] if address else list(self._channel.to)
+        if not recipients:
+            raise PermanentFailure("nobody to send to: the channel has no `to`, and the target no address")
+        mail = self.compose(message, recipients, idempotency_key)
+        client = self._connected()
+        try:
+            self._handed_over(client, mail, recipients)
+        except BaseException:
+            self.close()
+            raise
+        return Receipt("accepted by the mail server", str(mail["Message-ID"]))
+
+    def compose(self, message: Message, recipients: list[str], idempotency_key: str) -> EmailMessage:
+        """The mail. Its Message-ID comes from the idempotency key, so that a repeated one can be known."""
+        channel = self._channel
+        mail = EmailMessage(policy=email.policy.SMTP)
+        domain = parseaddr(channel.sender)[1].rpartition("@")[2] or "localhost"
+        root = _message_id(message.thread, domain)
+        mail["From"] = _address(channel.sender)
+        mail["To"] = [_address(recipient) for recipient in recipients]
+        mail["Subject"] = clean(message.summary, SUBJECT_LENGTH)
+        mail["Date"] = format_datetime(datetime.now(UTC))
+        mail["Message-ID"] = _message_id(idempotency_key, domain)
+        # Of a thread the first mail is not known: all refer to a root that was never sent, which clients thread as well.
+        mail["In-Reply-To"] = mail["References"] = root
+        mail["Auto-Submitted"] = "auto-generated"
+        mail["X-Auto-Response-Suppress"] = "All"
+        mail["List-Id"] = (
+            f"<{re.sub(r'[^a-z0-9-]+', '-', message.project.lower()) or 'pipeline'}.tasks-pipeline.{domain}>"
+        )
+        mail["List-Unsubscribe"] = _unsubscribe(channel)
+        if message.severity == "critical":
+            mail["Importance"] = "high"
+        mail.set_content(render("mail.txt", message, self._templates_dir), cte="quoted-printable")
+        mail.add_alternative(
+            render("mail.html", message, self._templates_dir), subtype="html", cte="quoted-printable"
+        )
+        return mail
+
+    def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._client is not None:
+            try:
+                if self._client.noop()[0] == 250:
+                    return self._client
+            except (smtplib.SMTPException, OSError):
+                pass  # it was closed while nothing was sent: a new one is opened
+            self.close()
+        channel, step = self._channel, "connect"
+        context = ssl.create_default_context()
+        try:
+            client: smtplib.SMTP
+            if channel.security == "tls":
+                client = smtplib.SMTP_SSL(
+                    channel.host, channel.port, timeout=channel.timeout_seconds, context=context
+                )
+            else:
+                client = smtplib.SMTP(channel.host, channel.port, timeout=channel.timeout_seconds)
+            self._client = client
+            if channel.security == "starttls":
+                step = "STARTTLS"
+                client.starttls(context=context)
+            if channel.username is not None:
+                step = "login"
+                client.login(
+                    channel.username, channel.password.get_secret_value() if channel.password else ""
+                )
+        except smtplib.SMTPAuthenticationError as error:
+            self.close()
+            raise PermanentFailure(f"{step}: {_said(error)}") from error
+        except smtplib.SMTPNotSupportedError as error:
+            self.close()
+            raise PermanentFailure(f"{step}: {error}") from error
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise PermanentFailure(
+                f"{step}: the certificate cannot be trusted: {error.verify_message}"
+            ) from error
+        except (smtplib.SMTPException, OSError) as error:
+            self.close()
+            raise TemporaryFailure(f"{step} {channel.host}:{channel.port}: {_said(error)}") from error
+        return client
+
+    def _handed_over(self, client: smtplib.SMTP, mail: EmailMessage, recipients: list[str]) -> None:
+        sender = parseaddr(self._channel.sender)[1]
+        try:
+            client.ehlo_or_helo_if_needed()
+            _expect(client.mail(sender), "sender refused")
+            for recipient in recipients:
+                _expect(client.rcpt(recipient), f"recipient {recipient} refused")
+        except (smtplib.SMTPServerDisconnected, OSError) as error:
+            raise TemporaryFailure(f"connection lost: {_said(error)}") from error
+        try:
+            answer = client.data(mail.as_bytes(policy=email.policy.SMTP))
+        except smtplib.SMTPDataError as error:
+            _expect((error.smtp_code, _bytes(error.smtp_error)), "message refused")
+            raise
+        except (smtplib.SMTPServerDisconnected, OSError) as error:
+            # The message was on its way: the server may have taken it.
+            raise UnknownOutcome(f"no answer after the message: {_said(error)}") from error
+        _expect(answer, "message refused")
+
+
+def _expect(answer: tuple[int, bytes], what: str) -> None:
+    """2xx is yes, 4xx not now, everything else no (RFC 5321, 4.2.1). Raises accordingly."""
+    code, said = answer
+    if 200 <= code < 300:
+        return
+    detail = f"{what}: {code} {clean(said.decode('utf-8', 'replace'), 250)}"
+    if 400 <= code < 500:
+        raise TemporaryFailure(detail)
+    raise PermanentFailure(detail)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {clean(_bytes(error.smtp_error).decode('utf-8', 'replace'), 250)}"
+    return clean(str(error) or type(error).__name__, 250)
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _address(text: str) -> Address:
+    """A header's address. Raises PermanentFailure for what is none; a line end in it would start another header."""
+    name, spec = parseaddr(text)
+    try:
+        local, _, domain = spec.rpartition("@")
+        return Address(
+            clean(name, 100), local, domain.encode("idna").decode() if not domain.isascii() else domain
+        )
+    except (ValueError, UnicodeError, email.errors.MessageError) as error:
+        raise PermanentFailure(f"not an address: {clean(text, 100)}") from error
+
+
+def _message_id(text: str, domain: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f"<{digest}@{domain.encode('idna').decode() if not domain.isascii() else domain}>"
+
+
+def _unsubscribe(channel: MailChannel) -> str:
+    where = channel.unsubscribe or parseaddr(channel.sender)[1]
+    return (
+        f"<{where}>"
+        if where.startswith(("https://", "http://", "mailto:"))
+        else f"<mailto:{where}?subject=unsubscribe>"
+    )

@@ -1,0 +1,146 @@
+"""What a digest says: the groups that alerted in its period, the important ones first, with counts against the period before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.notifications.message import GroupLine, Message, clean
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import alerts, groups, notifications
+
+GROUPS_SHOWN = 25
+SHORTEST_PERIOD = timedelta(hours=1)  # counts of a few minutes would say little
+_WEIGHTS = {"escalation": 4, "regression": 3, "new_group": 3, "unignored": 2}
+_WORDS = {
+    "new_group": "new",
+    "regression": "back again",
+    "unignored": "no longer ignored",
+    "escalation": "escalating",
+    "events": "frequent",
+    "users": "many users",
+    "monitor": "monitor",
+}
+
+
+@dataclass
+class _Group:
+    """A group in a digest."""
+
+    short_id: str
+    title: str
+    culprit: str
+    kinds: dict[str, None] = field(default_factory=dict)
+    critical: bool = False
+    events: int = 0
+    before: int = 0
+    users: int = 0
+
+    @property
+    def importance(self) -> tuple[bool, int, int]:
+        """Critical ones first, then by what happened, then by events and twice the users."""
+        return (
+            self.critical,
+            max((_WEIGHTS.get(k, 1) for k in self.kinds), default=0),
+            self.events + 2 * self.users,
+        )
+
+
+def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
+    """The message of a digest's row in the outbox."""
+    since, until = (datetime.fromisoformat(row["data"][name]) for name in ("since", "until"))
+    project = (
+        "pipeline" if row["project_id"] == 0 else stores.slugs.get(row["project_id"], str(row["project_id"]))
+    )
+    found, others, entries = _collected(stores, row["id"], project)
+    _count(stores, found, min(since, until - SHORTEST_PERIOD), until)
+    ordered = sorted(found.values(), key=lambda g: g.importance, reverse=True)
+    kinds = defaultdict(int)
+    for group in ordered:
+        for kind in group.kinds:
+            kinds[kind] += 1
+    member = stores.config.member(row["target"].removeprefix("member:"))
+    zone = ZoneInfo(member.timezone if member else "UTC")
+    said = ", ".join(f"{count} {_WORDS.get(kind, kind)}" for kind, count in kinds.items())
+    count = len(ordered)
+    return Message(
+        key=row["key"],
+        thread=row["thread"],
+        type="digest",
+        status="digest",
+        severity="critical" if any(g.critical for g in ordered) else "info",
+        subject=f"[{project}] Digest: {count} group{'' if count == 1 else 's'}" + (f", {said}" if said else ""),
+        title=f"{entries} alert{'' if entries == 1 else 's'} since {since.astimezone(zone):%Y-%m-%d %H:%M %Z}",
+        project=project,
+        facts=(
+            ("Until", f"{until.astimezone(zone):%Y-%m-%d %H:%M %Z}"),
+            *((("Events", f"{sum(g.events for g in ordered):,} ({sum(g.before for g in ordered):,} in the period before)"),) if ordered else ()),
+            *((("Other", "; ".join(others[:10])),) if others else ()),
+        ),
+        groups=tuple(
+            GroupLine(
+                g.short_id, g.title, g.culprit, ", ".join(_WORDS.get(k, k) for k in g.kinds), g.events, g.before, g.users
+            )
+            for g in ordered[:GROUPS_SHOWN]
+        ),
+        more_groups=max(0, count - GROUPS_SHOWN),
+        commands=("tasks-pipeline groups list",) if ordered else (),
+        data={"since": row["data"]["since"], "until": row["data"]["until"], "alerts": entries},
+    )  # fmt: skip
+
+
+def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, _Group], list[str], int]:
+    """Groups of a digest's entries by id, titles of alerts that are about no group, and the number of entries."""
+    query = (
+        select(alerts, groups.c.title, groups.c.culprit, groups.c.short_id)
+        .join(notifications, notifications.c.alert_id == alerts.c.id)
+        .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
+        .where(notifications.c.digest_id == digest_id)
+        .order_by(alerts.c.id)
+    )
+    found: dict[int, _Group] = {}
+    others: list[str] = []
+    entries = 0
+    with stores.state.read() as connection:
+        for row in connection.execute(query):
+            entries += 1
+            if row.group_id is None:
+                others.append(clean(row.data.get("title") or row.rule, 150))
+                continue
+            group = found.get(row.group_id)
+            if group is None:
+                short_id = format_short_id(project, row.short_id)
+                group = found[row.group_id] = _Group(short_id, clean(row.title, 200), clean(row.culprit, 200))
+            group.kinds[row.kind] = None
+            group.critical = group.critical or row.severity == "critical"
+    return found, others, entries
+
+
+def _count(stores: Stores, found: dict[int, _Group], since: datetime, until: datetime) -> None:
+    """Events and users of the period, and events of the one before of the same length."""
+    before = since - (until - since)
+    rows = stores.lake.query(
+        "SELECT group_id, count(*) FILTER (received_at >= $since) AS events, "
+        "count(*) FILTER (received_at < $since) AS before, "
+        "count(DISTINCT user_key) FILTER (received_at >= $since) AS users FROM lake.events "
+        "WHERE day BETWEEN $first_day AND $last_day AND received_at >= $before AND received_at < $until "
+        "AND group_id IN (SELECT unnest($groups)) GROUP BY group_id",
+        {
+            "since": since,
+            "before": before,
+            "until": until,
+            "first_day": before.date(),
+            "last_day": until.date(),
+            "groups": list(found),
+        },
+    ) if found else []  # fmt: skip
+    for row in rows:
+        group = found[row["group_id"]]
+        group.events, group.before, group.users = row["events"], row["before"], row["users"]

@@ -1,0 +1,117 @@
+"""Message: what is said to people, before any channel's form. Texts in it are cleaned and bounded, but not escaped."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Characters that turn the direction of a text, or are not seen: with them a text can show what it does not say.
+_HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u061c\u180e]")
+
+
+def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
+    """A stranger's text that is safe to put anywhere once it is escaped: no control characters, bounded in length.
+
+    Line ends become spaces unless `lines`.
+    """
+    text = str(value)[: limit * 4 + 100]
+    kept = "\n\t" if lines else ""
+    text = "".join(
+        c if c in kept or not unicodedata.category(c).startswith(("Cc", "Cs", "Co")) else " " for c in text
+    )
+    text = _HIDDEN.sub("", text)
+    text = text if lines else " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of a stack trace. `lines` are (number or None, code, whether it is the line that failed)."""
+
+    file: str
+    line: int | None
+    function: str
+    lines: tuple[tuple[int | None, str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLine:
+    """A group in a digest or a storm: what is said of it in a line or two."""
+
+    short_id: str
+    title: str
+    culprit: str = ""
+    note: str = ""
+    events: int = 0
+    before: int | None = None
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a message says.
+
+    `key` is its idempotency key, `thread` what messages about one thing share. `status`: firing, recovered, storm, digest
+    or test. `facts` are (name, value) pairs, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
+    programs: what a webhook gets beside the texts.
+    """
+
+    key: str
+    thread: str
+    type: str
+    status: str
+    severity: str
+    subject: str
+    title: str
+    project: str
+    rule: str = ""
+    culprit: str = ""
+    changed: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    frames: tuple[Frame, ...] = ()
+    groups: tuple[GroupLine, ...] = ()
+    more_groups: int = 0
+    links: tuple[tuple[str, str], ...] = ()
+    commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """One line: what a phone shows."""
+        return f"{self.subject}: {self.title}" if self.title not in self.subject else self.subject
+
+    def text(self, *, frames: bool = True) -> str:
+        """The message as plain text."""
+        out = [
+            self.title,
+            *([self.culprit] if self.culprit else []),
+            *([self.changed] if self.changed else []),
+        ]
+        width = max((len(name) for name, _ in self.facts), default=0)
+        if self.facts:
+            out += ["", *(f"{name:<{width}}  {value}" for name, value in self.facts)]
+        for group in self.groups:
+            counts = f"{group.events:,} events" + (
+                f" ({group.before:,} before)" if group.before is not None else ""
+            )
+            users = f", {group.users:,} users" if group.users else ""
+            out += [
+                "",
+                f"{group.short_id}  {group.title}",
+                f"  {counts}{users}{' · ' + group.note if group.note else ''}",
+            ]
+        if self.more_groups:
+            out += ["", f"and {self.more_groups:,} more"]
+        for frame in self.frames if frames else ():
+            place = f":{frame.line}" if frame.line is not None else ""
+            out += ["", f"{frame.file}{place} in {frame.function}"]
+            out += [f"  {'>' if failed else ' '} {code}" for _, code, failed in frame.lines]
+        if self.links:
+            out += ["", *(f"{label}: {url}" for label, url in self.links)]
+        if self.commands:
+            out += ["", "What to do:", *(f"  {command}" for command in self.commands)]
+        return "\n".join([*out, *(["", *self.notes] if self.notes else [])])

@@ -1,0 +1,57 @@
+"""alert_notifications_sensor: starts a sender when messages wait, and already when events are on their way that may become messages."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from tasks_pipeline.alerts.rules import rules_of
+from tasks_pipeline.config import Config
+from tasks_pipeline.jobs import send_alert_notification_job
+from tasks_pipeline.lanes import NOTIFICATIONS
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors.workers import described, runs_under_way
+from tasks_pipeline.storage.batches import active_drains, backlogs
+from tasks_pipeline.storage.outbox import waiting_notifications
+from tasks_pipeline.storage.stores import Stores
+
+
+@dg.sensor(
+    name="alert_notifications_sensor",
+    job=send_alert_notification_job,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts send_alert_notification when messages are due and nobody sends. Where alert rules have somewhere "
+    "to send to, a sender stands by as soon as events wait: starting it after them would cost seconds more.",
+)
+def alert_notifications_sensor(
+    context: dg.SensorEvaluationContext, stores: StoresResource
+) -> dg.SensorResult | dg.SkipReason:
+    """One sender at a time; the skip reason says what waits and who works."""
+    now = datetime.now(UTC)
+    with stores.open() as opened:
+        backlog = waiting_notifications(opened.state, now)
+        if backlog.count:
+            waiting = f"{backlog.count:,} messages wait, the oldest for {(now - backlog.oldest).total_seconds():.0f} s"
+        elif _may_alert(opened.config) and _events_are_coming(opened):
+            waiting = "no message waits, but events are on their way"
+        else:
+            return dg.SkipReason("nothing waits")
+    senders = runs_under_way(context.instance, send_alert_notification_job.name)
+    if senders:
+        return dg.SkipReason(f"{waiting}; {described(senders)}")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                tags=NOTIFICATIONS.tags,
+                run_config=dg.RunConfig(ops={"notifications": {"config": {"linger_seconds": None}}}),
+            )
+        ]
+    )
+
+
+def _may_alert(config: Config) -> bool:
+    return bool(config.channels) and any(rules_of(config, project.id) for project in config.projects)
+
+
+def _events_are_coming(stores: Stores) -> bool:
+    return bool(active_drains(stores.state)) or bool(backlogs(stores.state, stores.spool))
