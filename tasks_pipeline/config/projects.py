@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.filters import Filters
 from tasks_pipeline.config.grouping import GroupingSettings
 from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.config.model import Model, PublicKey, Slug
+from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.scrubbing import Scrubbing
+from tasks_pipeline.config.uptime import UptimeMonitor
 
 Category = Literal[
     "all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"
@@ -50,7 +53,17 @@ class Project(Model):
     grouping: GroupingSettings = Field(GroupingSettings(), description="Rules of its own for grouping.")
     alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of its own, beside those of all.")
     ownership: tuple[Ownership, ...] = Field((), description="Who takes care of what; the last that matches.")
+    monitors: tuple[CronMonitor, ...] = Field((), description="Cron jobs that have to report.")
+    uptime: tuple[UptimeMonitor, ...] = Field((), description="Addresses that have to answer.")
     merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")
+
+    @model_validator(mode="after")
+    def _monitors(self) -> Project:
+        slugs = Counter(monitor.slug for monitor in (*self.monitors, *self.uptime))
+        twice = sorted(slug for slug, times in slugs.items() if times > 1)
+        if twice:
+            raise ValueError(f"monitors and uptime: slug used twice: {', '.join(twice)}")
+        return self
 
 
 class Organisation(Model):

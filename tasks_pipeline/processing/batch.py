@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.evaluate import fire_changes
+from tasks_pipeline.monitors.check_ins import apply_check_ins
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
@@ -88,10 +89,11 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 
 
 def _tell(stores: Stores, connection: Connection, changes: Sequence[GroupChange], settled: Settled) -> None:
-    """Tell alert rules what became of groups, in the transaction that counts the batch: so they hear of it once."""
+    """Tell alert rules what became of groups, and monitors of their check-ins, in the transaction that counts the batch: so they hear of it once."""
     now = datetime.now(UTC)
     told = [replace(change, events=settled.candidates.get(change.group_id, ())) for change in changes]
     fire_changes(stores.state, connection, stores.config, told, now)
+    apply_check_ins(stores.state, connection, stores.config, settled.check_ins, now)
 
 
 def _make_visible(

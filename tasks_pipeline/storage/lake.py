@@ -61,9 +61,7 @@ class Lake:
                 self._create_missing_tables(self._connection)
         return self._connection
 
-    def query(
-        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
-    ) -> list[dict[str, Any]]:
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query as dicts; its parameters are `?`, or `$name` for those in a mapping."""
         given = parameters if isinstance(parameters, Mapping) else list(parameters)
         cursor = self.connection.execute(sql, given)

@@ -547,7 +547,9 @@ monitor_check_ins = Table(
     Column("id", Id, primary_key=True),
     Column("environment_id", ForeignKey("monitor_environments.id"), nullable=False),
     Column("check_in_id", String(32), nullable=True, comment="32 hex digits; none for a missed one"),
-    Column("status", String(16), nullable=False, comment="in_progress, ok, error, missed or timed_out"),
+    Column(
+        "status", String(16), nullable=False, comment="in_progress, ok, error, missed, timed_out or unknown"
+    ),
     Column("expected_at", UtcDateTime, nullable=True),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, nullable=True),

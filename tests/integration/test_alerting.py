@@ -62,14 +62,20 @@ def test_what_is_not_new_is_not_told_again(day: Day) -> None:
 
 def test_a_regression_and_the_end_of_ignoring_are_told(day: Day) -> None:
     with http_receiver() as http:
-        told = alerting(day, f"channels: [{hook(http)}]\n" + RULE.replace("'channel:hook']", "'channel:hook'], every_minutes: 0"))
+        told = alerting(
+            day,
+            f"channels: [{hook(http)}]\n"
+            + RULE.replace("'channel:hook']", "'channel:hook'], every_minutes: 0"),
+        )
         told.send(event("Fixed"), event("Noisy"))
         told.drain()
         fixed, noisy = (row["group_id"] for row in alert_rows(told.stores, day.project))
         resolve_groups(told.stores.state, [fixed], "anna")
         ignore_groups(told.stores.state, [noisy], "anna", more_events=1)
         later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-        told.spool(told.receipt(event("Fixed", timestamp=later), seconds=5), told.receipt(event("Noisy"), seconds=6))
+        told.spool(
+            told.receipt(event("Fixed", timestamp=later), seconds=5), told.receipt(event("Noisy"), seconds=6)
+        )
         # A client's clock cannot be ahead of ours: what is said to come later is taken as now, after the decision.
         told.drain()
         kinds = [(row["kind"], row["group_id"]) for row in alert_rows(told.stores, day.project)][2:]

@@ -40,7 +40,9 @@ def alert_rows(stores: Stores, project: int) -> list[dict[str, Any]]:
 def outbox(stores: Stores, project: int) -> list[dict[str, Any]]:
     """Messages of a project, oldest first."""
     with stores.state.read() as connection:
-        query = select(notifications).where(notifications.c.project_id == project).order_by(notifications.c.id)
+        query = (
+            select(notifications).where(notifications.c.project_id == project).order_by(notifications.c.id)
+        )
         return [dict(row._mapping) for row in connection.execute(query)]
 
 

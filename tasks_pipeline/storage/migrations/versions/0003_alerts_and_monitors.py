@@ -218,7 +218,7 @@ def upgrade() -> None:
             "status",
             sa.String(length=16),
             nullable=False,
-            comment="in_progress, ok, error, missed or timed_out",
+            comment="in_progress, ok, error, missed, timed_out or unknown",
         ),
         sa.Column("expected_at", UtcDateTime(), nullable=True),
         sa.Column("started_at", UtcDateTime(), nullable=False),

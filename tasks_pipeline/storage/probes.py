@@ -1,0 +1,45 @@
+"""Readings of probes, and other single facts that the pipeline remembers about itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.tables import probes
+
+
+def probe(connection: Connection, name: str) -> dict[str, Any] | None:
+    """The row of a probe, or None."""
+    row = connection.execute(select(probes).where(probes.c.name == name)).first()
+    return None if row is None else dict(row._mapping)
+
+
+def all_probes(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Rows of all probes by name."""
+    return {
+        row.name: dict(row._mapping) for row in connection.execute(select(probes).order_by(probes.c.name))
+    }
+
+
+def set_probe(
+    state: StateDatabase,
+    connection: Connection,
+    name: str,
+    now: datetime,
+    *,
+    status: str,
+    value: float | None = None,
+    detail: str = "",
+    failures: int = 0,
+    since: datetime | None = None,
+) -> None:
+    """Write the row of a probe."""
+    values = {
+        "status": status, "value": value, "detail": detail, "failures": failures, "since": since or now,
+        "measured_at": now,
+    }  # fmt: skip
+    insert = state.insert(probes).values(name=name, **values)
+    connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.name], set_=values))
