@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks_pipeline.alerts.windows import evaluate_windows, timed_rules
 from tasks_pipeline.processing.batch import BatchResult, process_batch
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.05
 COLLECTOR_THRESHOLD = 50_000  # new containers; an event of 39 KB makes about 500
+WINDOWS_SECONDS = 5.0  # between looks at rules about windows of time
 COLLECT_SECONDS = 0.25  # a trickle is stored in few files rather than one per event
 DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool after midnight
 
@@ -45,6 +47,7 @@ class DrainReport:
     lag_seconds: list[float] = field(default_factory=list)
     ended: datetime | None = None
     ended_because: str = ""
+    windows_at: float = float("-inf")
 
     def add(self, result: BatchResult, now: datetime, oldest: datetime | None) -> None:
         """Count a batch."""
@@ -120,7 +123,17 @@ def _work(
     erase_batch(stores, batch)
     report.add(result, datetime.now(UTC), oldest)
     on_batch(batch, result)
+    _evaluate_windows(stores, report)
     return True
+
+
+def _evaluate_windows(stores: Stores, report: DrainReport) -> None:
+    """Let alert rules look at windows of time now, and not only at the next tick of their sensor; every few seconds."""
+    now = time.monotonic()
+    if now - report.windows_at < WINDOWS_SECONDS or not timed_rules(stores.config):
+        return
+    evaluate_windows(stores, datetime.now(UTC))
+    report.windows_at = time.monotonic()
 
 
 def _is_over(day: date) -> bool:

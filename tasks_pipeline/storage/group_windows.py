@@ -1,0 +1,141 @@
+"""Counts over windows of time, for alert rules: of groups, of sessions, of projects. Read from the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from tasks_pipeline.storage.state import chunks
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import groups
+
+EVENTS_LOOKED_AT = 100  # of a group: conditions are applied to so many of its newest
+GROUPS_LOOKED_AT = 1000
+
+
+@dataclass(slots=True)
+class Window:
+    """Events and users of a group within a window, and its newest events (rows of `events`)."""
+
+    count: int
+    users: int
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Sessions that began in a window, how many crashed, and the same of users."""
+
+    sessions: int
+    crashed: int
+    users: int
+    crashed_users: int
+
+
+def events_in_window(
+    stores: Stores,
+    project_id: int,
+    since: datetime,
+    until: datetime,
+    *,
+    least_events: int = 1,
+    least_users: int = 0,
+    groups: Collection[int] | None = None,
+) -> dict[int, Window]:
+    """Groups with at least so many events (and users) received in [since, until), the largest first, at most GROUPS_LOOKED_AT."""
+    bounds = {
+        "project": project_id,
+        "since": since,
+        "until": until,
+        "first": since.date(),
+        "last": until.date(),
+    }
+    where = "day BETWEEN $first AND $last AND project_id = $project AND received_at >= $since AND received_at < $until"
+    if groups is not None:
+        where += " AND group_id IN (SELECT unnest($groups))"
+        bounds["groups"] = list(groups)
+    rows = stores.lake.query(
+        f"SELECT group_id, count(*) AS events, count(DISTINCT user_key) AS users FROM lake.events WHERE {where} "
+        f"GROUP BY group_id HAVING count(*) >= $least AND count(DISTINCT user_key) >= $users "
+        f"ORDER BY events DESC, group_id LIMIT {GROUPS_LOOKED_AT}",
+        {**bounds, "least": least_events, "users": least_users},
+    )
+    found = {row["group_id"]: Window(row["events"], row["users"]) for row in rows}
+    if found:
+        bounds["groups"] = list(found)
+        if groups is None:
+            where += " AND group_id IN (SELECT unnest($groups))"
+        newest = stores.lake.query(
+            f"SELECT * EXCLUDE (missing_symbols) FROM lake.events WHERE {where} "
+            f"QUALIFY row_number() OVER (PARTITION BY group_id ORDER BY received_at DESC) <= {EVENTS_LOOKED_AT}",
+            bounds,
+        )
+        for event in newest:
+            found[event["group_id"]].events.append(event)
+    return found
+
+
+def sessions_in_window(
+    stores: Stores, project_id: int, since: datetime, until: datetime, environment: str | None = None
+) -> Sessions:
+    """Sessions of a project that began in [since, until); of single sessions their last state counts."""
+    (row,) = stores.lake.query(
+        "WITH seen AS (SELECT coalesce(session_id, did || part || position || '.' || item) AS id, "
+        "arg_max(status, (coalesce(seq, 0), received_at)) AS status, any_value(did) AS did, max(quantity) AS quantity "
+        "FROM lake.sessions WHERE day BETWEEN $first AND $last AND project_id = $project AND started >= $since "
+        "AND started < $until AND ($environment IS NULL OR environment = $environment) "
+        "AND session_id IS NOT NULL GROUP BY 1 "
+        "UNION ALL SELECT NULL, status, did, quantity FROM lake.sessions WHERE day BETWEEN $first AND $last "
+        "AND project_id = $project AND started >= $since AND started < $until "
+        "AND ($environment IS NULL OR environment = $environment) AND session_id IS NULL) "
+        "SELECT coalesce(sum(quantity), 0)::BIGINT AS sessions, "
+        "coalesce(sum(quantity) FILTER (status = 'crashed'), 0)::BIGINT AS crashed, "
+        "count(DISTINCT did) AS users, count(DISTINCT did) FILTER (status = 'crashed') AS crashed_users FROM seen",
+        {
+            "project": project_id,
+            "since": since,
+            "until": until,
+            "first": since.date(),
+            "last": until.date(),
+            "environment": environment,
+        },
+    )
+    return Sessions(row["sessions"], row["crashed"], row["users"], row["crashed_users"])
+
+
+def error_count(
+    stores: Stores, project_id: int, since: datetime, until: datetime, environment: str | None = None
+) -> int:
+    """Events of a project received in [since, until)."""
+    (row,) = stores.lake.query(
+        "SELECT count(*) AS events FROM lake.events WHERE day BETWEEN ? AND ? AND project_id = ? AND received_at >= ? "
+        "AND received_at < ? AND (? IS NULL OR environment = ?)",
+        [since.date(), until.date(), project_id, since, until, environment, environment],
+    )
+    return int(row["events"])
+
+
+def group_facts(connection: Connection, group_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """What `Firing.data` holds of groups that people want to hear of: those that are unresolved or back."""
+    found: dict[int, dict[str, Any]] = {}
+    for chunk in chunks(sorted(set(group_ids))):
+        query = select(groups).where(groups.c.id.in_(chunk), groups.c.status.in_(("unresolved", "regressed")))
+        for row in connection.execute(query):
+            names = (
+                "title",
+                "culprit",
+                "level",
+                "platform",
+                "type",
+                "times_seen",
+                "users",
+                "assignee",
+                "short_id",
+            )
+            times = {n: getattr(row, n).isoformat() for n in ("first_seen", "last_seen") if getattr(row, n)}
+            found[row.id] = {n: getattr(row, n) for n in names} | times | {"category": "error"}
+    return found
