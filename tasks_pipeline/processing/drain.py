@@ -130,7 +130,8 @@ def _work(
 def _evaluate_windows(stores: Stores, report: DrainReport) -> None:
     """Let alert rules look at windows of time now, and not only at the next tick of their sensor; every few seconds."""
     now = time.monotonic()
-    if now - report.windows_at < WINDOWS_SECONDS or not timed_rules(stores.config):
+    of_the_past = _is_over(report.day)  # what is stored of it late says nothing about now
+    if of_the_past or now - report.windows_at < WINDOWS_SECONDS or not timed_rules(stores.config):
         return
     evaluate_windows(stores, datetime.now(UTC))
     report.windows_at = time.monotonic()
