@@ -7,14 +7,20 @@ import dagster as dg
 
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
+from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
+from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.checks.events import check_events
+from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
+    check_monitors_job,
     drop_expired_envelopes_job,
     drop_stale_chunks_job,
     merge_events_job,
     process_events_job,
     recompute_job,
     reprocess_job,
+    send_alert_notification_job,
+    send_digest_job,
 )
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
@@ -22,25 +28,51 @@ from tasks_pipeline.schedules import (
     drop_stale_chunks_schedule,
     merge_events_schedule,
 )
+from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
+from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
+from tasks_pipeline.sensors.digests import digests_sensor
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
+from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
+from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Fresh definitions; tests hand in resources of their own."""
     return dg.Definitions(
-        assets=[envelopes, process_events, merge_events],
-        asset_checks=[check_events],
+        assets=[
+            envelopes,
+            process_events,
+            merge_events,
+            alerts,
+            send_alert_notification,
+            send_digest,
+            check_monitors,
+            pipeline_probes,
+        ],
+        asset_checks=[check_events, check_pipeline],
         jobs=[
             process_events_job,
             recompute_job,
             reprocess_job,
             merge_events_job,
+            send_alert_notification_job,
+            send_digest_job,
+            check_monitors_job,
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
         ],
-        sensors=[new_envelopes_sensor, late_symbols_sensor, run_failure],
+        sensors=[
+            new_envelopes_sensor,
+            late_symbols_sensor,
+            alert_notifications_sensor,
+            alert_windows_sensor,
+            digests_sensor,
+            monitors_sensor,
+            pipeline_watch_sensor,
+            run_failure,
+        ],
         schedules=[drop_expired_envelopes_schedule, drop_stale_chunks_schedule, merge_events_schedule],
         resources={"stores": StoresResource(), **(resource_overrides or {})},
         # A fresh interpreter per step would cost seconds; a run is one process.

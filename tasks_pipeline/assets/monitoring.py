@@ -47,6 +47,6 @@ def check_monitors(
     from tasks_pipeline.monitors.uptime_loop import watch_monitors
 
     with stores.open() as opened:
-        report = watch_monitors(opened, run_id=context.run.run_id, linger_seconds=config.linger_seconds)
+        report = watch_monitors(opened, linger_seconds=config.linger_seconds)
     context.log.info(str(report))
     return dg.MaterializeResult(metadata=report.figures())

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.accounts import Accounts
@@ -29,6 +30,9 @@ from tasks_pipeline.receiver.request import (
 from tasks_pipeline.storage.spool import Spool, open_spool
 from tasks_pipeline.web_api.mount import WebApi, is_web_api
 
+if TYPE_CHECKING:
+    from tasks_pipeline.watch.metrics import PipelineMetrics
+
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 1.0
@@ -50,6 +54,7 @@ class Receiver:
         accounts = Accounts(home)
         self._intake = Intake(accounts, quotas, self._commit, self._metrics)
         self._web_api = WebApi(home, lambda: accounts.config)
+        self._pipeline_metrics: PipelineMetrics | None = None
         self._endpoints = Endpoints(self._intake, self._metrics).by_name | {
             "live": Endpoint(self._live, ("GET", "HEAD")),
             "ready": Endpoint(self._ready, ("GET", "HEAD")),
@@ -120,7 +125,14 @@ class Receiver:
 
     async def _metrics_page(self, request: Request, route: Route) -> Answer:
         self._metrics.body_bytes.set(self._memory.used)
-        return Answer(200, self._metrics.text(), CONTENT_TYPE)
+        return Answer(200, self._metrics.text() + await asyncio.to_thread(self._pipeline_text), CONTENT_TYPE)
+
+    def _pipeline_text(self) -> bytes:
+        """Metrics of the pipeline. Its code and database are loaded by the first scrape: the receiver needs neither."""
+        from tasks_pipeline.watch.metrics import PipelineMetrics
+
+        self._pipeline_metrics = self._pipeline_metrics or PipelineMetrics(self._home)
+        return self._pipeline_metrics.text()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -134,6 +146,8 @@ class Receiver:
         await self._intake.flush_refusals()
         await self._commit.close()
         await self._web_api.close()
+        if self._pipeline_metrics is not None:
+            self._pipeline_metrics.close()
         self._intake.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -25,7 +25,7 @@ from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.tokens import Token, find_token
 from tasks_pipeline.storage.upload_chunks import ChunkStore
 from tasks_pipeline.uploads.assembling import Assembling
-from tasks_pipeline.web_api import accounts, releases, uploads
+from tasks_pipeline.web_api import accounts, monitors, releases, uploads
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
 from tasks_pipeline.web_api.mount import PREFIX, Receive, Scope, Send
 
@@ -58,6 +58,7 @@ ENDPOINTS = (
     Endpoint("GET", "/organizations/", accounts.organizations, "org:read"),
     Endpoint("GET", "/organizations/{org}/projects/", accounts.projects, "project:read"),
     Endpoint("GET", "/organizations/{org}/repos/", accounts.repositories, "org:read"),
+    Endpoint("GET", "/organizations/{org}/monitors/", monitors.list_monitors, "org:read"),
     Endpoint("GET", "/organizations/{org}/chunk-upload/", uploads.options, "project:releases"),
     Endpoint("POST", "/organizations/{org}/chunk-upload/", uploads.receive_chunks, "project:releases"),
     Endpoint(

@@ -24,6 +24,7 @@ from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.storage.batches import active_drains, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.watch.probes import DESCRIPTIONS
 from tests.support.day import Day
 from tests.support.events import event, item
 
@@ -94,6 +95,11 @@ def test_what_people_find_in_the_ui() -> None:
         "envelopes",
         "groups",
         "similar_groups",
+        "alerts",
+        "notifications",
+        "digests",
+        "monitor_incidents",
+        "pipeline_probes",
         *LAKE_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -102,12 +108,20 @@ def test_what_people_find_in_the_ui() -> None:
         "recompute_day": "recompute",
         "reprocess_day": "recompute",
         "merge_events": "maintenance",
+        "send_alert_notification": "notifications",
+        "send_digest": "notifications",
+        "check_monitors": "monitoring",
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
+        "alert_notifications_sensor",
+        "alert_windows_sensor",
+        "digests_sensor",
         "late_symbols_sensor",
+        "monitors_sensor",
         "new_envelopes_sensor",
+        "pipeline_watch_sensor",
         "run_failure",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
@@ -118,6 +132,7 @@ def test_what_people_find_in_the_ui() -> None:
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",
         "events:event_ids_unique",
+        *(f"pipeline_probes:{name}" for name in DESCRIPTIONS),
         "events:timestamps_sane",
     }
 
@@ -136,8 +151,16 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.description, name
         assert asset.owners, name
         assert asset.kinds, name
-        if name == "similar_groups":  # about groups as they are, of no day
-            assert (asset.group_name, asset.partitions_def) == ("groups", None)
+        timeless = {  # about things as they are, of no day
+            "similar_groups": "groups",
+            "alerts": "notifications",
+            "notifications": "notifications",
+            "digests": "notifications",
+            "monitor_incidents": "monitoring",
+            "pipeline_probes": "monitoring",
+        }
+        if name in timeless:
+            assert (asset.group_name, asset.partitions_def) == (timeless[name], None)
             continue
         assert asset.group_name == "event_processing", name
         assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition), name

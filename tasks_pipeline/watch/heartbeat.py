@@ -1,0 +1,51 @@
+"""The heartbeat: an address outside is pinged while all is well, so that somebody notices when nothing is."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+import httpx
+
+from tasks_pipeline.storage.probes import probe, set_probe
+from tasks_pipeline.storage.stores import Stores
+
+log = logging.getLogger(__name__)
+
+NAME = "heartbeat"
+TIMEOUT_SECONDS = 5.0
+ATTEMPTS = 2
+
+
+def ping_heartbeat(stores: Stores, now: datetime, *, well: bool) -> str:
+    """Ping `watch.heartbeat_url` when it is time and all is well; gives what came of it, for the log.
+
+    A ping that fails is logged and made again at the next tick: whoever waits for it raises the alarm.
+    """
+    watch = stores.config.watch
+    if watch.heartbeat_url is None:
+        return "no heartbeat is configured"
+    if not well:
+        return "no ping: the pipeline is not well"
+    with stores.state.read() as connection:
+        last = probe(connection, NAME)
+    if last is not None and (now - last["measured_at"]).total_seconds() < watch.heartbeat_seconds * 0.9:
+        return "not yet"
+    said = ""
+    for _ in range(ATTEMPTS):
+        try:
+            answer = httpx.get(
+                watch.heartbeat_url, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
+            )
+        except httpx.HTTPError as error:
+            said = f"{type(error).__name__}: {error}"
+            continue
+        if answer.is_success:
+            with stores.state.write() as connection:
+                set_probe(
+                    stores.state, connection, NAME, now, status="ok", detail=f"HTTP {answer.status_code}"
+                )
+            return "pinged"
+        said = f"HTTP {answer.status_code}"
+    log.error("the heartbeat did not get through: %s", said)
+    return f"failed: {said}"

@@ -1,0 +1,168 @@
+"""Probes: one reading each of how the pipeline is doing. Plain functions, which change nothing."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import func, select, text
+
+from tasks_pipeline.config.watch import Limits
+from tasks_pipeline.storage.batches import backlogs
+from tasks_pipeline.storage.outbox import channel_figures, waiting_notifications
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import batches, notifications
+from tasks_pipeline.watch.facts import DagsterFacts
+
+OK, WARNING, CRITICAL = "ok", "warning", "critical"
+LEAST_ITEMS = 100  # of fewer items a share says little
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a probe read: `status` by its limits, `value` in the unit of its name, and a sentence for people."""
+
+    name: str
+    status: str
+    value: float | None
+    detail: str
+
+
+DESCRIPTIONS = {
+    "lag": "Age of the oldest envelope that waits to be processed, in seconds.",
+    "invalid_items": "Share of today's items that could not be processed, in percent.",
+    "dead_letters": "Items of today that could not be processed.",
+    "outbox": "How late the oldest message is that should have been sent, in seconds.",
+    "dead_notifications": "Messages that were given up within the last hour.",
+    "channels": "Channels that are left alone because they fail.",
+    "disk": "Free space where the data lies, in bytes.",
+    "clock": "Difference between this machine's clock and the database's, in seconds.",
+    "failed_runs": "Runs of a job that failed in a row.",
+    "failed_ticks": "Ticks of a sensor or schedule that failed in a row.",
+    "daemons": "Daemons of Dagster without a heartbeat.",
+}
+
+
+def above(value: float, limits: Limits) -> str:
+    """The status of a value that is bad when it is large."""
+    return CRITICAL if value >= limits.critical else WARNING if value >= limits.warning else OK
+
+
+def below(value: float, limits: Limits) -> str:
+    """The status of a value that is bad when it is small."""
+    return CRITICAL if value <= limits.critical else WARNING if value <= limits.warning else OK
+
+
+def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Reading]:
+    """All probes."""
+    yield lag(stores, now)
+    yield from items(stores, now)
+    yield outbox(stores, now)
+    yield dead_notifications(stores, now)
+    yield channels(stores, now)
+    yield disk(stores)
+    yield clock(stores)
+    yield from dagster(stores, facts)
+
+
+def lag(stores: Stores, now: datetime) -> Reading:
+    """How long the oldest envelope has waited."""
+    waiting = backlogs(stores.state, stores.spool)
+    oldest = min((b.oldest for b in waiting if b.oldest is not None), default=None)
+    seconds = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
+    count = sum(b.envelopes for b in waiting)
+    detail = f"{count:,} envelopes wait, the oldest for {seconds:,.0f} s" if count else "nothing waits"
+    return Reading("lag", above(seconds, stores.config.watch.lag_seconds), seconds, detail)
+
+
+def items(stores: Stores, now: datetime) -> Iterator[Reading]:
+    """How many of today's items could not be processed."""
+    query = select(func.sum(batches.c.items), func.sum(batches.c.invalid)).where(batches.c.day == now.date())
+    with stores.state.read() as connection:
+        total, invalid = (int(value or 0) for value in connection.execute(query).one())
+    share = 100 * invalid / total if total else 0.0
+    watch = stores.config.watch
+    said = f"{invalid:,} of {total:,} items of today could not be processed"
+    yield Reading("dead_letters", above(invalid, watch.dead_letters), invalid, said)
+    status = above(share, watch.invalid_percent) if total >= LEAST_ITEMS else OK
+    yield Reading("invalid_items", status, round(share, 3), f"{share:.2f} percent: {said}")
+
+
+def outbox(stores: Stores, now: datetime) -> Reading:
+    """How late messages are."""
+    backlog = waiting_notifications(stores.state, now)
+    seconds = max(0.0, (now - backlog.oldest).total_seconds()) if backlog.oldest else 0.0
+    detail = (
+        f"{backlog.count:,} messages are due, the oldest for {seconds:,.0f} s"
+        if backlog.count
+        else "nothing is due"
+    )
+    return Reading("outbox", above(seconds, stores.config.watch.outbox_seconds), seconds, detail)
+
+
+def dead_notifications(stores: Stores, now: datetime) -> Reading:
+    """Messages given up in the last hour."""
+    n = notifications.c
+    query = select(func.count()).where(n.status == "dead", n.not_before >= now - timedelta(hours=1))
+    with stores.state.read() as connection:
+        count = int(connection.execute(query).scalar_one())
+    detail = f"{count:,} messages of the last hour were given up"
+    return Reading("dead_notifications", above(count, stores.config.watch.dead_notifications), count, detail)
+
+
+def channels(stores: Stores, now: datetime) -> Reading:
+    """Channels whose breaker is open."""
+    shut = [
+        row for row in channel_figures(stores.state, now) if row["open_until"] and row["open_until"] > now
+    ]
+    names = ", ".join(row["channel"] for row in shut)
+    detail = f"left alone because they fail: {names}" if shut else "all channels work"
+    return Reading("channels", WARNING if shut else OK, len(shut), detail)
+
+
+def disk(stores: Stores) -> Reading:
+    """Free space; of the home and, when the lake lies elsewhere on this machine, of that."""
+    home = stores.home.root
+    free = min(shutil.disk_usage(path).free for path in {home, *_existing(home / "lake")})
+    limits = stores.config.watch.disk_free_bytes
+    return Reading("disk", below(free, limits), free, f"{free / 1024**3:,.1f} GiB are free")
+
+
+def _existing(path: Path) -> set[Path]:
+    return {path} if path.exists() else set()
+
+
+def clock(stores: Stores) -> Reading:
+    """This machine's clock against the database's; an embedded database has the same one."""
+    if stores.state.is_sqlite:
+        return Reading("clock", OK, 0.0, "the database is on this machine")
+    with stores.state.read() as connection:
+        before = time.time()
+        theirs = float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        middle = (before + time.time()) / 2
+    skew = abs(theirs - middle)
+    limits = stores.config.watch.clock_skew_seconds
+    return Reading(
+        "clock", above(skew, limits), round(skew, 3), f"the database's clock differs by {skew:.3f} s"
+    )
+
+
+def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
+    """Runs, ticks and daemons."""
+    watch = stores.config.watch
+    for name, found, limits in (
+        ("failed_runs", facts.jobs, watch.failed_runs),
+        ("failed_ticks", facts.ticks, watch.failed_ticks),
+    ):
+        most = max((each.failures for each in found), default=0)
+        said = "; ".join(
+            f"{each.name} failed {each.failures} times in a row: {each.error[:150]}" for each in found[:5]
+        )
+        yield Reading(name, above(most, limits) if most else OK, most, said or "none fails")
+    count = len(facts.daemons)
+    said = f"no heartbeat of {', '.join(facts.daemons)}" if count else "all daemons are well"
+    yield Reading("daemons", CRITICAL if count else OK, count, said)

@@ -1,0 +1,175 @@
+"""watch_pipeline: read the probes, remember them, tell the operators, and find another way out when that one is broken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tasks_pipeline.alerts.fire import fire
+from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.config.watch import Watch
+from tasks_pipeline.notifications.channels import open_channel
+from tasks_pipeline.notifications.errors import SendFailure
+from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.storage.probes import all_probes, probe, set_probe
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.watch.probes import CRITICAL, DESCRIPTIONS, OK, Reading, readings
+
+log = logging.getLogger(__name__)
+
+RULE = "pipeline"
+OF_THE_WAY_OUT = frozenset({"outbox", "channels", "dead_notifications", "daemons"})
+"""Probes of what messages to the operators need: when they are bad, messages may not arrive."""
+_FALLBACK = "fallback_message"
+
+
+@dataclass
+class WatchReport:
+    """What was read, what it is worth, and what was told."""
+
+    readings: list[Reading] = field(default_factory=list)
+    statuses: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    fallback: str = ""
+
+    @property
+    def worst(self) -> str:
+        """The worst status."""
+        return max(self.statuses.values(), key=("ok", "warning", "critical").index, default=OK)
+
+
+def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchReport:
+    """Read all probes; a status changes after `consecutive_readings` that say so. Changes are told to the operators through the
+    outbox; bad ones are told again every `repeat_minutes`.
+
+    Never raises for what it is there to notice: a database that cannot be written is told by the other way.
+    """
+    report = WatchReport()
+    watch = stores.config.watch
+    try:
+        report.readings = list(readings(stores, facts, now))
+        with stores.state.write() as connection:
+            stores.state.serialise(connection, "watch")
+            known = all_probes(connection)
+            firings = []
+            for reading in report.readings:
+                row = settled(known.get(reading.name), reading, watch, now)
+                set_probe(stores.state, connection, reading.name, now, value=reading.value, **row)
+                report.statuses[reading.name] = row["status"]
+                firing = _firing(reading, row, known.get(reading.name), watch, now)
+                if firing is not None:
+                    firings.append(firing)
+            if watch.operators:
+                fire(stores.state, connection, stores.config, firings, now)
+            report.told = [f"{f.data['probe']}: {f.status} {f.severity}" for f in firings]
+    except (SQLAlchemyError, OSError) as error:
+        report.statuses["watch"] = CRITICAL
+        broken = f"the pipeline cannot watch itself: {type(error).__name__}: {error}"
+        log.exception("the pipeline cannot watch itself")
+        report.fallback = _tell_directly(stores, broken, now, remember=False)
+        return report
+    for reading in report.readings:
+        if report.statuses[reading.name] != OK:
+            since = known.get(reading.name, {}).get("since", now)
+            log.error(
+                "probe %s is %s since %s: %s",
+                reading.name,
+                report.statuses[reading.name],
+                since,
+                reading.detail,
+            )
+    broken = "; ".join(
+        r.detail for r in report.readings if r.name in OF_THE_WAY_OUT and report.statuses[r.name] == CRITICAL
+    )
+    if broken:
+        report.fallback = _tell_directly(stores, broken, now, remember=True)
+    return report
+
+
+def settled(
+    before: Mapping[str, Any] | None, reading: Reading, watch: Watch, now: datetime
+) -> dict[str, Any]:
+    """The row of a probe after a reading: its status changes when the last `consecutive_readings` agree that it is another.
+
+    `failures` counts the readings in a row that were not the status.
+    """
+    if before is None:
+        wait = watch.consecutive_readings > 1 and reading.status != OK
+        status, failures, since = (OK, 1, now) if wait else (reading.status, 0, now)
+    elif reading.status == before["status"]:
+        status, failures, since = before["status"], 0, before["since"]
+    elif before["failures"] + 1 >= watch.consecutive_readings:
+        status, failures, since = reading.status, 0, now
+    else:
+        status, failures, since = before["status"], before["failures"] + 1, before["since"]
+    return {"status": status, "detail": reading.detail, "failures": failures, "since": since}
+
+
+def _firing(
+    reading: Reading, row: Mapping[str, Any], before: Mapping[str, Any] | None, watch: Watch, now: datetime
+) -> Firing | None:
+    """What is told of a probe: that its status changed, or again that it is bad."""
+    was = before["status"] if before else OK
+    status = row["status"]
+    if status == was == OK:
+        return None
+    repeat = int((now - row["since"]).total_seconds() // (watch.repeat_minutes * 60))
+    return Firing(
+        key=f"probe:{reading.name}:{status}:{row['since'].isoformat()}:{repeat}",
+        project_id=0,
+        rule=RULE,
+        kind="pipeline",
+        thread=f"probe:{reading.name}",
+        targets=("operators",),
+        at=now,
+        status="recovered" if status == OK else "firing",
+        severity="info" if status == OK else status,
+        data={
+            "probe": reading.name,
+            "title": f"{reading.name.replace('_', ' ')}: {reading.detail}"[:300],
+            "category": "pipeline",
+            "changed": DESCRIPTIONS[reading.name],
+            "value": reading.value,
+        },
+    )
+
+
+def _tell_directly(stores: Stores, detail: str, now: datetime, *, remember: bool) -> str:
+    """One message on the fallback channel, without the outbox; gives what came of it."""
+    watch = stores.config.watch
+    channel = stores.config.channel(watch.fallback_channel) if watch.fallback_channel else None
+    if channel is None:
+        return "no fallback channel is configured"
+    if remember:
+        with stores.state.write() as connection:
+            last = probe(connection, _FALLBACK)
+            if last is not None and (now - last["measured_at"]).total_seconds() < watch.repeat_minutes * 60:
+                return "told already"
+            set_probe(stores.state, connection, _FALLBACK, now, status="ok", detail=detail[:500])
+    message = Message(
+        key=f"fallback:{now.isoformat()}",
+        thread="pipeline",
+        type="alert",
+        status="firing",
+        severity=CRITICAL,
+        subject="[pipeline] The usual way of notifications is broken",
+        title=detail[:500],
+        project="pipeline",
+        rule=RULE,
+        commands=("tasks-pipeline watch", "tasks-pipeline notifications queue"),
+    )
+    sender = open_channel(channel, stores.config)
+    try:
+        receipt = sender.send(message, address="", idempotency_key=message.key)
+    except SendFailure as failure:
+        log.exception("the fallback channel %s failed too: %s", channel.name, failure.detail)
+        return f"{channel.name} failed too: {failure.detail}"
+    finally:
+        sender.close()
+    return f"told on {channel.name}: {receipt.detail}"
