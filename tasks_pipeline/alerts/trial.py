@@ -1,0 +1,182 @@
+"""What a rule would have done: on stored events and decisions, changing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from tasks_pipeline.alerts.conditions import matches
+from tasks_pipeline.alerts.metrics import next_status, reading
+from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
+from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
+from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.storage.tables import group_actions, groups, incidents
+
+STEPS = 200  # windows are looked at so many times at most in the whole time
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFiring:
+    """A firing that would have been: of a group, or of the project when `group_id` is None."""
+
+    at: datetime
+    kind: str
+    group_id: int | None
+    title: str
+    said: str = ""
+
+
+def try_rule(
+    stores: Stores,
+    rule: AlertRule,
+    project_id: int,
+    since: datetime,
+    until: datetime,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[TrialFiring]:
+    """What a rule would have fired in a time, its action interval applied, oldest first.
+
+    New groups are those first seen in it, returning ones those whose log says so. Windows are looked at in steps of a quarter of
+    their length, so a firing may be shown that much later than it would have been. Conditions on what a group had counted are
+    applied to what it has counted now.
+    """
+    found: list[TrialFiring] = []
+    for number, trigger in enumerate(rule.when):
+        on_progress(number, len(rule.when))
+        if isinstance(trigger, Count | SessionPercent):
+            found += _of_windows(stores, rule, trigger, project_id, since, until)
+        elif isinstance(trigger, Metric):
+            found += _of_metric(stores, rule, trigger, project_id, since, until)
+        elif trigger.type == "new_group":
+            found += _new_groups(stores, rule, project_id, since, until)
+        elif trigger.type in ("regression", "unignored"):
+            action = "regress" if trigger.type == "regression" else "unignore"
+            found += _from_log(stores, rule, trigger.type, action, project_id, since, until)
+        elif trigger.type == "monitor":
+            found += _of_incidents(stores, project_id, since, until)
+    on_progress(len(rule.when), len(rule.when))
+    return list(_at_intervals(sorted(found, key=lambda f: f.at), timedelta(minutes=rule.every_minutes)))
+
+
+def _at_intervals(found: list[TrialFiring], interval: timedelta) -> Iterator[TrialFiring]:
+    last: dict[Any, datetime] = {}
+    for firing in found:
+        thread = firing.group_id if firing.group_id is not None else firing.kind
+        if firing.kind == "metric" or thread not in last or firing.at - last[thread] >= interval:
+            last[thread] = firing.at
+            yield firing
+
+
+def _new_groups(
+    stores: Stores, rule: AlertRule, project_id: int, since: datetime, until: datetime
+) -> Iterator[TrialFiring]:
+    rows = stores.lake.query(
+        "SELECT * EXCLUDE (missing_symbols) FROM lake.events WHERE project_id = ? AND day >= ? "
+        "QUALIFY row_number() OVER (PARTITION BY group_id ORDER BY received_at, part, position) = 1",
+        [project_id, since.date()],
+    )
+    by_group = {row["group_id"]: row for row in rows}
+    query = select(groups.c.id, groups.c.first_seen, groups.c.created_at).where(
+        groups.c.project_id == project_id, groups.c.created_at >= since, groups.c.created_at < until
+    )
+    with stores.state.read() as connection:
+        created = {row.id: row for row in connection.execute(query)}
+        facts = group_facts(connection, created)
+    for group_id, row in created.items():
+        event = by_group.get(group_id)
+        if event is not None and matches(rule.conditions, event, facts.get(group_id, {}), row.created_at):
+            yield TrialFiring(row.created_at, "new_group", group_id, event["title"])
+
+
+def _from_log(
+    stores: Stores,
+    rule: AlertRule,
+    kind: str,
+    action: str,
+    project_id: int,
+    since: datetime,
+    until: datetime,
+) -> Iterator[TrialFiring]:
+    a = group_actions.c
+    query = (
+        select(a.group_id, a.at, groups.c.title)
+        .join(groups, groups.c.id == a.group_id)
+        .where(a.project_id == project_id, a.action == action, a.at >= since, a.at < until)
+    )
+    with stores.state.read() as connection:
+        rows = list(connection.execute(query))
+        facts = group_facts(connection, {row.group_id for row in rows})
+    for row in rows:
+        known = facts.get(row.group_id, {})
+        if matches(rule.conditions, known, known, row.at):
+            yield TrialFiring(row.at, kind, row.group_id, row.title)
+
+
+def _of_incidents(stores: Stores, project_id: int, since: datetime, until: datetime) -> Iterator[TrialFiring]:
+    i = incidents.c
+    query = (
+        select(i.opened_at, i.group_id, i.reason, groups.c.title)
+        .join(groups, groups.c.id == i.group_id)
+        .where(i.project_id == project_id, i.opened_at >= since, i.opened_at < until)
+    )
+    with stores.state.read() as connection:
+        for row in connection.execute(query):
+            yield TrialFiring(row.opened_at, "monitor", row.group_id, row.title, row.reason)
+
+
+def _moments(window_minutes: float, since: datetime, until: datetime) -> Iterator[datetime]:
+    step = max(timedelta(minutes=window_minutes / 4), (until - since) / STEPS)
+    at = since + step
+    while at < until:
+        yield at
+        at += step
+    yield until
+
+
+def _of_windows(
+    stores: Stores,
+    rule: AlertRule,
+    trigger: Count | SessionPercent,
+    project_id: int,
+    since: datetime,
+    until: datetime,
+) -> Iterator[TrialFiring]:
+    window = timedelta(minutes=trigger.window_minutes)
+    for at in _moments(trigger.window_minutes, since, until):
+        least_events, least_users = 1, 0
+        sessions = None
+        if isinstance(trigger, SessionPercent):
+            sessions = sessions_in_window(stores, project_id, at - window, at).sessions
+            if sessions < trigger.min_sessions:
+                continue
+            least_events = max(1, int(sessions * trigger.percent / 100))
+        elif trigger.type == "events":
+            least_events = trigger.count
+        else:
+            least_users = trigger.count
+        found = events_in_window(
+            stores, project_id, at - window, at, least_events=least_events, least_users=least_users
+        )
+        for group_id, counted in found.items():
+            kept = [e for e in counted.events if matches(rule.conditions, e, {}, at)]
+            if kept:
+                said = f"{counted.count:,} events, {counted.users:,} users" + (
+                    f", {sessions:,} sessions" if sessions is not None else ""
+                )
+                yield TrialFiring(at, trigger.type, group_id, kept[0]["title"], said)
+
+
+def _of_metric(
+    stores: Stores, rule: AlertRule, trigger: Metric, project_id: int, since: datetime, until: datetime
+) -> Iterator[TrialFiring]:
+    status = "ok"
+    for at in _moments(trigger.window_minutes, since, until):
+        value = reading(stores, project_id, rule, trigger, at)
+        after = status if value is None else next_status(trigger, status, value)
+        if after != status:
+            yield TrialFiring(at, "metric", None, f"{trigger.metric} is {after}", f"{value:,.4g}")
+        status = after

@@ -1,0 +1,194 @@
+"""`alerts`: what rules fired, what rules there are, and what one would have done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.queries import listing, one_line, open_state
+from tasks_pipeline.commands.since import Since
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config.alerts import Conditions
+
+_COLUMNS = {"at": "at (UTC)", "project": "project", "rule": "rule", "kind": "kind", "severity": "severity", "group": "group", "title": "title"}  # fmt: skip
+
+
+@click.group()
+def alerts() -> None:
+    """Look at alerts and alert rules; try a rule on what is stored."""
+
+
+@alerts.command("list")
+@click.option("--since", type=Since(), default="7d", show_default=True, help="Since when: 24h, 7d, a date.")
+@click.option("--project", metavar="SLUG", help="Of this project only.")
+@click.option("--rule", metavar="NAME", help="Of this rule only.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Most alerts.")
+@json_option
+@click.pass_context
+def list_command(
+    ctx: click.Context, since: datetime, project: str | None, rule: str | None, limit: int, as_json: bool
+) -> None:
+    """List what alert rules fired, newest first.
+
+    \b
+    Examples:
+      tasks-pipeline alerts list --since 24h
+      tasks-pipeline alerts list --rule "new errors" --json
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.storage.alerts import list_alerts
+        from tasks_pipeline.storage.groups import short_ids
+
+        rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
+        names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
+    for row in rows:
+        row["project"] = slugs.get(row["project_id"], "pipeline" if row["project_id"] == 0 else str(row["project_id"]))
+        row["group"] = names.get(row["group_id"], "")
+        row["title"] = row["data"].get("title", "")
+        if row["status"] == "recovered":
+            row["kind"] = "recovered"
+    if as_json:
+        print_json(rows)
+    elif rows:
+        listing(rows, _COLUMNS, cut="title")
+    else:
+        click.echo("no alerts", err=True)
+
+
+@alerts.command("rules")
+@json_option
+@click.pass_context
+def rules_command(ctx: click.Context, as_json: bool) -> None:
+    """List alert rules: what they wait for, what must hold besides, who is told.
+
+    \b
+    Example:
+      tasks-pipeline alerts rules
+    """
+    from tasks_pipeline.alerts.rules import rules_of
+
+    with user_errors():
+        config = current_home(ctx).config()
+    rows = []
+    for project in config.projects:
+        for rule in rules_of(config, project.id):
+            rows.append(
+                {
+                    "project": project.slug, "rule": rule.name, "when": ", ".join(map(_trigger_text, rule.when)),
+                    "if": conditions_text(rule.conditions), "notify": ", ".join(rule.notify),
+                    "every": f"{rule.every_minutes:g} min",
+                }
+            )  # fmt: skip
+    if rows or as_json:
+        table(rows, ["project", "rule", "when", "if", "notify", "every"], as_json=as_json)
+    else:
+        click.echo("no rules: configure members or channels, and `alert_rules`", err=True)
+
+
+@alerts.command("test")
+@click.argument("rule_name", metavar="RULE")
+@click.option("--since", type=Since(), default="24h", show_default=True, help="Since when: 24h, 7d, a date.")
+@click.option("--project", metavar="SLUG", help="On this project only.")
+@json_option
+@click.pass_context
+def test_command(ctx: click.Context, rule_name: str, since: datetime, project: str | None, as_json: bool) -> None:
+    """Show what a rule would have done on what is stored. Nothing is sent, nothing changes.
+
+    The rule is read from the configuration file as it is now: change it, try it, and go on until it says what you
+    want to hear.
+
+    \b
+    Examples:
+      tasks-pipeline alerts test "new errors" --since 7d
+      tasks-pipeline alerts test default --project shop --json
+    Prints, for example:
+      at (UTC)             project  kind       group    title
+      2026-11-23 09:12:44  shop     new_group  SHOP-3F  CheckoutFailed: step …
+      1 alert; messages: 1 to member:anna@acme.example
+    """
+    from tasks_pipeline.alerts.rules import find_rule
+    from tasks_pipeline.alerts.trial import try_rule
+    from tasks_pipeline.notifications.routing import routes
+    from tasks_pipeline.storage.groups import short_ids
+    from tasks_pipeline.storage.stores import open_stores
+
+    home = current_home(ctx)
+    with user_errors():
+        config = home.config()
+    found = find_rule(config, rule_name)
+    if found is None:
+        known = [r.name for r in (*config.alert_rules, *(r for p in config.projects for r in p.alert_rules))]
+        raise click.ClickException(f"there is no rule {cell(rule_name)!r}; there are: {', '.join(known) or 'none'}")
+    rule, project_ids = found
+    rows: list[dict[str, Any]] = []
+    now = datetime.now(UTC)
+    told: Counter[str] = Counter()
+    with one_line(OSError), open_stores(home) as stores:
+        slugs = stores.slugs
+        wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
+        for project_id in wanted:
+            firings = try_rule(stores, rule, project_id, since, now)
+            names = short_ids(stores.state, slugs, [f.group_id for f in firings if f.group_id is not None])
+            for firing in firings:
+                rows.append(
+                    {
+                        "at": firing.at, "project": slugs[project_id], "kind": firing.kind,
+                        "group": names.get(firing.group_id or 0, ""), "title": firing.title, "said": firing.said,
+                    }
+                )  # fmt: skip
+                found_routes = routes(
+                    config, project_id=project_id, targets=rule.notify, rule=rule.name, severity="warning", at=firing.at
+                )
+                told.update(f"{r.target} ({r.delivery})" for r in found_routes)
+    if as_json:
+        print_json({"alerts": rows, "messages": dict(told)})
+        return
+    if rows:
+        listing(rows, {"at": "at (UTC)", "project": "project", "kind": "kind", "group": "group", "said": "counted", "title": "title"}, cut="title")  # fmt: skip
+    messages = ", ".join(f"{count} to {who}" for who, count in told.most_common())
+    click.echo(f"{len(rows)} alert{'' if len(rows) == 1 else 's'}; messages: {messages or 'none'}")
+    escalates = any(t.type == "escalation" for t in rule.when)
+    if escalates:
+        click.echo("escalation cannot be tried on the past; `escalation` in its `when` was left out", err=True)
+
+
+def _project_id(slugs: Any, project: str | None) -> int | None:
+    if project is None:
+        return None
+    for number, slug in slugs.items():
+        if slug == project:
+            return int(number)
+    raise click.ClickException(f"there is no project {cell(project)}; there are: {', '.join(sorted(slugs.values()))}")
+
+
+def _trigger_text(trigger: Any) -> str:
+    match trigger.type:
+        case "events" | "users":
+            return f"{trigger.count:,} {trigger.type} in {trigger.window_minutes:g} min"
+        case "session_percent":
+            return f"{trigger.percent:g}% of sessions in {trigger.window_minutes:g} min"
+        case "metric":
+            limits = [f"{n} {v:g}" for n in ("warning", "critical") if (v := getattr(trigger, n)) is not None]
+            return f"{trigger.metric} in {trigger.window_minutes:g} min: {', '.join(limits)}"
+    return str(trigger.type)
+
+
+def conditions_text(conditions: Conditions) -> str:
+    """Conditions in words."""
+    parts = []
+    for name in ("all", "any", "none"):
+        found = [
+            f"{c.subject} {value.model_dump(by_alias=True) if hasattr(value := getattr(c, c.subject), 'model_dump') else value}"
+            for c in getattr(conditions, name)
+        ]
+        if found:
+            parts.append(f"{name} of ({'; '.join(found)})")
+    return " and ".join(parts)
+
+

@@ -1,0 +1,195 @@
+"""`notifications`: who got what, what waits, what was given up; and a test message."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.since import Since
+
+_LOG = {"id": "id", "created_at": "at (UTC)", "target": "to", "channel": "channel", "type": "type", "status": "status", "sent_at": "sent (UTC)", "attempts": "tries", "reason": "why", "title": "about"}  # fmt: skip
+_STATUSES = ("waiting", "sending", "sent", "dead", "digest", "collapsed", "skipped")
+
+
+@click.group()
+def notifications() -> None:
+    """Look at notifications: the log, the queue, dead letters; send a test message."""
+
+
+@notifications.command()
+@click.option("--member", metavar="EMAIL", help="To this member.")
+@click.option("--target", help="To this target: member:EMAIL, team:SLUG or channel:NAME.")
+@click.option("--channel", metavar="NAME", help="On this channel.")
+@click.option("--alert", "alert_id", type=int, metavar="ID", help="Of this alert.")
+@click.option("--group", metavar="SHORT_ID", help="About this group.")
+@click.option("--status", type=click.Choice(_STATUSES), help="With this status.")
+@click.option("--since", type=Since(), default="7d", show_default=True, help="Since when: 24h, 7d, a date.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most messages.")
+@click.option("--attempts", is_flag=True, help="Show each attempt to send, and what the far side said.")
+@json_option
+@click.pass_context
+def log(
+    ctx: click.Context,
+    member: str | None,
+    target: str | None,
+    channel: str | None,
+    alert_id: int | None,
+    group: str | None,
+    status: str | None,
+    since: datetime,
+    limit: int,
+    attempts: bool,
+    as_json: bool,
+) -> None:
+    """Did somebody get it, when, and if not, why? Newest first.
+
+    \b
+    waiting    to be sent; `why` says what held it up      sent       handed over
+    digest     waits for, or is in, a digest               dead       given up; `notifications retry` sends it again
+    collapsed  told of with others of its storm            skipped    not wanted; `why` says by which preference
+
+    \b
+    Examples:
+      tasks-pipeline notifications log --member anna@acme.example --since 24h
+      tasks-pipeline notifications log --group SHOP-3F --attempts
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.storage.outbox import deliveries_of, notification_log
+
+        group_id = group_named(state, slugs, group)["id"] if group else None
+        wanted = f"member:{member.removeprefix('member:')}" if member else target
+        rows = notification_log(
+            state, since=since, target=wanted, channel=channel, status=status, alert_id=alert_id,
+            group_id=group_id, limit=limit,
+        )  # fmt: skip
+        tries = deliveries_of(state, [row["id"] for row in rows]) if attempts or as_json else {}
+    if as_json:
+        print_json([{**row, "deliveries": tries.get(row["id"], [])} for row in rows])
+        return
+    if not rows:
+        click.echo("no notifications", err=True)
+        return
+    for row in rows:
+        row["reason"] = row["reason"][:120]
+    if not attempts:
+        listing(rows, _LOG, cut="title")
+        return
+    for row in rows:
+        click.echo(f"{row['id']}  {cell(row['created_at'])}  {row['target']} on {row['channel']}  {row['status']}  {cell(row['title'])}")
+        for each in tries.get(row["id"], []):
+            click.echo(f"    try {each['attempt']}  {cell(each['started_at'])}  {each['outcome']:<8}  {cell(each['detail'])}")
+        if row["reason"]:
+            click.echo(f"    {cell(row['reason'])}")
+
+
+@notifications.command()
+@json_option
+@click.pass_context
+def queue(ctx: click.Context, as_json: bool) -> None:
+    """Show what waits on each channel, and how the channels are doing.
+
+    \b
+    Example:
+      tasks-pipeline notifications queue
+    """
+    now = datetime.now(UTC)
+    with open_state(current_home(ctx)) as (state, _):
+        from tasks_pipeline.storage.outbox import channel_figures
+
+        rows = channel_figures(state, now)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["oldest"] = age(row["oldest_due"], now)
+        row["state"] = f"left alone until {cell(row['open_until'])}" if row["open_until"] and row["open_until"] > now else "works"
+    if rows:
+        table(rows, {"channel": "channel", "waiting": "waiting", "due": "due", "oldest": "oldest due", "dead": "dead", "sent_today": "sent in 24 h", "state": "state", "last_error": "last error"})  # fmt: skip
+    else:
+        click.echo("nothing was ever sent", err=True)
+
+
+@notifications.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--channel", metavar="NAME", help="All dead letters of this channel.")
+@click.option("--all-dead", is_flag=True, help="All dead letters.")
+@click.pass_context
+def retry(ctx: click.Context, ids: tuple[int, ...], channel: str | None, all_dead: bool) -> None:
+    """Send dead letters again. Their channel is tried at once, even when it was left alone.
+
+    \b
+    Examples:
+      tasks-pipeline notifications retry 17 18
+      tasks-pipeline notifications retry --channel slack
+    """
+    if not (ids or channel or all_dead):
+        raise click.UsageError("name messages, --channel or --all-dead")
+    with open_state(current_home(ctx)) as (state, _):
+        from tasks_pipeline.storage.outbox import retry_notifications
+
+        count = retry_notifications(state, datetime.now(UTC), ids=ids, channel=channel)
+    click.echo(f"{count} messages are due again")
+
+
+@notifications.command()
+@click.pass_context
+def send(ctx: click.Context) -> None:
+    """Send what is due now, without Dagster, and say what came of it.
+
+    \b
+    Example:
+      tasks-pipeline notifications send
+    Prints:
+      3 sent, 0 to be tried again, 0 dead
+    """
+    from tasks_pipeline.notifications.task import NotificationTask
+    from tasks_pipeline.storage.stores import open_stores
+
+    with one_line(OSError), user_errors(), open_stores(current_home(ctx)) as stores:
+        task = NotificationTask(stores)
+        task.run("send_digest")
+        report = task.run("send_alert", linger_seconds=0)
+    click.echo(f"{report.sent} sent, {report.retried} to be tried again, {report.dead} dead")
+
+
+@notifications.command("test")
+@click.argument("target")
+@json_option
+@click.pass_context
+def test_command(ctx: click.Context, target: str, as_json: bool) -> None:
+    """Send a test message to TARGET at once, and say exactly what failed. Exits 1 when it did not arrive.
+
+    TARGET is a member's address, team:SLUG, or channel:NAME.
+
+    \b
+    Examples:
+      tasks-pipeline notifications test anna@acme.example
+      tasks-pipeline notifications test channel:slack
+    Prints, for example:
+      channel:slack  slack  sent    HTTP 200 ok
+    """
+    from tasks_pipeline.notifications.trying import send_test
+
+    with user_errors(ValueError):
+        config = current_home(ctx).config()
+        results = send_test(config, target)
+    rows: list[dict[str, Any]] = [
+        {
+            "target": r.target, "channel": r.channel, "address": r.address,
+            "result": "sent" if r.sent else "failed", "seconds": round(r.seconds, 2), "detail": r.detail,
+        }
+        for r in results
+    ]  # fmt: skip
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table(rows, ["target", "channel", "address", "result", "seconds", "detail"])
+    else:
+        click.echo(f"{target} is nobody: the team has no members and no channel", err=True)
+    if not rows or any(row["result"] != "sent" for row in rows):
+        raise SystemExit(1)
