@@ -48,7 +48,9 @@ def list_command(
         rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
     for row in rows:
-        row["project"] = slugs.get(row["project_id"], "pipeline" if row["project_id"] == 0 else str(row["project_id"]))
+        row["project"] = slugs.get(
+            row["project_id"], "pipeline" if row["project_id"] == 0 else str(row["project_id"])
+        )
         row["group"] = names.get(row["group_id"], "")
         row["title"] = row["data"].get("title", "")
         if row["status"] == "recovered":
@@ -75,16 +77,18 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
 
     with user_errors():
         config = current_home(ctx).config()
-    rows = []
-    for project in config.projects:
-        for rule in rules_of(config, project.id):
-            rows.append(
-                {
-                    "project": project.slug, "rule": rule.name, "when": ", ".join(map(_trigger_text, rule.when)),
-                    "if": conditions_text(rule.conditions), "notify": ", ".join(rule.notify),
-                    "every": f"{rule.every_minutes:g} min",
-                }
-            )  # fmt: skip
+    rows = [
+        {
+            "project": project.slug,
+            "rule": rule.name,
+            "when": ", ".join(map(_trigger_text, rule.when)),
+            "if": conditions_text(rule.conditions),
+            "notify": ", ".join(rule.notify),
+            "every": f"{rule.every_minutes:g} min",
+        }
+        for project in config.projects
+        for rule in rules_of(config, project.id)
+    ]
     if rows or as_json:
         table(rows, ["project", "rule", "when", "if", "notify", "every"], as_json=as_json)
     else:
@@ -97,7 +101,9 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
 @click.option("--project", metavar="SLUG", help="On this project only.")
 @json_option
 @click.pass_context
-def test_command(ctx: click.Context, rule_name: str, since: datetime, project: str | None, as_json: bool) -> None:
+def test_command(
+    ctx: click.Context, rule_name: str, since: datetime, project: str | None, as_json: bool
+) -> None:
     """Show what a rule would have done on what is stored. Nothing is sent, nothing changes.
 
     The rule is read from the configuration file as it is now: change it, try it, and go on until it says what you
@@ -124,7 +130,9 @@ def test_command(ctx: click.Context, rule_name: str, since: datetime, project: s
     found = find_rule(config, rule_name)
     if found is None:
         known = [r.name for r in (*config.alert_rules, *(r for p in config.projects for r in p.alert_rules))]
-        raise click.ClickException(f"there is no rule {cell(rule_name)!r}; there are: {', '.join(known) or 'none'}")
+        raise click.ClickException(
+            f"there is no rule {cell(rule_name)!r}; there are: {', '.join(known) or 'none'}"
+        )
     rule, project_ids = found
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
@@ -143,7 +151,12 @@ def test_command(ctx: click.Context, rule_name: str, since: datetime, project: s
                     }
                 )  # fmt: skip
                 found_routes = routes(
-                    config, project_id=project_id, targets=rule.notify, rule=rule.name, severity="warning", at=firing.at
+                    config,
+                    project_id=project_id,
+                    targets=rule.notify,
+                    rule=rule.name,
+                    severity="warning",
+                    at=firing.at,
                 )
                 told.update(f"{r.target} ({r.delivery})" for r in found_routes)
     if as_json:
@@ -155,7 +168,9 @@ def test_command(ctx: click.Context, rule_name: str, since: datetime, project: s
     click.echo(f"{len(rows)} alert{'' if len(rows) == 1 else 's'}; messages: {messages or 'none'}")
     escalates = any(t.type == "escalation" for t in rule.when)
     if escalates:
-        click.echo("escalation cannot be tried on the past; `escalation` in its `when` was left out", err=True)
+        click.echo(
+            "escalation cannot be tried on the past; `escalation` in its `when` was left out", err=True
+        )
 
 
 def _project_id(slugs: Any, project: str | None) -> int | None:
@@ -164,7 +179,9 @@ def _project_id(slugs: Any, project: str | None) -> int | None:
     for number, slug in slugs.items():
         if slug == project:
             return int(number)
-    raise click.ClickException(f"there is no project {cell(project)}; there are: {', '.join(sorted(slugs.values()))}")
+    raise click.ClickException(
+        f"there is no project {cell(project)}; there are: {', '.join(sorted(slugs.values()))}"
+    )
 
 
 def _trigger_text(trigger: Any) -> str:
@@ -190,5 +207,3 @@ def conditions_text(conditions: Conditions) -> str:
         if found:
             parts.append(f"{name} of ({'; '.join(found)})")
     return " and ".join(parts)
-
-

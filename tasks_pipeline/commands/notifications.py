@@ -29,7 +29,9 @@ def notifications() -> None:
 @click.option("--group", metavar="SHORT_ID", help="About this group.")
 @click.option("--status", type=click.Choice(_STATUSES), help="With this status.")
 @click.option("--since", type=Since(), default="7d", show_default=True, help="Since when: 24h, 7d, a date.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most messages.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most messages."
+)
 @click.option("--attempts", is_flag=True, help="Show each attempt to send, and what the far side said.")
 @json_option
 @click.pass_context
@@ -80,9 +82,13 @@ def log(
         listing(rows, _LOG, cut="title")
         return
     for row in rows:
-        click.echo(f"{row['id']}  {cell(row['created_at'])}  {row['target']} on {row['channel']}  {row['status']}  {cell(row['title'])}")
+        click.echo(
+            f"{row['id']}  {cell(row['created_at'])}  {row['target']} on {row['channel']}  {row['status']}  {cell(row['title'])}"
+        )
         for each in tries.get(row["id"], []):
-            click.echo(f"    try {each['attempt']}  {cell(each['started_at'])}  {each['outcome']:<8}  {cell(each['detail'])}")
+            click.echo(
+                f"    try {each['attempt']}  {cell(each['started_at'])}  {each['outcome']:<8}  {cell(each['detail'])}"
+            )
         if row["reason"]:
             click.echo(f"    {cell(row['reason'])}")
 
@@ -107,7 +113,11 @@ def queue(ctx: click.Context, as_json: bool) -> None:
         return
     for row in rows:
         row["oldest"] = age(row["oldest_due"], now)
-        row["state"] = f"left alone until {cell(row['open_until'])}" if row["open_until"] and row["open_until"] > now else "works"
+        row["state"] = (
+            f"left alone until {cell(row['open_until'])}"
+            if row["open_until"] and row["open_until"] > now
+            else "works"
+        )
     if rows:
         table(rows, {"channel": "channel", "waiting": "waiting", "due": "due", "oldest": "oldest due", "dead": "dead", "sent_today": "sent in 24 h", "state": "state", "last_error": "last error"})  # fmt: skip
     else:

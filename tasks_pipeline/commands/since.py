@@ -11,14 +11,12 @@ _LENGTH = re.compile(r"([0-9]{1,6})(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Since(click.ParamType):
+class Since(click.ParamType[datetime]):
     """A length of time back from now (`90m`, `24h`, `7d`), or a date or time in UTC. Gives an aware UTC datetime."""
 
     name = "time"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read it."""
         text = str(value).strip()
         if match := _LENGTH.fullmatch(text):
@@ -26,5 +24,9 @@ class Since(click.ParamType):
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text[:50]!r} is no time; allowed are 90m, 24h, 7d, and dates such as 2026-11-22", param, ctx)
+            self.fail(
+                f"{text[:50]!r} is no time; allowed are 90m, 24h, 7d, and dates such as 2026-11-22",
+                param,
+                ctx,
+            )
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

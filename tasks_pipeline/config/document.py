@@ -47,7 +47,8 @@ class Config(Model):
             twice = {value for value, times in Counter(values).items() if times > 1}
             if twice:
                 raise ValueError(f"{what} used twice: {', '.join(sorted(twice))}")
-        channels, members, slugs = used[0][1], used[1][1], {p.slug for p in self.projects}
+        channels, members = used[0][1], used[1][1]
+        slugs = sorted(p.slug for p in self.projects)
         for team in self.teams:
             _known(f"teams: {team.slug}: channel", team.channel, channels)
             for email in team.members:
@@ -55,27 +56,27 @@ class Config(Model):
         names = Counter(rule.name for rule in self.alert_rules)
         for project in self.projects:
             own = names + Counter(rule.name for rule in project.alert_rules)
-            twice = sorted(name for name, times in own.items() if times > 1)
-            if twice:
-                raise ValueError(f"alert_rules: name used twice: {', '.join(twice)}")
+            doubled = sorted(name for name, times in own.items() if times > 1)
+            if doubled:
+                raise ValueError(f"alert_rules: name used twice: {', '.join(doubled)}")
         rules = (*self.alert_rules, *(rule for project in self.projects for rule in project.alert_rules))
-        allowed = {"member": members, "channel": channels, "team": [team.slug for team in self.teams]}
+        known_targets = {"member": members, "channel": channels, "team": [team.slug for team in self.teams]}
         for rule in rules:
             for target in rule.notify:
                 kind, _, name = target.partition(":")
                 if name:
-                    _known(f"alert_rules: {rule.name}: notify", name, allowed[kind])
+                    _known(f"alert_rules: {rule.name}: notify", name, known_targets[kind])
         for target in self.watch.operators:
             kind, _, name = target.partition(":")
             if not name:
                 raise ValueError(f"watch.operators: {target}; allowed are members, teams and channels")
-            _known("watch.operators", name, allowed[kind])
+            _known("watch.operators", name, known_targets[kind])
         _known("watch.fallback_channel", self.watch.fallback_channel, channels)
         for member in self.members:
             for slug, wanted in ((None, member.notifications), *member.projects.items()):
                 _known(f"members: {member.email}: channel", wanted.channel, channels)
                 if slug is not None:
-                    _known(f"members: {member.email}: projects", slug, sorted(slugs))
+                    _known(f"members: {member.email}: projects", slug, slugs)
         return self
 
     @field_validator("projects")

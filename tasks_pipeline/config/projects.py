@@ -59,7 +59,7 @@ class Project(Model):
 
     @model_validator(mode="after")
     def _monitors(self) -> Project:
-        slugs = Counter(monitor.slug for monitor in (*self.monitors, *self.uptime))
+        slugs = Counter([*(m.slug for m in self.monitors), *(m.slug for m in self.uptime)])
         twice = sorted(slug for slug, times in slugs.items() if times > 1)
         if twice:
             raise ValueError(f"monitors and uptime: slug used twice: {', '.join(twice)}")

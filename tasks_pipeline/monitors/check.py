@@ -105,11 +105,8 @@ def _time_out(
     ).all()
     report.timed_out += len(runs)
     for run in runs:
-        row = (
-            connection.execute(_joined().where(monitor_environments.c.id == run.environment_id))
-            .one()
-            ._mapping
-        )
+        query = _joined().where(monitor_environments.c.id == run.environment_id)
+        row = dict(connection.execute(query).one()._mapping)
         monitor = _monitor(row)
         minutes = max_runtime(monitor["config"]).total_seconds() / 60
         detail = f"The job that began at {run.started_at:%Y-%m-%d %H:%M:%S} UTC has not ended within {minutes:,.0f} minutes."
@@ -130,7 +127,7 @@ def _miss(
     late = connection.execute(
         _joined().where(e.late_at <= now, monitors.c.status != "disabled").order_by(e.id)
     ).all()
-    found = [row._mapping for row in late]
+    found = [dict(row._mapping) for row in late]
     report.due += len(found)
     if oldest is not None:
         held = [row for row in found if row["late_at"] >= oldest]
@@ -139,7 +136,7 @@ def _miss(
             found = [row for row in found if row["late_at"] < oldest]
     runs: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
-    troubled: list[Mapping[str, Any]] = []
+    troubled: list[dict[str, Any]] = []
     for row in found:
         expected, settings = row["next_at"], row["m_config"]
         skipped = downtime is not None and row["late_at"] >= downtime.start and expected <= downtime.end

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.config.monitors import as_row
+from tasks_pipeline.config.monitors import CronMonitor, as_row
 from tasks_pipeline.config.uptime import UptimeMonitor
 from tasks_pipeline.monitors.schedules import margin, next_time
 from tasks_pipeline.storage.probes import probe, set_probe
@@ -27,11 +27,10 @@ def sync_monitors(state: StateDatabase, config: Config, now: datetime) -> None:
 
     A monitor that is not configured any more is disabled, and keeps its history.
     """
-    wanted = {
-        (project.id, monitor.slug): monitor
-        for project in config.projects
-        for monitor in (*project.monitors, *project.uptime)
-    }
+    wanted: dict[tuple[int, str], CronMonitor | UptimeMonitor] = {}
+    for project in config.projects:
+        wanted |= {(project.id, cron.slug): cron for cron in project.monitors}
+        wanted |= {(project.id, uptime.slug): uptime for uptime in project.uptime}
     digest = json.dumps(
         [[project_id, m.model_dump(mode="json")] for (project_id, _), m in sorted(wanted.items())],
         sort_keys=True,
@@ -43,13 +42,15 @@ def sync_monitors(state: StateDatabase, config: Config, now: datetime) -> None:
     with state.write() as connection:
         state.serialise(connection, "monitors")
         for (project_id, slug), monitor in sorted(wanted.items()):
-            is_uptime = isinstance(monitor, UptimeMonitor)
-            row = {
-                "type": "uptime" if is_uptime else "cron",
+            described = (
+                {"owner": (monitor.owner or "").removeprefix("member:")}
+                if isinstance(monitor, UptimeMonitor)
+                else as_row(monitor)
+            )
+            row: dict[str, Any] = {
+                "type": "uptime" if isinstance(monitor, UptimeMonitor) else "cron",
                 "name": monitor.name or slug,
-                "config": {"owner": (monitor.owner or "").removeprefix("member:")}
-                if is_uptime
-                else as_row(monitor),
+                "config": described,
                 "source": "file",
                 "status": "disabled" if not monitor.enabled else "muted" if monitor.muted else "active",
             }

@@ -64,7 +64,7 @@ def _after_interval(value: int, unit: str, zone: str, after: datetime) -> dateti
 
 def margin(config: Mapping[str, Any]) -> timedelta:
     """How late a check-in may be."""
-    return timedelta(minutes=config.get("checkin_margin") or MARGIN_MINUTES)
+    return timedelta(minutes=config.get("checkin_margin", MARGIN_MINUTES))
 
 
 def max_runtime(config: Mapping[str, Any]) -> timedelta:

@@ -62,7 +62,7 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     found, others, entries = _collected(stores, row["id"], project)
     _count(stores, found, min(since, until - SHORTEST_PERIOD), until)
     ordered = sorted(found.values(), key=lambda g: g.importance, reverse=True)
-    kinds = defaultdict(int)
+    kinds: dict[str, int] = defaultdict(int)
     for group in ordered:
         for kind in group.kinds:
             kinds[kind] += 1

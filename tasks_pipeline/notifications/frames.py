@@ -62,9 +62,14 @@ def _lines(
     after = _texts(frame.get("post_context"))[:AROUND] if first else []
     texts = [*before, str(frame["context_line"]), *after]
     start = None if number is None else number - len(before)
-    return tuple(
+    lines = [
         (None if start is None else start + i, _code(text), i == len(before)) for i, text in enumerate(texts)
-    )
+    ]
+    while lines and not lines[-1][1].strip() and not lines[-1][2]:
+        lines.pop()
+    while lines and not lines[0][1].strip() and not lines[0][2]:
+        lines.pop(0)
+    return tuple(lines)
 
 
 def _code(text: str) -> str:

@@ -191,7 +191,7 @@ def _commands(short_id: str) -> tuple[str, ...]:
     return (
         f"tasks-pipeline groups show {short_id}",
         f"tasks-pipeline groups resolve {short_id}",
-        f"tasks-pipeline groups ignore {short_id} --for 24h",
+        f"tasks-pipeline groups ignore {short_id} --times 100",
         f"tasks-pipeline groups assign {short_id} you@your.example",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,10 @@ class NotificationTask:
 
     def run(self, notification_type: str, **kwargs: Any) -> Any:
         """Run what a type of notification needs; gives its report. Raises ValueError for an unknown type."""
-        types = {"send_alert": self.send_alert, "send_digest": self.send_digest}
+        types: dict[str, Callable[..., Any]] = {
+            "send_alert": self.send_alert,
+            "send_digest": self.send_digest,
+        }
         if notification_type not in types:
             raise ValueError(f"unknown notification type {notification_type!r}; allowed: {', '.join(types)}")
         return types[notification_type](**kwargs)

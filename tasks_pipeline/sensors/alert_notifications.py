@@ -30,7 +30,7 @@ def alert_notifications_sensor(
     now = datetime.now(UTC)
     with stores.open() as opened:
         backlog = waiting_notifications(opened.state, now)
-        if backlog.count:
+        if backlog.oldest is not None:
             waiting = f"{backlog.count:,} messages wait, the oldest for {(now - backlog.oldest).total_seconds():.0f} s"
         elif _may_alert(opened.config) and _events_are_coming(opened):
             waiting = "no message waits, but events are on their way"

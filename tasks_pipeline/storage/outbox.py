@@ -324,7 +324,9 @@ def channel_figures(state: StateDatabase, now: datetime) -> list[dict[str, Any]]
         func.sum(case((n.sent_at >= now - timedelta(days=1), 1), else_=0)).label("sent_today"),
     ).group_by(n.channel)
     with state.read() as connection:
-        states = {row.channel: row._mapping for row in connection.execute(select(channel_states))}
+        states: dict[str, dict[str, Any]] = {
+            row.channel: dict(row._mapping) for row in connection.execute(select(channel_states))
+        }
         rows = [dict(row._mapping) for row in connection.execute(counted.order_by(n.channel))]
     names = ("failures", "open_until", "last_error", "last_sent_at")
     return [row | {name: states.get(row["channel"], {}).get(name) for name in names} for row in rows]

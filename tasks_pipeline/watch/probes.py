@@ -81,7 +81,9 @@ def lag(stores: Stores, now: datetime) -> Reading:
 
 def items(stores: Stores, now: datetime) -> Iterator[Reading]:
     """How many of today's items could not be processed."""
-    query = select(func.sum(batches.c.items), func.sum(batches.c.invalid)).where(batches.c.day == now.date())
+    query = select(func.sum(batches.c["items"]), func.sum(batches.c.invalid)).where(
+        batches.c.day == now.date()
+    )
     with stores.state.read() as connection:
         total, invalid = (int(value or 0) for value in connection.execute(query).one())
     share = 100 * invalid / total if total else 0.0

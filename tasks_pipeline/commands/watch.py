@@ -1,0 +1,68 @@
+"""`watch`: how the pipeline itself is doing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.output import current_home, json_option, table
+from tasks_pipeline.commands.queries import age, one_line
+
+_TO_DO = {
+    "lag": "tasks-pipeline status; the UI shows runs of process_events",
+    "invalid_items": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
+    "dead_letters": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
+    "outbox": "tasks-pipeline notifications queue",
+    "dead_notifications": "tasks-pipeline notifications log --status dead",
+    "channels": "tasks-pipeline notifications queue; notifications test channel:NAME",
+    "disk": "tasks-pipeline status; make room",
+    "clock": "synchronise the clocks",
+    "failed_runs": "the UI: Runs, failed",
+    "failed_ticks": "the UI: Automation",
+    "daemons": "is the service running?",
+}
+
+
+@click.command()
+@json_option
+@click.pass_context
+def watch(ctx: click.Context, as_json: bool) -> None:
+    """Show how the pipeline itself is doing: what its probes read, since when, and what to do. Exits 1 when one is critical.
+
+    What Dagster knows (runs, ticks, daemons) is as the service read it last; everything else is read now.
+
+    \b
+    Example:
+      tasks-pipeline watch
+    """
+    from tasks_pipeline.storage.probes import all_probes
+    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.watch.facts import DagsterFacts
+    from tasks_pipeline.watch.probes import DESCRIPTIONS, readings
+
+    now = datetime.now(UTC)
+    of_dagster = ("failed_runs", "failed_ticks", "daemons")
+    rows = []
+    with one_line(OSError), open_stores(current_home(ctx)) as stores:
+        with stores.state.read() as connection:
+            known = all_probes(connection)
+        for reading in readings(stores, DagsterFacts(), now):
+            last = known.get(reading.name)
+            status, detail, value = reading.status, reading.detail, reading.value
+            if reading.name in of_dagster:
+                status, detail, value = (last["status"], last["detail"], last["value"]) if last else ("unknown", "the service has not read it yet", None)  # fmt: skip
+            rows.append(
+                {
+                    "probe": reading.name, "status": status, "value": value,
+                    "for": age(last["since"], now) if last and last["status"] == status else "", "detail": detail,
+                    "about": DESCRIPTIONS[reading.name], "what to do": "" if status in ("ok", "unknown") else _TO_DO[reading.name],
+                }
+            )  # fmt: skip
+    if as_json:
+        print_json(rows)
+    else:
+        table(rows, ["probe", "status", "for", "detail", "what to do"])
+    if any(row["status"] == "critical" for row in rows):
+        raise SystemExit(1)
