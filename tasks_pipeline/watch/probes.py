@@ -117,13 +117,13 @@ def dead_notifications(stores: Stores, now: datetime) -> Reading:
 
 
 def channels(stores: Stores, now: datetime) -> Reading:
-    """Channels whose breaker is open."""
-    shut = [
-        row for row in channel_figures(stores.state, now) if row["open_until"] and row["open_until"] > now
+    """Channels that failed so often in a row that they are left alone, until a message gets through."""
+    limit = stores.config.notifications.breaker_failures
+    failing = [
+        row["channel"] for row in channel_figures(stores.state, now) if (row["failures"] or 0) >= limit
     ]
-    names = ", ".join(row["channel"] for row in shut)
-    detail = f"left alone because they fail: {names}" if shut else "all channels work"
-    return Reading("channels", WARNING if shut else OK, len(shut), detail)
+    detail = f"left alone because they fail: {', '.join(failing)}" if failing else "all channels work"
+    return Reading("channels", WARNING if failing else OK, len(failing), detail)
 
 
 def disk(stores: Stores) -> Reading:

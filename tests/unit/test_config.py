@@ -102,13 +102,29 @@ def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
         assert str(error)  # noqa: PT017
 
 
-def sections(model: type[BaseModel], path: str = "") -> dict[str, type[BaseModel]]:
-    """Every model reachable from the configuration by the dotted path of its section."""
-    found = {path: model}
-    for name, field in model.model_fields.items():
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found |= sections(kind, f"{path}.{name}".lstrip("."))
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type is made of: of unions, tuples, mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return list(dict.fromkeys(model for part in get_args(annotation) for model in models_in(part)))
+
+
+def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Every model reachable from the configuration, by the dotted path where it is met first.
+
+    Of a union each has its own section, with the name of its class.
+    """
+    found: dict[str, type[BaseModel]] = {"": model}
+    waiting = [("", model)]
+    while waiting:
+        path, parent = waiting.pop(0)
+        for name, field in parent.model_fields.items():
+            kinds = models_in(field.annotation)
+            for kind in kinds:
+                here = f"{path}.{name}".lstrip(".") + (f".{kind.__name__}" if len(kinds) > 1 else "")
+                if kind not in found.values():
+                    found[here] = kind
+                    waiting.append((here, kind))
     return found
 
 
