@@ -106,12 +106,12 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     if not value:
         return None
     text = value.strip()
-    if text.replace(".", "", 1).isdigit() and len(text) < 20:
+    if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20:
         seconds = float(text)
     else:
         try:
             date = email.utils.parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
         seconds = (date - now).total_seconds()

@@ -21,6 +21,7 @@ from tasks_pipeline.notifications.message import Message, clean
 from tasks_pipeline.notifications.rendering import render
 
 SUBJECT_LENGTH = 180
+_SPEC = re.compile(r"[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,190}")
 
 
 class MailSender:
@@ -165,6 +166,8 @@ def _bytes(text: bytes | str) -> bytes:
 def _address(text: str) -> Address:
     """A header's address. Raises PermanentFailure for what is none; a line end in it would start another header."""
     name, spec = parseaddr(text)
+    if not _SPEC.fullmatch(spec) or not text.isprintable():
+        raise PermanentFailure(f"not an address: {clean(text, 100)!r}")
     try:
         local, _, domain = spec.rpartition("@")
         return Address(

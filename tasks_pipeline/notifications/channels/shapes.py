@@ -146,7 +146,7 @@ def slack(message: Message) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [
         {
             "type": "header",
-            "text": {"type": "plain_text", "text": _cut(message.subject, 150), "emoji": False},
+            "text": {"type": "plain_text", "text": _cut(_slack(message.subject), 150), "emoji": False},
         },
         _slack_section(
             f"*{_slack(message.title)}*" + _line(_slack(message.culprit)) + _line(_slack(message.changed))
@@ -252,7 +252,7 @@ def teams(message: Message) -> dict[str, Any]:
 def discord(message: Message) -> dict[str, Any]:
     """One embed; nobody is mentioned whatever the texts say."""
     parts = [_markdown(text) for text in (message.culprit, message.changed) if text]
-    parts += [f"```\n{_frame_text(message, f).replace('```', 'ˋˋˋ')}\n```" for f in message.frames[:3]]
+    parts += [f"```\n{_code(_frame_text(message, f))}\n```" for f in message.frames[:3]]
     parts += [_markdown(_group_text(g)) for g in message.groups]
     parts += [f"[{_markdown(label)}]({url})" for label, url in message.links]
     parts += [f"`{command.replace('`', 'ˋ')}`" for command in message.commands]
@@ -409,6 +409,11 @@ def _group_text(group: Any) -> str:
     return _cut(
         f"{group.short_id}  {group.title} ({group.events:,} events{before}, {group.users:,} users{note})", 400
     )
+
+
+def _code(text: str) -> str:
+    """A text that neither ends its block of code nor mentions anybody."""
+    return text.replace("```", "ˋˋˋ").replace("@", "@\u200b")
 
 
 def _line(text: str) -> str:
