@@ -7,14 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
 from sqlalchemy import func, select
 
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of
 from tasks_pipeline.notifications.message import GroupLine, Message, clean
-from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.storage.events import payload_of
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import alerts, notifications
 
@@ -165,18 +164,6 @@ def _event(
     if payload is None:
         return {}, ("The event is not kept any more, so its stack trace is missing here.",)
     return payload, ()
-
-
-def payload_of(stores: Stores, project_id: int, day: date, event_id: str) -> dict[str, Any] | None:
-    """The processed event of an id, from the files of its day; None when it is gone."""
-    try:
-        rows = stores.lake.query(
-            "SELECT payload FROM lake.event_payloads WHERE day = ? AND project_id = ? AND event_id = ? LIMIT 1",
-            [day, project_id, event_id],
-        )
-    except duckdb.IOException:  # a file that maintenance removed while it was read
-        return None
-    return decode_json(rows[0]["payload"].encode()) if rows else None
 
 
 def _links(stores: Stores, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tasks_pipeline.alerts.changes import GroupChange
+from tasks_pipeline.alerts.conditions import tags_of
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.monitors.check_ins import apply_check_ins
+from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
@@ -25,6 +28,7 @@ from tasks_pipeline.storage.batches import (
     suspected,
 )
 from tasks_pipeline.storage.decisions import merged_targets
+from tasks_pipeline.storage.events import payload_of
 from tasks_pipeline.storage.groups import count_events
 from tasks_pipeline.storage.lake import LakeFile
 from tasks_pipeline.storage.regrouping import (
@@ -91,9 +95,26 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 def _tell(stores: Stores, connection: Connection, changes: Sequence[GroupChange], settled: Settled) -> None:
     """Tell alert rules what became of groups, and monitors of their check-ins, in the transaction that counts the batch: so they hear of it once."""
     now = datetime.now(UTC)
-    told = [replace(change, events=settled.candidates.get(change.group_id, ())) for change in changes]
+    told = [_with_events(stores, change, settled.candidates.get(change.group_id, ())) for change in changes]
     fire_changes(stores.state, connection, stores.config, told, now)
     apply_check_ins(stores.state, connection, stores.config, settled.check_ins, now)
+
+
+def _with_events(stores: Stores, change: GroupChange, events: Sequence[dict[str, Any]]) -> GroupChange:
+    """A change with the events that rules look at and, for projects with owners of paths, the files of the first one."""
+    project = stores.config.project(change.project_id)
+    if not events or project is None or not project.ownership:
+        return replace(change, events=events)
+    first = events[0]
+    payload = payload_of(stores, change.project_id, first["day"], first["event_id"]) or {}
+    url = payload.get("request", {}).get("url")
+    facts = {
+        **change.facts,
+        "paths": paths_of(payload),
+        "tags": tags_of(first),
+        **({"url": url} if url else {}),
+    }
+    return replace(change, events=events, facts=facts)
 
 
 def _make_visible(

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
+from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import event_ids
 
 if TYPE_CHECKING:
     import duckdb
+
+    from tasks_pipeline.storage.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +107,18 @@ def newest_events(
     )
     names = [d[0] for d in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def payload_of(stores: Stores, project_id: int, day: date, event_id: str) -> dict[str, Any] | None:
+    """The processed event of an id, from the files of its day of receipt; None when it is gone."""
+    import duckdb
+
+    try:
+        rows = stores.lake.query(
+            "SELECT payload FROM lake.event_payloads WHERE day = ? AND project_id = ? AND event_id = ? LIMIT 1",
+            [day, project_id, event_id],
+        )
+    except duckdb.IOException:  # a file that maintenance removed while it was read
+        return None
+    decoded: dict[str, Any] | None = decode_json(rows[0]["payload"].encode()) if rows else None
+    return decoded

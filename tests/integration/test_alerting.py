@@ -144,3 +144,16 @@ def test_a_storm_becomes_one_message_with_counts(day: Day) -> None:
         assert storm["data"]["count"] == 7
         statuses = [row["status"] for row in outbox(told.stores, day.project)]
         assert sorted(set(statuses)) == ["collapsed", "sent"]
+
+
+def test_owners_of_the_files_are_told(day: Day) -> None:
+    told = alerting(
+        day,
+        "channels: [{name: mail, type: mail, host: localhost, sender: e@acme.example}]\n"
+        "members: [{email: anna@acme.example}, {email: ben@acme.example}]\n"
+        "alert_rules: [{name: all, when: [new_group], notify: [owners]}]\n",
+        "ownership: [{path: 'shop/**', owners: [anna@acme.example]}, {path: 'other/**', owners: [ben@acme.example]}]",
+    )
+    told.send(event("Boom"))
+    told.drain()
+    assert [row["target"] for row in outbox(told.stores, day.project)] == ["member:anna@acme.example"]

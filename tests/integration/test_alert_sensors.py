@@ -1,0 +1,171 @@
+"""Sensors of alerts, digests, monitors and the watch: when they start something, and what they say otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from tasks_pipeline.definitions import build_defs
+from tasks_pipeline.home import Home
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
+from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
+from tasks_pipeline.sensors.digests import digests_sensor
+from tasks_pipeline.sensors.monitors import monitors_sensor
+from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
+from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.watch.probes import DESCRIPTIONS
+from tests.support.day import Day
+from tests.support.events import event, item
+from tests.support.outside import http_receiver
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def write(home: Home, text: str, more: str = "") -> None:
+    project = f"id: 1, slug: shop, keys: [{{public_key: abcdef}}]{more}"
+    home.config_path.write_text(f"projects: [{{{project}}}]\n{text}")
+
+
+def tick(
+    sensor: dg.SensorDefinition, home: Home, instance: dg.DagsterInstance
+) -> dg.SensorResult | dg.SkipReason:
+    resources = {"stores": StoresResource(home=str(home.root))}
+    result = sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def run(home: Home, instance: dg.DagsterInstance, job: str, asset: str) -> dg.ExecuteInProcessResult:
+    defs = build_defs({"stores": StoresResource(home=str(home.root))})
+    config = {"ops": {asset: {"config": {"linger_seconds": 0}}}} if asset != "digests" else {}
+    return defs.resolve_job_def(job).execute_in_process(instance=instance, run_config=config)
+
+
+def figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+    (one,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in one.metadata.items()}
+
+
+def test_a_sender_is_started_for_messages_and_stands_by_for_events(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    with http_receiver() as http:
+        write(
+            home,
+            f"channels: [{{name: hook, type: webhook, url: '{http.url}/'}}]\nalert_rules: [{{name: a, when: [new_group], notify: ['channel:hook']}}]\n",
+        )
+        assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SkipReason)
+        with open_stores(home) as stores:
+            day = Day(stores, TODAY, 1)
+            day.spool(day.receipt(event("Boom")))
+            assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SensorResult)
+            day.drain()
+        found = tick(alert_notifications_sensor, home, instance)
+        assert isinstance(found, dg.SensorResult)
+        assert len(found.run_requests or ()) == 1
+        result = run(home, instance, "send_alert_notification", "notifications")
+        assert figures(result, "notifications")["sent"] == 1
+        assert len(http.posted) == 1
+        skipped = tick(alert_notifications_sensor, home, instance)
+        assert isinstance(skipped, dg.SkipReason)
+        assert skipped.skip_message == "nothing waits"
+
+
+def test_nobody_stands_by_where_nothing_can_be_sent(home: Home, instance: dg.DagsterInstance) -> None:
+    write(home, "")
+    with open_stores(home) as stores:
+        day = Day(stores, TODAY, 1)
+        day.spool(day.receipt(event("Boom")))
+    assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SkipReason)
+
+
+def test_windows_are_evaluated_in_the_tick(home: Home, instance: dg.DagsterInstance) -> None:
+    write(
+        home,
+        "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\nalert_rules: [{name: a, when: [{type: metric, metric: error_count, warning: 1}], notify: ['channel:hook']}]\n",
+    )
+    assert isinstance(tick(alert_windows_sensor, home, instance), dg.SkipReason)
+    with open_stores(home) as stores:
+        day = Day(stores, TODAY, 1)
+        now = (datetime.now(UTC) - day.at()).total_seconds()
+        day.spool(day.receipt(event("Boom"), seconds=now - 1))
+        day.configured(linger_seconds=0).drain()
+    found = tick(alert_windows_sensor, home, instance)
+    with open_stores(home) as stores, stores.state.read() as connection:
+        from sqlalchemy import select
+
+        from tasks_pipeline.storage.tables import alerts
+
+        assert [row.kind for row in connection.execute(select(alerts))] == ["metric"]
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)  # the drain may have been first
+
+
+def test_digests_are_started_when_they_are_due(home: Home, instance: dg.DagsterInstance) -> None:
+    write(
+        home,
+        "channels: [{name: mail, type: mail, host: localhost, sender: e@acme.example}]\n"
+        "members: [{email: anna@acme.example, notifications: {delivery: digest, digest: {min_delay_minutes: 0, max_delay_minutes: 0.0001}}}]\n",
+    )
+    assert isinstance(tick(digests_sensor, home, instance), dg.SkipReason)
+    with open_stores(home) as stores:
+        day = Day(stores, TODAY, 1)
+        day.spool(day.receipt(event("Boom")))
+        day.drain()
+    assert isinstance(tick(digests_sensor, home, instance), dg.SensorResult)
+    assert figures(run(home, instance, "send_digest", "digests"), "digests")["digests"] == 1
+    assert isinstance(tick(digests_sensor, home, instance), dg.SkipReason)
+
+
+def test_monitors_are_checked_when_one_is_due(home: Home, instance: dg.DagsterInstance) -> None:
+    write(home, "")
+    assert isinstance(tick(monitors_sensor, home, instance), dg.SkipReason)
+    config = {"schedule": {"type": "interval", "value": 1, "unit": "minute"}, "max_runtime": 1}
+    with open_stores(home) as stores:
+        day = Day(stores, TODAY, 1)
+        before = (datetime.now(UTC) - day.at()).total_seconds() - 600
+        day.spool(
+            day.receipt(
+                item("check_in", {"monitor_slug": "m", "status": "ok", "monitor_config": config}),
+                seconds=before,
+            )
+        )
+        day.drain()
+    assert isinstance(tick(monitors_sensor, home, instance), dg.SensorResult)
+    result = run(home, instance, "check_monitors", "monitor_incidents")
+    assert figures(result, "monitor_incidents")["opened_incidents"] == 1
+
+
+def test_the_watch_reports_a_check_per_probe(home: Home, instance: dg.DagsterInstance) -> None:
+    write(home, "")
+    found = tick(pipeline_watch_sensor, home, instance)
+    assert isinstance(found, dg.SensorResult)
+    checks = {e.check_name: e.passed for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+    assert set(checks) == set(DESCRIPTIONS)
+    assert checks["lag"]
+
+
+def test_failing_runs_are_counted_in_a_row(instance: dg.DagsterInstance) -> None:
+    from tasks_pipeline.sensors.dagster_facts import dagster_facts
+
+    @dg.op
+    def fails() -> None:
+        raise ValueError("no")
+
+    @dg.job(name="always_fails")
+    def always_fails() -> None:
+        fails()
+
+    for _ in range(3):
+        always_fails.execute_in_process(instance=instance, raise_on_error=False)
+    (failing,) = dagster_facts(instance).jobs
+    assert (failing.name, failing.failures) == ("always_fails", 3)

@@ -1,0 +1,234 @@
+"""Uptime: real servers are asked, trouble becomes an incident, and nobody is asked who must not be."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tasks_pipeline.config.uptime import UptimeMonitor
+from tasks_pipeline.monitors.registry import sync_monitors
+from tasks_pipeline.monitors.safe_http import Asked, Refused, RequestFailed, ask, judge
+from tasks_pipeline.monitors.uptime import check_uptime, examine
+from tasks_pipeline.storage.tables import incidents
+from tests.support.alerting import alerting
+from tests.support.day import Day
+from tests.support.outside import HttpReceiver, http_receiver
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def monitor(url: str, **fields: object) -> UptimeMonitor:
+    return UptimeMonitor.model_validate(
+        {"slug": "front", "url": url, "method": "POST", "allow_private": True, **fields}
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[HttpReceiver]:
+    with http_receiver() as http:
+        yield http
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+     "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "240.0.0.1"],
+)  # fmt: skip
+def test_addresses_that_are_not_public_are_refused(address: str) -> None:
+    with pytest.raises(Refused):
+        judge(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
+def test_public_addresses_are_not(address: str) -> None:
+    assert judge(address) == ip_address(address)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_address_wrapped_in_another_is_judged_like_itself(address: object) -> None:
+    def refused(text: str) -> bool:
+        try:
+            judge(text)
+        except Refused:
+            return True
+        return False
+
+    plain = refused(str(address))
+    assert refused(f"::ffff:{address}") or not plain
+    assert refused(f"64:ff9b::{address}") or not plain
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f.1", "017700000001", "localhost", "[::1]", "[::ffff:127.0.0.1]"]
+)
+def test_no_spelling_of_loopback_is_asked(host: str, server: HttpReceiver) -> None:
+    port = server.url.rpartition(":")[2]
+    with pytest.raises((Refused, RequestFailed)):
+        ask(Asked(f"http://{host}:{port}/", method="POST", timeout_seconds=3))
+    assert server.posted == []
+
+
+def test_a_redirect_to_where_nobody_may_ask_is_refused(server: HttpReceiver) -> None:
+    server.answer = lambda _posted, _before: (
+        307,
+        {"Location": "http://169.254.169.254/latest/meta-data"},
+        b"",
+    )
+    with pytest.raises(Refused, match=r"169\.254\.169\.254"):
+        ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK)
+
+
+def test_redirects_are_followed_but_not_for_ever(server: HttpReceiver) -> None:
+    server.answer = lambda posted, before: (
+        (307, {"Location": "/next"}, b"") if before < 2 else (200, {}, posted.path.encode())
+    )
+    assert ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK).body == b"/next"
+    server.posted.clear()
+    server.answer = lambda _posted, _before: (307, {"Location": "/next"}, b"")
+    with pytest.raises(RequestFailed, match="more than 2 redirects"):
+        ask(Asked(f"{server.url}/", method="POST", follow_redirects=2), LOOPBACK)
+
+
+def test_a_name_is_resolved_once_and_the_judged_address_is_asked(
+    server: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that answers with a public address first and another one later (DNS rebinding) reaches nobody else."""
+    import socket
+
+    port = int(server.url.rpartition(":")[2])
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def rebinding(host: object, *args: object, **options: object) -> object:
+        if host == "rebind.example":
+            asked.append(str(host))
+            address = "127.0.0.1" if len(asked) == 1 else "10.0.0.1"
+            return real(address, port, type=socket.SOCK_STREAM)
+        return real(host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    assert ask(Asked(f"http://rebind.example:{port}/", method="POST"), LOOPBACK).status == 200
+    assert asked == ["rebind.example"]
+    assert server.posted[0].headers["Host"] == f"rebind.example:{port}"
+
+
+def test_answers_are_judged_by_status_body_and_headers(server: HttpReceiver) -> None:
+    now = datetime.now(UTC)
+    server.answer = lambda _posted, _before: (200, {"X-Up": "yes"}, b"all good")
+    assert examine(monitor(server.url), now).reason == ""
+    assert (
+        examine(monitor(server.url, expect={"body_contains": "good", "headers": {"x-up": "yes"}}), now).reason
+        == ""
+    )
+    for expect, said in (
+        ({"status": 204}, "status 200; expected is 204"),
+        ({"body_contains": "bad"}, "does not hold 'bad'"),
+        ({"body_lacks": "good"}, "holds 'good'"),
+        ({"headers": {"x-up": "no"}}, "header x-up"),
+    ):
+        verdict = examine(monitor(server.url, expect=expect), now)
+        assert (verdict.reason, said in verdict.detail) == ("down", True)
+
+
+def test_a_large_answer_is_read_in_part(server: HttpReceiver) -> None:
+    server.answer = lambda _posted, _before: (200, {}, b"x" * 5_000_000)
+    assert len(ask(Asked(server.url, method="POST"), LOOPBACK).body) == 1024 * 1024
+
+
+def test_nobody_there_is_down() -> None:
+    verdict = examine(monitor("http://127.0.0.1:9/", timeout_seconds=2), datetime.now(UTC))
+    assert verdict.reason == "down"
+    assert "connect" in verdict.detail
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost, signed by itself, that is good for five days."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert,
+         "-days", "5", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, cert
+
+
+@pytest.fixture
+def https(certificate: tuple[Path, Path]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[1], certificate[0])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"https://localhost:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_certificate_is_trusted_or_named_and_its_end_is_known(
+    https: str, certificate: tuple[Path, Path]
+) -> None:
+    trusting = ssl.create_default_context(cafile=str(certificate[1]))
+    answer = ask(Asked(https), LOOPBACK, trusting)
+    assert answer.certificate_expires is not None
+    assert timedelta(days=4) < answer.certificate_expires - datetime.now(UTC) < timedelta(days=6)
+    with pytest.raises(RequestFailed, match=r"(?i)self.signed"):
+        ask(Asked(https), LOOPBACK)
+
+
+def test_a_certificate_that_ends_soon_is_trouble(
+    https: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
+    verdict = examine(monitor(https, method="GET", certificate_days=14), datetime.now(UTC))
+    assert verdict.reason == "expiring"
+    assert examine(monitor(https, method="GET", certificate_days=2), datetime.now(UTC)).reason == ""
+
+
+def test_failures_in_a_row_open_an_incident_and_an_answer_closes_it(day: Day, server: HttpReceiver) -> None:
+    told = alerting(
+        day,
+        "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n",
+        f"uptime: [{{slug: front, url: '{server.url}/', method: POST, allow_private: [127.0.0.0/8], interval_seconds: 10, failure_threshold: 2}}]",
+    )
+    now = datetime.now(UTC)
+    sync_monitors(told.stores.state, told.stores.config, now)
+    state: dict[str, int] = {"status": 500}
+    server.answer = lambda _posted, _before: (state["status"], {}, b"")
+
+    def open_ones(at: datetime) -> int:
+        check_uptime(told.stores, at)
+        with told.stores.state.read() as connection:
+            query = select(incidents.c.id).where(
+                incidents.c.project_id == day.project, incidents.c.closed_at.is_(None)
+            )
+            return len(list(connection.execute(query)))
+
+    assert open_ones(now) == 0
+    assert check_uptime(told.stores, now).asked == 0  # not due again yet
+    assert open_ones(now + timedelta(seconds=11)) == 1
+    state["status"] = 200
+    assert open_ones(now + timedelta(seconds=22)) == 0
