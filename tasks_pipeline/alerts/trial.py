@@ -106,6 +106,7 @@ def _from_log(
         select(a.group_id, a.at, groups.c.title)
         .join(groups, groups.c.id == a.group_id)
         .where(a.project_id == project_id, a.action == action, a.at >= since, a.at < until)
+        .where(groups.c.type.not_in(("cron", "uptime")))  # those are told of by their incidents
     )
     with stores.state.read() as connection:
         rows = list(connection.execute(query))

@@ -27,7 +27,7 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:  # a real one: the watch reads ticks, which an ephemeral one does not keep
         yield instance
 
 
