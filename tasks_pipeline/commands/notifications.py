@@ -113,11 +113,11 @@ def queue(ctx: click.Context, as_json: bool) -> None:
         return
     for row in rows:
         row["oldest"] = age(row["oldest_due"], now)
-        row["state"] = (
-            f"left alone until {cell(row['open_until'])}"
-            if row["open_until"] and row["open_until"] > now
-            else "works"
-        )
+        open_until = row["open_until"]
+        if open_until and open_until > now:
+            row["state"] = f"left alone until {cell(open_until)}"
+        else:
+            row["state"] = f"failed {row['failures']} times in a row" if row["failures"] else "works"
     if rows:
         table(rows, {"channel": "channel", "waiting": "waiting", "due": "due", "oldest": "oldest due", "dead": "dead", "sent_today": "sent in 24 h", "state": "state", "last_error": "last error"})  # fmt: skip
     else:

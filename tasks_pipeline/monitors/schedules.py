@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 
 MARGIN_MINUTES = 1
 MAX_RUNTIME_MINUTES = 30
@@ -41,7 +41,10 @@ def next_time(config: Mapping[str, Any], after: datetime) -> datetime:
 @lru_cache(maxsize=20_000)
 def _next_of_crontab(expression: str, zone: str, after: datetime) -> datetime:
     local = after.astimezone(ZoneInfo(zone))
-    found = next(CronSim(_MACROS.get(expression.lower(), expression), local), None)
+    try:
+        found = next(CronSim(_MACROS.get(expression.lower(), expression), local), None)
+    except CronSimError:  # 30 February and the like
+        found = None
     return found.astimezone(UTC) if found is not None else after + _FAR
 
 

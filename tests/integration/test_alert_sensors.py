@@ -27,7 +27,9 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:  # a real one: the watch reads ticks, which an ephemeral one does not keep
+    with (
+        dg.instance_for_test() as instance
+    ):  # a real one: the watch reads ticks, which an ephemeral one does not keep
         yield instance
 
 
