@@ -27,6 +27,7 @@ from tasks_pipeline.notifications.errors import (
 from tasks_pipeline.notifications.limits import take_token
 from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.notifications.messages import message_of
+from tasks_pipeline.storage.batches import active_drains
 from tasks_pipeline.storage.outbox import (
     Limited,
     bury_unconfigured,
@@ -85,6 +86,8 @@ def send_alert_notification(
 ) -> SendReport:
     """Send what is due until nothing came for `linger_seconds` or the run is old; both as configured when absent.
 
+    While a drain is at work the end of lingering is put off: what it stores may become messages.
+
     With `alert_id` only the messages of that alert. Failures of channels are recorded, not raised.
     """
     settings = stores.config.notifications
@@ -105,7 +108,12 @@ def send_alert_notification(
             if time.monotonic() - started >= longest:
                 work.report.ended_because = f"it ran for {longest:g} s"
             elif not busy and idle >= linger and (linger > 0 or not work.may_go_on(due)):
-                work.report.ended_because = f"nothing came for {linger:g} s"
+                if linger > 0 and active_drains(stores.state):
+                    work.last_active = (
+                        time.monotonic()
+                    )  # events come in: their messages must not wait for a start
+                else:
+                    work.report.ended_because = f"nothing came for {linger:g} s"
             else:
                 time.sleep(POLL_SECONDS)
     finally:
