@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
 
 from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.config.alerts import AlertRule, Metric
-from tasks_pipeline.storage.alerts import rule_state_rows, set_rule_states
+from tasks_pipeline.storage.alerts import StateKey, rule_state_rows, set_rule_states
 from tasks_pipeline.storage.group_windows import error_count, sessions_in_window
+from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
@@ -38,41 +43,55 @@ def next_status(trigger: Metric, status: str, value: float) -> str:
     return status
 
 
-def metric_firings(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime) -> list[Firing]:
-    """What changes of metrics fire; their status is remembered. Of no data nothing is said."""
-    firings: list[Firing] = []
-    changed = {}
-    with stores.state.read() as connection:
-        keys = [
-            (p, r.name, f"metric:{r.name}:{n}")
-            for p, rs in rules.items()
-            for r in rs
-            for n in range(len(r.when))
-        ]
-        known = rule_state_rows(connection, keys)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The value of a metric that a rule looks at: trigger number `number` of the rule."""
+
+    project_id: int
+    rule: AlertRule
+    number: int
+    trigger: Metric
+    value: float
+
+    @property
+    def key(self) -> StateKey:
+        """Where its status is remembered."""
+        return self.project_id, self.rule.name, f"metric:{self.rule.name}:{self.number}"
+
+
+def readings(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime) -> list[Reading]:
+    """The metrics of rules by project; those without enough data are left out."""
+    found = []
     for project_id, of_project in rules.items():
         for rule in of_project:
             for number, trigger in enumerate(rule.when):
-                if not isinstance(trigger, Metric):
-                    continue
-                value = reading(stores, project_id, rule, trigger, now)
-                if value is None:
-                    continue
-                key = (project_id, rule.name, f"metric:{rule.name}:{number}")
-                status = known.get(key, {}).get("status", OK)
-                after = next_status(trigger, status, value)
-                if after != status:
-                    fired_at = known.get(key, {}).get("fired_at")
-                    changed[key] = {
-                        "status": after,
-                        "fired_at": fired_at,
-                        "changed_at": now,
-                        "data": {"value": value},
-                    }
-                    firings.append(_firing(rule, project_id, key[2], trigger, value, after, now))
+                if isinstance(trigger, Metric):
+                    value = reading(stores, project_id, rule, trigger, now)
+                    if value is not None:
+                        found.append(Reading(project_id, rule, number, trigger, value))
+    return found
+
+
+def metric_firings(
+    state: StateDatabase, connection: Connection, read: Sequence[Reading], now: datetime
+) -> list[Firing]:
+    """What changes of metrics fire. Their status is remembered in the caller's transaction, which has to fire them too: so a
+    change is told once, also when several look at once or die in between."""
+    state.serialise(connection, "metrics")
+    known = rule_state_rows(connection, (each.key for each in read))
+    firings: list[Firing] = []
+    changed: dict[StateKey, dict[str, Any]] = {}
+    for each in read:
+        before = known.get(each.key, {})
+        status = before.get("status", OK)
+        after = next_status(each.trigger, status, each.value)
+        if after != status:
+            changed[each.key] = {
+                "status": after, "fired_at": before.get("fired_at"), "changed_at": now, "data": {"value": each.value},
+            }  # fmt: skip
+            firings.append(_firing(each, after, now))
     if changed:
-        with stores.state.write() as connection:
-            set_rule_states(stores.state, connection, changed)
+        set_rule_states(state, connection, changed)
     return firings
 
 
@@ -94,9 +113,14 @@ def reading(stores: Stores, project_id: int, rule: AlertRule, trigger: Metric, n
     return 100 * (1 - seen.crashed_users / seen.users) if seen.users else None
 
 
-def _firing(
-    rule: AlertRule, project_id: int, thread: str, trigger: Metric, value: float, status: str, now: datetime
-) -> Firing:
+def _firing(read: Reading, status: str, now: datetime) -> Firing:
+    project_id, rule, trigger, value, thread = (
+        read.project_id,
+        read.rule,
+        read.trigger,
+        read.value,
+        read.key[2],
+    )
     recovered = status == OK
     threshold = {WARNING: trigger.warning, CRITICAL: trigger.critical}.get(status)
     unit = "" if trigger.bad_above else " %"

@@ -11,7 +11,7 @@ from tasks_pipeline.alerts.escalation import escalating
 from tasks_pipeline.alerts.evaluate import firing_of
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
-from tasks_pipeline.alerts.metrics import metric_firings
+from tasks_pipeline.alerts.metrics import Reading, metric_firings, readings
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
@@ -46,16 +46,16 @@ def evaluate_windows(stores: Stores, now: datetime, *, groups: Collection[int] |
             for trigger in rule.when:
                 if isinstance(trigger, Count | SessionPercent):
                     firings += _counted(stores, project_id, rule, trigger, now, groups)
-    if groups is None:
-        firings += _of_projects(stores, rules, now)
     firings += _escalations(stores, rules, now, groups)
-    if not firings:
+    metrics = _of_projects(stores, rules, now) if groups is None else []
+    if not firings and not metrics:
         return []
     with stores.state.write() as connection:
+        firings += metric_firings(stores.state, connection, metrics, now)
         return fire(stores.state, connection, stores.config, firings, now)
 
 
-def _of_projects(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime) -> list[Firing]:
+def _of_projects(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime) -> list[Reading]:
     """Metrics. While envelopes wait their counts are not known, and a silence may be our own: nothing is said then."""
     wanted = {
         p: [r for r in of_project if any(t.type == "metric" for t in r.when)]
@@ -68,7 +68,7 @@ def _of_projects(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: 
     )
     if oldest is not None and now - oldest > timedelta(minutes=1):
         return []
-    return metric_firings(stores, wanted, now)
+    return readings(stores, wanted, now)
 
 
 def _counted(
@@ -80,11 +80,12 @@ def _counted(
     groups: Collection[int] | None,
 ) -> list[Firing]:
     since = now - timedelta(minutes=trigger.window_minutes)
+    sessions = 0
     if isinstance(trigger, SessionPercent):
-        sessions = sessions_in_window(stores, project_id, since, now)
-        if sessions.sessions < trigger.min_sessions:
+        sessions = sessions_in_window(stores, project_id, since, now).sessions
+        if sessions < trigger.min_sessions:
             return []
-        least = max(1, int(sessions.sessions * trigger.percent / 100))
+        least = max(1, int(sessions * trigger.percent / 100))
         of_groups = events_in_window(stores, project_id, since, now, least_events=least, groups=groups)
     elif trigger.type == "events":
         of_groups = events_in_window(
@@ -104,9 +105,7 @@ def _counted(
         kept = [event for event in window.events if matches(rule.conditions, event, known, now)]
         share = len(kept) / len(window.events) if window.events else 0.0
         # Conditions are applied to the newest events of the window; the count is scaled by the share that meets them.
-        value, threshold = _value(
-            trigger, window.count * share, window.users * share, since, now, stores, project_id
-        )
+        value, threshold = _value(trigger, window.count * share, window.users * share, sessions)
         if not kept or value < threshold:
             continue
         bucket = int(now.timestamp() // max(trigger.window_minutes * 60, rule.every_minutes * 60, 60))
@@ -120,16 +119,9 @@ def _counted(
 
 
 def _value(
-    trigger: Count | SessionPercent,
-    events: float,
-    users: float,
-    since: datetime,
-    now: datetime,
-    stores: Stores,
-    project_id: int,
+    trigger: Count | SessionPercent, events: float, users: float, sessions: int
 ) -> tuple[float, float]:
     if isinstance(trigger, SessionPercent):
-        sessions = sessions_in_window(stores, project_id, since, now).sessions
         return 100 * events / max(1, sessions), trigger.percent
     return (events if trigger.type == "events" else users), trigger.count
 

@@ -34,3 +34,16 @@ def day(stores: Stores) -> Day:
     """A day and a project that no other test uses; the next two days are free too."""
     number = next(_numbers)
     return Day(stores, date(2020, 1, 1) + timedelta(days=3 * number), 1000 + number)
+
+
+@pytest.fixture
+def own(any_home: Home) -> Iterator[Stores]:
+    """Stores of one test alone, of each kind in turn: for what looks at everything that waits or is due."""
+    with open_stores(any_home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_day(own: Stores) -> Day:
+    """A day in stores of one test alone."""
+    return Day(own, date(2020, 1, 1), 1000)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tasks_pipeline.alerts.windows import evaluate_windows
 from tests.support.alerting import alert_rows, alerting
 from tests.support.day import Day
 from tests.support.events import event, item
 
 CHANNEL = "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n"
+
+
+@pytest.fixture
+def day(own_day: Day) -> Day:
+    """In stores of its own: metrics are not judged while anything waits."""
+    return own_day
 
 
 def rule(when: str, more: str = "") -> str:
@@ -120,3 +128,18 @@ def test_a_group_escalates_above_its_own_past(day: Day) -> None:
     assert alert["kind"] == "escalation"
     assert alert["data"]["value"] == 325
     assert len(fired(told, 1500)) == 1
+
+
+def test_a_metric_is_told_although_telling_failed_at_first(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = alerting(day, rule("{type: metric, metric: error_count, window_minutes: 10, warning: 3}"))
+    told.send(*(event("A") for _ in range(3)))
+    told.drain()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("as if the disk were full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks_pipeline.alerts.windows.fire", fails)
+        with pytest.raises(RuntimeError):
+            evaluate_windows(told.stores, told.at(30))
+    assert [alert["severity"] for alert in fired(told, 40)] == ["warning"]

@@ -15,6 +15,12 @@ from tests.support.outside import HttpReceiver, MailServer, http_receiver, mail_
 RULE = "alert_rules: [{name: all, when: [new_group, regression, unignored], notify: ['channel:hook']}]\n"
 
 
+@pytest.fixture
+def day(own_day: Day) -> Day:
+    """In stores of its own: a sender takes whatever waits."""
+    return own_day
+
+
 def hook(http: HttpReceiver, name: str = "hook") -> str:
     return f"{{name: {name}, type: webhook, url: '{http.url}/', secret: s3cret}}"
 

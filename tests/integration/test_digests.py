@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
+import pytest
 from sqlalchemy import select
 
 from tasks_pipeline.notifications.digests import DigestReport, digests_due, send_digest
@@ -14,6 +15,12 @@ from tests.support.alerting import alerting, outbox, send
 from tests.support.day import Day
 from tests.support.events import event
 from tests.support.outside import MailServer, mail_server
+
+
+@pytest.fixture
+def day(own_day: Day) -> Day:
+    """In stores of its own: a sender takes whatever waits."""
+    return own_day
 
 
 def collecting(

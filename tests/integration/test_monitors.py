@@ -6,19 +6,26 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+import pytest
+from sqlalchemy import select
 
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.storage.groups import list_groups
-from tasks_pipeline.storage.tables import incidents, monitor_check_ins, monitor_environments, monitors, probes
+from tasks_pipeline.storage.tables import incidents, monitor_check_ins, monitor_environments, monitors
 from tests.support.alerting import alert_rows, alerting, outbox
 from tests.support.day import Day
 from tests.support.events import item
 
 HOURLY = {"schedule": {"type": "crontab", "value": "0 * * * *"}, "checkin_margin": 5, "max_runtime": 10}
 TOLD = "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\nalert_rules: [{name: jobs, when: [monitor], notify: ['channel:hook']}]\n"
+
+
+@pytest.fixture
+def day(own_day: Day) -> Day:
+    """In stores of its own: a check looks at every monitor, and at what waits of any day."""
+    return own_day
 
 
 def check_in(day: Day, status: str, seconds: float, slug: str = "nightly", **fields: Any) -> None:
@@ -58,18 +65,8 @@ def open_incidents(day: Day) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def forget_others(day: Day) -> None:
-    """Monitors of tests before are not due here: tests share stores."""
-    with day.stores.state.write() as connection:
-        connection.execute(
-            update(monitors).where(monitors.c.project_id != day.project).values(status="disabled")
-        )
-        connection.execute(update(monitor_check_ins).values(timeout_at=None))
-
-
 def test_a_job_described_by_its_check_in_is_missed_and_recovers(day: Day) -> None:
     told = alerting(day, TOLD)
-    forget_others(told)
     check_in(told, "ok", 60, monitor_config=HOURLY)
     assert environment(told)["status"] == "ok"
     assert environment(told)["next_at"] == told.at(3600)
@@ -90,7 +87,6 @@ def test_a_job_described_by_its_check_in_is_missed_and_recovers(day: Day) -> Non
 
 def test_the_same_trouble_again_is_the_same_group_come_back(day: Day) -> None:
     told = alerting(day, TOLD)
-    forget_others(told)
     check_in(told, "ok", 60, monitor_config=HOURLY)
     check_in(told, "error", 120)
     check_in(told, "ok", 180)
@@ -102,7 +98,6 @@ def test_the_same_trouble_again_is_the_same_group_come_back(day: Day) -> None:
 
 def test_a_run_that_takes_too_long_times_out_and_may_still_end(day: Day) -> None:
     told = alerting(day, TOLD)
-    forget_others(told)
     run = uuid.uuid4().hex
     check_in(told, "in_progress", 0, check_in_id=run, monitor_config=HOURLY)
     assert check_monitors(told.stores, told.at(599)).timed_out == 0
@@ -114,7 +109,6 @@ def test_a_run_that_takes_too_long_times_out_and_may_still_end(day: Day) -> None
 
 
 def test_check_ins_out_of_order_move_nothing_back(day: Day) -> None:
-    forget_others(day)
     first, second = uuid.uuid4().hex, uuid.uuid4().hex
     check_in(day, "in_progress", 0, check_in_id=first, monitor_config=HOURLY)
     check_in(day, "ok", 5, check_in_id=first)
@@ -128,7 +122,6 @@ def test_check_ins_out_of_order_move_nothing_back(day: Day) -> None:
 
 
 def test_thresholds_count_failures_and_recoveries_in_a_row(day: Day) -> None:
-    forget_others(day)
     config = {**HOURLY, "failure_issue_threshold": 2, "recovery_threshold": 2}
     check_in(day, "error", 0, monitor_config=config)
     assert open_incidents(day) == []
@@ -142,7 +135,6 @@ def test_thresholds_count_failures_and_recoveries_in_a_row(day: Day) -> None:
 
 def test_a_muted_monitor_has_incidents_that_nobody_is_told_of(day: Day) -> None:
     told = alerting(day, TOLD, "monitors: [{slug: nightly, schedule: '0 * * * *', muted: true}]")
-    forget_others(told)
     sync_monitors(told.stores.state, told.stores.config, told.at(0))
     check_in(told, "error", 10)
     assert open_incidents(told) == ["error"]
@@ -153,7 +145,6 @@ def test_the_file_wins_over_what_a_client_says(day: Day) -> None:
     told = alerting(
         day, "", "monitors: [{slug: nightly, schedule: {every: 2, unit: hour}, environments: [production]}]"
     )
-    forget_others(told)
     sync_monitors(told.stores.state, told.stores.config, told.at(0))
     assert environment(told)["next_at"] == told.at(7200)
     check_in(told, "ok", 60, monitor_config=HOURLY)
@@ -164,13 +155,11 @@ def test_the_file_wins_over_what_a_client_says(day: Day) -> None:
 
 
 def test_a_monitor_that_nobody_described_costs_nothing(day: Day) -> None:
-    forget_others(day)
     check_in(day, "ok", 0, slug="unheard-of")
     assert [row["monitor_slug"] for row in day.rows("check_ins")] == ["unheard-of"]
 
 
 def test_silence_is_not_judged_while_envelopes_wait(day: Day) -> None:
-    forget_others(day)
     check_in(day, "ok", 60, monitor_config=HOURLY)
     day.spool(day.receipt(item("check_in", {"monitor_slug": "nightly", "status": "ok"}), seconds=3650))
     report = check_monitors(day.stores, day.at(3600 + 301))
@@ -182,10 +171,7 @@ def test_silence_is_not_judged_while_envelopes_wait(day: Day) -> None:
 
 
 def test_downtime_of_the_service_itself_is_not_the_silence_of_others(day: Day) -> None:
-    forget_others(day)
     check_in(day, "ok", 60, monitor_config=HOURLY)
-    with day.stores.state.write() as connection:
-        connection.execute(probes.delete())
     beat_clock(day.stores.state, day.at(1000))
     beat_clock(day.stores.state, day.at(3 * 3600 + 30))  # three checks later the machine is up again
     report = check_monitors(day.stores, day.at(3 * 3600 + 30))
@@ -194,5 +180,3 @@ def test_downtime_of_the_service_itself_is_not_the_silence_of_others(day: Day) -
     due = environment(day)["next_at"]
     assert due == day.at(4 * 3600)
     assert check_monitors(day.stores, due + timedelta(minutes=6)).missed == 1
-    with day.stores.state.write() as connection:
-        connection.execute(probes.delete())

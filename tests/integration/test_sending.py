@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,13 +31,6 @@ from tests.support.alerting import configured, outbox, send
 from tests.support.outside import HttpReceiver, Posted, http_receiver, mail_server
 
 FAST = "rate: {messages: 100000, seconds: 1, burst: 100000}, target_rate: {messages: 100000, seconds: 1, burst: 100000}"
-
-
-@pytest.fixture
-def own(any_home: Home) -> Iterator[Stores]:
-    """Stores whose outbox is this test's alone."""
-    with open_stores(any_home) as stores:
-        yield stores
 
 
 def hook(http: HttpReceiver, name: str = "hook", more: str = FAST) -> str:

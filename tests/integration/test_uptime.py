@@ -28,6 +28,12 @@ from tests.support.outside import HttpReceiver, http_receiver
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
+@pytest.fixture
+def day(own_day: Day) -> Day:
+    """In stores of its own: a check asks every address that is due."""
+    return own_day
+
+
 def monitor(url: str, **fields: object) -> UptimeMonitor:
     return UptimeMonitor.model_validate(
         {"slug": "front", "url": url, "method": "POST", "allow_private": True, **fields}

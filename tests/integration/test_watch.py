@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks_pipeline.home import Home
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.probes import all_probes
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 from tasks_pipeline.watch.heartbeat import ping_heartbeat
 from tasks_pipeline.watch.metrics import render
@@ -24,12 +22,6 @@ from tests.support.events import event, receipt
 from tests.support.outside import HttpReceiver, http_receiver
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def own(any_home: Home) -> Iterator[Stores]:
-    with open_stores(any_home) as stores:
-        yield stores
 
 
 def watched(stores: Stores, http: HttpReceiver, more: str = "") -> Stores:
