@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.alerts.firing import PIPELINE, Firing
 from tasks_pipeline.config import Config
 from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.alerts import (
@@ -170,6 +170,7 @@ def _message(firing: Firing, alert_id: int, route: Route, *, collapsed: bool) ->
         thread=firing.thread,
         not_before=route.not_before,
         status=status,
+        urgent=firing.severity == "critical" or firing.project_id == PIPELINE,
         reason="told of with others of its storm" if status == "collapsed" else route.reason,
     )
 

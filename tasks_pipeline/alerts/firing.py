@@ -9,6 +9,9 @@ from typing import Any
 
 from tasks_pipeline.config.alerts import Storm
 
+PIPELINE = 0
+"""The number of the project that the pipeline's words about itself belong to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Firing:

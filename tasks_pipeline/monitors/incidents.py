@@ -14,6 +14,7 @@ from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.config import Config
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, reopen, resolve
+from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.storage.decisions import lifecycle_columns, log_action
 from tasks_pipeline.storage.groups import NewGroup, create_group, known_keys
 from tasks_pipeline.storage.state import StateDatabase
@@ -122,10 +123,10 @@ def close_incident(
     if group.status not in (Status.IGNORED, Status.DISCARDED):
         _set_life(connection, group.id, resolve(now))
         log_action(connection, group.project_id, group.id, "resolve", {"by": "recovery"})
-    minutes = (now - closed.opened_at).total_seconds() / 60
+    minutes = round((now - closed.opened_at).total_seconds() / 60)
     facts = {
         "title": group.title, "culprit": group.culprit, "short_id": group.short_id, "category": group.type,
-        "changed": f"{detail} The incident took {minutes:,.0f} minutes.",
+        "changed": f"{detail} The incident took {counted(minutes, 'minute')}.",
     }  # fmt: skip
     change = GroupChange(
         "recovered", closed.project_id, group.id, str(incident_id), now, facts, incident_id=incident_id

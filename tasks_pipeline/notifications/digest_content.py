@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from tasks_pipeline.alerts.firing import PIPELINE
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.notifications.message import GroupLine, Message, clean
+from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import alerts, groups, notifications
 
@@ -57,7 +58,9 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     """The message of a digest's row in the outbox."""
     since, until = (datetime.fromisoformat(row["data"][name]) for name in ("since", "until"))
     project = (
-        "pipeline" if row["project_id"] == 0 else stores.slugs.get(row["project_id"], str(row["project_id"]))
+        "pipeline"
+        if row["project_id"] == PIPELINE
+        else stores.slugs.get(row["project_id"], str(row["project_id"]))
     )
     found, others, entries = _collected(stores, row["id"], project)
     _count(stores, found, min(since, until - SHORTEST_PERIOD), until)
@@ -76,8 +79,8 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
         type="digest",
         status="digest",
         severity="critical" if any(g.critical for g in ordered) else "info",
-        subject=f"[{project}] Digest: {count} group{'' if count == 1 else 's'}" + (f", {said}" if said else ""),
-        title=f"{entries} alert{'' if entries == 1 else 's'} since {since.astimezone(zone):%Y-%m-%d %H:%M %Z}",
+        subject=f"[{project}] Digest: {counted(count, 'group')}" + (f", {said}" if said else ""),
+        title=f"{counted(entries, 'alert')} since {since.astimezone(zone):%Y-%m-%d %H:%M %Z}",
         project=project,
         facts=(
             ("Until", f"{until.astimezone(zone):%Y-%m-%d %H:%M %Z}"),

@@ -27,6 +27,11 @@ def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def counted(number: int, word: str) -> str:
+    """`1 event`, `1,234 events`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A frame of a stack trace. `lines` are (number or None, code, whether it is the line that failed)."""
@@ -48,6 +53,14 @@ class GroupLine:
     events: int = 0
     before: int | None = None
     users: int = 0
+
+    @property
+    def counts(self) -> str:
+        """`SHOP-3 · 45 events (2 before) · 15 users · new`; what has no events, as a monitor, goes without."""
+        before = f" ({self.before:,} before)" if self.before is not None else ""
+        events = [f"{counted(self.events, 'event')}{before}"] if self.events or self.before else []
+        users = [counted(self.users, "user")] if self.users else []
+        return " · ".join([self.short_id, *events, *users, *([self.note] if self.note else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +108,7 @@ class Message:
         if self.facts:
             out += ["", *(f"{name:<{width}}  {value}" for name, value in self.facts)]
         for group in self.groups:
-            counts = f"{group.events:,} events" + (
-                f" ({group.before:,} before)" if group.before is not None else ""
-            )
-            users = f", {group.users:,} users" if group.users else ""
-            out += [
-                "",
-                f"{group.short_id}  {group.title}",
-                f"  {counts}{users}{' · ' + group.note if group.note else ''}",
-            ]
+            out += ["", group.title, f"  {group.counts}"]
         if self.more_groups:
             out += ["", f"and {self.more_groups:,} more"]
         for frame in self.frames if frames else ():

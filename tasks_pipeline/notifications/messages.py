@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
+from tasks_pipeline.alerts.firing import PIPELINE
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of
@@ -238,7 +239,7 @@ def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
 
 
 def _project(stores: Stores, project_id: int) -> str:
-    return "pipeline" if project_id == 0 else stores.slugs.get(project_id, str(project_id))
+    return "pipeline" if project_id == PIPELINE else stores.slugs.get(project_id, str(project_id))
 
 
 def _short_id(stores: Stores, project: str, data: Mapping[str, Any]) -> str:

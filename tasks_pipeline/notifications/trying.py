@@ -39,20 +39,13 @@ def send_test(config: Config, target: str) -> list[TestResult]:
 
 
 def _target(config: Config, text: str) -> str:
-    if ":" in text:
-        kind, _, name = text.partition(":")
-    else:
-        kind, name = ("member" if "@" in text else "channel" if config.channel(text) else "team"), text
-    known = {
-        "member": [m.email for m in config.members],
-        "team": [t.slug for t in config.teams],
-        "channel": [c.name for c in config.channels],
-    }
-    if kind not in known:
-        raise ValueError(f"{text[:100]} is no target; allowed are member:EMAIL, team:SLUG and channel:NAME")
-    if name not in known[kind]:
-        raise ValueError(f"there is no {kind} {name[:100]}; there are: {', '.join(known[kind]) or 'none'}")
-    return f"{kind}:{name}"
+    known = [f"member:{m.email}" for m in config.members]
+    known += [f"team:{t.slug}" for t in config.teams]
+    known += [f"channel:{c.name}" for c in config.channels]
+    found = next((target for target in known if text in (target, target.partition(":")[2])), None)
+    if found is None:
+        raise ValueError(f"there is no target {text[:100]}; there are: {', '.join(known[:50]) or 'none'}")
+    return found
 
 
 def _send(config: Config, route: Route) -> TestResult:

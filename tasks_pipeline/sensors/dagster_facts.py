@@ -25,7 +25,7 @@ def dagster_facts(instance: dg.DagsterInstance) -> DagsterFacts:
 def _failing_jobs(instance: dg.DagsterInstance) -> Iterator[Failing]:
     """Jobs whose newest runs failed. A run that is retried by Dagster counts with its retries."""
     newest = instance.get_run_records(dg.RunsFilter(statuses=list(OVER)), limit=RUNS_LOOKED_AT)
-    streaks: dict[str, int] = {}
+    streaks: dict[str, list[str]] = {}
     ended: set[str] = set()
     for record in newest:
         run = record.dagster_run
@@ -34,9 +34,18 @@ def _failing_jobs(instance: dg.DagsterInstance) -> Iterator[Failing]:
         if run.status == dg.DagsterRunStatus.SUCCESS:
             ended.add(run.job_name)
         else:
-            streaks[run.job_name] = streaks.get(run.job_name, 0) + 1
-    for name, failures in sorted(streaks.items()):
-        yield Failing(name, failures)
+            streaks.setdefault(run.job_name, []).append(run.run_id)
+    for name, run_ids in sorted(streaks.items()):
+        yield Failing(name, len(run_ids), f"run {run_ids[0][:8]}: {_why(instance, run_ids[0])}")
+
+
+def _why(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What the newest failure of a run says, in a line."""
+    failed = instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.RUN_FAILURE, limit=1, ascending=False
+    )
+    said = [record.event_log_entry.user_message for record in failed.records]
+    return " ".join((said[0] if said else "no reason is known").split())[:200]
 
 
 def _failing_ticks(instance: dg.DagsterInstance) -> Iterator[Failing]:

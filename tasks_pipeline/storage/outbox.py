@@ -18,7 +18,7 @@ class NewNotification:
     """One message to one target. `key` (at most 400 characters) makes it once, whoever asks how often.
 
     `status`: waiting (to be sent at `not_before`), digest (waits for a digest), collapsed (part of a storm's message),
-    skipped (not wanted; `reason` says why).
+    skipped (not wanted; `reason` says why). `urgent` ones are sent before others.
     """
 
     key: str
@@ -33,6 +33,7 @@ class NewNotification:
     address: str = ""
     status: str = "waiting"
     reason: str = ""
+    urgent: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,6 +56,7 @@ def put_notifications(
             "data": dict(m.data),
             "status": m.status,
             "reason": m.reason,
+            "priority": 0 if m.urgent else 1,
             "created_at": now,
             "not_before": m.not_before,
         }
@@ -89,10 +91,15 @@ def waiting_notifications(state: StateDatabase, now: datetime) -> Backlog:
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
-    n = notifications.c
-    return or_(
-        and_(n.status == "waiting", n.not_before <= now), and_(n.status == "sending", n.lease_until <= now)
-    )
+    return or_(_waiting(now), _silent(now))
+
+
+def _waiting(now: datetime) -> ColumnElement[bool]:
+    return and_(notifications.c.status == "waiting", notifications.c.not_before <= now)
+
+
+def _silent(now: datetime) -> ColumnElement[bool]:
+    return and_(notifications.c.status == "sending", notifications.c.lease_until <= now)
 
 
 def due_channels(state: StateDatabase, now: datetime) -> set[str]:
@@ -115,19 +122,23 @@ def claim_next(
 ) -> dict[str, Any] | None:
     """The next message of a channel that is due, as this sender's, with its delivery opened; None when there is none.
 
+    Those whose sender fell silent go first, then urgent ones, then those that wait for longest.
+
     `take(connection, target)` takes a token of a target and gives 0, or the seconds until there is one; targets in `limited`
     are passed over until then. The row has `delivery_id` beside its columns.
     """
     n = notifications.c
     skipped = [target for target, until in limited.items() if until > now]
-    query = select(notifications).where(n.channel == channel, _due(now))
+    query = select(notifications).where(n.channel == channel)
     if skipped:
         query = query.where(n.target.not_in(skipped))
     if alert_id is not None:
         query = query.where(n.alert_id == alert_id)
-    query = query.order_by(n.not_before, n.id).limit(1).with_for_update(skip_locked=True)
+    query = query.order_by(n.priority, n.not_before, n.id).limit(1).with_for_update(skip_locked=True)
     with state.write() as connection:
-        row = connection.execute(query).first()
+        # Asked one after the other, each is answered by the index in its order, however many wait.
+        row = connection.execute(query.where(_silent(now))).first()
+        row = row or connection.execute(query.where(_waiting(now))).first()
         if row is None:
             return None
         wait = take(connection, row.target)

@@ -162,7 +162,9 @@ def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
     ):
         most = max((each.failures for each in found), default=0)
         said = "; ".join(
-            f"{each.name} failed {each.failures} times in a row: {each.error[:150]}" for each in found[:5]
+            f"{each.name} failed {each.failures} times in a row"
+            + (f": {each.error[:200]}" if each.error else "")
+            for each in found[:5]
         )
         yield Reading(name, above(most, limits) if most else OK, most, said or "none fails")
     count = len(facts.daemons)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.fire import fire
-from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.alerts.firing import PIPELINE, Firing
 from tasks_pipeline.config.watch import Watch
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
@@ -122,7 +122,7 @@ def _firing(
     repeat = int((now - row["since"]).total_seconds() // (watch.repeat_minutes * 60))
     return Firing(
         key=f"probe:{reading.name}:{status}:{row['since'].isoformat()}:{repeat}",
-        project_id=0,
+        project_id=PIPELINE,
         rule=RULE,
         kind="pipeline",
         thread=f"probe:{reading.name}",

@@ -171,3 +171,4 @@ def test_failing_runs_are_counted_in_a_row(instance: dg.DagsterInstance) -> None
         always_fails.execute_in_process(instance=instance, raise_on_error=False)
     (failing,) = dagster_facts(instance).jobs
     assert (failing.name, failing.failures) == ("always_fails", 3)
+    assert "failed" in failing.error.lower()

@@ -163,3 +163,12 @@ def test_owners_of_the_files_are_told(day: Day) -> None:
     told.send(event("Boom"))
     told.drain()
     assert [row["target"] for row in outbox(told.stores, day.project)] == ["member:anna@acme.example"]
+
+
+def test_what_crashes_a_program_goes_before_other_errors(day: Day) -> None:
+    told = alerting(day, f"channels: [{{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}}]\n{RULE}")
+    told.send(event("Error"), event("Crash", level="fatal"))
+    told.drain()
+    priorities = {row["data"]["title"]: row["id"] for row in alert_rows(told.stores, day.project)}
+    by_alert = {row["alert_id"]: row["priority"] for row in outbox(told.stores, day.project)}
+    assert by_alert[priorities["Crash: it went wrong"]] < by_alert[priorities["Error: it went wrong"]]

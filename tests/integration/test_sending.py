@@ -38,7 +38,12 @@ def hook(http: HttpReceiver, name: str = "hook", more: str = FAST) -> str:
 
 
 def put(
-    stores: Stores, count: int = 1, channel: str = "hook", target: str = "channel:{channel}", start: int = 0
+    stores: Stores,
+    count: int = 1,
+    channel: str = "hook",
+    target: str = "channel:{channel}",
+    start: int = 0,
+    urgent: bool = False,
 ) -> None:
     now = datetime.now(UTC)
     with stores.state.write() as connection:
@@ -48,7 +53,7 @@ def put(
             [
                 NewNotification(
                     key=f"{channel}:{n}", type="test", project_id=1, target=target.format(channel=channel, n=n),
-                    channel=channel, thread=f"t:{n}", not_before=now,
+                    channel=channel, thread=f"t:{n}", not_before=now, urgent=urgent,
                 )
                 for n in range(start, start + count)
             ],
@@ -190,6 +195,16 @@ def test_limits_of_a_target_let_others_pass(own: Stores) -> None:
             "member:loud@acme.example": 2,
             "member:other@acme.example": 1,
         }
+
+
+def test_what_is_critical_overtakes_what_waits(own: Stores) -> None:
+    with http_receiver() as http:
+        rate = "rate: {messages: 1, seconds: 3600, burst: 1}"
+        stores = configured(own, 1, f"channels: [{hook(http, more=rate)}]")
+        put(stores, 3)
+        put(stores, 1, start=9, urgent=True)
+        send(stores)
+        assert [posted.headers["Idempotency-Key"] for posted in http.posted] == ["hook:9"]
 
 
 def test_limits_of_a_channel_hold_all_up(own: Stores) -> None:

@@ -23,7 +23,7 @@ from tasks_pipeline.config.channels import (
     WebhookChannel,
 )
 from tasks_pipeline.notifications.channels.http import Request, Shape
-from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.notifications.message import Frame, GroupLine, Message
 
 COLOURS = {"critical": 0xC0392B, "warning": 0xD68910, "info": 0x2E86C1}
 RECOVERED = 0x239B56
@@ -159,7 +159,7 @@ def slack(message: Message) -> dict[str, Any]:
     if fields:
         blocks.append({"type": "section", "fields": fields[:_SLACK_FIELDS]})
     blocks += [
-        _slack_section(f"```{_slack(_frame_text(message, frame)).replace('```', 'ˋˋˋ')}```")
+        _slack_section(f"```{_slack(_frame_text(frame)).replace('```', 'ˋˋˋ')}```")
         for frame in message.frames[:3]
     ]
     blocks += [_slack_section(_slack(_group_text(g))) for g in message.groups[:25]]
@@ -221,7 +221,7 @@ def teams(message: Message) -> dict[str, Any]:
     body += [
         {
             "type": "TextBlock",
-            "text": _markdown(_frame_text(message, f)),
+            "text": _markdown(_frame_text(f)),
             "fontType": "monospace",
             "wrap": True,
         }
@@ -252,7 +252,7 @@ def teams(message: Message) -> dict[str, Any]:
 def discord(message: Message) -> dict[str, Any]:
     """One embed; nobody is mentioned whatever the texts say."""
     parts = [_markdown(text) for text in (message.culprit, message.changed) if text]
-    parts += [f"```\n{_code(_frame_text(message, f))}\n```" for f in message.frames[:3]]
+    parts += [f"```\n{_code(_frame_text(f))}\n```" for f in message.frames[:3]]
     parts += [_markdown(_group_text(g)) for g in message.groups]
     parts += [f"[{_markdown(label)}]({url})" for label, url in message.links]
     parts += [f"`{command.replace('`', 'ˋ')}`" for command in message.commands]
@@ -350,9 +350,7 @@ def telegram(channel: TelegramChannel) -> Shape:
             html.escape(t, quote=False) for t in (message.culprit, message.changed, *message.notes) if t
         ]
         parts += [f"{html.escape(n, quote=False)}: {html.escape(v, quote=False)}" for n, v in message.facts]
-        parts += [
-            f"<pre>{html.escape(_frame_text(message, f), quote=False)}</pre>" for f in message.frames[:2]
-        ]
+        parts += [f"<pre>{html.escape(_frame_text(f), quote=False)}</pre>" for f in message.frames[:2]]
         parts += [html.escape(_group_text(g), quote=False) for g in message.groups]
         parts += [f'<a href="{html.escape(url)}">{html.escape(label)}</a>' for label, url in message.links]
         text = ""
@@ -397,18 +395,14 @@ def ntfy(channel: NtfyChannel) -> Shape:
 # ── parts
 
 
-def _frame_text(message: Message, frame: Any) -> str:
+def _frame_text(frame: Frame) -> str:
     place = f":{frame.line}" if frame.line is not None else ""
     lines = [f"{'>' if failed else ' '} {code}" for _, code, failed in frame.lines]
     return _cut("\n".join([f"{frame.file}{place} in {frame.function}", *lines]), 900)
 
 
-def _group_text(group: Any) -> str:
-    before = f", {group.before:,} before" if group.before is not None else ""
-    note = f" · {group.note}" if group.note else ""
-    return _cut(
-        f"{group.short_id}  {group.title} ({group.events:,} events{before}, {group.users:,} users{note})", 400
-    )
+def _group_text(group: GroupLine) -> str:
+    return _cut(f"{group.title} ({group.counts})", 400)
 
 
 def _code(text: str) -> str:

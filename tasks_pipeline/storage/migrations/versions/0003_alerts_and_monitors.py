@@ -275,6 +275,7 @@ def upgrade() -> None:
         sa.Column(
             "ambiguous", sa.Integer(), server_default="0", nullable=False, comment="attempts of unknown end"
         ),
+        sa.Column("priority", sa.Integer(), server_default="1", nullable=False, comment="0 goes before 1"),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("not_before", UtcDateTime(), nullable=False),
         sa.Column("claimed_by", sa.String(length=64), nullable=True, comment="the sender at work on it"),
@@ -293,7 +294,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_notifications_created_at"), ["created_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notifications_digest_id"), ["digest_id"], unique=False)
         batch_op.create_index("notifications_by_target", ["target", "created_at"], unique=False)
-        batch_op.create_index("notifications_due", ["status", "channel", "not_before"], unique=False)
+        batch_op.create_index(
+            "notifications_due", ["status", "channel", "priority", "not_before"], unique=False
+        )
 
     op.create_table(
         "deliveries",
