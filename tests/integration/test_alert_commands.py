@@ -91,7 +91,10 @@ def test_a_test_message_says_what_failed(home: Home) -> None:
         failed = command(home, "notifications", "test", "anna@acme.example")
         assert (failed.exit_code, "connect 127.0.0.1:9" in failed.output) == (1, True)
         failed = command(home, "notifications", "test", "channel:pigeon")
-        assert (failed.exit_code, "there are: member:anna@acme.example, team:web, channel:good" in failed.output) == (1, True)
+        assert (
+            failed.exit_code,
+            "there are: member:anna@acme.example, team:web, channel:good" in failed.output,
+        ) == (1, True)
 
 
 def test_dead_letters_are_sent_again(home: Home) -> None:

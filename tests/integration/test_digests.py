@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
@@ -57,8 +58,11 @@ def test_what_was_collected_is_one_mail_and_no_second_one(day: Day) -> None:
 
 def test_its_mail_counts_and_orders_groups(day: Day) -> None:
     with mail_server() as smtp:
-        told = collecting(day, smtp)
-        told.send(*(event("Often") for _ in range(5)), event("Seldom"))
+        moment = datetime.now(UTC) - timedelta(seconds=5)  # counts are of the hours before the digest
+        told = replace(collecting(day, smtp), date=moment.date())
+        seconds = (moment - told.at()).total_seconds()
+        events = [*(event("Often") for _ in range(5)), event("Seldom")]
+        told.spool(*(told.receipt(each, seconds=seconds) for each in events))
         told.drain()
         member = f"m{day.project}@acme.example"
         assert send_digest(told.stores, datetime.now(UTC), member=member).entries == 2
