@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks_pipeline.config import Config, Key, Project, default_config, load_config
+from tasks_pipeline.config import Config, ConfigError, Key, Project, default_config, load_config
+from tasks_pipeline.service.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 HOME_VARIABLE = "TASKS_PIPELINE_HOME"
 CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
 DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
+CONFIG_COPY = "config-in-force.yaml"
+
+
+Stamp = tuple[int, int, int]
+"""What changes when a file does: time of the change, size, and number of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The configuration that background work goes by. `mistakes` says why it is not what the file holds; else it is empty."""
+
+    config: Config
+    mistakes: str
+    stamp: Stamp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +157,37 @@ class Home:
         if self.config_path.exists() or self.config_override:
             return load_config(self.config_path)
         return default_config(self._default_key())
+
+    def config_in_force(self) -> InForce:
+        """The configuration or, while its file is broken or gone, what it held when it was last good.
+
+        So a slip of the editor stops no work that is under way. Raises ConfigError when it never was good.
+        """
+        stamp, copy = self.config_stamp(), self.root / CONFIG_COPY
+        try:
+            if stamp is None and copy.exists():
+                raise ConfigError(f"{self.config_path} is gone")
+            config = self.config()
+        except ConfigError as error:
+            if not copy.exists():
+                raise
+            log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
+            return InForce(load_config(copy), str(error), stamp)
+        if stamp is not None:
+            write_atomically(copy, self.config_path.read_text(encoding="utf-8"))
+        return InForce(config, "", stamp)
+
+    def forget_config(self) -> None:
+        """Forget what the configuration held before: a service that starts goes by the file, or refuses to."""
+        (self.root / CONFIG_COPY).unlink(missing_ok=True)
+
+    def config_stamp(self) -> Stamp | None:
+        """Changes when the configuration file does; None without a file."""
+        try:
+            found = self.config_path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _default_key(self) -> str:
         path = self.root / "default-key"

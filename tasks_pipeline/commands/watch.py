@@ -22,6 +22,7 @@ _TO_DO = {
     "failed_runs": "the UI: Runs, failed",
     "failed_ticks": "the UI: Automation",
     "daemons": "is the service running?",
+    "configuration": "tasks-pipeline config check",
 }
 
 

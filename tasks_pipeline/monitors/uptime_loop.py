@@ -68,6 +68,8 @@ def watch_monitors(
         soon = following is not None and linger > 0
         if time.monotonic() - started >= max_run_seconds:
             report.ended_because = f"it ran for {max_run_seconds:g} s"
+        elif linger > 0 and stores.config_changed:
+            report.ended_because = "the configuration changed"
         elif not soon and time.monotonic() - last >= linger:
             report.ended_because = f"nothing was due for {linger:g} s"
         else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from tasks_pipeline.alerts.firing import PIPELINE
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of
-from tasks_pipeline.notifications.message import GroupLine, Message, clean
+from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
 from tasks_pipeline.storage.events import payload_of
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import alerts, notifications
@@ -34,8 +35,21 @@ _KINDS = {
 }
 
 
-def message_of(stores: Stores, row: Mapping[str, Any]) -> Message:
-    """The message of a row of `notifications`. What is not there any more is left out, and said."""
+FramesOf = Callable[[int, str, str], tuple[Frame, ...] | None]
+"""(project id, day, event id) to the frames of a stored event; None when it is not kept any more."""
+
+
+def stored_frames(stores: Stores, project_id: int, day: str, event_id: str) -> tuple[Frame, ...] | None:
+    """The frames that a message shows of a stored event; None when it is not kept any more."""
+    payload = payload_of(stores, project_id, date.fromisoformat(day), event_id)
+    return None if payload is None else frames_of(payload)
+
+
+def message_of(stores: Stores, row: Mapping[str, Any], frames: FramesOf | None = None) -> Message:
+    """The message of a row of `notifications`. What is not there any more is left out, and said.
+
+    `frames` stands in for `stored_frames`: a sender remembers those of an alert for its other targets.
+    """
     match row["type"]:
         case "digest":
             message = digest_message(stores, row)
@@ -44,7 +58,7 @@ def message_of(stores: Stores, row: Mapping[str, Any]) -> Message:
         case "test":
             message = test_message(row["key"], _project(stores, row["project_id"]), row["target"])
         case _:
-            message = _alert_message(stores, row)
+            message = _alert_message(stores, row, frames or partial(stored_frames, stores))
     if not row["ambiguous"]:
         return message
     return _with_note(message, REPEATED)
@@ -72,7 +86,7 @@ def _with_note(message: Message, note: str) -> Message:
     return replace(message, notes=(*message.notes, note))
 
 
-def _alert_message(stores: Stores, row: Mapping[str, Any]) -> Message:
+def _alert_message(stores: Stores, row: Mapping[str, Any], frames_at: FramesOf) -> Message:
     with stores.state.read() as connection:
         alert = connection.execute(select(alerts).where(alerts.c.id == row["alert_id"])).one()
     data: dict[str, Any] = alert.data
@@ -80,7 +94,7 @@ def _alert_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     short_id = _short_id(stores, project, data)
     recovered = alert.status == "recovered"
     zone = _zone(stores, row["target"])
-    event, notes = ({}, ()) if recovered else _event(stores, alert.project_id, data)
+    frames, notes = ((), ()) if recovered else _frames(frames_at, alert.project_id, data)
     return Message(
         key=row["key"],
         thread=row["thread"],
@@ -94,7 +108,7 @@ def _alert_message(stores: Stores, row: Mapping[str, Any]) -> Message:
         culprit=clean(data.get("culprit") or "", 300),
         changed=clean(data.get("changed") or "", 500),
         facts=_facts(data, zone),
-        frames=frames_of(event),
+        frames=frames,
         links=_links(stores, data),
         commands=() if recovered or alert.group_id is None or not short_id else _commands(short_id),
         notes=notes,
@@ -154,17 +168,17 @@ def _zone(stores: Stores, target: str) -> ZoneInfo:
     return ZoneInfo(member.timezone if member else "UTC")
 
 
-def _event(
-    stores: Stores, project_id: int, data: Mapping[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The stored event of an alert, and a note when it is not there any more."""
+def _frames(
+    frames_at: FramesOf, project_id: int, data: Mapping[str, Any]
+) -> tuple[tuple[Frame, ...], tuple[str, ...]]:
+    """The frames of an alert's event, and a note when it is not there any more."""
     place = data.get("event")
     if not isinstance(place, Mapping) or "event_id" not in place:
-        return {}, ()
-    payload = payload_of(stores, project_id, date.fromisoformat(place["day"]), place["event_id"])
-    if payload is None:
-        return {}, ("The event is not kept any more, so its stack trace is missing here.",)
-    return payload, ()
+        return (), ()
+    frames = frames_at(project_id, place["day"], place["event_id"])
+    if frames is None:
+        return (), ("The event is not kept any more, so its stack trace is missing here.",)
+    return frames, ()
 
 
 def _links(stores: Stores, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from tasks_pipeline.notifications.errors import (
 )
 from tasks_pipeline.notifications.limits import take_token
 from tasks_pipeline.notifications.message import Message
-from tasks_pipeline.notifications.messages import message_of
+from tasks_pipeline.notifications.messages import message_of, stored_frames
 from tasks_pipeline.storage.batches import active_drains
 from tasks_pipeline.storage.outbox import (
     Limited,
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 3600.0
 ERROR_PAUSE_SECONDS = 1.0
+FRAMES_REMEMBERED = 500  # stack traces of so many alerts
 
 OnSent = Callable[[Mapping[str, Any], str], None]
 """Told of each attempt that ended: the row of the outbox and the outcome."""
@@ -107,6 +109,8 @@ def send_alert_notification(
             busy = any(lane.busy for lane in lanes.values())
             if time.monotonic() - started >= longest:
                 work.report.ended_because = f"it ran for {longest:g} s"
+            elif linger > 0 and stores.config_changed:
+                work.report.ended_because = "the configuration changed"
             elif not busy and idle >= linger and (linger > 0 or not work.may_go_on(due)):
                 if linger > 0 and active_drains(stores.state):
                     work.last_active = (
@@ -139,6 +143,10 @@ class _Work:
     last_active: float = field(default_factory=time.monotonic)
     passed_over: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # An alert has a message for each of its targets, and they lie close together.
+        self._frames = lru_cache(maxsize=FRAMES_REMEMBERED)(partial(stored_frames, self.stores))
+
     def may_go_on(self, due: set[str]) -> bool:
         """Whether a due channel has something that was not just passed over for its limits or its breaker."""
         now = time.monotonic()
@@ -147,7 +155,7 @@ class _Work:
     def message(self, row: Mapping[str, Any]) -> Message:
         """The message of a row. One at a time: the lake's connection is not shared."""
         with self.lock:
-            return message_of(self.stores, row)
+            return message_of(self.stores, row, self._frames)
 
     def ended(self, channel: str, row: Mapping[str, Any], outcome: str, now: datetime) -> None:
         """Count an attempt."""

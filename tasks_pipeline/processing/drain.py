@@ -84,6 +84,8 @@ def drain(
             seen = _size(stores, day)  # before looking for work, so that what comes in between is noticed
             if time.monotonic() - started >= settings.max_run_seconds:
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
+            elif linger > 0 and stores.config_changed:
+                report.ended_because = "the configuration changed"
             elif _work(stores, day, drain_id, report, on_batch):
                 idle_since = time.monotonic()
             elif _is_over(day):

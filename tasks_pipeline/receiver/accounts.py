@@ -12,8 +12,6 @@ from tasks_pipeline.receiver.answers import Refused
 
 log = logging.getLogger(__name__)
 
-_Stamp = tuple[int, int, int] | None
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -24,12 +22,12 @@ class Account:
 
 
 class Accounts:
-    """The configuration in force, with keys looked up by name. Raises ConfigError when it is broken at the start."""
+    """The configuration in force, with keys looked up by name. Raises ConfigError when it never could be used."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._stamp = self._file_stamp()
-        self._use(home.config())
+        self._stamp = home.config_stamp()
+        self._use(home.config_in_force().config)
 
     def find(self, credentials: Credentials, project_id: int | None) -> Account:
         """The account of a request to `project_id` (None: the key alone decides). Raises Refused (403)."""
@@ -45,7 +43,7 @@ class Accounts:
 
     def reload_if_changed(self) -> None:
         """Read the file again when it changed. What is broken or gone is logged, and the old configuration stays."""
-        stamp = self._file_stamp()
+        stamp = self._home.config_stamp()
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -64,10 +62,3 @@ class Accounts:
         self._keys = {
             key.public_key: Account(project, key) for project in config.projects for key in project.keys
         }
-
-    def _file_stamp(self) -> _Stamp:
-        try:
-            found = self._home.config_path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -64,6 +64,7 @@ def run_service(
     DagsterHomeError.
     """
     with service_lock(home):
+        home.forget_config()
         config = home.config()
         receiver = _free_address(
             config.receiver.host if host is None else host,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.home import Home
+from tasks_pipeline.home import Home, Stamp
 from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake import Lake
@@ -19,7 +19,10 @@ from tasks_pipeline.symbolication.symbolicator import Symbolicator
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Open stores, the configuration they are used with, and the tools that steps make of it."""
+    """Open stores, the configuration they are used with, and the tools that steps make of it.
+
+    `config_mistakes` says why that is not what the configuration file holds; else it is empty.
+    """
 
     home: Home
     config: Config
@@ -28,17 +31,25 @@ class Stores:
     lake: Lake
     blobs: BlobStore
     tools: Tools
+    config_mistakes: str = ""
+    config_stamp: Stamp | None = None
 
     @property
     def slugs(self) -> dict[int, str]:
         """Slug of each configured project by its number."""
         return {p.id: p.slug for p in self.config.projects}
 
+    @property
+    def config_changed(self) -> bool:
+        """Whether the configuration file was changed since the stores were opened."""
+        return self.home.config_stamp() != self.config_stamp
+
 
 @contextmanager
 def open_stores(home: Home) -> Iterator[Stores]:
-    """Open the stores and close them again. Raises ConfigError when the configuration cannot be used."""
-    config = home.config()
+    """Open the stores and close them again. Raises ConfigError when the configuration cannot be used and never could."""
+    in_force = home.config_in_force()
+    config = in_force.config
     state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
     source = StateSymbolSource(state, blobs, home.cache_dir / "symbol-files")
     symbolicator = Symbolicator(source, home.cache_dir / "symbols", config.symbols)
@@ -50,6 +61,8 @@ def open_stores(home: Home) -> Iterator[Stores]:
         lake=Lake(home),
         blobs=blobs,
         tools=Tools(config, symbolicator),
+        config_mistakes=in_force.mistakes,
+        config_stamp=in_force.stamp,
     )
     try:
         yield stores

@@ -44,6 +44,7 @@ DESCRIPTIONS = {
     "failed_runs": "Runs of a job that failed in a row.",
     "failed_ticks": "Ticks of a sensor or schedule that failed in a row.",
     "daemons": "Daemons of Dagster without a heartbeat.",
+    "configuration": "Mistakes in the configuration file; what it held before stays in force.",
 }
 
 
@@ -67,6 +68,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
     yield disk(stores)
     yield clock(stores)
     yield from dagster(stores, facts)
+    yield configuration(stores)
 
 
 def lag(stores: Stores, now: datetime) -> Reading:
@@ -170,3 +172,14 @@ def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
     count = len(facts.daemons)
     said = f"no heartbeat of {', '.join(facts.daemons)}" if count else "all daemons are well"
     yield Reading("daemons", CRITICAL if count else OK, count, said)
+
+
+def configuration(stores: Stores) -> Reading:
+    """Whether the configuration file can be used. What was found in it is not repeated: it may be a secret."""
+    mistakes = [line.partition(" (found ")[0] for line in stores.config_mistakes.splitlines()]
+    said = (
+        f"what the file held before stays in force: {'; '.join(mistakes[:3])}"
+        if mistakes
+        else "the file is good"
+    )
+    return Reading("configuration", WARNING if mistakes else OK, len(mistakes), said)

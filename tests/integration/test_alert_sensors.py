@@ -10,6 +10,8 @@ import pytest
 
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.notifications.sending import send_alert_notification
+from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -154,6 +156,36 @@ def test_the_watch_reports_a_check_per_probe(home: Home, instance: dg.DagsterIns
     checks = {e.check_name: e.passed for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
     assert set(checks) == set(DESCRIPTIONS)
     assert checks["lag"]
+
+
+def test_a_broken_configuration_stops_no_watch_and_is_told(home: Home, instance: dg.DagsterInstance) -> None:
+    with http_receiver() as http:
+        text = (
+            f"channels: [{{name: hook, type: webhook, url: '{http.url}/'}}]\n"
+            "watch: {operators: ['channel:hook'], consecutive_readings: 1}\n"
+        )
+        write(home, text)
+        tick(pipeline_watch_sensor, home, instance)
+        write(home, text + "alert_rules: [{name: s3cret, when: [never], notify: ['channel:hook']}]\n")
+        found = tick(pipeline_watch_sensor, home, instance)
+        assert isinstance(found, dg.SensorResult)
+        checks = {e.check_name: e for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+        assert not checks["configuration"].passed
+        run(home, instance, "send_alert_notification", "notifications")
+        told = [posted.json["title"] for posted in http.posted]
+        assert any("alert_rules[0]" in title for title in told)
+
+
+def test_a_sender_that_lingers_ends_when_the_configuration_changes(home: Home) -> None:
+    with http_receiver() as http:
+        write(home, f"channels: [{{name: hook, type: webhook, url: '{http.url}/'}}]\n")
+        with open_stores(home) as stores:
+            write(home, f"channels: [{{name: other, type: webhook, url: '{http.url}/'}}]\n")
+            assert (
+                send_alert_notification(stores, linger_seconds=60).ended_because
+                == "the configuration changed"
+            )
+            assert drain(stores, TODAY, linger_seconds=60).ended_because == "the configuration changed"
 
 
 def test_failing_runs_are_counted_in_a_row(instance: dg.DagsterInstance) -> None:

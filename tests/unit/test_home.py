@@ -98,6 +98,37 @@ def test_a_named_file_that_is_missing_is_an_error_and_not_the_default(tmp_path: 
         Home(tmp_path, config_override=tmp_path / "missing.yaml").config()
 
 
+GOOD = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]"
+
+
+def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    assert home.config_in_force().mistakes == ""
+    home.config_path.write_text("projects: [{id: none}]")
+    found = home.config_in_force()
+    assert found.config.projects[0].slug == "shop"
+    assert "projects[0].id" in found.mistakes
+    home.config_path.unlink()
+    found = home.config_in_force()
+    assert (found.config.projects[0].slug, "is gone" in found.mistakes) == ("shop", True)
+    home.config_path.write_text(GOOD.replace("shop", "store"))
+    found = home.config_in_force()
+    assert (found.config.projects[0].slug, found.mistakes) == ("store", "")
+
+
+def test_a_file_that_never_was_good_is_an_error(tmp_path: Path) -> None:
+    from tasks_pipeline.config import ConfigError
+
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    home.config_path.write_text("nonsense")
+    home.forget_config()  # as a service does when it starts
+    with pytest.raises(ConfigError):
+        home.config_in_force()
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [
