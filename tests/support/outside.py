@@ -6,16 +6,18 @@ import email
 import email.policy
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 
 @dataclass
@@ -125,13 +127,28 @@ class MailServer:
 
 
 @contextmanager
-def mail_server() -> Iterator[MailServer]:
-    """A server for the time of a `with` block."""
+def mail_server(
+    certificate: tuple[Path, Path] | None = None, password: str | None = None
+) -> Iterator[MailServer]:
+    """A server for the time of a `with` block; with a (key, certificate) it offers STARTTLS, with a password it wants a login."""
     server = MailServer()
     with socket.socket() as probe:  # its controller cannot be told to take a free port itself
         probe.bind(("127.0.0.1", 0))
         server.port = probe.getsockname()[1]
-    controller = Controller(server, hostname="127.0.0.1", port=server.port)
+    options: dict[str, Any] = {}
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate[1], certificate[0])
+        options |= {"tls_context": context, "require_starttls": True}
+    if password is not None:
+        good = LoginPassword(b"errors", password.encode())
+        options |= {
+            "auth_required": True,
+            "authenticator": lambda *said: AuthResult(success=said[-1] == good, handled=False),
+        }
+    controller = Controller(
+        server, hostname="localhost" if certificate else "127.0.0.1", port=server.port, **options
+    )
     controller.start()
     try:
         yield server

@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,9 +198,11 @@ def test_any_retry_after_is_none_or_bounded(text: str) -> None:
 # ── mail
 
 
-def mail_channel(port: int, more: str = "") -> tuple[MailChannel, Config]:
+def mail_channel(
+    port: int, more: str = "", host: str = "127.0.0.1", security: str = "none"
+) -> tuple[MailChannel, Config]:
     whole = config(
-        f"{{name: mail, type: mail, host: 127.0.0.1, port: {port}, security: none, sender: 'Errors <errors@acme.example>'{more}}}"
+        f"{{name: mail, type: mail, host: {host}, port: {port}, security: {security}, sender: 'Errors <errors@acme.example>'{more}}}"
     )
     channel = whole.channels[0]
     assert isinstance(channel, MailChannel)
@@ -274,12 +277,47 @@ def test_a_mail_server_that_says_no() -> None:
         sender.send(message(), address="ben@acme.example", idempotency_key="k2")
         assert smtp.recipients == [["anna@acme.example"], ["ben@acme.example"]]
         sender.close()
-        with pytest.raises(PermanentFailure, match="STARTTLS"):
+        with pytest.raises(TemporaryFailure, match="STARTTLS"):
             MailSender(mail_channel(smtp.port)[0].model_copy(update={"security": "starttls"}), config()).send(
                 message(), address="anna@acme.example", idempotency_key="k"
             )
     with pytest.raises(TemporaryFailure, match=f"connect 127.0.0.1:{smtp.port}"):
         sender.send(message(), address="anna@acme.example", idempotency_key="k")
+
+
+def test_an_address_of_a_list_that_is_refused_keeps_the_mail_from_no_other() -> None:
+    with mail_server() as smtp:
+        sender = MailSender(*mail_channel(smtp.port, ", to: [gone@acme.example, anna@acme.example]"))
+        smtp.refuse = {"gone@acme.example": "550 no such user"}
+        receipt = sender.send(message(), address="", idempotency_key="k")
+        assert smtp.recipients == [["anna@acme.example"]]
+        assert "not to gone@acme.example: 550 no such user" in receipt.detail
+        smtp.refuse["anna@acme.example"] = "550 nor this one"
+        with pytest.raises(PermanentFailure, match="no such user"):
+            sender.send(message(), address="", idempotency_key="k")
+        sender.close()
+
+
+def test_a_login_over_starttls_and_what_people_have_to_mend(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sender(port: int, password: str) -> MailSender:
+        return MailSender(
+            *mail_channel(port, f", username: errors, password: {password}", "localhost", "starttls")
+        )
+
+    with mail_server(certificate, "s3cret") as smtp:
+        with pytest.raises(TemporaryFailure, match="STARTTLS: the certificate cannot be trusted"):
+            sender(smtp.port, "s3cret").send(message(), address="anna@acme.example", idempotency_key="k")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
+        with pytest.raises(TemporaryFailure, match="login: 535") as failure:
+            sender(smtp.port, "wr0ng").send(message(), address="anna@acme.example", idempotency_key="k")
+        assert "wr0ng" not in failure.value.detail
+        good = sender(smtp.port, "s3cret")
+        good.send(message(), address="anna@acme.example", idempotency_key="k")
+        good.send(message(), address="ben@acme.example", idempotency_key="k2")
+        good.close()
+        assert smtp.recipients == [["anna@acme.example"], ["ben@acme.example"]]
 
 
 @pytest.mark.parametrize("address", ["not an address", "a@b\r\nBcc: x@y.example", "@", ""])

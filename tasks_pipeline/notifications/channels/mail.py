@@ -40,11 +40,11 @@ class MailSender:
         mail = self.compose(message, recipients, idempotency_key)
         client = self._connected()
         try:
-            self._handed_over(client, mail, recipients)
+            refused = self._handed_over(client, mail, recipients)
         except BaseException:
             self.close()
             raise
-        return Receipt("accepted by the mail server", str(mail["Message-ID"]))
+        return Receipt(f"accepted by the mail server{refused}", str(mail["Message-ID"]))
 
     def compose(self, message: Message, recipients: list[str], idempotency_key: str) -> EmailMessage:
         """The mail. Its Message-ID comes from the idempotency key, so that a repeated one can be known."""
@@ -106,15 +106,13 @@ class MailSender:
                 client.login(
                     channel.username, channel.password.get_secret_value() if channel.password else ""
                 )
-        except smtplib.SMTPAuthenticationError as error:
+        # A refused login and a bad certificate are no fault of the message: it goes out when people have mended them.
+        except (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError) as error:
             self.close()
-            raise PermanentFailure(f"{step}: {_said(error)}") from error
-        except smtplib.SMTPNotSupportedError as error:
-            self.close()
-            raise PermanentFailure(f"{step}: {error}") from error
+            raise TemporaryFailure(f"{step}: {_said(error)}") from error
         except ssl.SSLCertVerificationError as error:
             self.close()
-            raise PermanentFailure(
+            raise TemporaryFailure(
                 f"{step}: the certificate cannot be trusted: {error.verify_message}"
             ) from error
         except (smtplib.SMTPException, OSError) as error:
@@ -122,15 +120,18 @@ class MailSender:
             raise TemporaryFailure(f"{step} {channel.host}:{channel.port}: {_said(error)}") from error
         return client
 
-    def _handed_over(self, client: smtplib.SMTP, mail: EmailMessage, recipients: list[str]) -> None:
+    def _handed_over(self, client: smtplib.SMTP, mail: EmailMessage, recipients: list[str]) -> str:
+        """Send; gives what was said of recipients that were refused while others were not."""
         sender = parseaddr(self._channel.sender)[1]
         try:
             client.ehlo_or_helo_if_needed()
             _expect(client.mail(sender), "sender refused")
-            for recipient in recipients:
-                _expect(client.rcpt(recipient), f"recipient {recipient} refused")
+            answers = [(recipient, client.rcpt(recipient)) for recipient in recipients]
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             raise TemporaryFailure(f"connection lost: {_said(error)}") from error
+        refused = [(recipient, answer) for recipient, answer in answers if not 200 <= answer[0] < 300]
+        if len(refused) == len(recipients):
+            _expect(refused[0][1], f"recipient {refused[0][0]} refused")
         try:
             answer = client.data(mail.as_bytes(policy=email.policy.SMTP))
         except smtplib.SMTPDataError as error:
@@ -140,15 +141,19 @@ class MailSender:
             # The message was on its way: the server may have taken it.
             raise UnknownOutcome(f"no answer after the message: {_said(error)}") from error
         _expect(answer, "message refused")
+        return "".join(f"; not to {recipient}: {_answer(said)}" for recipient, said in refused)
+
+
+def _answer(answer: tuple[int, bytes]) -> str:
+    return f"{answer[0]} {clean(answer[1].decode('utf-8', 'replace'), 250)}"
 
 
 def _expect(answer: tuple[int, bytes], what: str) -> None:
     """2xx is yes, 4xx not now, everything else no (RFC 5321, 4.2.1). Raises accordingly."""
-    code, said = answer
-    if 200 <= code < 300:
+    if 200 <= answer[0] < 300:
         return
-    detail = f"{what}: {code} {clean(said.decode('utf-8', 'replace'), 250)}"
-    if 400 <= code < 500:
+    detail = f"{what}: {_answer(answer)}"
+    if 400 <= answer[0] < 500:
         raise TemporaryFailure(detail)
     raise PermanentFailure(detail)
 
