@@ -64,6 +64,10 @@ PLACES: dict[str, dict[str, Any]] = {
     "tags": {"tags": {"auth.token": SECRET}},
     "user": {"user": {"id": "1", "password": SECRET}},
     "breadcrumb": {"breadcrumbs": [{"message": f"login password={SECRET}"}]},
+    **{
+        f"{name} of a breadcrumb": {"breadcrumbs": {"values": [{name: f"password={SECRET}"}]}}
+        for name in ("category", "type", "origin")
+    },
     "data of a breadcrumb": {"breadcrumbs": {"values": [{"data": {"password": SECRET}}]}},
     "url in a breadcrumb": {"breadcrumbs": [{"data": {"url": f"https://x.example/?api_key={SECRET}"}}]},
     "message": {"message": f"password={SECRET}"},
