@@ -154,6 +154,8 @@ def main() -> None:
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
     steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
+    say("monitors; notifications beside a dead channel, and from senders that are killed ...")
+    steps |= alone("monitors") | alone("notifications")
     floor = floor_cpu_ms()
     with temporary_root() as root:
         figures = measure(root, arguments.events)

@@ -101,13 +101,14 @@ def main() -> None:
         opening = tick(root, arguments.monitors // 10, threshold=1)
     figures = {
         "monitors": arguments.monitors,
-        "tick_seconds": seconds,
-        "floor_seconds": bare,
-        "opening_a_tenth_seconds": opening,
+        "monitors_tick_s": seconds,
+        "monitors_floor_s": bare,
+        "monitors_opening_a_tenth_s": opening,
     }
     print(
         json.dumps(
-            {k: round(v, 3) for k, v in figures.items()} | {"tick_over_floor": round(seconds / bare, 2)}
+            {k: round(v, 3) for k, v in figures.items()}
+            | {"monitors_tick_over_floor": round(seconds / bare, 2)}
         )
     )
 

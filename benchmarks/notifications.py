@@ -1,8 +1,9 @@
-"""Delivery while senders are killed: `python -m benchmarks.notifications --messages 1000 --kills 50`.
+"""Delivery beside a dead channel, and while senders are killed: `python -m benchmarks.notifications` prints one JSON object.
 
-Puts messages for a counting SMTP and a counting HTTP server of this machine into an outbox, starts senders and kills each with
-SIGKILL at a random moment, and counts what arrived: none may be lost, and one may be doubled for each kill. Prints one JSON
-object. Needs the development dependencies (aiosmtpd).
+`killed`: puts messages for a counting SMTP and a counting HTTP server of this machine into an outbox, starts senders and kills
+each with SIGKILL at a random moment, and counts what arrived: none may be lost, and one may be doubled for each kill.
+`beside`: so many alerts at once for both and for a channel that nobody answers on: the two get all of theirs, and the sender's
+memory does not grow. Needs the development dependencies (aiosmtpd, psutil).
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import func, select, update
 
 from tasks_pipeline.demo.show import temporary_root
@@ -28,12 +31,14 @@ from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.tables import deliveries, notifications
 from tests.support.outside import http_receiver, mail_server
 
+PATIENCE_SECONDS = 300
 RATE = "rate: {messages: 100000, seconds: 1, burst: 100000}, target_rate: {messages: 100000, seconds: 1, burst: 100000}"
 CONFIG = """\
 projects: [{{id: 1, slug: shop, keys: [{{public_key: abcdef}}]}}]
 channels:
   - {{name: hook, type: webhook, url: "{url}/", max_attempts: 50, {rate}}}
   - {{name: mail, type: mail, host: 127.0.0.1, port: {port}, security: none, sender: errors@acme.example, max_attempts: 50, {rate}}}
+  - {{name: dead, type: webhook, url: "http://127.0.0.1:9/", {rate}}}
 """
 SENDER = (
     "import sys; from tasks_pipeline.home import Home; from tasks_pipeline.storage.stores import open_stores; "
@@ -44,13 +49,13 @@ SENDER = (
 )
 
 
-def fill(state: StateDatabase, count: int) -> list[str]:
-    """Put messages into the outbox, half for each channel; gives their keys."""
+def fill(state: StateDatabase, count: int, channels: Sequence[str] = ("hook", "mail")) -> list[str]:
+    """Put messages into the outbox, for each channel in turn; gives their keys."""
     now = datetime.now(UTC)
     messages = [
         NewNotification(
-            key=f"bench:{n}", type="test", project_id=1, target=f"member:m{n}@acme.example", channel=("hook", "mail")[n % 2],
-            thread=f"bench:{n}", not_before=now, address=f"m{n}@acme.example" if n % 2 else "",
+            key=f"bench:{n}", type="test", project_id=1, target=f"member:m{n}@acme.example", channel=channels[n % len(channels)],
+            thread=f"bench:{n}", not_before=now, address=f"m{n}@acme.example",
         )
         for n in range(count)
     ]  # fmt: skip
@@ -85,7 +90,44 @@ def kill_senders(root: Path, state: StateDatabase, kills: int, longest: float) -
     return done
 
 
-def measure(messages: int, kills: int) -> dict[str, Any]:
+def beside_a_dead_channel(alerts: int) -> dict[str, Any]:
+    """So many alerts for three channels of which one is dead; gives what arrived, and the sender's memory on the way."""
+    with temporary_root() as root, http_receiver() as http, mail_server() as smtp:
+        Home(root).config_path.write_text(CONFIG.format(url=http.url, port=smtp.port, rate=RATE))
+        state = StateDatabase(Home(root))
+        fill(state, alerts * 3, ("hook", "mail", "dead"))
+        started, memory = time.monotonic(), []
+        with subprocess.Popen(
+            [sys.executable, "-c", SENDER, str(root), "run", "60"], stdout=subprocess.DEVNULL
+        ) as process:
+            for share in (0.2, 1.0):
+                while min(len(http.posted), len(smtp.mails)) < alerts * share:
+                    if time.monotonic() - started > PATIENCE_SECONDS:
+                        raise SystemExit("messages were not sent")
+                    time.sleep(0.02)
+                memory.append(psutil.Process(process.pid).memory_info().rss / 2**20)
+            seconds = time.monotonic() - started
+            process.terminate()
+        arrived = Counter(posted.headers["Idempotency-Key"] for posted in http.posted)
+        arrived += Counter(str(mail["Message-ID"]) for mail in smtp.mails)
+        with state.read() as connection:
+            dead = select(func.count()).where(
+                notifications.c.channel == "dead", notifications.c.status == "waiting"
+            )
+            waiting = int(connection.execute(dead).scalar_one())
+        state.close()
+        return {
+            "beside_alerts": alerts,
+            "beside_lost": alerts * 2 - len(arrived),
+            "beside_doubled": sum(arrived.values()) - len(arrived),
+            "beside_waiting_for_the_dead": waiting,
+            "beside_messages_per_s": round(alerts * 2 / seconds, 1),
+            "beside_memory_mb_after_a_fifth": round(memory[0], 1),
+            "beside_memory_mb_after_all": round(memory[1], 1),
+        }
+
+
+def while_killed(messages: int, kills: int) -> dict[str, Any]:
     """Send with kills, then to the end; count what arrived."""
     with temporary_root() as root, http_receiver() as http, mail_server() as smtp:
         home = Home(root)
@@ -111,12 +153,12 @@ def measure(messages: int, kills: int) -> dict[str, Any]:
         doubled = sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in mails.values())
         state.close()
         return {
-            "messages": messages,
-            "kills": done,
-            "lost": len(ids) - len(arrived) - len(mails) + (len(keys) - len(ids)),
-            "doubled": doubled,
-            "marked_unknown": int(unknown),
-            "seconds": round(time.monotonic() - started, 1),
+            "killed_messages": messages,
+            "killed_times": done,
+            "killed_lost": len(ids) - len(arrived) - len(mails) + (len(keys) - len(ids)),
+            "killed_doubled": doubled,
+            "killed_marked_unknown": int(unknown),
+            "killed_seconds": round(time.monotonic() - started, 1),
         }
 
 
@@ -126,7 +168,11 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=50)
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.messages, arguments.kills)))
+    print(
+        json.dumps(
+            beside_a_dead_channel(arguments.messages) | while_killed(arguments.messages, arguments.kills)
+        )
+    )
 
 
 if __name__ == "__main__":

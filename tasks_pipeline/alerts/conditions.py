@@ -27,7 +27,7 @@ def matches(
     event: Mapping[str, Any],
     facts: Mapping[str, Any],
     now: datetime,
-    latest_release: Callable[[], str | None] = lambda: None,
+    latest_release: Callable[[], str | None],
 ) -> bool:
     """Whether conditions hold for an event (a row of the lake's `events`, or the facts themselves) and its group.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -43,7 +43,7 @@ def fire_changes(
         if change.kind == "recovered":
             firings += _recoveries(connection, change, rules)
             continue
-        latest = partial(_latest_release, connection, change.project_id)
+        latest = partial(latest_release, connection, change.project_id)
         for rule in rules:
             if not _waits_for(rule, change):
                 continue
@@ -119,5 +119,17 @@ def _recoveries(connection: Connection, change: GroupChange, rules: Iterable[Ale
     ]
 
 
-def _latest_release(connection: Connection, project_id: int) -> str | None:
+def latest_release(connection: Connection, project_id: int) -> str | None:
+    """The newest release of a project: what `release: latest` means in conditions."""
     return newest_release(first_seen_releases(connection, project_id))
+
+
+def latest_release_of(state: StateDatabase, project_id: int) -> Callable[[], str | None]:
+    """The same, looked up when it is first asked for."""
+
+    @cache
+    def latest() -> str | None:
+        with state.read() as connection:
+            return latest_release(connection, project_id)
+
+    return latest

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import select
 
 from tasks_pipeline.alerts.conditions import matches
+from tasks_pipeline.alerts.escalation import escalating
+from tasks_pipeline.alerts.evaluate import latest_release_of
 from tasks_pipeline.alerts.metrics import next_status, reading
 from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
 from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import group_actions, groups, incidents
+from tasks_pipeline.storage.tables import group_actions, groups, incidents, monitor_environments
 
 STEPS = 200  # windows are looked at so many times at most in the whole time
 
@@ -56,8 +58,10 @@ def try_rule(
         elif trigger.type in ("regression", "unignored"):
             action = "regress" if trigger.type == "regression" else "unignore"
             found += _from_log(stores, rule, trigger.type, action, project_id, since, until)
+        elif trigger.type == "escalation":
+            found += _escalations(stores, rule, project_id, since, until)
         elif trigger.type == "monitor":
-            found += _of_incidents(stores, project_id, since, until)
+            found += _of_incidents(stores, rule, project_id, since, until)
     on_progress(len(rule.when), len(rule.when))
     return list(_at_intervals(sorted(found, key=lambda f: f.at), timedelta(minutes=rule.every_minutes)))
 
@@ -86,9 +90,12 @@ def _new_groups(
     with stores.state.read() as connection:
         created = {row.id: row for row in connection.execute(query)}
         facts = group_facts(connection, created)
+    latest = latest_release_of(stores.state, project_id)
     for group_id, row in created.items():
         event = by_group.get(group_id)
-        if event is not None and matches(rule.conditions, event, facts.get(group_id, {}), row.created_at):
+        if event is not None and matches(
+            rule.conditions, event, facts.get(group_id, {}), row.created_at, latest
+        ):
             yield TrialFiring(row.created_at, "new_group", group_id, event["title"])
 
 
@@ -111,21 +118,33 @@ def _from_log(
     with stores.state.read() as connection:
         rows = list(connection.execute(query))
         facts = group_facts(connection, {row.group_id for row in rows})
+    latest = latest_release_of(stores.state, project_id)
     for row in rows:
         known = facts.get(row.group_id, {})
-        if matches(rule.conditions, known, known, row.at):
+        if matches(rule.conditions, known, known, row.at, latest):
             yield TrialFiring(row.at, kind, row.group_id, row.title)
 
 
-def _of_incidents(stores: Stores, project_id: int, since: datetime, until: datetime) -> Iterator[TrialFiring]:
-    i = incidents.c
+def _of_incidents(
+    stores: Stores, rule: AlertRule, project_id: int, since: datetime, until: datetime
+) -> Iterator[TrialFiring]:
+    i, e = incidents.c, monitor_environments.c
     query = (
-        select(i.opened_at, i.group_id, i.reason, groups.c.title)
+        select(
+            i.opened_at, i.group_id, i.reason, e.environment, groups.c.title, groups.c.type, groups.c.level
+        )
         .join(groups, groups.c.id == i.group_id)
+        .join(monitor_environments, e.id == i.environment_id, isouter=True)
         .where(i.project_id == project_id, i.opened_at >= since, i.opened_at < until)
     )
     with stores.state.read() as connection:
-        for row in connection.execute(query):
+        rows = list(connection.execute(query))
+        facts = group_facts(connection, {row.group_id for row in rows})
+    latest = latest_release_of(stores.state, project_id)
+    for row in rows:
+        event = {"title": row.title, "level": row.level, "environment": row.environment}
+        known = {**facts.get(row.group_id, {}), "category": row.type}
+        if matches(rule.conditions, event, known, row.opened_at, latest):
             yield TrialFiring(row.opened_at, "monitor", row.group_id, row.title, row.reason)
 
 
@@ -147,6 +166,7 @@ def _of_windows(
     until: datetime,
 ) -> Iterator[TrialFiring]:
     window = timedelta(minutes=trigger.window_minutes)
+    latest = latest_release_of(stores.state, project_id)
     for at in _moments(trigger.window_minutes, since, until):
         least_events, least_users = 1, 0
         sessions = None
@@ -162,13 +182,32 @@ def _of_windows(
         found = events_in_window(
             stores, project_id, at - window, at, least_events=least_events, least_users=least_users
         )
+        with stores.state.read() as connection:
+            facts = group_facts(connection, found)
         for group_id, counted in found.items():
-            kept = [e for e in counted.events if matches(rule.conditions, e, {}, at)]
+            known = facts.get(group_id, {})
+            kept = [e for e in counted.events if matches(rule.conditions, e, known, at, latest)]
             if kept:
                 said = f"{counted.count:,} events, {counted.users:,} users" + (
                     f", {sessions:,} sessions" if sessions is not None else ""
                 )
                 yield TrialFiring(at, trigger.type, group_id, kept[0]["title"], said)
+
+
+def _escalations(
+    stores: Stores, rule: AlertRule, project_id: int, since: datetime, until: datetime
+) -> Iterator[TrialFiring]:
+    told = set()
+    latest = latest_release_of(stores.state, project_id)
+    for at in _moments(60, since, until):
+        found = [each for each in escalating(stores, project_id, at) if (each.group_id, each.key) not in told]
+        with stores.state.read() as connection:
+            facts = group_facts(connection, [each.group_id for each in found])
+        for each in found:
+            if matches(rule.conditions, each.event, facts.get(each.group_id, {}), at, latest):
+                told.add((each.group_id, each.key))
+                said = f"{each.count:,} events in an hour, at most {each.bound:,.0f} expected"
+                yield TrialFiring(at, "escalation", each.group_id, each.event["title"], said)
 
 
 def _of_metric(

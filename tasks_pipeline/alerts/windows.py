@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.escalation import escalating
-from tasks_pipeline.alerts.evaluate import firing_of
+from tasks_pipeline.alerts.evaluate import firing_of, latest_release_of
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.alerts.metrics import Reading, metric_firings, readings
@@ -98,11 +98,12 @@ def _counted(
     with stores.state.read() as connection:
         facts = group_facts(connection, of_groups)
     firings = []
+    latest = latest_release_of(stores.state, project_id)
     for group_id, window in of_groups.items():
         known = facts.get(group_id)
         if known is None:
             continue
-        kept = [event for event in window.events if matches(rule.conditions, event, known, now)]
+        kept = [event for event in window.events if matches(rule.conditions, event, known, now, latest)]
         share = len(kept) / len(window.events) if window.events else 0.0
         # Conditions are applied to the newest events of the window; the count is scaled by the share that meets them.
         value, threshold = _value(trigger, window.count * share, window.users * share, sessions)
@@ -146,6 +147,7 @@ def _escalations(
             continue
         with stores.state.read() as connection:
             facts = group_facts(connection, [each.group_id for each in found])
+        latest = latest_release_of(stores.state, project_id)
         for each in found:
             known = facts.get(each.group_id)
             if known is None:
@@ -158,6 +160,6 @@ def _escalations(
             firings += [
                 firing_of(rule, change, each.event)
                 for rule in wanted
-                if matches(rule.conditions, each.event, known, now)
+                if matches(rule.conditions, each.event, known, now, latest)
             ]
     return firings

@@ -8,7 +8,7 @@ from tasks_pipeline.groups.similarity import Pair
 from tasks_pipeline.processing.merge_events import MergeReport
 from tasks_pipeline.processing.merge_events import merge_events as find_and_merge
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.groups import short_ids
+from tasks_pipeline.storage.group_lists import short_ids
 from tasks_pipeline.storage.similar import proposed_pairs
 from tasks_pipeline.storage.stores import Stores
 

@@ -44,7 +44,7 @@ def list_command(
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.alerts.firing import PIPELINE
         from tasks_pipeline.storage.alerts import list_alerts
-        from tasks_pipeline.storage.groups import short_ids
+        from tasks_pipeline.storage.group_lists import short_ids
 
         rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
@@ -122,7 +122,7 @@ def test_command(
     from tasks_pipeline.alerts.rules import find_rule
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.notifications.routing import routes
-    from tasks_pipeline.storage.groups import short_ids
+    from tasks_pipeline.storage.group_lists import short_ids
     from tasks_pipeline.storage.stores import open_stores
 
     home = current_home(ctx)
@@ -167,11 +167,6 @@ def test_command(
         listing(rows, {"at": "at (UTC)", "project": "project", "kind": "kind", "group": "group", "said": "counted", "title": "title"}, cut="title")  # fmt: skip
     messages = ", ".join(f"{count} to {who}" for who, count in told.most_common())
     click.echo(f"{len(rows)} alert{'' if len(rows) == 1 else 's'}; messages: {messages or 'none'}")
-    escalates = any(t.type == "escalation" for t in rule.when)
-    if escalates:
-        click.echo(
-            "escalation cannot be tried on the past; `escalation` in its `when` was left out", err=True
-        )
 
 
 def _project_id(slugs: Any, project: str | None) -> int | None:

@@ -127,7 +127,7 @@ def keys(ctx: click.Context, name: str, as_json: bool) -> None:
       tasks-pipeline groups keys SHOP-2
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.groups import short_ids
+        from tasks_pipeline.storage.group_lists import short_ids
         from tasks_pipeline.storage.merging import keys_of_group
 
         group = group_named(state, slugs, name)
@@ -240,7 +240,7 @@ merging = (merge, unmerge, discard, keys, similar, merge_similar)
 
 
 def _pair_lines(stores: Stores, pairs: Sequence[Pair], done: str) -> list[str]:
-    from tasks_pipeline.storage.groups import short_ids
+    from tasks_pipeline.storage.group_lists import short_ids
 
     names = short_ids(stores.state, stores.slugs, (group_id for pair in pairs for group_id in pair[:2]))
     return [f"{names[older]} and {names[newer]}: {score:.2f}, {done}" for older, newer, score in pairs]

@@ -90,7 +90,7 @@ class DiscordChannel(Channel):
 
 
 class PagerDutyChannel(Channel):
-    """PagerDuty Events API v2: an alert triggers, a recovery or a resolved group resolves."""
+    """PagerDuty Events API v2: an alert triggers, its recovery resolves."""
 
     type: Literal["pagerduty"] = "pagerduty"
     routing_key: SecretStr = Field(description="Integration key of the service.")

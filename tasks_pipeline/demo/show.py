@@ -24,7 +24,7 @@ from tasks_pipeline.demo.traffic import PUBLIC_KEY, Request, shop_events, shop_r
 from tasks_pipeline.home import Home
 from tasks_pipeline.service.running import RunningService, running_service
 from tasks_pipeline.storage.books import Books, books_of_lake
-from tasks_pipeline.storage.groups import list_groups
+from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.stores import Stores, open_stores
 from tasks_pipeline.storage.tables import alerts
 

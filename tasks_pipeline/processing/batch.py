@@ -29,7 +29,7 @@ from tasks_pipeline.storage.batches import (
 )
 from tasks_pipeline.storage.decisions import merged_targets
 from tasks_pipeline.storage.events import payload_of
-from tasks_pipeline.storage.groups import count_events
+from tasks_pipeline.storage.group_counts import count_events
 from tasks_pipeline.storage.lake import LakeFile
 from tasks_pipeline.storage.regrouping import (
     finish_regroupings,

@@ -21,7 +21,8 @@ from tasks_pipeline.storage.arrivals import Wanted
 from tasks_pipeline.storage.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.decisions import discarded_groups
 from tasks_pipeline.storage.events import EventPlace, own_event_ids
-from tasks_pipeline.storage.groups import GroupCounts, NewGroup, assign_groups
+from tasks_pipeline.storage.group_counts import GroupCounts
+from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.lake_tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 

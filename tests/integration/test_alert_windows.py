@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tasks_pipeline.alerts.trial import try_rule
 from tasks_pipeline.alerts.windows import evaluate_windows
 from tests.support.alerting import alert_rows, alerting
 from tests.support.day import Day
@@ -128,6 +129,10 @@ def test_a_group_escalates_above_its_own_past(day: Day) -> None:
     assert alert["kind"] == "escalation"
     assert alert["data"]["value"] == 325
     assert len(fired(told, 1500)) == 1
+    (tried,) = try_rule(
+        told.stores, told.stores.config.alert_rules[0], told.project, told.at(-7200), told.at(3600)
+    )
+    assert (tried.kind, tried.group_id) == ("escalation", alert["group_id"])
 
 
 def test_a_metric_is_told_although_telling_failed_at_first(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +148,20 @@ def test_a_metric_is_told_although_telling_failed_at_first(day: Day, monkeypatch
         with pytest.raises(RuntimeError):
             evaluate_windows(told.stores, told.at(30))
     assert [alert["severity"] for alert in fired(told, 40)] == ["warning"]
+
+
+def test_windows_know_the_latest_release(day: Day) -> None:
+    told = alerting(
+        day, rule("{type: events, count: 2, window_minutes: 10}", ", if: {all: [{release: latest}]}")
+    )
+    told.send(
+        *(event("Old", release="shop@1.0.0") for _ in range(3)),
+        *(event("New", release="shop@2.0.0") for _ in range(3)),
+    )
+    told.drain()
+    (alert,) = fired(told, 60)
+    assert alert["data"]["title"] == "New: it went wrong"
+    (tried,) = try_rule(
+        told.stores, told.stores.config.alert_rules[0], told.project, told.at(-60), told.at(300)
+    )
+    assert tried.group_id == alert["group_id"]

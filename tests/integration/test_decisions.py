@@ -18,7 +18,7 @@ from tasks_pipeline.storage.decisions import (
     resolve_groups,
     unresolve_groups,
 )
-from tasks_pipeline.storage.groups import find_group
+from tasks_pipeline.storage.group_lists import find_group
 from tasks_pipeline.storage.tables import groups as table
 from tests.support.crash import DRAIN_MOMENTS, at
 from tests.support.day import Day

@@ -20,7 +20,7 @@ from tasks_pipeline.storage.decisions import (
     merged_groups,
     resolve_groups,
 )
-from tasks_pipeline.storage.groups import find_group, list_groups
+from tasks_pipeline.storage.group_lists import find_group, list_groups
 from tasks_pipeline.storage.lake import Lake
 from tasks_pipeline.storage.merging import (
     discard_groups,

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import func, select
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.groups import GroupCounts, NewGroup, assign_groups, count_events
+from tasks_pipeline.storage.group_counts import GroupCounts, count_events
+from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.state import StateDatabase, process_lock
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import condemned_envelopes, drains, group_hashes

@@ -76,7 +76,7 @@ def test_all_any_and_none(every: list[bool], some: list[bool], none: list[bool])
         }
     )
     expected = all(every) and (not some or any(some)) and not any(none)
-    assert matches(conditions, EVENT, FACTS, NOW) is expected
+    assert matches(conditions, EVENT, FACTS, NOW, lambda: None) is expected
 
 
 @given(st.text(max_size=50), st.text(max_size=3000))
@@ -84,12 +84,12 @@ def test_any_glob_and_any_text_give_an_answer(glob: str, text: str) -> None:
     if not glob:
         return
     conditions = Conditions.model_validate({"all": [{"message": glob}]})
-    assert matches(conditions, {**EVENT, "title": text}, FACTS, NOW) in (True, False)
+    assert matches(conditions, {**EVENT, "title": text}, FACTS, NOW, lambda: None) in (True, False)
 
 
 def test_many_stars_take_no_time() -> None:
     conditions = Conditions.model_validate({"all": [{"message": "*a" * 20 + "*b"}]})
-    assert not matches(conditions, {**EVENT, "title": "a" * 2000}, FACTS, NOW)
+    assert not matches(conditions, {**EVENT, "title": "a" * 2000}, FACTS, NOW, lambda: None)
 
 
 @pytest.mark.parametrize(

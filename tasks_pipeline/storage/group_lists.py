@@ -1,0 +1,143 @@
+"""Groups as people see them: lists, short ids, and the figures of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Select, and_, func, select
+
+from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.storage.group_counts import VALUE_KINDS
+from tasks_pipeline.storage.state import StateDatabase, chunks
+from tasks_pipeline.storage.tables import group_days, group_values, groups
+
+
+def list_groups(
+    state: StateDatabase,
+    slugs: Mapping[int, str],
+    *,
+    project_id: int | None = None,
+    status: str | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Groups as people see them, last seen first, without those that no event belongs to: empty or merged ones.
+
+    Of discarded groups no events are kept; those are listed when they are asked for by their status.
+    """
+    seen = and_(groups.c.times_seen > 0, groups.c.merged_into.is_(None), groups.c.status != Status.DISCARDED)
+    query = select(groups).where(groups.c.status == status if status == Status.DISCARDED else seen)
+    if project_id is not None:
+        query = query.where(groups.c.project_id == project_id)
+    if status is not None:
+        query = query.where(groups.c.status == status)
+    return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id).limit(limit), slugs)
+
+
+def find_group(
+    state: StateDatabase,
+    slugs: Mapping[int, str],
+    *,
+    group_id: int | None = None,
+    short_id: tuple[str, int] | None = None,
+) -> dict[str, Any] | None:
+    """One group by id, or by (project slug, number); None when there is none."""
+    query = select(groups)
+    if group_id is not None:
+        query = query.where(groups.c.id == group_id)
+    elif short_id is not None:
+        slug, number = short_id
+        ids = [project_id for project_id, name in slugs.items() if name == slug]
+        if not ids and slug.isdecimal():  # how a project is shown that is not configured any more
+            ids = [int(slug)]
+        query = query.where(groups.c.project_id.in_(ids), groups.c.short_id == number)
+    found = _shown(state, query, slugs)
+    return found[0] if found else None
+
+
+def short_ids(state: StateDatabase, slugs: Mapping[int, str], group_ids: Iterable[int]) -> dict[int, str]:
+    """The short id of each of these groups."""
+    found: dict[int, str] = {}
+    with state.read() as connection:
+        for chunk in chunks(sorted(set(group_ids))):
+            rows = connection.execute(
+                select(groups.c.id, groups.c.project_id, groups.c.short_id).where(groups.c.id.in_(chunk))
+            )
+            found.update(
+                {r.id: format_short_id(slugs.get(r.project_id, str(r.project_id)), r.short_id) for r in rows}
+            )
+    return found
+
+
+def group_value_counts(
+    state: StateDatabase, group_id: int, limit: int = 10
+) -> dict[str, list[tuple[str, int]]]:
+    """The most frequent users, releases and environments of a group, with their numbers of events."""
+    total = func.sum(group_values.c.times_seen)
+    result: dict[str, list[tuple[str, int]]] = {}
+    with state.read() as connection:
+        for kind in VALUE_KINDS:
+            rows = connection.execute(
+                select(group_values.c.value, total)
+                .where(group_values.c.group_id == group_id, group_values.c.kind == kind)
+                .group_by(group_values.c.value)
+                .order_by(total.desc(), group_values.c.value)
+                .limit(limit)
+            )
+            result[kind] = [(row[0], int(row[1])) for row in rows]
+    return result
+
+
+def group_explanation(state: StateDatabase, group_id: int) -> dict[str, Any] | None:
+    """Why the first event of a group was grouped as it was; None for groups of before that was kept."""
+    with state.read() as connection:
+        query = select(groups.c.explanation).where(groups.c.id == group_id)
+        explanation: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return explanation
+
+
+def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:
+    """Events per day of receipt, oldest first."""
+    with state.read() as connection:
+        rows = connection.execute(
+            select(group_days.c.day, group_days.c.times_seen)
+            .where(group_days.c.group_id == group_id)
+            .order_by(group_days.c.day)
+        )
+        return [(row.day, row.times_seen) for row in rows]
+
+
+def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -> list[dict[str, Any]]:
+    with state.read() as connection:
+        rows = connection.execute(query).all()
+    shown = []
+    for row in rows:
+        slug = slugs.get(row.project_id, str(row.project_id))
+        values = {
+            "id": row.id,
+            "short_id": format_short_id(slug, row.short_id),
+            "project": slug,
+            "title": row.title,
+            "culprit": row.culprit,
+            "level": row.level,
+            "status": row.status,
+            "times_seen": row.times_seen,
+            "users": row.users,
+            "first_seen": row.first_seen,
+            "last_seen": row.last_seen,
+            "platform": row.platform,
+            "type": row.type,
+            "metadata": row.metadata,
+            "project_id": row.project_id,
+            "status_changed_at": row.status_changed_at,
+            "ignored_until": row.ignored_until,
+            "ignored_until_times_seen": row.ignored_until_times_seen,
+            "ignored_until_users": row.ignored_until_users,
+            "resolved_in_release": row.resolved_in_release,
+            "assignee": row.assignee,
+            "merged_into": row.merged_into,
+        }
+        shown.append(values)
+    return shown
