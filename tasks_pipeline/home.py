@@ -33,6 +33,10 @@ class InForce:
     stamp: Stamp | None
 
 
+_in_force: dict[Path, InForce] = {}
+"""What was read last, by file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths and URLs of an installation.
@@ -164,6 +168,8 @@ class Home:
         So a slip of the editor stops no work that is under way. Raises ConfigError when it never was good.
         """
         stamp, copy = self.config_stamp(), self.root / CONFIG_COPY
+        if (known := _in_force.get(self.config_path)) and stamp is not None and known.stamp == stamp:
+            return known  # a sensor asks every second
         try:
             if stamp is None and copy.exists():
                 raise ConfigError(f"{self.config_path} is gone")
@@ -175,7 +181,9 @@ class Home:
             return InForce(load_config(copy), str(error), stamp)
         if stamp is not None:
             write_atomically(copy, self.config_path.read_text(encoding="utf-8"))
-        return InForce(config, "", stamp)
+        found = InForce(config, "", stamp)
+        _in_force[self.config_path] = found
+        return found
 
     def forget_config(self) -> None:
         """Forget what the configuration held before: a service that starts goes by the file, or refuses to."""
