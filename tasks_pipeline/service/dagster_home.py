@@ -45,7 +45,8 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
         "run_coordinator": {
             "module": "dagster._core.run_coordinator",
             "class": "QueuedRunCoordinator",
-            "config": {"dequeue_interval_seconds": 1},
+            # Launching takes two seconds: a drain and the sender of its alerts must not wait for each other.
+            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": 4},
         },
         "concurrency": {
             "runs": {
