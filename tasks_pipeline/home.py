@@ -8,8 +8,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks_pipeline.config import Config, ConfigError, Key, Project, default_config, load_config
-from tasks_pipeline.service.files import write_atomically
+from tasks_pipeline.config import Config, ConfigError, Key, Project, default_config, load_config, parse_config
+from tasks_pipeline.config.loading import config_text
+from tasks_pipeline.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -168,26 +169,29 @@ class Home:
         So a slip of the editor stops no work that is under way. Raises ConfigError when it never was good.
         """
         stamp, copy = self.config_stamp(), self.root / CONFIG_COPY
-        if (known := _in_force.get(self.config_path)) and stamp is not None and known.stamp == stamp:
+        known = _in_force.get(self.config_path)
+        if known is not None and known.stamp == stamp:
             return known  # a sensor asks every second
+        if stamp is None and not copy.exists():
+            return InForce(self.config(), "", stamp)
         try:
-            if stamp is None and copy.exists():
+            if stamp is None:
                 raise ConfigError(f"{self.config_path} is gone")
-            config = self.config()
+            text = config_text(self.config_path)
+            found = InForce(parse_config(text, str(self.config_path)), "", stamp)
+            write_atomically(copy, text)
         except ConfigError as error:
             if not copy.exists():
                 raise
             log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
-            return InForce(load_config(copy), str(error), stamp)
-        if stamp is not None:
-            write_atomically(copy, self.config_path.read_text(encoding="utf-8"))
-        found = InForce(config, "", stamp)
+            found = InForce(load_config(copy), str(error), stamp)
         _in_force[self.config_path] = found
         return found
 
     def forget_config(self) -> None:
         """Forget what the configuration held before: a service that starts goes by the file, or refuses to."""
         (self.root / CONFIG_COPY).unlink(missing_ok=True)
+        _in_force.pop(self.config_path, None)
 
     def config_stamp(self) -> Stamp | None:
         """Changes when the configuration file does; None without a file."""

@@ -114,13 +114,8 @@ def reading(stores: Stores, project_id: int, rule: AlertRule, trigger: Metric, n
 
 
 def _firing(read: Reading, status: str, now: datetime) -> Firing:
-    project_id, rule, trigger, value, thread = (
-        read.project_id,
-        read.rule,
-        read.trigger,
-        read.value,
-        read.key[2],
-    )
+    project_id, rule, thread = read.key
+    trigger, value = read.trigger, read.value
     recovered = status == OK
     threshold = {WARNING: trigger.warning, CRITICAL: trigger.critical}.get(status)
     unit = "" if trigger.bad_above else " %"
@@ -128,10 +123,10 @@ def _firing(read: Reading, status: str, now: datetime) -> Firing:
     return Firing(
         key=f"metric:{project_id}:{thread}:{status}:{now.isoformat()}",
         project_id=project_id,
-        rule=rule.name,
+        rule=rule,
         kind="metric",
         thread=f"{thread}:{project_id}",
-        targets=rule.notify,
+        targets=read.rule.notify,
         at=now,
         status="recovered" if recovered else "firing",
         severity="info" if recovered else status,

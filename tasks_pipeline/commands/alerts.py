@@ -42,16 +42,14 @@ def list_command(
       tasks-pipeline alerts list --rule "new errors" --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.alerts.firing import PIPELINE
+        from tasks_pipeline.alerts.firing import project_name
         from tasks_pipeline.storage.alerts import list_alerts
         from tasks_pipeline.storage.group_lists import short_ids
 
         rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
     for row in rows:
-        row["project"] = slugs.get(
-            row["project_id"], "pipeline" if row["project_id"] == PIPELINE else str(row["project_id"])
-        )
+        row["project"] = project_name(slugs, row["project_id"])
         row["group"] = names.get(row["group_id"], "")
         row["title"] = row["data"].get("title", "")
         if row["status"] == "recovered":

@@ -47,11 +47,15 @@ def parse_config(
 
 def load_config(path: Path) -> Config:
     """The configuration in a file. Raises ConfigError, also when the file cannot be read."""
+    return parse_config(config_text(path), str(path))
+
+
+def config_text(path: Path) -> str:
+    """The text of a configuration file. Raises ConfigError when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    return parse_config(text, str(path))
 
 
 def config_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from tasks_pipeline.alerts.firing import PIPELINE
+from tasks_pipeline.alerts.firing import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
 from tasks_pipeline.storage.stores import Stores
@@ -57,11 +57,7 @@ class _Group:
 def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     """The message of a digest's row in the outbox."""
     since, until = (datetime.fromisoformat(row["data"][name]) for name in ("since", "until"))
-    project = (
-        "pipeline"
-        if row["project_id"] == PIPELINE
-        else stores.slugs.get(row["project_id"], str(row["project_id"]))
-    )
+    project = project_name(stores.slugs, row["project_id"])
     found, others, entries = _collected(stores, row["id"], project)
     _count(stores, found, min(since, until - SHORTEST_PERIOD), until)
     ordered = sorted(found.values(), key=lambda g: g.importance, reverse=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
-from tasks_pipeline.alerts.firing import PIPELINE
+from tasks_pipeline.alerts.firing import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of
@@ -56,7 +56,7 @@ def message_of(stores: Stores, row: Mapping[str, Any], frames: FramesOf | None =
         case "storm":
             message = _storm_message(stores, row)
         case "test":
-            message = test_message(row["key"], _project(stores, row["project_id"]), row["target"])
+            message = test_message(row["key"], project_name(stores.slugs, row["project_id"]), row["target"])
         case _:
             message = _alert_message(stores, row, frames or partial(stored_frames, stores))
     if not row["ambiguous"]:
@@ -90,7 +90,7 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], frames_at: FramesOf) 
     with stores.state.read() as connection:
         alert = connection.execute(select(alerts).where(alerts.c.id == row["alert_id"])).one()
     data: dict[str, Any] = alert.data
-    project = _project(stores, alert.project_id)
+    project = project_name(stores.slugs, alert.project_id)
     short_id = _short_id(stores, project, data)
     recovered = alert.status == "recovered"
     zone = _zone(stores, row["target"])
@@ -202,7 +202,7 @@ def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     """One message for all that collapsed between `since` and now for this target."""
     since = datetime.fromisoformat(row["data"]["since"])
     until = datetime.fromisoformat(row["data"]["until"])
-    project = _project(stores, row["project_id"])
+    project = project_name(stores.slugs, row["project_id"])
     of_storm = (
         notifications.c.project_id == row["project_id"],
         notifications.c.rule == row["rule"],
@@ -250,10 +250,6 @@ def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
         commands=(f'tasks-pipeline alerts list --rule "{row["rule"]}"',),
         data={"count": count, **row["data"]},
     )
-
-
-def _project(stores: Stores, project_id: int) -> str:
-    return "pipeline" if project_id == PIPELINE else stores.slugs.get(project_id, str(project_id))
 
 
 def _short_id(stores: Stores, project: str, data: Mapping[str, Any]) -> str:

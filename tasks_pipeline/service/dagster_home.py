@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import yaml
 
+from tasks_pipeline.files import write_atomically
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
-from tasks_pipeline.service.files import write_atomically
 
 DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DAGSTER_SCHEMA = "dagster"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from tasks_pipeline.files import write_atomically
 from tasks_pipeline.home import Home
-from tasks_pipeline.service.files import write_atomically
 
 
 class AlreadyRunning(Exception):

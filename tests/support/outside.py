@@ -52,9 +52,8 @@ def http_receiver() -> Iterator[HttpReceiver]:
     """A server for the time of a `with` block."""
 
     class Handler(BaseHTTPRequestHandler):
-        disable_nagle_algorithm = (
-            True  # head and body are two packets: the second would wait for an answer to the first
-        )
+        # Head and body are two packets: the second would wait for an answer to the first.
+        disable_nagle_algorithm = True
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:

@@ -101,7 +101,7 @@ def test_a_named_file_that_is_missing_is_an_error_and_not_the_default(tmp_path: 
 GOOD = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]"
 
 
-def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path) -> None:
+def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     home = Home(tmp_path)
     home.config_path.write_text(GOOD)
     assert home.config_in_force().mistakes == ""
@@ -109,6 +109,8 @@ def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path) -> None:
     found = home.config_in_force()
     assert found.config.projects[0].slug == "shop"
     assert "projects[0].id" in found.mistakes
+    assert home.config_in_force() is found
+    assert len(caplog.records) == 1  # sensors ask every second
     home.config_path.unlink()
     found = home.config_in_force()
     assert (found.config.projects[0].slug, "is gone" in found.mistakes) == ("shop", True)
