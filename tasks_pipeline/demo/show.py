@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -91,8 +92,11 @@ def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
         say(f"sending recorded traffic to {service.receiver_url} ...")
         events = list(shop_events(count))
         shown.truths = {event.truth for event in events}
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
         with _timed(shown, "send"):
-            _send(service.receiver_url, [*wire_requests(), *(shop_request(e) for e in events)], shown)
+            _send(
+                service.receiver_url, [*wire_requests(yesterday), *(shop_request(e) for e in events)], shown
+            )
         say("waiting for Dagster to process it ...")
         with open_stores(home) as stores:
             with _timed(shown, "process"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,24 +44,33 @@ class ShopEvent:
     body: bytes
 
 
-def wire_requests() -> Iterator[Request]:
-    """Every recorded and hand-made request, in the order of the index, with the recorded content encoding."""
+_DAY = re.compile(rb"20\d\d-\d\d-\d\d(?=T\d\d:\d\d:)")
+"""As long as what it is replaced by: lengths in headers of items stay right."""
+
+
+def wire_requests(day: date | None = None) -> Iterator[Request]:
+    """Every recorded and hand-made request, in the order of the index, with the recorded content encoding.
+
+    With `day` recorded sessions name it in the place of the day they were recorded on: old ones are not taken.
+    """
     index = json.loads((FOLDER / "wire" / "INDEX.json").read_text())
     for entry in index["recorded"]:
         if entry["kind"] in ("envelope", "store", "security", "minidump"):
-            yield _recorded(entry)
+            yield _recorded(entry, day)
     for entry in index["crafted"]:
         body = (FOLDER / "wire" / entry["file"]).read_bytes()
         path = "/api/1/envelope/" if b'"dsn"' in body else f"/api/1/envelope/?sentry_key={PUBLIC_KEY}"
         yield Request(entry["file"], "POST", path, {}, body, accepted=entry["well_formed"])
 
 
-def _recorded(entry: dict[str, Any]) -> Request:
+def _recorded(entry: dict[str, Any], day: date | None) -> Request:
     file = FOLDER / "wire" / (entry.get("wire") or entry["file"])
     facts = json.loads(_headers_file(file).read_text())
     headers = {k: v for k, v in facts["headers"].items() if k.lower() not in _DROPPED_HEADERS}
     body = file.read_bytes()
     if entry["kind"] == "envelope":
+        if day is not None and b'"type":"session' in body:
+            body = _DAY.sub(day.isoformat().encode(), body)
         body = compress(body, headers.get("content-encoding", ""))
     query = f"?{facts['query']}" if facts["query"] else ""
     return Request(entry["file"], facts["method"], facts["raw_path"] + query, headers, body)
