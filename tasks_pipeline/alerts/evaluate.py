@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule
+from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.releases import newest_release
 from tasks_pipeline.storage.alerts import fired_rules
 from tasks_pipeline.storage.decisions import first_seen_releases

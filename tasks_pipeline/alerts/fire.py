@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.alerts.firing import PIPELINE, Firing
+from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.config import Config
+from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.alerts import (
     StateKey,

@@ -9,14 +9,6 @@ from typing import Any
 
 from tasks_pipeline.config.alerts import Storm
 
-PIPELINE = 0
-"""The number of the project that the pipeline's words about itself belong to."""
-
-
-def project_name(slugs: Mapping[int, str], project_id: int) -> str:
-    """What people call the project of an alert: its slug, or its number when it is not configured any more."""
-    return "pipeline" if project_id == PIPELINE else slugs.get(project_id, str(project_id))
-
 
 @dataclass(frozen=True, slots=True)
 class Firing:

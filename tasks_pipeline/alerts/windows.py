@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.escalation import escalating
 from tasks_pipeline.alerts.evaluate import firing_of, latest_release_of
@@ -15,6 +14,7 @@ from tasks_pipeline.alerts.metrics import Reading, metric_firings, readings
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
+from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.storage.batches import backlogs
 from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.stores import Stores

@@ -42,7 +42,7 @@ def list_command(
       tasks-pipeline alerts list --rule "new errors" --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.alerts.firing import project_name
+        from tasks_pipeline.config.projects import project_name
         from tasks_pipeline.storage.alerts import list_alerts
         from tasks_pipeline.storage.group_lists import short_ids
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +17,9 @@ from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.config.uptime import UptimeMonitor
+
+PIPELINE = 0
+"""The number of the project that the pipeline's words about itself belong to."""
 
 Category = Literal[
     "all", "error", "transaction", "session", "attachment", "monitor", "feedback", "security", "default"
@@ -71,3 +75,8 @@ class Organisation(Model):
 
     slug: Slug = "acme"
     name: str = "Acme"
+
+
+def project_name(slugs: Mapping[int, str], project_id: int) -> str:
+    """What people call the project of an alert: its slug, or its number when it is not configured any more."""
+    return "pipeline" if project_id == PIPELINE else slugs.get(project_id, str(project_id))

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.config import Config
+from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, reopen, resolve
 from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.storage.decisions import lifecycle_columns, log_action

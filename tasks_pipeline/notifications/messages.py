@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
-from tasks_pipeline.alerts.firing import project_name
+from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.alerts.changes import GroupChange
 from tasks_pipeline.alerts.conditions import tags_of
 from tasks_pipeline.alerts.evaluate import fire_changes
+from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.monitors.check_ins import apply_check_ins
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import Staging

@@ -8,6 +8,7 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks_pipeline.asgi import Message, Receive, Scope, Send
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.accounts import Accounts
 from tasks_pipeline.receiver.answers import PREFLIGHT, Answer, Refused, json_answer
@@ -21,11 +22,7 @@ from tasks_pipeline.receiver.request import (
     BodyMemory,
     ClientGone,
     Limits,
-    Message,
-    Receive,
     Request,
-    Scope,
-    Send,
 )
 from tasks_pipeline.storage.spool import Spool, open_spool
 from tasks_pipeline.web_api.mount import WebApi, is_web_api

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
+from tasks_pipeline.asgi import Receive, Scope
 from tasks_pipeline.receiver.accounts import Account
 from tasks_pipeline.receiver.answers import Refused
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 MAX_HEADERS = 256
 MAX_QUERY_FIELDS = 200

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.fire import fire
-from tasks_pipeline.alerts.firing import PIPELINE, Firing
+from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.config.watch import Watch
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure

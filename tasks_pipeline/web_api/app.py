@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.blobs import BlobStore
@@ -25,9 +26,8 @@ from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.tokens import Token, find_token
 from tasks_pipeline.storage.upload_chunks import ChunkStore
 from tasks_pipeline.uploads.assembling import Assembling
-from tasks_pipeline.web_api import accounts, monitors, releases, uploads
+from tasks_pipeline.web_api import PREFIX, accounts, monitors, releases, uploads
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
-from tasks_pipeline.web_api.mount import PREFIX, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
+from tasks_pipeline.web_api import PREFIX
 
 if TYPE_CHECKING:
     from tasks_pipeline.web_api.app import App
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-PREFIX = "/api/0"
 
 
 def is_web_api(path: str) -> bool:
