@@ -87,7 +87,7 @@ def backfill(
     """
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
-    from tasks_pipeline.storage.spool import SpoolError
+    from tasks_pipeline.storage.spool.interface import SpoolError
     from tasks_pipeline.storage.stores import open_stores
 
     asked = asked_days(days, first, last, datetime.now(UTC).date())

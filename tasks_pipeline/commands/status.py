@@ -44,7 +44,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline status --json
     """
     from tasks_pipeline.service.running import running_service
-    from tasks_pipeline.storage.spool import SpoolError
+    from tasks_pipeline.storage.spool.interface import SpoolError
     from tasks_pipeline.storage.stores import open_stores
 
     home = current_home(ctx)

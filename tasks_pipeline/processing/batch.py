@@ -37,7 +37,7 @@ from tasks_pipeline.storage.regrouping import (
     note_race,
 )
 from tasks_pipeline.storage.releases import note_releases
-from tasks_pipeline.storage.spool import Spooled
+from tasks_pipeline.storage.spool.interface import Spooled
 from tasks_pipeline.storage.stores import Stores
 
 CHUNK_PAYLOAD_BYTES = 64 * 1024 * 1024  # decoded payloads held in memory at once

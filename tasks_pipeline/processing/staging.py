@@ -25,7 +25,7 @@ from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, pars
 from tasks_pipeline.protocol.ids import parse_event_id
 from tasks_pipeline.protocol.items import EVENT_TYPES, SUPPORTED, accounted, category
 from tasks_pipeline.protocol.times import parse_time
-from tasks_pipeline.storage.spool import Spooled
+from tasks_pipeline.storage.spool.interface import Spooled
 
 log = logging.getLogger(__name__)
 

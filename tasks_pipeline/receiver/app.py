@@ -24,7 +24,8 @@ from tasks_pipeline.receiver.request import (
     Limits,
     Request,
 )
-from tasks_pipeline.storage.spool import Spool, open_spool
+from tasks_pipeline.storage.spool.interface import Spool
+from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.web_api.mount import WebApi, is_web_api
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tasks_pipeline.receiver.metrics import Metrics
-from tasks_pipeline.storage.spool import Receipt, Spool, SpoolWriter
+from tasks_pipeline.storage.spool.interface import Receipt, Spool, SpoolWriter
 
 log = logging.getLogger(__name__)
 

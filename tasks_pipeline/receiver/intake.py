@@ -24,7 +24,7 @@ from tasks_pipeline.receiver.metrics import Metrics
 from tasks_pipeline.receiver.quotas import Limit, Quotas, rate_limit_headers
 from tasks_pipeline.receiver.refusals import Refusals, Sums, refusals_receipt
 from tasks_pipeline.receiver.request import Request
-from tasks_pipeline.storage.spool import Receipt
+from tasks_pipeline.storage.spool.interface import Receipt
 
 SMALL_BODY = 256 * 1024
 """Bodies up to this size are opened in the event loop when they are small inside too."""

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from tasks_pipeline.protocol.envelope import Envelope, Item, write_envelope
-from tasks_pipeline.storage.spool import Receipt
+from tasks_pipeline.storage.spool.interface import Receipt
 
 ITEM_TYPE = "refusals"
 Outcome = Literal["rate_limited", "refused"]  # refused: nothing was accepted, so the books know nothing of it

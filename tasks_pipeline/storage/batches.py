@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, func, select, update
 
-from tasks_pipeline.storage.spool import Spool, Waiting
+from tasks_pipeline.storage.spool.interface import Spool, Waiting
 from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.tables import UtcDateTime, batches, condemned_envelopes, drains, spool_cursors
 

@@ -11,7 +11,8 @@ from tasks_pipeline.home import Home, Stamp
 from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake import Lake
-from tasks_pipeline.storage.spool import Spool, open_spool
+from tasks_pipeline.storage.spool.interface import Spool
+from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.symbolication.symbolicator import Symbolicator

@@ -19,7 +19,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.encoding import decompress
 from tasks_pipeline.protocol.envelope import Envelope, parse_envelope
 from tasks_pipeline.receiver.app import create_app
-from tasks_pipeline.storage.spool import Receipt
+from tasks_pipeline.storage.spool.interface import Receipt
 from tests.support.receiver import KEY, WIRE, configure, serving, stored
 
 INDEX: dict[str, list[dict[str, Any]]] = json.loads((WIRE / "INDEX.json").read_text())

@@ -23,16 +23,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.spool import (
+from tasks_pipeline.storage.spool.interface import (
     PartTotals,
     Receipt,
     Spool,
     SpoolError,
     SpoolWriter,
     Waiting,
-    open_spool,
 )
-from tasks_pipeline.storage.spool_postgres import PostgresSpool
+from tasks_pipeline.storage.spool.open import open_spool
+from tasks_pipeline.storage.spool.postgres import PostgresSpool
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = NOON.date()
@@ -425,7 +425,7 @@ from itertools import count
 from datetime import UTC, datetime
 from pathlib import Path
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.spool import Receipt, open_spool
+from tasks_pipeline.storage.spool.interface import Receipt, open_spool
 root, url, size = sys.argv[1:]
 now = datetime(2026, 11, 22, 12, tzinfo=UTC)
 writer = open_spool(Home(root=Path(root), database_url=url)).writer()
@@ -575,7 +575,7 @@ def test_bodies_are_stored_out_of_the_row_and_days_apart(postgres_home: Home) ->
 def test_large_bodies_go_in_several_statements_of_one_transaction(
     postgres_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks_pipeline.storage.spool_postgres.STATEMENT_BYTES", 20)
+    monkeypatch.setattr("tasks_pipeline.storage.spool.postgres.STATEMENT_BYTES", 20)
     with closing(open_spool(postgres_home)) as spool, closing(spool.writer()) as writer:
         numbers = range(1, 8)
         writer.append([*(receipt(n) for n in numbers), replace(TEMPLATE, body=bytes(100))])

@@ -9,7 +9,7 @@ from typing import Any
 from tasks_pipeline.protocol.decode import encode_json
 from tasks_pipeline.protocol.envelope import Envelope, Item, write_envelope
 from tasks_pipeline.protocol.items import accounted
-from tasks_pipeline.storage.spool import Receipt
+from tasks_pipeline.storage.spool.interface import Receipt
 
 KEY = "0123456789abcdef0123456789abcdef"
 

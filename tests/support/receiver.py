@@ -12,7 +12,8 @@ import tasks_pipeline.demo
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import Receiver
 from tasks_pipeline.receiver.server import make_server
-from tasks_pipeline.storage.spool import Receipt, open_spool
+from tasks_pipeline.storage.spool.interface import Receipt
+from tasks_pipeline.storage.spool.open import open_spool
 
 WIRE = Path(tasks_pipeline.demo.__file__).parent / "recordings" / "wire"
 KEY = "0123456789abcdef0123456789abcdef"

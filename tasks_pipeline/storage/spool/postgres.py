@@ -38,7 +38,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks_pipeline.storage.spool import PartTotals, Receipt, Spooled, SpoolError, SpoolWriter, Waiting
+from tasks_pipeline.storage.spool.interface import (
+    PartTotals,
+    Receipt,
+    Spooled,
+    SpoolError,
+    SpoolWriter,
+    Waiting,
+)
 
 SCHEMA = "spool"
 MAX_PARTS = 64
@@ -95,7 +102,7 @@ ENVELOPES = Table(
 class PostgresSpool:
     """The spool in the database of a `postgresql+psycopg2://` URL; its tables are made when they are missing.
 
-    The constructor connects and raises SpoolError when it cannot. See `storage.spool.Spool`.
+    The constructor connects and raises SpoolError when it cannot. See `storage.spool.interface.Spool`.
     """
 
     def __init__(self, url: str) -> None:
@@ -161,7 +168,7 @@ class PostgresSpool:
         max_envelopes: int = 1000,
         max_bytes: int = 32 * 1024 * 1024,
     ) -> list[Spooled]:
-        """Envelopes behind `after`, in order; see `storage.spool.Spool.read`."""
+        """Envelopes behind `after`, in order; see `storage.spool.interface.Spool.read`."""
         if through is not None:
             max_envelopes = min(max_envelopes, through - max(after, 0))
             if max_envelopes <= 0:
@@ -179,7 +186,7 @@ class PostgresSpool:
             return _end(connection, day, part, after, max_envelopes, max_bytes)
 
     def erase(self, day: date, part: str, first: int, last: int) -> None:
-        """Empty the rows of a range; the database frees their space with its next vacuum. See `storage.spool.Spool`."""
+        """Empty the rows of a range; the database frees their space with its next vacuum. See `storage.spool.interface.Spool`."""
         rows = ENVELOPES.c.position.between(first, last) & (ENVELOPES.c.encoding != ERASED)
         emptied = {"body": b"", "meta": "{}", "event_id": None, "encoding": ERASED}
         with self._transaction() as connection:
@@ -260,7 +267,7 @@ class PostgresWriter:
         self.part = f"r{self._number}"
 
     def append(self, receipts: Sequence[Receipt]) -> list[tuple[date, int]]:
-        """Store receipts in one transaction; see `storage.spool.SpoolWriter.append`.
+        """Store receipts in one transaction; see `storage.spool.interface.SpoolWriter.append`.
 
         A failure gives up the claim, and the next call claims again: the same part, or the first free one when
         somebody else has it by then; so ask for `part` anew after a failure.

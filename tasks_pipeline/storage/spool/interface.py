@@ -1,7 +1,7 @@
 """The raw layer: envelopes as received, in order, a table per UTC day and part. The interface and its plain data.
 
 A *part* is the append-only sequence of one receiver within a day. Positions in a part start at 1 and have no gaps, so
-a range of positions names the same envelopes for ever. `spool_sqlite` and `spool_postgres` implement it.
+a range of positions names the same envelopes for ever. `sqlite.py` and `postgres.py` implement it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
-
-from tasks_pipeline.home import Home
 
 
 class SpoolError(Exception):
@@ -159,14 +157,3 @@ class Spool(Protocol):
     def close(self) -> None:
         """Close connections; writers are closed on their own."""
         ...
-
-
-def open_spool(home: Home) -> Spool:
-    """The spool of an installation: SQLite files below its root, or Postgres."""
-    if home.embedded:
-        from tasks_pipeline.storage.spool_sqlite import SqliteSpool
-
-        return SqliteSpool(home.spool_dir)
-    from tasks_pipeline.storage.spool_postgres import PostgresSpool
-
-    return PostgresSpool(home.postgres_url)

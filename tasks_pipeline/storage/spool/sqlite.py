@@ -21,7 +21,14 @@ from urllib.parse import quote
 import msgspec
 
 from tasks_pipeline.storage.disk import make_folder, sync_folder
-from tasks_pipeline.storage.spool import PartTotals, Receipt, Spooled, SpoolError, SpoolWriter, Waiting
+from tasks_pipeline.storage.spool.interface import (
+    PartTotals,
+    Receipt,
+    Spooled,
+    SpoolError,
+    SpoolWriter,
+    Waiting,
+)
 
 MAX_PARTS = 64
 BUSY_SECONDS = 30
@@ -73,7 +80,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class SqliteSpool:
-    """The spool in a folder of this machine. Holds nothing open between calls; see `storage.spool.Spool`."""
+    """The spool in a folder of this machine. Holds nothing open between calls; see `storage.spool.interface.Spool`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -122,7 +129,7 @@ class SqliteSpool:
         max_envelopes: int = 1000,
         max_bytes: int = 32 * 1024 * 1024,
     ) -> list[Spooled]:
-        """Envelopes behind `after`, in order; see `storage.spool.Spool.read`."""
+        """Envelopes behind `after`, in order; see `storage.spool.interface.Spool.read`."""
         if through is not None:
             max_envelopes = min(max_envelopes, through - max(after, 0))
             if max_envelopes <= 0:
@@ -140,7 +147,7 @@ class SqliteSpool:
             return after if connection is None else _end(connection, after, max_envelopes, max_bytes)
 
     def erase(self, day: date, part: str, first: int, last: int) -> None:
-        """Overwrite what was sent in a range with zeros, in the file and in its WAL; see `storage.spool.Spool.erase`."""
+        """Overwrite what was sent in a range with zeros, in the file and in its WAL; see `storage.spool.interface.Spool.erase`."""
         path = _path(self.folder, day, part)
         if not path.exists():
             return
@@ -199,7 +206,7 @@ class SqliteWriter:
         self._lock = threading.Lock()
 
     def append(self, receipts: Sequence[Receipt]) -> list[tuple[date, int]]:
-        """Store receipts, one commit per day; see `storage.spool.SpoolWriter.append`."""
+        """Store receipts, one commit per day; see `storage.spool.interface.SpoolWriter.append`."""
         rows = [_columns(receipt) for receipt in receipts]
         by_day: dict[date, list[int]] = defaultdict(list)
         for index, receipt in enumerate(receipts):
