@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from tasks_pipeline.processing.drain import DrainReport
-from tasks_pipeline.storage.lake_tables import LakeTable
+from tasks_pipeline.storage.lake.tables import LakeTable
 
 _BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_LENGTH = 60

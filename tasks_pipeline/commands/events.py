@@ -115,8 +115,8 @@ def show(ctx: click.Context, event_id: str, as_json: bool) -> None:
 def _find(home: Home, state: StateDatabase, event_id: str) -> dict[str, Any] | None:
     import duckdb
 
-    from tasks_pipeline.storage.events import find_event
-    from tasks_pipeline.storage.lake import open_reader
+    from tasks_pipeline.storage.lake.events import find_event
+    from tasks_pipeline.storage.lake.reader import open_reader
 
     with one_line(duckdb.Error), open_reader(home) as lake:
         return find_event(state, lake, event_id)
@@ -125,8 +125,8 @@ def _find(home: Home, state: StateDatabase, event_id: str) -> dict[str, Any] | N
 def _newest(home: Home, group_id: int | None, limit: int) -> list[dict[str, Any]]:
     import duckdb
 
-    from tasks_pipeline.storage.events import newest_events
-    from tasks_pipeline.storage.lake import open_reader
+    from tasks_pipeline.storage.lake.events import newest_events
+    from tasks_pipeline.storage.lake.reader import open_reader
 
     with one_line(duckdb.Error), open_reader(home) as lake:
         return newest_events(lake, group_id, limit)

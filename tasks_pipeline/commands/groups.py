@@ -149,8 +149,8 @@ def _summary(group: dict[str, Any]) -> dict[str, Any]:
 def _events(home: Home, group_id: int) -> list[dict[str, Any]]:
     import duckdb
 
-    from tasks_pipeline.storage.events import newest_events
-    from tasks_pipeline.storage.lake import open_reader
+    from tasks_pipeline.storage.lake.events import newest_events
+    from tasks_pipeline.storage.lake.reader import open_reader
 
     with one_line(duckdb.Error), open_reader(home) as lake:
         return newest_events(lake, group_id)

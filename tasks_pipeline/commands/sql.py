@@ -46,8 +46,8 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     """
     import duckdb
 
-    from tasks_pipeline.storage.lake import open_reader
-    from tasks_pipeline.storage.read_only import NotReadOnly, check_reads
+    from tasks_pipeline.storage.lake.read_only import NotReadOnly, check_reads
+    from tasks_pipeline.storage.lake.reader import open_reader
 
     if statement == "-":
         statement = sys.stdin.read()
@@ -137,7 +137,7 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def _print_schema(form: str | None) -> None:
-    from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+    from tasks_pipeline.storage.lake.tables import LAKE_TABLES
     from tasks_pipeline.storage.tables import metadata
 
     rows: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.frames import frames_of
 from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
-from tasks_pipeline.storage.events import payload_of
+from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import alerts, notifications
 
@@ -41,7 +41,7 @@ FramesOf = Callable[[int, str, str], tuple[Frame, ...] | None]
 
 def stored_frames(stores: Stores, project_id: int, day: str, event_id: str) -> tuple[Frame, ...] | None:
     """The frames that a message shows of a stored event; None when it is not kept any more."""
-    payload = payload_of(stores, project_id, date.fromisoformat(day), event_id)
+    payload = payload_of(stores.lake, project_id, date.fromisoformat(day), event_id)
     return None if payload is None else frames_of(payload)
 
 

@@ -28,9 +28,9 @@ from tasks_pipeline.storage.batches import (
     suspected,
 )
 from tasks_pipeline.storage.decisions import merged_targets
-from tasks_pipeline.storage.events import payload_of
 from tasks_pipeline.storage.group_counts import count_events
-from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.lake.events import payload_of
+from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.regrouping import (
     finish_regroupings,
     last_regrouping,
@@ -106,7 +106,7 @@ def _with_events(stores: Stores, change: GroupChange, events: Sequence[dict[str,
     if not events or project is None or not project.ownership:
         return replace(change, events=events)
     first = events[0]
-    payload = payload_of(stores, change.project_id, first["day"], first["event_id"]) or {}
+    payload = payload_of(stores.lake, change.project_id, first["day"], first["event_id"]) or {}
     url = payload.get("request", {}).get("url")
     facts = {
         **change.facts,

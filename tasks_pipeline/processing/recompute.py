@@ -13,7 +13,7 @@ from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_a
 from tasks_pipeline.storage.arrivals import last_arrival
 from tasks_pipeline.storage.batches import Batch, done_batches
 from tasks_pipeline.storage.derived_counts import finish_replacements, open_replacement
-from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.storage.stores import Stores
 

@@ -26,7 +26,7 @@ from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
 from tasks_pipeline.storage.derived_counts import finish_replacements, open_replacement
-from tasks_pipeline.storage.lake import LakeFile
+from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.regrouping import last_regrouping
 from tasks_pipeline.storage.state import StateDatabase
 from tasks_pipeline.storage.stores import Stores

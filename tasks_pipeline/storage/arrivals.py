@@ -12,7 +12,7 @@ from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import symbol_arrivals
 
 if TYPE_CHECKING:  # its libraries take half a second to import
-    from tasks_pipeline.storage.lake import Lake
+    from tasks_pipeline.storage.lake.lake import Lake
 
 Wanted = tuple[int, str]
 """(project id, key of symbolication/keys.py)."""

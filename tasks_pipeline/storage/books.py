@@ -17,7 +17,7 @@ from tasks_pipeline.storage.batches import (
     outside_open_ranges,
     processed_items,
 )
-from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import group_days
 

@@ -17,7 +17,7 @@ from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import batches, group_days, group_values, groups, replacements
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
-    from tasks_pipeline.storage.lake import Lake
+    from tasks_pipeline.storage.lake.lake import Lake
 
 
 def open_replacement(state: StateDatabase, day: date, arrival: int) -> str:

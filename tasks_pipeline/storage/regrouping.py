@@ -24,7 +24,7 @@ from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import group_days, group_hashes, group_values, groups, regroupings
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake import Lake
+    from tasks_pipeline.storage.lake.lake import Lake
 
 RACE = "race"
 _KEYS = pa.schema([("project_id", pa.int64()), ("key", pa.string()), ("group_id", pa.int64())])

@@ -16,7 +16,7 @@ from tasks_pipeline.storage.state import StateDatabase, chunks
 from tasks_pipeline.storage.tables import group_signatures, groups, similar_groups
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake import Lake
+    from tasks_pipeline.storage.lake.lake import Lake
 
 PROPOSED, REJECTED = "proposed", "rejected"
 CHUNK_GROUPS = 200  # groups whose newest event is in memory at once

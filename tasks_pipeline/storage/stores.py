@@ -10,7 +10,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, Stamp
 from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.blobs import BlobStore
-from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state import StateDatabase

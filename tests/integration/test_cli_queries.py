@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.processing.drain import drain
-from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.storage.stores import open_stores
 
@@ -383,7 +383,7 @@ def test_sql_without_a_statement_explains_the_tables(filled: Filled) -> None:
 def test_sql_cannot_write_even_where_the_check_is_passed(filled: Filled) -> None:
     import duckdb
 
-    from tasks_pipeline.storage.lake import open_reader
+    from tasks_pipeline.storage.lake.reader import open_reader
 
     with open_reader(filled.home) as connection:
         for statement in (

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks_pipeline.processing.settle import to_arrow
-from tasks_pipeline.storage.lake import Lake, LakeFile, open_reader
-from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.reader import open_reader
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 from tests.support.day import Day
 from tests.support.events import event
 

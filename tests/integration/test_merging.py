@@ -21,7 +21,7 @@ from tasks_pipeline.storage.decisions import (
     resolve_groups,
 )
 from tasks_pipeline.storage.group_lists import find_group, list_groups
-from tasks_pipeline.storage.lake import Lake
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.merging import (
     discard_groups,
     keep_groups,

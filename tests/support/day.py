@@ -17,7 +17,7 @@ from tasks_pipeline.storage.batches import COUNTS, backlog
 from tasks_pipeline.storage.books import books_of_lake, books_of_state
 from tasks_pipeline.storage.decisions import lifecycle_columns
 from tasks_pipeline.storage.group_lists import list_groups
-from tasks_pipeline.storage.lake_tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.storage.tables import batches, event_ids, group_days, group_hashes, group_values, groups

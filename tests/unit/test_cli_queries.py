@@ -33,7 +33,7 @@ from tasks_pipeline.service.dagster_client import (
     recent_runs,
     run_error,
 )
-from tasks_pipeline.storage.read_only import NotReadOnly, check_reads
+from tasks_pipeline.storage.lake.read_only import NotReadOnly, check_reads
 from tasks_pipeline.storage.sizes import folder_size
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

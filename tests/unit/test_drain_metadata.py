@@ -17,7 +17,7 @@ from tasks_pipeline.assets.metadata import (
 )
 from tasks_pipeline.processing.batch import BatchResult
 from tasks_pipeline.processing.drain import DrainReport
-from tasks_pipeline.storage.lake_tables import EVENTS
+from tasks_pipeline.storage.lake.tables import EVENTS
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

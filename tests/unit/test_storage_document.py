@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks_pipeline.storage.lake_tables import LAKE_TABLES, PLACE, LakeTable
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, PLACE, LakeTable
 from tasks_pipeline.storage.tables import metadata
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")

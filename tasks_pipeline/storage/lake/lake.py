@@ -1,18 +1,15 @@
-"""The lake: DuckLake tables over Parquet files that we write ourselves. The only module that knows DuckDB's settings.
+"""The lake: DuckLake tables over Parquet files that we write ourselves.
 
 Facts behind the choices (writer lock, fsync before the catalog commits, no inlining) are in docs/storage.md.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,27 +17,14 @@ from typing import Any
 import duckdb
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.disk import sync_folder
-from tasks_pipeline.storage.lake_tables import LAKE_TABLES, LakeTable
-from tasks_pipeline.storage.state import StateDatabase, process_lock
+from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, THREADS, attach_lake, connect
+from tasks_pipeline.storage.lake.files import LakeFile, write_durably, write_parquet
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.state import process_lock
 
-MEMORY_LIMIT = "512MB"
-THREADS = 2
 REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again; a file each
-_LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
-_EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
-
-
-@dataclass(frozen=True, slots=True)
-class LakeFile:
-    """A Parquet file on disk that the catalog does not know yet."""
-
-    table: str
-    path: str
-    rows: int
 
 
 class Lake:
@@ -56,8 +40,8 @@ class Lake:
         """DuckDB with the lake attached as `lake`; opened on first use, tables made when they are missing."""
         with self._guard:
             if self._connection is None:
-                self._connection = _connect(self.home)
-                _attach_lake(self._connection, self.home, read_only=False)
+                self._connection = connect(self.home)
+                attach_lake(self._connection, self.home, read_only=False)
                 self._create_missing_tables(self._connection)
         return self._connection
 
@@ -241,7 +225,7 @@ class Lake:
                         f"ALTER TABLE lake.{table.name} SET SORTED BY ({', '.join(table.sort)})"
                     )
             connection.execute("COMMIT")
-            for option, value in _LAKE_OPTIONS.items():
+            for option, value in LAKE_OPTIONS.items():
                 connection.execute(f"CALL lake.set_option('{option}', ?)", [value])
 
     def _write_file(self, day: date, table: LakeTable, rows: pa.Table, label: str) -> LakeFile:
@@ -251,29 +235,10 @@ class Lake:
         path = f"{folder}/{label}-{uuid.uuid4().hex[:12]}.parquet"
         if self.home.data_url:
             with fsspec.open(path, "wb") as remote:  # an object appears whole or not at all
-                _write_parquet(rows, remote, table)
+                write_parquet(rows, remote, table)
         else:
-            _write_durably(Path(path), rows, table)
+            write_durably(Path(path), rows, table)
         return LakeFile(table.name, path, rows.num_rows)
-
-
-def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
-    """DuckDB for people: the lake as `lake` and the state database as `state`, both read-only, the lake first in the path."""
-    Lake(home).connection.close()  # the first to come makes the tables
-    StateDatabase(home).close()
-    connection = _connect(home)
-    _attach_lake(connection, home, read_only=True)
-    if home.embedded:
-        connection.execute(
-            f"ATTACH '{_quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)"
-        )
-        connection.execute("SET search_path = 'lake.main,state.main'")
-    else:
-        connection.execute(
-            f"ATTACH '{_quoted(_libpq(home))}' AS state (TYPE postgres, READ_ONLY, SCHEMA 'state')"
-        )
-        connection.execute("SET search_path = 'lake.main,state.state'")
-    return connection
 
 
 def _numbers(ids: Iterable[int]) -> str:
@@ -295,124 +260,3 @@ def _known_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]
     ).fetchall():
         known[table].add(column)
     return known
-
-
-def _connect(home: Home) -> duckdb.DuckDBPyConnection:
-    temporary = home.run_dir / "duckdb"
-    temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
-    connection = duckdb.connect(
-        config={
-            "extension_directory": str(_extension_directory(home)),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "threads": str(THREADS),
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": str(temporary),
-            "preserve_insertion_order": "false",
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
-
-
-def _attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bool) -> None:
-    connection.execute("LOAD ducklake")
-    mode = ", READ_ONLY" if read_only else ""
-    files = _quoted(home.lake_files)
-    if home.data_url and not home.data_url.startswith("file:"):
-        connection.execute("LOAD httpfs")
-    if home.embedded:
-        connection.execute("LOAD sqlite_scanner")
-        home.lake_catalog.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not home.data_url:
-            Path(home.lake_files).mkdir(parents=True, exist_ok=True, mode=0o700)
-        target = f"ducklake:sqlite:{_quoted(home.lake_catalog)}"
-        options = f"DATA_PATH '{files}', META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, DATA_INLINING_ROW_LIMIT 0{mode}"
-    else:
-        connection.execute("LOAD postgres_scanner")
-        target = f"ducklake:postgres:{_quoted(_libpq(home))}"
-        options = f"DATA_PATH '{files}', META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
-    if read_only:
-        connection.execute(f"ATTACH '{target}' AS lake ({options})")
-        return
-    with process_lock(home, "lake"):  # the first to come creates the catalog
-        if not home.embedded:
-            _create_catalog_schema(home)
-        connection.execute(f"ATTACH '{target}' AS lake ({options})")
-    connection.execute("SET ducklake_max_retry_count = 100")
-
-
-def _create_catalog_schema(home: Home) -> None:
-    import psycopg2
-
-    connection = psycopg2.connect(_libpq(home))
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA IF NOT EXISTS lake")
-    finally:
-        connection.close()
-
-
-def _libpq(home: Home) -> str:
-    return home.postgres_url.replace("+psycopg2", "", 1)
-
-
-def _quoted(value: object) -> str:
-    return str(value).replace("'", "''")
-
-
-def _extension_directory(home: Home) -> Path:
-    """A directory in the layout DuckDB looks for, linking to the extensions that came as packages."""
-    root = home.run_dir / "duckdb-extensions"
-    folder = root / f"v{duckdb.__version__}" / _platform()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in _EXTENSIONS:
-        link = folder / f"{name}.duckdb_extension"
-        target = _packaged_extension(name)
-        if not link.is_symlink() or os.readlink(link) != str(target):
-            temporary = folder / f".{name}-{uuid.uuid4().hex}"
-            temporary.symlink_to(target)
-            temporary.replace(link)
-    return root
-
-
-def _packaged_extension(name: str) -> Path:
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(f"the package duckdb-extension-{name.replace('_', '-')} is not installed")
-    found = sorted(Path(spec.submodule_search_locations[0]).glob(f"extensions/*/{name}.duckdb_extension"))
-    if not found:
-        raise RuntimeError(f"the package duckdb-extension-{name.replace('_', '-')} holds no extension file")
-    return found[-1]
-
-
-def _platform() -> str:
-    row = duckdb.connect().execute("PRAGMA platform").fetchone()
-    assert row is not None
-    return str(row[0])
-
-
-def _write_durably(path: Path, rows: pa.Table, table: LakeTable) -> None:
-    """Under its final name the file is whole and on disk, whatever is killed when."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        _write_parquet(rows, file, table)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def _write_parquet(rows: pa.Table, sink: Any, table: LakeTable) -> None:
-    payloads = [name for name in rows.column_names if name == "payload"]
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd",
-        compression_level=3,
-        row_group_size=table.row_group,
-        # A dictionary of payloads never repeats, and statistics of them would be payloads again.
-        use_dictionary=[n for n in rows.column_names if n not in payloads],
-        write_statistics=[n for n in rows.column_names if n not in payloads],
-    )

@@ -16,7 +16,7 @@ from tasks_pipeline.storage.tables import event_ids
 if TYPE_CHECKING:
     import duckdb
 
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.storage.lake.lake import Lake
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,12 @@ def newest_events(
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def payload_of(stores: Stores, project_id: int, day: date, event_id: str) -> dict[str, Any] | None:
+def payload_of(lake: Lake, project_id: int, day: date, event_id: str) -> dict[str, Any] | None:
     """The processed event of an id, from the files of its day of receipt; None when it is gone."""
     import duckdb
 
     try:
-        rows = stores.lake.query(
+        rows = lake.query(
             "SELECT payload FROM lake.event_payloads WHERE day = ? AND project_id = ? AND event_id = ? LIMIT 1",
             [day, project_id, event_id],
         )
