@@ -27,8 +27,8 @@ from sqlalchemy import func, select, update
 from tasks_pipeline.demo.show import temporary_root
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications, release_claims
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import deliveries, notifications
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import deliveries, notifications
 from tests.support.outside import http_receiver, mail_server
 
 PATIENCE_SECONDS = 300

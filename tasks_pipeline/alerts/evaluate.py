@@ -19,7 +19,7 @@ from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.releases import newest_release
 from tasks_pipeline.storage.alerts import fired_rules
 from tasks_pipeline.storage.decisions import first_seen_releases
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 
 EVENT_FACTS = ("title", "culprit", "level", "platform", "type", "release", "environment")
 _PLACE = ("day", "part", "position", "item", "event_id")

@@ -23,7 +23,7 @@ from tasks_pipeline.storage.alerts import (
     set_rule_states,
 )
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 
 STORM = ""
 """The thread of a rule's state that is about the rule as a whole."""

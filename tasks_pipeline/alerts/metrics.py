@@ -13,7 +13,7 @@ from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.config.alerts import AlertRule, Metric
 from tasks_pipeline.storage.alerts import StateKey, rule_state_rows, set_rule_states
 from tasks_pipeline.storage.group_windows import error_count, sessions_in_window
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"

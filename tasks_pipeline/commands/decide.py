@@ -15,7 +15,7 @@ from tasks_pipeline.commands.output import cell, current_home, json_option, tabl
 from tasks_pipeline.commands.queries import group_itself, group_named, open_state
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 
 def _user() -> str:

@@ -14,7 +14,7 @@ from tasks_pipeline.commands.queries import age, group_named, listing, one_line,
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 FACTS = "_tasks_pipeline"
 _FACTS = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks_pipeline.commands.output import cell
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 
 def status_text(group: Mapping[str, Any]) -> str:

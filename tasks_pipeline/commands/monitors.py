@@ -13,7 +13,7 @@ from tasks_pipeline.commands.output import cell, current_home, json_option, tabl
 from tasks_pipeline.commands.queries import age, listing, one_line, open_state, seconds_text
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 _COLUMNS = {"monitor": "monitor", "project": "project", "type": "type", "environment": "environment", "state": "state", "last": "last", "next": "next (UTC)", "streak": "in a row", "schedule": "schedule"}  # fmt: skip
 _MARKS = {"ok": "●", "error": "✗", "missed": "○", "timed_out": "◷", "in_progress": "…", "unknown": "·"}
@@ -69,7 +69,7 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
     """
     from sqlalchemy import select
 
-    from tasks_pipeline.storage.tables import incidents, monitor_check_ins
+    from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins
 
     with open_state(current_home(ctx)) as (state, slugs):
         rows = [row for row in _environments(state, slugs) if row["monitor"] == slug]
@@ -165,7 +165,7 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
     from sqlalchemy import select
 
     from tasks_pipeline.monitors.schedules import described
-    from tasks_pipeline.storage.tables import monitor_environments, monitors
+    from tasks_pipeline.storage.state.tables import monitor_environments, monitors
 
     columns = [
         monitors.c[name].label(f"m_{name}")
@@ -200,7 +200,7 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
 def _set_muted(ctx: click.Context, slug: str, environment: str | None, *, muted: bool) -> None:
     from sqlalchemy import select, update
 
-    from tasks_pipeline.storage.tables import monitor_environments, monitors
+    from tasks_pipeline.storage.state.tables import monitor_environments, monitors
 
     with open_state(current_home(ctx)) as (state, _), state.write() as connection:
         ids = select(monitors.c.id).where(monitors.c.slug == slug)

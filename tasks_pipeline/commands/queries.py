@@ -14,7 +14,7 @@ from tasks_pipeline.commands.output import cell, table, user_errors
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 _LARGEST_ID = 2**63 - 1
 _GAP = 3  # between two columns of a table on a terminal
@@ -25,7 +25,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 @contextmanager
 def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
     """The state database and the slugs of projects; a database that cannot be used ends the command with a line."""
-    from tasks_pipeline.storage.state import StateDatabase
+    from tasks_pipeline.storage.state.database import StateDatabase
 
     with one_line(*database_errors(home)):
         config = home.config()

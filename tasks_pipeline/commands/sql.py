@@ -138,7 +138,7 @@ def unique(names: Sequence[str]) -> list[str]:
 
 def _print_schema(form: str | None) -> None:
     from tasks_pipeline.storage.lake.tables import LAKE_TABLES
-    from tasks_pipeline.storage.tables import metadata
+    from tasks_pipeline.storage.state.tables import metadata
 
     rows: list[dict[str, Any]] = []
     for lake_table in LAKE_TABLES.values():

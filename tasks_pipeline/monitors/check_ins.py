@@ -14,8 +14,8 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.monitors.incidents import Trouble, close_incident, trigger_monitor_alert
 from tasks_pipeline.monitors.registry import find_monitor, put_environment
 from tasks_pipeline.monitors.schedules import margin, max_runtime, next_time
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import monitor_check_ins, monitor_environments
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments
 
 log = logging.getLogger(__name__)
 

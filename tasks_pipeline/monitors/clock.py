@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tasks_pipeline.storage.probes import probe, set_probe
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import probe, set_probe
 
 NAME = "monitor_clock"
 BEAT = timedelta(seconds=30)

@@ -17,8 +17,8 @@ from tasks_pipeline.groups.lifecycle import Lifecycle, Status, reopen, resolve
 from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.storage.decisions import lifecycle_columns, log_action
 from tasks_pipeline.storage.groups import NewGroup, create_group, known_keys
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import group_hashes, groups, incidents, monitor_environments
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import group_hashes, groups, incidents, monitor_environments
 
 ALGORITHM = "monitor"
 _WORDS = {

@@ -13,9 +13,9 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.config.monitors import CronMonitor, as_row
 from tasks_pipeline.config.uptime import UptimeMonitor
 from tasks_pipeline.monitors.schedules import margin, next_time
-from tasks_pipeline.storage.probes import probe, set_probe
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import monitor_environments, monitors
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import probe, set_probe
+from tasks_pipeline.storage.state.tables import monitor_environments, monitors
 
 MAX_MONITORS = 10_000  # of a project
 MAX_ENVIRONMENTS = 100  # of a monitor

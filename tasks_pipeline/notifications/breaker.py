@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.config.notifications import Notifications
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import channel_states
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import channel_states
 
 LONGEST_SECONDS = 3600.0
 

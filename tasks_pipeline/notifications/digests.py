@@ -16,9 +16,9 @@ from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.notifications.preferences import preferences_of
 from tasks_pipeline.notifications.quiet import moment, quiet_until
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
-from tasks_pipeline.storage.state import StateDatabase, chunks
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, groups, notifications
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import UtcDateTime, alerts, groups, notifications
 
 LIVE = (Status.UNRESOLVED, Status.REGRESSED)
 SETTLED = "settled before the digest: its group is resolved, ignored, merged or discarded"

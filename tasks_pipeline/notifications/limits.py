@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.config.channels import Channel, Rate
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import send_limits
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import send_limits
 
 
 def refilled(tokens: float, rate: Rate, seconds: float) -> float:

@@ -20,7 +20,7 @@ from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.batches import Batch, BatchLost, beat, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.derived_counts import finish_replacements
 from tasks_pipeline.storage.regrouping import finish_regroupings
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from tasks_pipeline.storage.similar import (
     sign_groups,
     signatures_by_platform,
 )
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 

@@ -15,7 +15,7 @@ from tasks_pipeline.processing.settle import new_group
 from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.algorithms import in_transition
 from tasks_pipeline.storage.groups import NewGroup, former_group, known_keys
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.stores import Stores
 
 TITLES = 100  # characters shown

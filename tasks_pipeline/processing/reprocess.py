@@ -28,9 +28,9 @@ from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
 from tasks_pipeline.storage.derived_counts import finish_replacements, open_replacement
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.regrouping import last_regrouping
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import replacements
 
 CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
 SPARSE = 4  # a range may hold so many times more positions than events that are asked for

@@ -16,7 +16,7 @@ from tasks_pipeline.storage.batches import (
     backlogs,
     last_sign_of_run,
 )
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 
 STARTING = (
     dg.DagsterRunStatus.QUEUED,

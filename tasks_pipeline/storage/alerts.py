@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, tuple_
 
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import alerts, rule_states
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import alerts, rule_states
 
 StateKey = tuple[int, str, str]
 """(project id, rule, thread)"""

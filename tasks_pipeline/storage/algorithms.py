@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import groups, project_algorithms
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import groups, project_algorithms
 
 
 def in_transition(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import symbol_arrivals
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import symbol_arrivals
 
 if TYPE_CHECKING:  # its libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake

@@ -17,8 +17,14 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection, func, select, update
 
 from tasks_pipeline.storage.spool.interface import Spool, Waiting
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import UtcDateTime, batches, condemned_envelopes, drains, spool_cursors
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import (
+    UtcDateTime,
+    batches,
+    condemned_envelopes,
+    drains,
+    spool_cursors,
+)
 
 SILENT_AFTER = timedelta(seconds=15)  # a drain sends a heartbeat every two seconds
 COUNTS = ("stored", "duplicate", "filtered", "discarded", "invalid")

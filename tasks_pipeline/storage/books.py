@@ -18,8 +18,8 @@ from tasks_pipeline.storage.batches import (
     processed_items,
 )
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import group_days
 
 log = logging.getLogger(__name__)
 

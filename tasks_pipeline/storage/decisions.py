@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, reopen, resolve
 from tasks_pipeline.groups.releases import newest_release, parse_version
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import UtcDateTime, group_actions, group_values, groups, releases
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import UtcDateTime, group_actions, group_values, groups, releases
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")

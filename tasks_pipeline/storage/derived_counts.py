@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, func, select, update
 from tasks_pipeline.storage.arrivals import Wanted, announce_again, last_arrival
 from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.group_counts import VALUE_KINDS, VALUE_LENGTH
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import batches, group_days, group_values, groups, replacements
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import batches, group_days, group_values, groups, replacements
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake

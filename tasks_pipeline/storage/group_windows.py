@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tasks_pipeline.storage.state import chunks
+from tasks_pipeline.storage.state.database import chunks
+from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import groups
 
 EVENTS_LOOKED_AT = 100  # of a group: conditions are applied to so many of its newest
 GROUPS_LOOKED_AT = 1000

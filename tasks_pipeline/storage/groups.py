@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.storage.algorithms import in_transition
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import group_hashes, groups, projects
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import group_hashes, groups, projects
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from tasks_pipeline.storage.decisions import (
 )
 from tasks_pipeline.storage.groups import NewGroup, create_group
 from tasks_pipeline.storage.regrouping import open_regrouping
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import group_actions, group_hashes, groups, similar_groups
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import group_actions, group_hashes, groups, similar_groups
 
 KEYS_SHOWN = 1000
 

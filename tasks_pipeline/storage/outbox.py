@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import UtcDateTime, alerts, channel_states, deliveries, notifications
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, channel_states, deliveries, notifications
 
 
 @dataclass(frozen=True, slots=True)

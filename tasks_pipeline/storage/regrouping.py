@@ -20,8 +20,8 @@ from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.batches import outside_open_batches
 from tasks_pipeline.storage.decisions import discarded_groups
 from tasks_pipeline.storage.derived_counts import derive_group, lake_days, lake_newest, lake_values
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import group_days, group_hashes, group_values, groups, regroupings
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import group_days, group_hashes, group_values, groups, regroupings
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.lake.lake import Lake

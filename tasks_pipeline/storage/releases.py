@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, select
 
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import deploys, releases
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import deploys, releases
 
 MAX_VERSION = 200
 MAX_ENVIRONMENT = 64

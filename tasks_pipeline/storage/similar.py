@@ -12,8 +12,8 @@ from sqlalchemy import Connection, LargeBinary, func, or_, select
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.similarity import VERSION, Pair, features, is_comparable, is_current, sign
 from tasks_pipeline.protocol.decode import decode_json
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import group_signatures, groups, similar_groups
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import group_signatures, groups, similar_groups
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.lake.lake import Lake

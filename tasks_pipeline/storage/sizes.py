@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 
 _SCHEMA_SIZES = text(
     "SELECT n.nspname AS name, sum(pg_total_relation_size(c.oid))::bigint AS size FROM pg_class c "

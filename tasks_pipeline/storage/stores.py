@@ -13,7 +13,7 @@ from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 

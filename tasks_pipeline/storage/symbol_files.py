@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, and_, select, true
 
 from tasks_pipeline.storage.arrivals import Wanted, announce, last_arrival
 from tasks_pipeline.storage.blobs import BlobStore
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import artifact_bundles, artifacts, debug_files
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.symbolication.source import Artifact, DebugFile
 from tasks_pipeline.uploads.facts import Bundle, DebugObject

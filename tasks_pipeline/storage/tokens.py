@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import tokens
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import tokens
 
 PREFIX = "sntrys_"
 SCOPES = ("org:read", "project:read", "project:releases")

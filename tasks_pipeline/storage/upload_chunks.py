@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import upload_chunks
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import upload_chunks
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.stores import Stores

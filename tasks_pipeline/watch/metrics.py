@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.outbox import channel_figures
-from tasks_pipeline.storage.probes import all_probes
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import incidents, monitor_environments, monitors
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import all_probes
+from tasks_pipeline.storage.state.tables import incidents, monitor_environments, monitors
 from tasks_pipeline.watch.probes import DESCRIPTIONS
 
 log = logging.getLogger(__name__)

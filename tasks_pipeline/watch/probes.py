@@ -14,8 +14,8 @@ from sqlalchemy import func, select, text
 from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.storage.batches import backlogs
 from tasks_pipeline.storage.outbox import channel_figures, waiting_notifications
+from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import batches, notifications
 from tasks_pipeline.watch.facts import DagsterFacts
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"

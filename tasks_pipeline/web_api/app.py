@@ -22,7 +22,7 @@ from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.blobs import BlobStore
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.tokens import Token, find_token
 from tasks_pipeline.storage.upload_chunks import ChunkStore
 from tasks_pipeline.uploads.assembling import Assembling

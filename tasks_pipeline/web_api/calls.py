@@ -15,7 +15,7 @@ from tasks_pipeline.config import Config, Project
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.storage.blobs import BlobStore
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.tokens import Token
 from tasks_pipeline.storage.upload_chunks import ChunkStore
 from tasks_pipeline.uploads.assembling import Assembling

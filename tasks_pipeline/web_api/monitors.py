@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from starlette.responses import Response
 
-from tasks_pipeline.storage.tables import monitors
+from tasks_pipeline.storage.state.tables import monitors
 from tasks_pipeline.web_api.calls import Call, answer
 
 LISTED = 1000

@@ -108,7 +108,7 @@ def test_windows_are_evaluated_in_the_tick(home: Home, instance: dg.DagsterInsta
     with open_stores(home) as stores, stores.state.read() as connection:
         from sqlalchemy import select
 
-        from tasks_pipeline.storage.tables import alerts
+        from tasks_pipeline.storage.state.tables import alerts
 
         assert [row.kind for row in connection.execute(select(alerts))] == ["metric"]
     assert isinstance(found, dg.SensorResult | dg.SkipReason)  # the drain may have been first

@@ -19,7 +19,7 @@ from tasks_pipeline.storage.decisions import (
     unresolve_groups,
 )
 from tasks_pipeline.storage.group_lists import find_group
-from tasks_pipeline.storage.tables import groups as table
+from tasks_pipeline.storage.state.tables import groups as table
 from tests.support.crash import DRAIN_MOMENTS, at
 from tests.support.day import Day
 from tests.support.events import event

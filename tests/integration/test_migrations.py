@@ -12,10 +12,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import tasks_pipeline.storage
+import tasks_pipeline.storage.state
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state import HEAD, StateDatabase
-from tasks_pipeline.storage.tables import metadata
+from tasks_pipeline.storage.state.database import HEAD, StateDatabase
+from tasks_pipeline.storage.state.tables import metadata
 
 
 def _revision(home: Home) -> str | None:
@@ -26,7 +26,7 @@ def _revision(home: Home) -> str | None:
 def test_the_code_knows_the_newest_revision() -> None:
     config = Config()
     config.set_main_option(
-        "script_location", str(Path(tasks_pipeline.storage.__file__).with_name("migrations"))
+        "script_location", str(Path(tasks_pipeline.storage.state.__file__).with_name("migrations"))
     )
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 

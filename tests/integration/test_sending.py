@@ -25,8 +25,8 @@ from tasks_pipeline.storage.outbox import (
     retry_notifications,
     waiting_notifications,
 )
+from tasks_pipeline.storage.state.tables import channel_states, notifications
 from tasks_pipeline.storage.stores import Stores, open_stores
-from tasks_pipeline.storage.tables import channel_states, notifications
 from tests.support.alerting import configured, outbox, send
 from tests.support.outside import HttpReceiver, Posted, http_receiver, mail_server
 

@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.group_counts import GroupCounts, count_events
 from tasks_pipeline.storage.groups import NewGroup, assign_groups
-from tasks_pipeline.storage.state import StateDatabase, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.tables import condemned_envelopes, drains, group_hashes
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import condemned_envelopes, drains, group_hashes
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -87,7 +87,7 @@ def test_the_file_is_for_its_owner_alone(home: Home) -> None:
 HOLDER = """
 import sys, pathlib
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state import process_lock
+from tasks_pipeline.storage.state.database import process_lock
 with process_lock(Home(pathlib.Path(sys.argv[1]), database_url=sys.argv[2]), "test"):
     print("held", flush=True)
     sys.stdin.read()

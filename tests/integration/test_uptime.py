@@ -19,7 +19,7 @@ from tasks_pipeline.config.uptime import UptimeMonitor
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.monitors.safe_http import Asked, Refused, RequestFailed, ask, judge
 from tasks_pipeline.monitors.uptime import check_uptime, examine
-from tasks_pipeline.storage.tables import incidents
+from tasks_pipeline.storage.state.tables import incidents
 from tests.support.alerting import alerting
 from tests.support.day import Day
 from tests.support.outside import HttpReceiver, http_receiver

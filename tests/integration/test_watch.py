@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
-from tasks_pipeline.storage.probes import all_probes
+from tasks_pipeline.storage.state.facts import all_probes
 from tasks_pipeline.storage.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 from tasks_pipeline.watch.heartbeat import ping_heartbeat

@@ -19,8 +19,15 @@ from tasks_pipeline.storage.decisions import lifecycle_columns
 from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
+from tasks_pipeline.storage.state.tables import (
+    batches,
+    event_ids,
+    group_days,
+    group_hashes,
+    group_values,
+    groups,
+)
 from tasks_pipeline.storage.stores import Stores
-from tasks_pipeline.storage.tables import batches, event_ids, group_days, group_hashes, group_values, groups
 from tests.support.events import receipt
 
 Rows = dict[str, list[Any]]

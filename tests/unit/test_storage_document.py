@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, PLACE, LakeTable
-from tasks_pipeline.storage.tables import metadata
+from tasks_pipeline.storage.state.tables import metadata
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
 

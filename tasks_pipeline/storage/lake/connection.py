@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state import process_lock
+from tasks_pipeline.storage.state.database import process_lock
 
 MEMORY_LIMIT = "512MB"
 THREADS = 2

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.protocol.decode import decode_json
-from tasks_pipeline.storage.state import StateDatabase, chunks
-from tasks_pipeline.storage.tables import event_ids
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import event_ids
 
 if TYPE_CHECKING:
     import duckdb

@@ -22,7 +22,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, THREADS, attach_lake, connect
 from tasks_pipeline.storage.lake.files import LakeFile, write_durably, write_parquet
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
-from tasks_pipeline.storage.state import process_lock
+from tasks_pipeline.storage.state.database import process_lock
 
 REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again; a file each
 

@@ -7,7 +7,7 @@ import duckdb
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, libpq, quoted
 from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.state import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase
 
 
 def open_reader(home: Home) -> duckdb.DuckDBPyConnection:

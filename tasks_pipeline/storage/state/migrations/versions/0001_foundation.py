@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tasks_pipeline.storage.tables import UtcDateTime
+from tasks_pipeline.storage.state.tables import UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tasks_pipeline.storage.state import StateDatabase
-from tasks_pipeline.storage.tables import probes
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import probes
 
 
 def probe(connection: Connection, name: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from tasks_pipeline.storage.tables import metadata
+from tasks_pipeline.storage.state.tables import metadata
 
 
 def run(connection: Connection) -> None:
