@@ -15,8 +15,8 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.storage.batches import backlogs
 from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
+from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.stores import Stores
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")

@@ -145,7 +145,7 @@ def possible_days(stores: Stores, asked: Sequence[date]) -> list[date]:
     Raises ClickException when the raw envelopes of a day are gone, or when no day is left.
     """
     from tasks_pipeline.processing.recompute import is_raw
-    from tasks_pipeline.storage.batches import done_batches
+    from tasks_pipeline.storage.ledger.batches import done_batches
 
     spooled = set(stores.spool.days())
     missing = [day for day in asked if day not in spooled]

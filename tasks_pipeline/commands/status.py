@@ -59,8 +59,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 def _found(stores: Stores, now: datetime) -> dict[str, Any]:
-    from tasks_pipeline.storage.batches import active_drains
     from tasks_pipeline.storage.books import books_of_state
+    from tasks_pipeline.storage.ledger.drains import active_drains
     from tasks_pipeline.storage.sizes import store_places, store_sizes
 
     days = [books_of_state(stores, day) for day in stores.spool.days()]

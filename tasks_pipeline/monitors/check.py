@@ -14,7 +14,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.monitors.check_ins import failed
 from tasks_pipeline.monitors.clock import Downtime, last_downtime
 from tasks_pipeline.monitors.schedules import margin, max_runtime, next_time
-from tasks_pipeline.storage.batches import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
 from tasks_pipeline.storage.stores import Stores

@@ -28,7 +28,7 @@ from tasks_pipeline.notifications.errors import (
 from tasks_pipeline.notifications.limits import take_token
 from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.notifications.messages import message_of, stored_frames
-from tasks_pipeline.storage.batches import active_drains
+from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.storage.outbox import (
     Limited,
     bury_unconfigured,

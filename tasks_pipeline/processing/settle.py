@@ -18,12 +18,12 @@ from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.processing.tools import ProjectTools
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.arrivals import Wanted
-from tasks_pipeline.storage.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.decisions import discarded_groups
 from tasks_pipeline.storage.group_counts import GroupCounts
 from tasks_pipeline.storage.groups import NewGroup, assign_groups
-from tasks_pipeline.storage.lake.events import EventPlace, own_event_ids
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
+from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.storage.stores import Stores
 
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at

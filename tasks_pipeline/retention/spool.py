@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import date, timedelta
 
-from tasks_pipeline.storage.batches import Batch, backlog, done_batches
+from tasks_pipeline.storage.ledger.backlog import backlog
+from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.storage.stores import Stores
 
 log = logging.getLogger(__name__)

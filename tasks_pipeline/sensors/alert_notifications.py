@@ -10,7 +10,8 @@ from tasks_pipeline.jobs import send_alert_notification_job
 from tasks_pipeline.lanes import NOTIFICATIONS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
-from tasks_pipeline.storage.batches import active_drains, backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.storage.outbox import waiting_notifications
 from tasks_pipeline.storage.stores import Stores
 

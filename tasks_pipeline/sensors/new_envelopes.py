@@ -9,13 +9,8 @@ import dagster as dg
 from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
 from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.batches import (
-    ActiveDrain,
-    DayBacklog,
-    active_drains,
-    backlogs,
-    last_sign_of_run,
-)
+from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
+from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, last_sign_of_run
 from tasks_pipeline.storage.state.database import StateDatabase
 
 STARTING = (

@@ -10,14 +10,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from tasks_pipeline.storage.batches import (
-    COUNTS,
-    backlog,
-    counts_of_day,
-    outside_open_ranges,
-    processed_items,
-)
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.ledger.backlog import backlog
+from tasks_pipeline.storage.ledger.batches import COUNTS, counts_of_day, outside_open_ranges, processed_items
 from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.storage.stores import Stores
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from tasks_pipeline.storage.arrivals import Wanted, announce_again, last_arrival
-from tasks_pipeline.storage.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.group_counts import VALUE_KINDS, VALUE_LENGTH
+from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import batches, group_days, group_values, groups, replacements
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
-from tasks_pipeline.storage.batches import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.storage.stores import Stores

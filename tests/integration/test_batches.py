@@ -17,14 +17,12 @@ from tasks_pipeline.processing import drain as drain_module
 from tasks_pipeline.processing.batch import BatchResult, process_batch
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.settle import settle
-from tasks_pipeline.storage import batches as batches_module
-from tasks_pipeline.storage.batches import (
-    Batch,
-    BatchLost,
+from tasks_pipeline.storage.ledger import batches as batches_module
+from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
+from tasks_pipeline.storage.ledger.drains import (
     active_drains,
-    backlogs,
     beat,
-    claim_batch,
     end_drain,
     end_drains_of_run,
     last_sign_of_run,

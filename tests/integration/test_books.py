@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tasks_pipeline.storage import books as books_module
-from tasks_pipeline.storage.batches import end_drain, start_drain
 from tasks_pipeline.storage.books import (
     books_of_lake,
     books_of_state,
@@ -14,6 +13,7 @@ from tasks_pipeline.storage.books import (
     repeated_event_ids,
     row_counts,
 )
+from tasks_pipeline.storage.ledger.drains import end_drain, start_drain
 from tests.support.crash import DRAIN_MOMENTS, at
 from tests.support.day import Day
 from tests.support.events import event, item

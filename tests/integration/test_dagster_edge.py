@@ -21,8 +21,9 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
-from tasks_pipeline.storage.batches import active_drains, claim_batch, end_drain, start_drain
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.ledger.batches import claim_batch
+from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.storage.stores import open_stores
 from tasks_pipeline.watch.probes import DESCRIPTIONS
 from tests.support.day import Day

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tasks_pipeline.storage.batches import end_drains_of_run
+from tasks_pipeline.storage.ledger.drains import end_drains_of_run
 from tests.support.crash import (
     BAD,
     DRAIN_MOMENTS,

@@ -6,27 +6,17 @@ whose drain went silent is claimed again by the next drain, with a higher `attem
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from tasks_pipeline.storage.spool.interface import Spool, Waiting
+from tasks_pipeline.storage.ledger.drains import SILENT_AFTER
+from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import (
-    UtcDateTime,
-    batches,
-    condemned_envelopes,
-    drains,
-    spool_cursors,
-)
+from tasks_pipeline.storage.state.tables import batches, drains, spool_cursors
 
-SILENT_AFTER = timedelta(seconds=15)  # a drain sends a heartbeat every two seconds
 COUNTS = ("stored", "duplicate", "filtered", "discarded", "invalid")
 
 
@@ -45,92 +35,6 @@ class Batch:
     last_position: int
     attempt: int
     drain_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveDrain:
-    """A drain that ended neither well nor silently."""
-
-    id: str
-    day: date
-    run_id: str | None
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DayBacklog:
-    """What of a day is not stored yet: behind the cursor, and in open batches."""
-
-    day: date
-    envelopes: int
-    items: int
-    oldest: datetime | None
-
-
-def start_drain(state: StateDatabase, day: date, run_id: str | None) -> str:
-    """Register a drain; gives its id."""
-    now = datetime.now(UTC)
-    drain_id = uuid.uuid4().hex
-    with state.write() as connection:
-        connection.execute(
-            drains.insert().values(
-                id=drain_id,
-                day=day,
-                run_id=run_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                started_at=now,
-                heartbeat_at=now,
-            )
-        )
-    return drain_id
-
-
-def beat(state: StateDatabase, drain_id: str) -> None:
-    """Say that a drain is alive."""
-    with state.write() as connection:
-        connection.execute(
-            update(drains).where(drains.c.id == drain_id).values(heartbeat_at=datetime.now(UTC))
-        )
-
-
-def end_drain(state: StateDatabase, drain_id: str) -> None:
-    """Say that a drain ended; what it left open can be claimed at once."""
-    with state.write() as connection:
-        connection.execute(update(drains).where(drains.c.id == drain_id).values(ended_at=datetime.now(UTC)))
-
-
-def end_drains_of_run(state: StateDatabase, run_id: str) -> int:
-    """Say that the drains of a Dagster run ended, because the run did; gives how many were still open."""
-    with state.write() as connection:
-        return connection.execute(
-            update(drains)
-            .where(drains.c.run_id == run_id, drains.c.ended_at.is_(None))
-            .values(ended_at=datetime.now(UTC))
-        ).rowcount
-
-
-def active_drains(state: StateDatabase) -> list[ActiveDrain]:
-    """Drains that gave a sign of life lately."""
-    since = datetime.now(UTC) - SILENT_AFTER
-    with state.read() as connection:
-        rows = connection.execute(
-            select(drains.c.id, drains.c.day, drains.c.run_id, drains.c.started_at).where(
-                drains.c.ended_at.is_(None), drains.c.heartbeat_at >= since
-            )
-        )
-        return [ActiveDrain(*row) for row in rows]
-
-
-def last_sign_of_run(state: StateDatabase, run_id: str) -> datetime | None:
-    """When a drain of a Dagster run last gave a sign of life; None when the run started none."""
-    with state.read() as connection:
-        sign: datetime | None = connection.execute(
-            select(
-                func.max(func.coalesce(drains.c.ended_at, drains.c.heartbeat_at), type_=UtcDateTime())
-            ).where(drains.c.run_id == run_id)
-        ).scalar()
-    return sign
 
 
 def claim_batch(
@@ -272,33 +176,6 @@ def outside_open_batches(connection: Connection) -> str:
     return " AND ".join(conditions) or "true"
 
 
-def backlog(state: StateDatabase, spool: Spool, day: date) -> DayBacklog:
-    """What of a day is not stored yet."""
-    with state.read() as connection:
-        rows = connection.execute(
-            select(spool_cursors.c.part, spool_cursors.c.position).where(spool_cursors.c.day == day)
-        )
-        cursors = {row.part: row.position for row in rows}
-        open_batches = open_ranges(connection, day)
-    found = [spool.waiting(day, part, cursors.get(part, 0)) for part in spool.totals(day)]
-    found += [_between(spool, day, *bounds) for bounds in open_batches]
-    ages = [w.oldest for w in found if w.oldest is not None]
-    return DayBacklog(
-        day, sum(w.envelopes for w in found), sum(w.items for w in found), min(ages) if ages else None
-    )
-
-
-def _between(spool: Spool, day: date, part: str, first: int, last: int) -> Waiting:
-    behind, rest = spool.waiting(day, part, first - 1), spool.waiting(day, part, last)
-    return Waiting(behind.envelopes - rest.envelopes, behind.items - rest.items, behind.oldest)
-
-
-def backlogs(state: StateDatabase, spool: Spool) -> list[DayBacklog]:
-    """Days with something that is not stored yet, oldest first."""
-    found = (backlog(state, spool, day) for day in spool.days())
-    return [b for b in found if b.envelopes]
-
-
 def counts_of_day(state: StateDatabase, day: date) -> dict[str, int]:
     """What became of the items of a day's done batches, by outcome."""
     with state.read() as connection:
@@ -317,47 +194,3 @@ def processed_items(state: StateDatabase, day: date) -> int:
         return int(
             connection.execute(query.where(batches.c.day == day, batches.c.status == "done")).scalar_one()
         )
-
-
-@contextmanager
-def suspected(state: StateDatabase, batch: Batch, position: int) -> Iterator[None]:
-    """Note which envelope is at work while the block runs, so that one that kills the process is known by it.
-
-    The note goes with the block, however it ends: what goes wrong later, or is raised, is not the envelope's doing.
-    """
-    _note_suspect(state, batch, position)
-    try:
-        yield
-    finally:
-        _note_suspect(state, batch, None)
-
-
-def _note_suspect(state: StateDatabase, batch: Batch, position: int | None) -> None:
-    with state.write() as connection:
-        connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=position))
-
-
-def condemn_suspect(state: StateDatabase, batch: Batch) -> None:
-    """Condemn the envelope that was at work when the last attempt died, if one is noted."""
-    with state.write() as connection:
-        position = connection.execute(select(batches.c.suspect).where(batches.c.id == batch.id)).scalar()
-        if position is None:
-            return
-        row = {
-            "day": batch.day,
-            "part": batch.part,
-            "position": position,
-            "reason": f"the process died {batch.attempt - 1} times while the batch was at work, last at this envelope",
-        }
-        connection.execute(state.insert(condemned_envelopes).on_conflict_do_nothing(), [row])
-        connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=None))
-
-
-def condemned(state: StateDatabase, day: date, part: str) -> dict[int, str]:
-    """Position and reason of the condemned envelopes of a part."""
-    table = condemned_envelopes
-    with state.read() as connection:
-        rows = connection.execute(
-            select(table.c.position, table.c.reason).where(table.c.day == day, table.c.part == part)
-        )
-        return {row.position: row.reason for row in rows}
