@@ -25,7 +25,7 @@ from tasks_pipeline.demo.traffic import PUBLIC_KEY
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.books import books_of_state
 from tasks_pipeline.storage.lake.events import find_event
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 
 REST_SECONDS = 15
 POLL_SECONDS = 0.05

@@ -19,7 +19,7 @@ from tasks_pipeline.demo.show import temporary_root
 from tasks_pipeline.home import Home
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 
 CONFIG = (
     "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]\n"

@@ -41,7 +41,7 @@ channels:
   - {{name: dead, type: webhook, url: "http://127.0.0.1:9/", {rate}}}
 """
 SENDER = (
-    "import sys; from tasks_pipeline.home import Home; from tasks_pipeline.storage.stores import open_stores; "
+    "import sys; from tasks_pipeline.home import Home; from tasks_pipeline.stores import open_stores; "
     "from tasks_pipeline.notifications.sending import send_alert_notification; from pathlib import Path\n"
     "with open_stores(Home(Path(sys.argv[1]))) as stores:\n"
     "    print('up', flush=True)\n"

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 PAST = timedelta(days=7)
 LEAST_PAST_HOURS = 24  # a younger group has no past to compare with

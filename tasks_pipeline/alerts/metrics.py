@@ -14,7 +14,7 @@ from tasks_pipeline.config.alerts import AlertRule, Metric
 from tasks_pipeline.storage.alerts import StateKey, rule_state_rows, set_rule_states
 from tasks_pipeline.storage.group_windows import error_count, sessions_in_window
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 _RANK = {OK: 0, WARNING: 1, CRITICAL: 2}

@@ -16,7 +16,7 @@ from tasks_pipeline.alerts.metrics import next_status, reading
 from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
 from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.state.tables import group_actions, groups, incidents, monitor_environments
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 STEPS = 200  # windows are looked at so many times at most in the whole time
 

@@ -17,7 +17,7 @@ from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.ledger.backlog import backlogs
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")
 SEVERITY = "warning"

@@ -18,7 +18,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.arrivals import arrivals
 from tasks_pipeline.storage.books import group_figures, row_counts
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 GROUP = "event_processing"
 OWNERS = ["team:ingest"]

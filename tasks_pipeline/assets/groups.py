@@ -10,7 +10,7 @@ from tasks_pipeline.processing.merge_events import merge_events as find_and_merg
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.group_lists import short_ids
 from tasks_pipeline.storage.similar import proposed_pairs
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 GROUP = "groups"
 PAIRS_SHOWN = 50

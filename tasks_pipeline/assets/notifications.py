@@ -10,7 +10,7 @@ from pydantic import Field
 from tasks_pipeline.notifications.sending import SendReport
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.outbox import channel_figures
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 GROUP = "notifications"
 OWNERS = ["team:ingest"]

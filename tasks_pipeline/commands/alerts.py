@@ -121,7 +121,7 @@ def test_command(
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.notifications.routing import routes
     from tasks_pipeline.storage.group_lists import short_ids
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     with user_errors():

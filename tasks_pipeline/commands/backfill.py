@@ -17,7 +17,7 @@ from tasks_pipeline.commands.queries import database_errors, first_line, one_lin
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.stores import Stores
 
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0  # a webserver that the supervisor restarts is away for a while
@@ -88,7 +88,7 @@ def backfill(
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
     from tasks_pipeline.storage.spool.interface import SpoolError
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     asked = asked_days(days, first, last, datetime.now(UTC).date())
     home = current_home(ctx)

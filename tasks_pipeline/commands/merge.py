@@ -22,7 +22,7 @@ from tasks_pipeline.commands.queries import (
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.similarity import Pair
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.stores import Stores
 
 
 @click.command()
@@ -256,7 +256,7 @@ def _deciding(ctx: click.Context) -> Iterator[Stores]:
     import duckdb
 
     from tasks_pipeline.storage.decisions import DecisionError
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     with (

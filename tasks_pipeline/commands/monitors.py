@@ -149,7 +149,7 @@ def check(ctx: click.Context) -> None:
       tasks-pipeline monitors check
     """
     from tasks_pipeline.monitors.uptime_loop import watch_monitors
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     with one_line(OSError), open_stores(current_home(ctx)) as stores:
         report = watch_monitors(stores, linger_seconds=0)

@@ -158,7 +158,7 @@ def send(ctx: click.Context) -> None:
       3 sent, 0 to be tried again, 0 dead
     """
     from tasks_pipeline.notifications.task import NotificationTask
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     with one_line(OSError), user_errors(), open_stores(current_home(ctx)) as stores:
         task = NotificationTask(stores)

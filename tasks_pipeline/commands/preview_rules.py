@@ -15,7 +15,7 @@ from tasks_pipeline.commands.queries import database_errors, listing, one_line
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.stores import Stores
 
 DAYS = 7
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -61,8 +61,8 @@ def preview_rules(
     """
     from tasks_pipeline.commands.backfill import asked_days, stored_days
     from tasks_pipeline.config import load_config
-    from tasks_pipeline.processing.tools import Tools
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
+    from tasks_pipeline.tools import Tools
 
     today = datetime.now(UTC).date()
     if not days and first is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks_pipeline.home import Home
     from tasks_pipeline.service.running import RunningService
     from tasks_pipeline.storage.books import Books
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.stores import Stores
 
 SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
 _RUNS_SHOWN = 5
@@ -45,7 +45,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """
     from tasks_pipeline.service.running import running_service
     from tasks_pipeline.storage.spool.interface import SpoolError
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     service = running_service(home)

@@ -39,7 +39,7 @@ def watch(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline watch
     """
     from tasks_pipeline.storage.state.facts import all_probes
-    from tasks_pipeline.storage.stores import open_stores
+    from tasks_pipeline.stores import open_stores
     from tasks_pipeline.watch.facts import DagsterFacts
     from tasks_pipeline.watch.probes import DESCRIPTIONS, readings
 

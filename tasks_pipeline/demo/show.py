@@ -27,7 +27,7 @@ from tasks_pipeline.service.running import RunningService, running_service
 from tasks_pipeline.storage.books import Books, books_of_lake
 from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.state.tables import alerts
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 
 START_SECONDS = 120
 PROCESS_SECONDS = 120

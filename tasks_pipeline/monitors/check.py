@@ -17,7 +17,7 @@ from tasks_pipeline.monitors.schedules import margin, max_runtime, next_time
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 
 @dataclass

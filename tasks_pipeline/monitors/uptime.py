@@ -14,7 +14,7 @@ from tasks_pipeline.monitors.check_ins import failed, succeeded
 from tasks_pipeline.monitors.safe_http import Answer, Asked, Refused, RequestFailed, ask
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 AT_ONCE = 32
 HISTORY = 2000  # checks of a monitor that are kept

@@ -11,7 +11,7 @@ from tasks_pipeline.monitors.check import CheckReport, check_monitors, cron_due
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.monitors.uptime import UptimeReport, check_uptime, next_uptime, uptime_due
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 LINGER_SECONDS = 20.0
 MAX_RUN_SECONDS = 600.0

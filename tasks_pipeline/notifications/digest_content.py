@@ -15,7 +15,7 @@ from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 GROUPS_SHOWN = 25
 SHORTEST_PERIOD = timedelta(hours=1)  # counts of a few minutes would say little

@@ -18,7 +18,7 @@ from tasks_pipeline.notifications.quiet import moment, quiet_until
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, groups, notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 LIVE = (Status.UNRESOLVED, Status.REGRESSED)
 SETTLED = "settled before the digest: its group is resolved, ignored, merged or discarded"

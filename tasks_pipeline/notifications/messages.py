@@ -17,7 +17,7 @@ from tasks_pipeline.notifications.frames import frames_of
 from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 REPEATED = "This may be a repeat: an earlier attempt to send it ended without an answer."
 GROUPS_SHOWN = 10

@@ -36,7 +36,7 @@ from tasks_pipeline.storage.outbox import (
     due_channels,
     finish_delivery,
 )
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 

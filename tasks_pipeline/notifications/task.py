@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks_pipeline.notifications.digests import DigestReport, send_digest
 from tasks_pipeline.notifications.sending import SendReport, send_alert_notification
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 
 class NotificationTask:

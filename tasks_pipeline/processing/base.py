@@ -9,11 +9,11 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from tasks_pipeline.grouping import Grouping
-from tasks_pipeline.processing.tools import ProjectTools, Tools
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.tools import ProjectTools, Tools
 
 
 class Refused(Exception):

@@ -28,7 +28,7 @@ from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, s
 from tasks_pipeline.storage.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.storage.releases import note_releases
 from tasks_pipeline.storage.spool.interface import Spooled
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 CHUNK_PAYLOAD_BYTES = 64 * 1024 * 1024  # decoded payloads held in memory at once
 CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance

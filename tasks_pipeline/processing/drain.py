@@ -22,7 +22,7 @@ from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.regrouping import finish_regroupings
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Any
 from tasks_pipeline.grouping import Grouping, group_event
 from tasks_pipeline.grouping.frames import unmark
 from tasks_pipeline.processing.base import Filtered, Invalid, ItemData, JsonProcessor
-from tasks_pipeline.processing.tools import ProjectTools
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_event
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
 from tasks_pipeline.symbolication.stacks import stacks
+from tasks_pipeline.tools import ProjectTools
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from tasks_pipeline.storage.similar import (
     signatures_by_platform,
 )
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 
 @dataclass(slots=True)

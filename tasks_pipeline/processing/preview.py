@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from tasks_pipeline.processing.event import group
 from tasks_pipeline.processing.reprocess import event_places, stage_again, stored_events
 from tasks_pipeline.processing.settle import new_group
-from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.algorithms import in_transition
 from tasks_pipeline.storage.groups import NewGroup, former_group, known_keys
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
+from tasks_pipeline.tools import Tools
 
 TITLES = 100  # characters shown
 

@@ -15,7 +15,7 @@ from tasks_pipeline.storage.derived_counts import finish_replacements, open_repl
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.storage.regrouping import finish_regroupings, last_regrouping, note_race
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 FILE_ROWS = 50_000  # rows of one table collected before a file is written
 

@@ -19,7 +19,6 @@ from sqlalchemy import func, select
 from tasks_pipeline.processing.base import ItemData, Place, Staged
 from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
 from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups, to_arrow
-from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
 from tasks_pipeline.protocol.envelope import Item
@@ -30,7 +29,8 @@ from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.regrouping import last_regrouping
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
+from tasks_pipeline.tools import Tools
 
 CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
 SPARSE = 4  # a range may hold so many times more positions than events that are asked for

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from tasks_pipeline.grouping import explain, former_rules, group_event
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
-from tasks_pipeline.processing.tools import ProjectTools
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.arrivals import Wanted
 from tasks_pipeline.storage.decisions import discarded_groups
@@ -24,7 +23,8 @@ from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
+from tasks_pipeline.tools import ProjectTools
 
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 import dagster as dg
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 
 
 class StoresResource(dg.ConfigurableResource[None]):

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.storage.outbox import waiting_notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 
 @dg.sensor(

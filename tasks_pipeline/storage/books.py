@@ -14,7 +14,7 @@ from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS, counts_of_day, outside_open_ranges, processed_items
 from tasks_pipeline.storage.state.tables import group_days
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 EVENTS_LOOKED_AT = 100  # of a group: conditions are applied to so many of its newest
 GROUPS_LOOKED_AT = 1000

@@ -15,7 +15,7 @@ from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import upload_chunks
 
 if TYPE_CHECKING:
-    from tasks_pipeline.storage.stores import Stores
+    from tasks_pipeline.stores import Stores
 
 _NAMED_EVERY = timedelta(hours=1)
 """How exact it is kept when a chunk was last named: each write waits for the disk."""

@@ -8,7 +8,7 @@ from datetime import datetime
 import httpx
 
 from tasks_pipeline.storage.state.facts import probe, set_probe
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 

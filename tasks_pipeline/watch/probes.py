@@ -15,7 +15,7 @@ from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.state.tables import batches, notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"

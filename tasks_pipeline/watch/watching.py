@@ -18,7 +18,7 @@ from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
 from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.storage.state.facts import all_probes, probe, set_probe
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.watch.probes import CRITICAL, DESCRIPTIONS, OK, Reading, readings
 

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import pytest
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 from tests.support.day import Day
 from tests.support.postgres import PostgresServer
 

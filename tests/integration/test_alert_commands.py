@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.outside import http_receiver, mail_server

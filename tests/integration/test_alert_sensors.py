@@ -18,7 +18,7 @@ from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
 from tasks_pipeline.sensors.digests import digests_sensor
 from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import DESCRIPTIONS
 from tests.support.day import Day
 from tests.support.events import event, item

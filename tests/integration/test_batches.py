@@ -28,7 +28,7 @@ from tasks_pipeline.storage.ledger.drains import (
     last_sign_of_run,
     start_drain,
 )
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tests.support.crash import DRAIN_MOMENTS, Moment, at
 from tests.support.day import Day
 from tests.support.events import event

@@ -19,7 +19,7 @@ from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Receipt
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 
 CONFIG = """\
 projects:

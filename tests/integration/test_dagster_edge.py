@@ -24,7 +24,7 @@ from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import DESCRIPTIONS
 from tests.support.day import Day
 from tests.support.events import event, item

@@ -31,7 +31,7 @@ from tasks_pipeline.storage.merging import (
     unmerge_group,
 )
 from tasks_pipeline.storage.state.tables import groups as table
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tests.support.crash import DRAIN_MOMENTS, RECOMPUTE_MOMENTS, Moment, at, die, run_in_process
 from tests.support.day import Day
 from tests.support.events import event, item

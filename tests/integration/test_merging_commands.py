@@ -15,7 +15,7 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tests.integration.test_merging_similar import deep
 from tests.support.day import Day
 from tests.support.events import event

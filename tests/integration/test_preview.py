@@ -14,7 +14,7 @@ from tasks_pipeline.processing import event as event_steps
 from tasks_pipeline.processing.event import AGAIN, Work
 from tasks_pipeline.processing.preview import preview_rules
 from tasks_pipeline.processing.reprocess import reprocess_events
-from tasks_pipeline.processing.tools import Tools
+from tasks_pipeline.tools import Tools
 from tests.support.day import Day
 from tests.support.events import event
 

@@ -11,7 +11,7 @@ import pytest
 
 from tasks_pipeline.config import Key, Project, Retention
 from tasks_pipeline.processing.batch import RawGone
-from tasks_pipeline.processing.tools import Tools
+from tasks_pipeline.tools import Tools
 from tests.support.day import Day
 from tests.support.events import event, item
 

@@ -26,7 +26,7 @@ from tasks_pipeline.storage.outbox import (
     waiting_notifications,
 )
 from tasks_pipeline.storage.state.tables import channel_states, notifications
-from tasks_pipeline.storage.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores
 from tests.support.alerting import configured, outbox, send
 from tests.support.outside import HttpReceiver, Posted, http_receiver, mail_server
 
@@ -242,7 +242,7 @@ def test_two_senders_at_once_send_each_message_once(own: Stores) -> None:
 
 
 SENDER = (
-    "import sys; from pathlib import Path; from tasks_pipeline.home import Home; from tasks_pipeline.storage.stores import open_stores; "
+    "import sys; from pathlib import Path; from tasks_pipeline.home import Home; from tasks_pipeline.stores import open_stores; "
     "from tasks_pipeline.notifications.sending import send_alert_notification\n"
     "with open_stores(Home(Path(sys.argv[1]))) as stores:\n"
     "    send_alert_notification(stores, run_id=sys.argv[2], linger_seconds=60)\n"

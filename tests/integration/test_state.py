@@ -16,7 +16,7 @@ from tasks_pipeline.storage.group_counts import GroupCounts, count_events
 from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import condemned_envelopes, drains, group_hashes
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tests.support.day import Day
 from tests.support.events import event
 

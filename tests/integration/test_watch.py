@@ -11,7 +11,7 @@ import pytest
 
 from tasks_pipeline.storage.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.facts import all_probes
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 from tasks_pipeline.watch.heartbeat import ping_heartbeat
 from tasks_pipeline.watch.metrics import render

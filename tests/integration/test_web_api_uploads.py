@@ -26,10 +26,10 @@ from tasks_pipeline.receiver.server import serve
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
-from tasks_pipeline.storage.stores import open_stores
 from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.storage.tokens import SCOPES, create_token
 from tasks_pipeline.storage.upload_chunks import ChunkStore, drop_stale_chunks
+from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.uploads.assembling import Assembling, BundleUpload, DebugFileUpload
 from tests.support import uploads

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.notifications.sending import SendReport, send_alert_notification
 from tasks_pipeline.storage.state.tables import alerts, notifications
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tests.support.day import Day
 
 PROJECT = "projects: [{{id: {id}, slug: shop, keys: [{{public_key: abcdef}}]{more}}}]\n"

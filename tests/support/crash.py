@@ -21,7 +21,7 @@ from tasks_pipeline.processing.base import Invalid
 from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
 from tasks_pipeline.processing.event import Work, process_event
 from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.stores import open_stores
+from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
 
 RUN = "the-run-that-dies"

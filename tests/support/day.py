@@ -28,7 +28,7 @@ from tasks_pipeline.storage.state.tables import (
     group_values,
     groups,
 )
-from tasks_pipeline.storage.stores import Stores
+from tasks_pipeline.stores import Stores
 from tests.support.events import receipt
 
 Rows = dict[str, list[Any]]

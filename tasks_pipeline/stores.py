@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, Stamp
-from tasks_pipeline.processing.tools import Tools
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
@@ -16,6 +15,7 @@ from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
+from tasks_pipeline.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)
