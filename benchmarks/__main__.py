@@ -23,7 +23,7 @@ from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.books import books_of_state
+from tasks_pipeline.processing.books import books_of_state
 from tasks_pipeline.storage.lake.events import find_event
 from tasks_pipeline.stores import Stores, open_stores
 

@@ -16,9 +16,9 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.groups.changes import GroupChange
+from tasks_pipeline.groups.decisions import first_seen_releases
 from tasks_pipeline.groups.releases import newest_release
 from tasks_pipeline.storage.alerts import fired_rules
-from tasks_pipeline.storage.decisions import first_seen_releases
 from tasks_pipeline.storage.state.database import StateDatabase
 
 EVENT_FACTS = ("title", "culprit", "level", "platform", "type", "release", "environment")

@@ -11,12 +11,12 @@ from pydantic import Field
 from tasks_pipeline.assets.metadata import column_schema, drain_metadata, rows_metadata
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.processing.batch import RawGone
+from tasks_pipeline.processing.books import group_figures, row_counts
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import reprocess_events
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.arrivals import arrivals
-from tasks_pipeline.storage.books import group_figures, row_counts
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.stores import Stores
 

@@ -5,8 +5,14 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from tasks_pipeline.processing.books import (
+    Books,
+    books_of_lake,
+    odd_timestamps,
+    repeated_event_ids,
+    row_counts,
+)
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.books import Books, books_of_lake, odd_timestamps, repeated_event_ids, row_counts
 from tasks_pipeline.stores import Stores
 
 ODD_SHARE = 0.05  # a few clocks are always wrong

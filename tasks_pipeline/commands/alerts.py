@@ -43,8 +43,8 @@ def list_command(
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.config.projects import project_name
+        from tasks_pipeline.groups.lists import short_ids
         from tasks_pipeline.storage.alerts import list_alerts
-        from tasks_pipeline.storage.group_lists import short_ids
 
         rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
@@ -119,8 +119,8 @@ def test_command(
     """
     from tasks_pipeline.alerts.rules import find_rule
     from tasks_pipeline.alerts.trial import try_rule
+    from tasks_pipeline.groups.lists import short_ids
     from tasks_pipeline.notifications.routing import routes
-    from tasks_pipeline.storage.group_lists import short_ids
     from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)

@@ -275,7 +275,7 @@ def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:
 
 
 def _row(stores: Stores, result: Result) -> dict[str, Any]:
-    from tasks_pipeline.storage.books import books_of_state, row_counts
+    from tasks_pipeline.processing.books import books_of_state, row_counts
 
     books = books_of_state(stores, result.day)
     return {

@@ -47,7 +47,7 @@ def resolve(ctx: click.Context, names: Sequence[str], in_next_release: bool, act
       tasks-pipeline groups resolve SHOP-2
       tasks-pipeline groups resolve SHOP-2 SHOP-7 --in-next-release
     """
-    from tasks_pipeline.storage.decisions import resolve_groups
+    from tasks_pipeline.groups.decisions import resolve_groups
 
     def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
         return resolve_groups(state, ids, actor, in_next_release=in_next_release)
@@ -74,7 +74,7 @@ def unresolve(ctx: click.Context, names: Sequence[str], actor: str) -> None:
     Example:
       tasks-pipeline groups unresolve SHOP-2
     """
-    from tasks_pipeline.storage.decisions import unresolve_groups
+    from tasks_pipeline.groups.decisions import unresolve_groups
 
     _decide(ctx, names, lambda state, ids: unresolve_groups(state, ids, actor), lambda _data: "is unresolved")
 
@@ -108,7 +108,7 @@ def ignore(
       tasks-pipeline groups ignore SHOP-2 SHOP-7 --times 100
       tasks-pipeline groups ignore SHOP-2 --users 20
     """
-    from tasks_pipeline.storage.decisions import ignore_groups
+    from tasks_pipeline.groups.decisions import ignore_groups
 
     end = until.replace(tzinfo=UTC) if until else None
     if sum(option is not None for option in (end, times, users)) > 1:
@@ -144,7 +144,7 @@ def assign(ctx: click.Context, names: Sequence[str], assignee: str | None, nobod
       tasks-pipeline groups assign SHOP-2 --to team:payments
       tasks-pipeline groups assign SHOP-2 --nobody
     """
-    from tasks_pipeline.storage.decisions import assign_groups_to
+    from tasks_pipeline.groups.decisions import assign_groups_to
 
     if nobody == (assignee is not None):
         raise click.UsageError("one of --to WHO and --nobody is needed")
@@ -173,7 +173,7 @@ def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
       when                 who  what
       2026-11-22 19:51:36  ann  SHOP-3 merged into it
     """
-    from tasks_pipeline.storage.decisions import actions_of
+    from tasks_pipeline.groups.decisions import actions_of
 
     with open_state(current_home(ctx)) as (state, slugs):
         group = group_itself(state, slugs, name)
@@ -196,7 +196,7 @@ def _decide(
     said: Callable[[dict[str, Any]], str],
 ) -> None:
     """Make a decision about the named groups and print a line for each. Nothing is decided when one does not exist."""
-    from tasks_pipeline.storage.decisions import DecisionError
+    from tasks_pipeline.groups.decisions import DecisionError
 
     with open_state(current_home(ctx)) as (state, slugs), user_errors(DecisionError):
         named = {g["id"]: g for g in (group_named(state, slugs, name) for name in names)}

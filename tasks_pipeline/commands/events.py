@@ -48,7 +48,7 @@ def list_command(ctx: click.Context, group_id: str | None, limit: int, as_json: 
       tasks-pipeline events list --limit 5
       tasks-pipeline events list --group SHOP-2 --json
     """
-    from tasks_pipeline.storage.group_lists import short_ids
+    from tasks_pipeline.groups.lists import short_ids
 
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
@@ -86,8 +86,8 @@ def show(ctx: click.Context, event_id: str, as_json: bool) -> None:
       tasks-pipeline events show 3f0e9c1f5ee54be1a4dfae3b2c9a1f07
       tasks-pipeline events show "$(tasks-pipeline send-test-event)" --json
     """
+    from tasks_pipeline.groups.lists import short_ids
     from tasks_pipeline.protocol.ids import parse_event_id
-    from tasks_pipeline.storage.group_lists import short_ids
 
     digits = parse_event_id(event_id)
     if digits is None:

@@ -29,7 +29,7 @@ def told(
     state: StateDatabase, slugs: Mapping[int, str], entries: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Entries of a log with the short ids of groups in the place of their numbers, keys counted, and a `text`."""
-    from tasks_pipeline.storage.group_lists import short_ids
+    from tasks_pipeline.groups.lists import short_ids
 
     found = list(entries)
     names = short_ids(state, slugs, (n for entry in found for n in _groups_in(entry["data"])))

@@ -73,7 +73,7 @@ def list_command(
       SHOP-2  PaymentError: card declined error  unresolved      31     12  3 d         5 min
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.group_lists import list_groups
+        from tasks_pipeline.groups.lists import list_groups
 
         project_id = _project_id(slugs, project)
         found = list_groups(state, slugs, project_id=project_id, status=status, limit=limit)
@@ -102,8 +102,8 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
     """
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
-        from tasks_pipeline.storage.decisions import actions_of, merged_groups
-        from tasks_pipeline.storage.group_lists import (
+        from tasks_pipeline.groups.decisions import actions_of, merged_groups
+        from tasks_pipeline.groups.lists import (
             group_day_counts,
             group_explanation,
             group_value_counts,

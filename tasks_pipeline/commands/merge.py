@@ -40,7 +40,7 @@ def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) ->
     Prints:
       SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError: card declined
     """
-    from tasks_pipeline.storage.merging import merge_groups
+    from tasks_pipeline.groups.merging import merge_groups
 
     with _deciding(ctx) as stores:
         chosen = group_named(stores.state, stores.slugs, target)
@@ -72,7 +72,7 @@ def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str) -> N
       SHOP-3 was seen 12 times by 3 users: ConnectionError: connection refused
       SHOP-2 was seen 31 times by 9 users: PaymentError: card declined
     """
-    from tasks_pipeline.storage.merging import split_group, unmerge_group
+    from tasks_pipeline.groups.merging import split_group, unmerge_group
 
     with _deciding(ctx) as stores:
         if keys:
@@ -104,7 +104,7 @@ def discard(ctx: click.Context, names: Sequence[str], undo: bool, actor: str) ->
     Prints:
       SHOP-3 is discarded, 12 events were removed: ConnectionError: connection refused
     """
-    from tasks_pipeline.storage.merging import discard_groups, keep_groups
+    from tasks_pipeline.groups.merging import discard_groups, keep_groups
 
     with _deciding(ctx) as stores:
         named = {g["id"]: g for g in (group_named(stores.state, stores.slugs, name) for name in names)}
@@ -127,8 +127,8 @@ def keys(ctx: click.Context, name: str, as_json: bool) -> None:
       tasks-pipeline groups keys SHOP-2
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.group_lists import short_ids
-        from tasks_pipeline.storage.merging import keys_of_group
+        from tasks_pipeline.groups.lists import short_ids
+        from tasks_pipeline.groups.merging import keys_of_group
 
         group = group_named(state, slugs, name)
         found = keys_of_group(state, group["id"])
@@ -156,7 +156,7 @@ def similar(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> 
       tasks-pipeline groups similar SHOP-2 --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.similar import proposed_pairs
+        from tasks_pipeline.groups.similar import proposed_pairs
 
         group_id = group_named(state, slugs, name)["id"] if name else None
         pairs = proposed_pairs(state, group_id=group_id)[:limit]
@@ -240,7 +240,7 @@ merging = (merge, unmerge, discard, keys, similar, merge_similar)
 
 
 def _pair_lines(stores: Stores, pairs: Sequence[Pair], done: str) -> list[str]:
-    from tasks_pipeline.storage.group_lists import short_ids
+    from tasks_pipeline.groups.lists import short_ids
 
     names = short_ids(stores.state, stores.slugs, (group_id for pair in pairs for group_id in pair[:2]))
     return [f"{names[older]} and {names[newer]}: {score:.2f}, {done}" for older, newer, score in pairs]
@@ -255,7 +255,7 @@ def _deciding(ctx: click.Context) -> Iterator[Stores]:
     """Open stores; what cannot be decided, and stores that cannot be used, end the command with a line."""
     import duckdb
 
-    from tasks_pipeline.storage.decisions import DecisionError
+    from tasks_pipeline.groups.decisions import DecisionError
     from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
@@ -269,7 +269,7 @@ def _deciding(ctx: click.Context) -> Iterator[Stores]:
 
 def _finish(stores: Stores) -> None:
     """Let stored events follow, as any drain would."""
-    from tasks_pipeline.storage.regrouping import finish_regroupings
+    from tasks_pipeline.groups.regrouping import finish_regroupings
 
     with stores.lake.lock():
         finish_regroupings(stores.state, stores.lake)

@@ -108,7 +108,7 @@ def _project_id(stores: Stores, slug: str | None) -> int | None:
 
 
 def _names(stores: Stores, preview: Preview) -> dict[int, str]:
-    from tasks_pipeline.storage.group_lists import short_ids
+    from tasks_pipeline.groups.lists import short_ids
 
     groups = {g for move in preview.moves for g in (move.source, move.target) if g is not None}
     return short_ids(stores.state, stores.slugs, groups)

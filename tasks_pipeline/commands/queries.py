@@ -69,8 +69,8 @@ def first_line(error: Exception) -> str:
 def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
     """The group with this id or short id, in any case. Of one that was merged the group it is part of now; a line on
     stderr says so. Raises ClickException when there is none."""
-    from tasks_pipeline.storage.decisions import merged_targets
-    from tasks_pipeline.storage.group_lists import find_group
+    from tasks_pipeline.groups.decisions import merged_targets
+    from tasks_pipeline.groups.lists import find_group
 
     named = group_itself(state, slugs, text)
     if named["merged_into"] is None:
@@ -85,8 +85,8 @@ def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> di
 
 def group_itself(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
     """The group with this id or short id, also one that was merged into another. Raises ClickException when there is none."""
+    from tasks_pipeline.groups.lists import find_group
     from tasks_pipeline.groups.short_id import ShortIdError, parse_short_id
-    from tasks_pipeline.storage.group_lists import find_group
 
     found = None
     if text.isascii() and text.isdecimal():

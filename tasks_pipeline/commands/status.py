@@ -21,8 +21,8 @@ from tasks_pipeline.commands.queries import (
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
+    from tasks_pipeline.processing.books import Books
     from tasks_pipeline.service.running import RunningService
-    from tasks_pipeline.storage.books import Books
     from tasks_pipeline.stores import Stores
 
 SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
@@ -59,7 +59,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 def _found(stores: Stores, now: datetime) -> dict[str, Any]:
-    from tasks_pipeline.storage.books import books_of_state
+    from tasks_pipeline.processing.books import books_of_state
     from tasks_pipeline.storage.ledger.drains import active_drains
     from tasks_pipeline.storage.sizes import store_places, store_sizes
 

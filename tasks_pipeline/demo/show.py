@@ -22,10 +22,10 @@ from sqlalchemy import func, select
 
 from tasks_pipeline.demo.hook import Posted, listening_hook
 from tasks_pipeline.demo.traffic import PUBLIC_KEY, Request, shop_events, shop_request, wire_requests
+from tasks_pipeline.groups.lists import list_groups
 from tasks_pipeline.home import Home
+from tasks_pipeline.processing.books import Books, books_of_lake
 from tasks_pipeline.service.running import RunningService, running_service
-from tasks_pipeline.storage.books import Books, books_of_lake
-from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.state.tables import alerts
 from tasks_pipeline.stores import Stores, open_stores
 

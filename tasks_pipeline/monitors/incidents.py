@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Row, select, update
 
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.config import Config
+from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
 from tasks_pipeline.groups.changes import GroupChange
+from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, reopen, resolve
 from tasks_pipeline.notifications.message import counted
-from tasks_pipeline.storage.decisions import lifecycle_columns, log_action
-from tasks_pipeline.storage.groups import NewGroup, create_group, known_keys
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import group_hashes, groups, incidents, monitor_environments
 

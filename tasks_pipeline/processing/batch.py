@@ -13,19 +13,19 @@ from sqlalchemy import Connection
 from tasks_pipeline.alerts.conditions import tags_of
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.groups.changes import GroupChange
+from tasks_pipeline.groups.counting import count_events
+from tasks_pipeline.groups.decisions import merged_targets
+from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.monitors.check_ins import apply_check_ins
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.storage.arrivals import announce_again, last_arrival
-from tasks_pipeline.storage.decisions import merged_targets
-from tasks_pipeline.storage.group_counts import count_events
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
-from tasks_pipeline.storage.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.storage.releases import note_releases
 from tasks_pipeline.storage.spool.interface import Spooled
 from tasks_pipeline.stores import Stores

@@ -15,12 +15,12 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.windows import evaluate_windows, timed_rules
+from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
-from tasks_pipeline.storage.derived_counts import finish_replacements
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
-from tasks_pipeline.storage.regrouping import finish_regroupings
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
 

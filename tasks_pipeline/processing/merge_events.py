@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tasks_pipeline.config.merging import Merging
-from tasks_pipeline.groups.similarity import Pair, similar_pairs
-from tasks_pipeline.storage.decisions import AUTOMATIC, DecisionError, cluster, merged_targets
-from tasks_pipeline.storage.merging import merge_groups
-from tasks_pipeline.storage.regrouping import finish_regroupings
-from tasks_pipeline.storage.similar import (
+from tasks_pipeline.groups.decisions import AUTOMATIC, DecisionError, cluster, merged_targets
+from tasks_pipeline.groups.merging import merge_groups
+from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.groups.similar import (
     propose,
     proposed_pairs,
     rejected_between,
     sign_groups,
     signatures_by_platform,
 )
+from tasks_pipeline.groups.similarity import Pair, similar_pairs
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
 

@@ -9,11 +9,11 @@ from datetime import date
 
 from sqlalchemy import Connection
 
+from tasks_pipeline.groups.algorithms import in_transition
+from tasks_pipeline.groups.assign import NewGroup, former_group, known_keys
 from tasks_pipeline.processing.event import group
 from tasks_pipeline.processing.reprocess import event_places, stage_again, stored_events
 from tasks_pipeline.processing.settle import new_group
-from tasks_pipeline.storage.algorithms import in_transition
-from tasks_pipeline.storage.groups import NewGroup, former_group, known_keys
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import Tools

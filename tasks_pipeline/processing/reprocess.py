@@ -16,17 +16,17 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import func, select
 
+from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
 from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
+from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups, to_arrow
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
-from tasks_pipeline.storage.derived_counts import finish_replacements, open_replacement
 from tasks_pipeline.storage.lake.files import LakeFile
-from tasks_pipeline.storage.regrouping import last_regrouping
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores

@@ -14,12 +14,12 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from tasks_pipeline.grouping import explain, former_rules, group_event
+from tasks_pipeline.groups.assign import NewGroup, assign_groups
+from tasks_pipeline.groups.counting import GroupCounts
+from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.arrivals import Wanted
-from tasks_pipeline.storage.decisions import discarded_groups
-from tasks_pipeline.storage.group_counts import GroupCounts
-from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids

@@ -13,9 +13,9 @@ import pytest
 
 from tasks_pipeline.demo.show import running_demo_service
 from tasks_pipeline.demo.traffic import Request, shop_events, shop_request
+from tasks_pipeline.groups.lists import list_groups
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.books import books_of_lake, books_of_state
-from tasks_pipeline.storage.group_lists import list_groups
+from tasks_pipeline.processing.books import books_of_lake, books_of_state
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.waiting import wait_for
 

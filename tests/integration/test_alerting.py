@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks_pipeline.storage.decisions import ignore_groups, resolve_groups
+from tasks_pipeline.groups.decisions import ignore_groups, resolve_groups
 from tests.support.alerting import alert_rows, alerting, outbox, send
 from tests.support.day import Day
 from tests.support.events import event

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks_pipeline.storage import books as books_module
-from tasks_pipeline.storage.books import (
+from tasks_pipeline.processing import books as books_module
+from tasks_pipeline.processing.books import (
     books_of_lake,
     books_of_state,
     group_figures,

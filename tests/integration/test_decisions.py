@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tasks_pipeline.storage.decisions import (
+from tasks_pipeline.groups.decisions import (
     AUTOMATIC,
     DecisionError,
     actions_of,
@@ -18,7 +18,7 @@ from tasks_pipeline.storage.decisions import (
     resolve_groups,
     unresolve_groups,
 )
-from tasks_pipeline.storage.group_lists import find_group
+from tasks_pipeline.groups.lists import find_group
 from tasks_pipeline.storage.state.tables import groups as table
 from tests.support.crash import DRAIN_MOMENTS, at
 from tests.support.day import Day

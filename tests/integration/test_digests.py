@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from sqlalchemy import select
 
+from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.notifications.digests import DigestReport, digests_due, send_digest
-from tasks_pipeline.storage.decisions import resolve_groups
 from tasks_pipeline.storage.state.tables import groups
 from tests.support.alerting import alerting, outbox, send
 from tests.support.day import Day

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tasks_pipeline.groups.lifecycle import resolve
-from tasks_pipeline.home import Home
-from tasks_pipeline.storage import regrouping as regrouping_module
-from tasks_pipeline.storage.decisions import (
+from tasks_pipeline.groups import regrouping as regrouping_module
+from tasks_pipeline.groups.decisions import (
     DecisionError,
     actions_of,
     assign_groups_to,
@@ -20,9 +18,9 @@ from tasks_pipeline.storage.decisions import (
     merged_groups,
     resolve_groups,
 )
-from tasks_pipeline.storage.group_lists import find_group, list_groups
-from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.merging import (
+from tasks_pipeline.groups.lifecycle import resolve
+from tasks_pipeline.groups.lists import find_group, list_groups
+from tasks_pipeline.groups.merging import (
     discard_groups,
     keep_groups,
     keys_of_group,
@@ -30,6 +28,8 @@ from tasks_pipeline.storage.merging import (
     split_group,
     unmerge_group,
 )
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.tables import groups as table
 from tasks_pipeline.stores import open_stores
 from tests.support.crash import DRAIN_MOMENTS, RECOMPUTE_MOMENTS, Moment, at, die, run_in_process

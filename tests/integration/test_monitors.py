@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from tasks_pipeline.groups.lists import list_groups
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.monitors.registry import sync_monitors
-from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins, monitor_environments, monitors
 from tests.support.alerting import alert_rows, alerting, outbox
 from tests.support.day import Day

@@ -11,10 +11,10 @@ import pytest
 
 from tasks_pipeline.grouping import Grouping, GroupingRules, group_event
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, resolve
+from tasks_pipeline.groups.lists import find_group, group_day_counts, group_value_counts
 from tasks_pipeline.processing import event as event_steps
 from tasks_pipeline.processing.event import Work
 from tasks_pipeline.protocol.envelope import Item
-from tasks_pipeline.storage.group_lists import find_group, group_day_counts, group_value_counts
 from tasks_pipeline.storage.lake.events import find_event, newest_events
 from tests.support.day import Day
 from tests.support.events import event, item

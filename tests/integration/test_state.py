@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import func, select
 
+from tasks_pipeline.groups.assign import NewGroup, assign_groups
+from tasks_pipeline.groups.counting import GroupCounts, count_events
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.group_counts import GroupCounts, count_events
-from tasks_pipeline.storage.groups import NewGroup, assign_groups
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import condemned_envelopes, drains, group_hashes
 from tasks_pipeline.stores import Stores

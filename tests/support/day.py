@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from tasks_pipeline.groups.decisions import lifecycle_columns
 from tasks_pipeline.groups.lifecycle import Lifecycle
+from tasks_pipeline.groups.lists import list_groups
+from tasks_pipeline.processing.books import books_of_lake, books_of_state
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.recompute import RecomputeReport, recompute_day
 from tasks_pipeline.protocol.envelope import Item
-from tasks_pipeline.storage.books import books_of_lake, books_of_state
-from tasks_pipeline.storage.decisions import lifecycle_columns
-from tasks_pipeline.storage.group_lists import list_groups
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS

@@ -16,9 +16,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, delete, func, select, update
 
 from tasks_pipeline.grouping.titles import title_and_metadata
+from tasks_pipeline.groups.decisions import discarded_groups
+from tasks_pipeline.groups.derived import derive_group, lake_days, lake_newest, lake_values
 from tasks_pipeline.protocol.decode import decode_json
-from tasks_pipeline.storage.decisions import discarded_groups
-from tasks_pipeline.storage.derived_counts import derive_group, lake_days, lake_newest, lake_values
 from tasks_pipeline.storage.ledger.batches import outside_open_batches
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_hashes, group_values, groups, regroupings

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
+from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.storage.group_counts import VALUE_KINDS
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 

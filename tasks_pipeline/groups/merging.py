@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from tasks_pipeline.groups.lifecycle import Status, discard, reopen
-from tasks_pipeline.storage.decisions import (
+from tasks_pipeline.groups.assign import NewGroup, create_group
+from tasks_pipeline.groups.decisions import (
     AUTOMATIC,
     DecisionError,
     cluster,
@@ -18,8 +18,8 @@ from tasks_pipeline.storage.decisions import (
     log_action,
     merged_targets,
 )
-from tasks_pipeline.storage.groups import NewGroup, create_group
-from tasks_pipeline.storage.regrouping import open_regrouping
+from tasks_pipeline.groups.lifecycle import Status, discard, reopen
+from tasks_pipeline.groups.regrouping import open_regrouping
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_actions, group_hashes, groups, similar_groups
 

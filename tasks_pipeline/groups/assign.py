@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tasks_pipeline.storage.algorithms import in_transition
+from tasks_pipeline.groups.algorithms import in_transition
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_hashes, groups, projects
 

@@ -120,7 +120,7 @@ def locked_groups(connection: Connection, group_ids: Iterable[int]) -> list[Row[
     """Rows of groups, in the order of their ids, that nobody else changes until the transaction ends."""
     rows: list[Row[Any]] = []
     for chunk in chunks(sorted(set(group_ids))):
-        # key_share: batches may go on attaching keys, see storage/group_counts.py
+        # key_share: batches may go on attaching keys, see groups/counting.py
         query = select(groups).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
         rows += connection.execute(query.with_for_update(key_share=True))
     return rows
