@@ -17,7 +17,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.decisions import first_seen_releases
-from tasks_pipeline.groups.releases import newest_release
+from tasks_pipeline.releases.versions import newest_release
 from tasks_pipeline.storage.alerts import fired_rules
 from tasks_pipeline.storage.state.database import StateDatabase
 

@@ -1,1 +1,1 @@
-"""What a group is to people: its short id, its status and how events change it. Pure functions, no I/O."""
+"""Groups: what one is to people, how events find and change it, how it is merged and counted."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, tuple_, update
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.decisions import first_seen_releases, lifecycle, lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
-from tasks_pipeline.groups.releases import is_newer
+from tasks_pipeline.releases.versions import is_newer
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, reopen, resolve
-from tasks_pipeline.groups.releases import newest_release, parse_version
+from tasks_pipeline.releases.versions import newest_release, parse_version
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import UtcDateTime, group_actions, group_values, groups, releases
 

@@ -21,12 +21,12 @@ from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
+from tasks_pipeline.releases.known import note_releases
 from tasks_pipeline.storage.arrivals import announce_again, last_arrival
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
-from tasks_pipeline.storage.releases import note_releases
 from tasks_pipeline.storage.spool.interface import Spooled
 from tasks_pipeline.stores import Stores
 

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.storage import releases as storage
+from tasks_pipeline.releases import known
 from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
     PER_PAGE,
@@ -57,8 +57,8 @@ class ReleaseRequest(msgspec.Struct, frozen=True, rename="camel"):
 class DeployRequest(msgspec.Struct, frozen=True, rename="camel"):
     """What a deploy is noted with."""
 
-    environment: Annotated[str, msgspec.Meta(min_length=1, max_length=storage.MAX_ENVIRONMENT)]
-    name: Annotated[str, msgspec.Meta(max_length=storage.MAX_DEPLOY_NAME)] | None = None
+    environment: Annotated[str, msgspec.Meta(min_length=1, max_length=known.MAX_ENVIRONMENT)]
+    name: Annotated[str, msgspec.Meta(max_length=known.MAX_DEPLOY_NAME)] | None = None
     url: Url | None = None
     date_started: datetime | None = None
     date_finished: datetime | None = None
@@ -72,7 +72,7 @@ def create(call: Call) -> Response:
     projects = _chosen(call, request.projects) or _projects_with(call, version)
     if not projects:
         raise ApiError(400, "projects: name at least one")
-    new = storage.save_release(call.services.state, _ids(projects), version, request.facts())
+    new = known.save_release(call.services.state, _ids(projects), version, request.facts())
     return answer(_release(call, version, projects), 201 if new else 208)
 
 
@@ -80,8 +80,8 @@ def list_all(call: Call) -> Response:
     """Releases, newest first."""
     offset, projects = page_offset(call), _all(call)
     with call.services.state.read() as connection:
-        versions = storage.list_versions(connection, _ids(projects), limit=PER_PAGE + 1, offset=offset)
-        found = [storage.find_releases(connection, _ids(projects), version) for version in versions]
+        versions = known.list_versions(connection, _ids(projects), limit=PER_PAGE + 1, offset=offset)
+        found = [known.find_releases(connection, _ids(projects), version) for version in versions]
     return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
 
 
@@ -96,13 +96,13 @@ def change(call: Call) -> Response:
     version = call.params["version"]
     projects = _existing(call, version)
     if facts := request.facts():
-        storage.save_release(call.services.state, _ids(projects), version, facts)
+        known.save_release(call.services.state, _ids(projects), version, facts)
     return answer(_release(call, version, projects))
 
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
-    if not storage.delete_release(call.services.state, _ids(_all(call)), call.params["version"]):
+    if not known.delete_release(call.services.state, _ids(_all(call)), call.params["version"]):
         raise _unknown(call.params["version"])
     return Response(status_code=204, media_type="application/json")
 
@@ -123,7 +123,7 @@ def deploy(call: Call) -> Response:
     projects = [project for project in existing if project in chosen]
     if not projects:
         raise ApiError(400, "projects: the release is in none of them")
-    storage.add_deploy(call.services.state, _ids(projects), version, facts)
+    known.add_deploy(call.services.state, _ids(projects), version, facts)
     return answer(_deploy_json(facts), 201)
 
 
@@ -132,7 +132,7 @@ def list_deployed(call: Call) -> Response:
     version = call.params["version"]
     projects = _existing(call, version)
     with call.services.state.read() as connection:
-        rows = storage.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
+        rows = known.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
     return answer([_deploy_json(row) | {"id": str(row["id"])} for row in rows])
 
 
@@ -140,8 +140,8 @@ def checked_version(version: str) -> str:
     """The version, when it can be one. Raises ApiError (400)."""
     if not version or version in (".", "..") or version != version.strip() or not version.isprintable():
         raise ApiError(400, f"version: {version[:80]!r} cannot be the name of a release")
-    if len(version) > storage.MAX_VERSION:
-        raise ApiError(400, f"version: longer than {storage.MAX_VERSION} characters")
+    if len(version) > known.MAX_VERSION:
+        raise ApiError(400, f"version: longer than {known.MAX_VERSION} characters")
     return version
 
 
@@ -160,7 +160,7 @@ def _chosen(call: Call, named: Sequence[str | int] | None) -> list[Project]:
 def _projects_with(call: Call, version: str) -> list[Project]:
     """The projects of the path that have the release."""
     with call.services.state.read() as connection:
-        having = {row["project_id"] for row in storage.find_releases(connection, _ids(_all(call)), version)}
+        having = {row["project_id"] for row in known.find_releases(connection, _ids(_all(call)), version)}
     return [project for project in _all(call) if project.id in having]
 
 
@@ -173,7 +173,7 @@ def _existing(call: Call, version: str) -> list[Project]:
 
 def _release(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
     with call.services.state.read() as connection:
-        rows = storage.find_releases(connection, _ids(projects), version)
+        rows = known.find_releases(connection, _ids(projects), version)
     if not rows:
         raise _unknown(version)
     return _release_json(rows, projects)

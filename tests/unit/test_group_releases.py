@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_pipeline.groups.releases import is_newer, newest_release, parse_version
+from tasks_pipeline.releases.versions import is_newer, newest_release, parse_version
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""Releases: which are known, and which of two versions is the newer."""
