@@ -105,7 +105,7 @@ def drop_expired_envelopes_job() -> None:
 @dg.op
 def drop_stale_chunks(context: dg.OpExecutionContext, stores: StoresResource) -> None:
     """Remove pieces of uploads that nobody asked for in `uploads.chunk_hours`."""
-    from tasks_pipeline.storage import upload_chunks
+    from tasks_pipeline.retention import upload_chunks
 
     with stores.open() as opened:
         hours = opened.config.uploads.chunk_hours

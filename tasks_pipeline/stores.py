@@ -13,9 +13,9 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tasks_pipeline.tools import Tools
+from tasks_pipeline.uploads.symbol_source import StateSymbolSource
 
 
 @dataclass(frozen=True, slots=True)

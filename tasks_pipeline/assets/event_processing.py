@@ -16,9 +16,9 @@ from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import reprocess_events
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.arrivals import arrivals
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.uploads.arrivals import arrivals
 
 GROUP = "event_processing"
 OWNERS = ["team:ingest"]

@@ -34,8 +34,8 @@ def list_command(ctx: click.Context, project: str | None, limit: int, as_json: b
       tasks-pipeline debug-files list --project shop --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.symbol_files import list_bundles
-        from tasks_pipeline.storage.symbol_files import list_debug_files as list_files
+        from tasks_pipeline.uploads.known import list_bundles
+        from tasks_pipeline.uploads.known import list_debug_files as list_files
 
         project_id = _project_id(slugs, project)
         with state.read() as connection:

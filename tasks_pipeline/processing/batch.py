@@ -22,13 +22,13 @@ from tasks_pipeline.processing.base import Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.releases.known import note_releases
-from tasks_pipeline.storage.arrivals import announce_again, last_arrival
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
 from tasks_pipeline.storage.spool.interface import Spooled
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.uploads.arrivals import announce_again, last_arrival
 
 CHUNK_PAYLOAD_BYTES = 64 * 1024 * 1024  # decoded payloads held in memory at once
 CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance

@@ -12,10 +12,10 @@ from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping
 from tasks_pipeline.processing.batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
-from tasks_pipeline.storage.arrivals import last_arrival
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.uploads.arrivals import last_arrival
 
 FILE_ROWS = 50_000  # rows of one table collected before a file is written
 

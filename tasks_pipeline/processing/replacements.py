@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, delete, func, select, update
 
 from tasks_pipeline.groups.derived import derive_group, lake_days, lake_newest, lake_values
-from tasks_pipeline.storage.arrivals import Wanted, announce_again, last_arrival
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import batches, group_days, group_values, replacements
+from tasks_pipeline.uploads.arrivals import Wanted, announce_again, last_arrival
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake

@@ -25,12 +25,12 @@ from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.protocol.exact import DecodedEvent
-from tasks_pipeline.storage.arrivals import Wanted, last_arrival, missed_any
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import Tools
+from tasks_pipeline.uploads.arrivals import Wanted, last_arrival, missed_any
 
 CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
 SPARSE = 4  # a range may hold so many times more positions than events that are asked for

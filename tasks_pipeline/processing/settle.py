@@ -19,12 +19,12 @@ from tasks_pipeline.groups.counting import GroupCounts
 from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
-from tasks_pipeline.storage.arrivals import Wanted
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import ProjectTools
+from tasks_pipeline.uploads.arrivals import Wanted
 
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
 

@@ -5,7 +5,7 @@ import dagster as dg
 from tasks_pipeline.jobs import reprocess_job
 from tasks_pipeline.lanes import RECOMPUTE
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.arrivals import arrivals, days_that_missed, last_arrival
+from tasks_pipeline.uploads.arrivals import arrivals, days_that_missed, last_arrival
 
 
 @dg.sensor(

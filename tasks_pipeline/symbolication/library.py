@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks_pipeline.config.symbols import Symbols
-from tasks_pipeline.storage.blobs import BlobMissing
 from tasks_pipeline.symbolication.bounded import BoundedWorker, WorkerFailed
 from tasks_pipeline.symbolication.cache import SymbolCache, read_entry, write_entry
 from tasks_pipeline.symbolication.recent import Recent
 from tasks_pipeline.symbolication.requests import Answer, Failure, File, Request
-from tasks_pipeline.symbolication.source import Artifact, DebugFile, SymbolSource
+from tasks_pipeline.symbolication.source import Artifact, DebugFile, SymbolFileMissing, SymbolSource
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class Library:
         """Path of a blob. Raises FileFailed when it is gone."""
         try:
             return str(self.source.fetch(digest))
-        except BlobMissing as error:
+        except SymbolFileMissing as error:
             log.warning("the blob %s of an uploaded file is missing", digest)
             raise FileFailed(Failure("missing", "its blob is gone")) from error
 

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 
+class SymbolFileMissing(Exception):
+    """What a lookup found is not there any more; the message names its digest."""
+
+
 @dataclass(frozen=True, slots=True)
 class DebugFile:
     """An uploaded debug file. `kind` is its container (elf, macho, pe, pdb, breakpad, wasm, sourcebundle, proguard),
@@ -55,4 +59,4 @@ class SymbolSource(Protocol):
         """Artifacts of a release and dist under any of these URLs, in the order of `urls`."""
 
     def fetch(self, digest: str) -> Path:
-        """The blob as a local file, which stays there at least for the process. Raises BlobMissing."""
+        """The blob as a local file, which stays there at least for the process. Raises SymbolFileMissing."""

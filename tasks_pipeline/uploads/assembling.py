@@ -14,12 +14,12 @@ from typing import Any, Literal
 from tasks_pipeline.config.uploads import Uploads
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.symbol_files import add_bundle, add_debug_file, debug_files_by_sha1, has_bundle
-from tasks_pipeline.storage.upload_chunks import Chunk, ChunkStore
+from tasks_pipeline.uploads.chunks import Chunk, ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
 from tasks_pipeline.uploads.inspect import proguard_id
 from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.jobs import Jobs
+from tasks_pipeline.uploads.known import add_bundle, add_debug_file, debug_files_by_sha1, has_bundle
 
 _PIECE = 1024 * 1024
 

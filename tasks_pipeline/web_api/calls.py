@@ -17,8 +17,8 @@ from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.tokens import Token
-from tasks_pipeline.storage.upload_chunks import ChunkStore
 from tasks_pipeline.uploads.assembling import Assembling
+from tasks_pipeline.uploads.chunks import ChunkStore
 
 PER_PAGE = 100
 _MOST_SKIPPED = 10**9

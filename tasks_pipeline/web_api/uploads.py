@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from tasks_pipeline.config.uploads import CHUNK_BYTES
 from tasks_pipeline.storage.blobs import BlobDraft
-from tasks_pipeline.storage.symbol_files import list_debug_files
-from tasks_pipeline.storage.upload_chunks import Chunk, ChunkStore
 from tasks_pipeline.uploads.assembling import BundleUpload, DebugFileUpload, Progress
+from tasks_pipeline.uploads.chunks import Chunk, ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
+from tasks_pipeline.uploads.known import list_debug_files
 from tasks_pipeline.web_api.calls import (
     PER_PAGE,
     ApiError,

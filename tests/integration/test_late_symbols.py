@@ -12,8 +12,8 @@ from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
-from tasks_pipeline.storage.arrivals import announce
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.uploads.arrivals import announce
 from tests.integration.test_reprocess import KEY, again, arrive, misses, symbolicate
 from tests.support.crash import event_step
 from tests.support.day import Day

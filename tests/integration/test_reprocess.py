@@ -12,8 +12,8 @@ import pytest
 import tasks_pipeline.processing.reprocess as reprocessing
 from tasks_pipeline.processing.event import AGAIN, Work, group
 from tasks_pipeline.processing.reprocess import DayChanging, reprocess_events
-from tasks_pipeline.storage.arrivals import announce, arrivals, last_arrival
 from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.uploads.arrivals import announce, arrivals, last_arrival
 from tests.integration.test_recompute import Crash, crash, mixed
 from tests.support.crash import DRAIN_MOMENTS, Moment, at, event_step
 from tests.support.day import Day

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from tasks_pipeline.processing.reprocess import reprocess_events
-from tasks_pipeline.storage.symbol_files import add_bundle, add_debug_file
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.uploads import inspect
+from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 from tests.support.day import Day
 from tests.support.events import event
 from tests.support.symbols import DATA

@@ -18,20 +18,21 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-import tasks_pipeline.storage.symbol_files
 import tasks_pipeline.uploads.assembling
+import tasks_pipeline.uploads.known
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.server import serve
+from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
-from tasks_pipeline.storage.symbol_files import StateSymbolSource
 from tasks_pipeline.storage.tokens import SCOPES, create_token
-from tasks_pipeline.storage.upload_chunks import ChunkStore, drop_stale_chunks
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.uploads.assembling import Assembling, BundleUpload, DebugFileUpload
+from tasks_pipeline.uploads.chunks import ChunkStore
+from tasks_pipeline.uploads.symbol_source import StateSymbolSource
 from tests.support import uploads
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.receiver import configure, serving
@@ -375,7 +376,7 @@ MOMENTS = {
     "put together, not looked at": Moment(tasks_pipeline.uploads.assembling, "_copy"),
     "looked at, not stored": Moment(BlobDraft, "keep", after=False),
     "stored, not known": Moment(BlobDraft, "keep"),
-    "known, not committed": Moment(tasks_pipeline.storage.symbol_files, "announce"),
+    "known, not committed": Moment(tasks_pipeline.uploads.known, "announce"),
     "committed": Moment(tasks_pipeline.uploads.assembling, "add_bundle"),
 }
 

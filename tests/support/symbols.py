@@ -15,8 +15,7 @@ from symbolic import normalize_debug_id
 
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.event import normalise_event
-from tasks_pipeline.storage.blobs import BlobMissing
-from tasks_pipeline.symbolication.source import Artifact, DebugFile
+from tasks_pipeline.symbolication.source import Artifact, DebugFile, SymbolFileMissing
 
 DATA = Path(__file__).parents[1] / "data" / "symbols"
 PROJECT = 1
@@ -89,7 +88,7 @@ class MemorySource:
     def fetch(self, digest: str) -> Path:
         path = self.folder / digest
         if not path.exists():
-            raise BlobMissing(digest)
+            raise SymbolFileMissing(digest)
         return path
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.symbol_files import add_bundle, add_debug_file
 from tasks_pipeline.uploads.facts import Bundle, BundleFile, DebugObject
+from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 
 
 @pytest.fixture(autouse=True)

@@ -6,16 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import upload_chunks
-
-if TYPE_CHECKING:
-    from tasks_pipeline.stores import Stores
 
 _NAMED_EVERY = timedelta(hours=1)
 """How exact it is kept when a chunk was last named: each write waits for the disk."""
@@ -105,9 +101,3 @@ class ChunkStore:
             self._blobs.delete(digest)
         self._blobs.drop_drafts(older_than)
         return int(dropped)
-
-
-def drop_stale_chunks(stores: Stores, older_than: datetime) -> int:
-    """Remove pieces of uploads that nobody asked for since, and drafts of files that were never finished."""
-    stores.blobs.drop_drafts(older_than)
-    return ChunkStore(stores.state, stores.home.chunks_url).drop_stale(older_than)
