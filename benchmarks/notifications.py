@@ -26,7 +26,7 @@ from sqlalchemy import func, select, update
 
 from tasks_pipeline.demo.show import temporary_root
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.outbox import NewNotification, put_notifications, release_claims
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications, release_claims
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import deliveries, notifications
 from tests.support.outside import http_receiver, mail_server

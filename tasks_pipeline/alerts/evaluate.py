@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.alerts.records import fired_rules
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.decisions import first_seen_releases
 from tasks_pipeline.releases.versions import newest_release
-from tasks_pipeline.storage.alerts import fired_rules
 from tasks_pipeline.storage.state.database import StateDatabase
 
 EVENT_FACTS = ("title", "culprit", "level", "platform", "type", "release", "environment")

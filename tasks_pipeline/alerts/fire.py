@@ -11,10 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks_pipeline.alerts.firing import Firing
-from tasks_pipeline.config import Config
-from tasks_pipeline.config.projects import PIPELINE
-from tasks_pipeline.notifications.routing import Route, routes
-from tasks_pipeline.storage.alerts import (
+from tasks_pipeline.alerts.records import (
     StateKey,
     insert_alerts,
     known_keys,
@@ -22,7 +19,10 @@ from tasks_pipeline.storage.alerts import (
     rule_state_rows,
     set_rule_states,
 )
-from tasks_pipeline.storage.outbox import NewNotification, put_notifications
+from tasks_pipeline.config import Config
+from tasks_pipeline.config.projects import PIPELINE
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
+from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.state.database import StateDatabase
 
 STORM = ""

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from tasks_pipeline.alerts.counts import error_count, sessions_in_window
 from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.alerts.records import StateKey, rule_state_rows, set_rule_states
 from tasks_pipeline.config.alerts import AlertRule, Metric
-from tasks_pipeline.storage.alerts import StateKey, rule_state_rows, set_rule_states
-from tasks_pipeline.storage.group_windows import error_count, sessions_in_window
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import select
 
 from tasks_pipeline.alerts.conditions import matches
+from tasks_pipeline.alerts.counts import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.alerts.escalation import escalating
 from tasks_pipeline.alerts.evaluate import latest_release_of
 from tasks_pipeline.alerts.metrics import next_status, reading
 from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
-from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.state.tables import group_actions, groups, incidents, monitor_environments
 from tasks_pipeline.stores import Stores
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from tasks_pipeline.alerts.conditions import matches
+from tasks_pipeline.alerts.counts import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.alerts.escalation import escalating
 from tasks_pipeline.alerts.evaluate import firing_of, latest_release_of
 from tasks_pipeline.alerts.fire import fire
@@ -15,7 +16,6 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.storage.group_windows import events_in_window, group_facts, sessions_in_window
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.stores import Stores
 

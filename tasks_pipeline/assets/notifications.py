@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from tasks_pipeline.notifications.outbox import channel_figures
 from tasks_pipeline.notifications.sending import SendReport
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.outbox import channel_figures
 from tasks_pipeline.stores import Stores
 
 GROUP = "notifications"

@@ -42,9 +42,9 @@ def list_command(
       tasks-pipeline alerts list --rule "new errors" --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.alerts.records import list_alerts
         from tasks_pipeline.config.projects import project_name
         from tasks_pipeline.groups.lists import short_ids
-        from tasks_pipeline.storage.alerts import list_alerts
 
         rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])

@@ -61,7 +61,7 @@ def log(
       tasks-pipeline notifications log --group SHOP-3F --attempts
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.storage.outbox import deliveries_of, notification_log
+        from tasks_pipeline.notifications.outbox import deliveries_of, notification_log
 
         group_id = group_named(state, slugs, group)["id"] if group else None
         wanted = f"member:{member.removeprefix('member:')}" if member else target
@@ -105,7 +105,7 @@ def queue(ctx: click.Context, as_json: bool) -> None:
     """
     now = datetime.now(UTC)
     with open_state(current_home(ctx)) as (state, _):
-        from tasks_pipeline.storage.outbox import channel_figures
+        from tasks_pipeline.notifications.outbox import channel_figures
 
         rows = channel_figures(state, now)
     if as_json:
@@ -140,7 +140,7 @@ def retry(ctx: click.Context, ids: tuple[int, ...], channel: str | None, all_dea
     if not (ids or channel or all_dead):
         raise click.UsageError("name messages, --channel or --all-dead")
     with open_state(current_home(ctx)) as (state, _):
-        from tasks_pipeline.storage.outbox import retry_notifications
+        from tasks_pipeline.notifications.outbox import retry_notifications
 
         count = retry_notifications(state, datetime.now(UTC), ids=ids, channel=channel)
     click.echo(f"{count} messages are due again")

@@ -45,7 +45,7 @@ def create(ctx: click.Context, name: str, scopes: tuple[str, ...], url: str | No
     """
     home = current_home(ctx)
     with open_state(home) as (state, _):
-        from tasks_pipeline.storage.tokens import create_token
+        from tasks_pipeline.web_api.tokens import create_token
 
         config = home.config()
         address = checked_url(url or service_url(home))
@@ -71,7 +71,7 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
        1  ci    RkQ8       org:read project:read project:releases   3 d      5 min
     """
     with open_state(current_home(ctx)) as (state, _):
-        from tasks_pipeline.storage.tokens import list_tokens
+        from tasks_pipeline.web_api.tokens import list_tokens
 
         rows = list_tokens(state)
     if as_json:
@@ -99,7 +99,7 @@ def revoke(ctx: click.Context, number: int) -> None:
       tasks-pipeline token revoke 1
     """
     with open_state(current_home(ctx)) as (state, _):
-        from tasks_pipeline.storage.tokens import revoke_token
+        from tasks_pipeline.web_api.tokens import revoke_token
 
         known = revoke_token(state, number)
     if not known:

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Row, func, select, update
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import WEEK, Member, Preferences
 from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.preferences import preferences_of
 from tasks_pipeline.notifications.quiet import moment, quiet_until
-from tasks_pipeline.storage.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, groups, notifications
 from tasks_pipeline.stores import Stores

@@ -28,14 +28,14 @@ from tasks_pipeline.notifications.errors import (
 from tasks_pipeline.notifications.limits import take_token
 from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.notifications.messages import message_of, stored_frames
-from tasks_pipeline.storage.ledger.drains import active_drains
-from tasks_pipeline.storage.outbox import (
+from tasks_pipeline.notifications.outbox import (
     Limited,
     bury_unconfigured,
     claim_next,
     due_channels,
     finish_delivery,
 )
+from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.jobs import send_alert_notification_job
 from tasks_pipeline.lanes import NOTIFICATIONS
+from tasks_pipeline.notifications.outbox import waiting_notifications
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains
-from tasks_pipeline.storage.outbox import waiting_notifications
 from tasks_pipeline.stores import Stores
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from tasks_pipeline.jobs import DRAIN_TAG, send_alert_notification_job
+from tasks_pipeline.notifications.outbox import release_claims
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.drains import end_drains_of_run
-from tasks_pipeline.storage.outbox import release_claims
 
 
 @dg.run_failure_sensor(

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.outbox import channel_figures
+from tasks_pipeline.notifications.outbox import channel_figures
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import all_probes
 from tasks_pipeline.storage.state.tables import incidents, monitor_environments, monitors

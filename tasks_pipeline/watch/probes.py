@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
+from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import backlogs
-from tasks_pipeline.storage.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts

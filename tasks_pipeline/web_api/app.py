@@ -23,11 +23,11 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.tokens import Token, find_token
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.web_api import PREFIX, accounts, monitors, releases, uploads
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
+from tasks_pipeline.web_api.tokens import Token, find_token
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.tokens import Token
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
+from tasks_pipeline.web_api.tokens import Token
 
 PER_PAGE = 100
 _MOST_SKIPPED = 10**9

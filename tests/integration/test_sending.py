@@ -13,9 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.notifications.sending import retry_seconds
-from tasks_pipeline.notifications.task import NotificationTask
-from tasks_pipeline.storage.outbox import (
+from tasks_pipeline.notifications.outbox import (
     NewNotification,
     channel_figures,
     deliveries_of,
@@ -25,6 +23,8 @@ from tasks_pipeline.storage.outbox import (
     retry_notifications,
     waiting_notifications,
 )
+from tasks_pipeline.notifications.sending import retry_seconds
+from tasks_pipeline.notifications.task import NotificationTask
 from tasks_pipeline.storage.state.tables import channel_states, notifications
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.alerting import configured, outbox, send

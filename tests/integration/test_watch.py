@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks_pipeline.storage.outbox import NewNotification, put_notifications
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.facts import all_probes
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing

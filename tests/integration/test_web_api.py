@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases import known as releases
-from tasks_pipeline.storage import tokens
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.web_api import tokens
 from tests.support.receiver import configure, serving
 
 API = "/api/0"

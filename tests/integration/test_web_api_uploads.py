@@ -27,12 +27,12 @@ from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
-from tasks_pipeline.storage.tokens import SCOPES, create_token
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.uploads.assembling import Assembling, BundleUpload, DebugFileUpload
 from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
+from tasks_pipeline.web_api.tokens import SCOPES, create_token
 from tests.support import uploads
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.receiver import configure, serving
