@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tasks_pipeline.config.filters import Filters
 from tasks_pipeline.filtering.extensions import is_from_extension
 from tasks_pipeline.filtering.user_agents import browser, is_crawler, matches_rule
 from tasks_pipeline.grouping.globs import text_glob
 from tasks_pipeline.protocol.context import ItemContext
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config.filters import Filters
 
 _BROWSER_PLATFORM = "javascript"
 
@@ -36,7 +38,7 @@ class InboundFilters:
         self._messages = _globs(settings.error_messages)
         self._types = _globs(settings.error_types)
         self._networks = [ip_network(given, strict=False) for given in settings.ip_addresses]
-        self._active = settings != Filters()
+        self._active = settings != type(settings)()
 
     def refuses_event(self, event: dict[str, Any], context: ItemContext) -> Refusal | None:
         """Why an error event is kept out; None when it is not."""

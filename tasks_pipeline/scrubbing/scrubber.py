@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
 from tasks_pipeline.scrubbing.looks import FILTERED, Found
 from tasks_pipeline.scrubbing.marks import Marks, Path
 from tasks_pipeline.scrubbing.names import Names
 from tasks_pipeline.scrubbing.texts import TextRules, is_harmless
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config.scrubbing import Scrubbing
 
 # Ids, times and enumerations, which normalisation has checked; and what has its own way.
 _FACTS = frozenset(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.scrubbing import addresses
 from tasks_pipeline.scrubbing.engine import Matcher, matcher, plain, spans
 from tasks_pipeline.scrubbing.looks import EMAIL, FILTERED, NUMBERS, TOKENS, Found
 from tasks_pipeline.scrubbing.names import Names, is_strong, words
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config.scrubbing import Scrubbing
 
 _CODE = ("<function ", "<class ", "<bound method ", "<module ", "<built-in ")
 """How the representation of code begins in Python: what a name is bound to is no secret then."""
