@@ -14,7 +14,7 @@ COMMANDS = {
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
-    "groups": ("commands.groups", "groups", "List groups, look at one, decide about them, merge them."),
+    "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
     "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
     "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.queries import listing, one_line, open_state
-from tasks_pipeline.commands.since import Since
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.queries import listing, one_line, open_state
+from tasks_pipeline.commands.common.since import Since
 
 if TYPE_CHECKING:
     from tasks_pipeline.config.alerts import Conditions

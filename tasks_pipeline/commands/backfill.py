@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import current_home, json_option, table
-from tasks_pipeline.commands.progress import days_progress
-from tasks_pipeline.commands.queries import database_errors, first_line, one_line
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import current_home, json_option, table
+from tasks_pipeline.commands.common.progress import days_progress
+from tasks_pipeline.commands.common.queries import database_errors, first_line, one_line
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run

@@ -10,7 +10,7 @@ from uuid import uuid4
 import click
 
 from tasks_pipeline import __version__
-from tasks_pipeline.commands.output import current_home, printable, user_errors
+from tasks_pipeline.commands.common.output import current_home, printable, user_errors
 from tasks_pipeline.home import Home
 from tasks_pipeline.home import dsn as make_dsn
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import current_home, user_errors
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import current_home, user_errors
 from tasks_pipeline.config import config_schema, load_config
 from tasks_pipeline.home import Home
 

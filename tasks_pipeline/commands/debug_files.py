@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import current_home, json_option
-from tasks_pipeline.commands.queries import age, listing, open_state
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import current_home, json_option
+from tasks_pipeline.commands.common.queries import age, listing, open_state
 
 _COLUMNS = {"project": "project", "kind": "kind", "id": "debug id or release", "name": "name", "holds": "holds", "size": "bytes", "uploaded": "uploaded"}  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.output import table
+from tasks_pipeline.commands.common.output import table
 
 if TYPE_CHECKING:
     from tasks_pipeline.demo.show import Shown

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option
-from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option
+from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home

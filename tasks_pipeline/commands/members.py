@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.queries import group_named, open_state
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.queries import group_named, open_state
 
 
 @click.group()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.queries import age, listing, one_line, open_state, seconds_text
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
+from tasks_pipeline.commands.common.queries import age, listing, one_line, open_state, seconds_text
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
-from tasks_pipeline.commands.since import Since
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.since import Since
 
 _LOG = {"id": "id", "created_at": "at (UTC)", "target": "to", "channel": "channel", "type": "type", "status": "status", "sent_at": "sent (UTC)", "attempts": "tries", "reason": "why", "title": "about"}  # fmt: skip
 _STATUSES = ("waiting", "sending", "sent", "dead", "digest", "collapsed", "skipped")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from tasks_pipeline.commands.output import current_home, user_errors
+from tasks_pipeline.commands.common.output import current_home, user_errors
 
 
 @click.command()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.json_output import encoded, plain, safe_json
-from tasks_pipeline.commands.output import cell, current_home, printable, table
-from tasks_pipeline.commands.queries import database_errors, one_line
+from tasks_pipeline.commands.common.json_output import encoded, plain, safe_json
+from tasks_pipeline.commands.common.output import cell, current_home, printable, table
+from tasks_pipeline.commands.common.queries import database_errors, one_line
 
 if TYPE_CHECKING:
     import duckdb

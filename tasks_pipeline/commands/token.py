@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from tasks_pipeline.commands.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.queries import age, open_state
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
+from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.home import Home
 
 _COLUMNS = {"id": "id", "name": "name", "hint": "ends with", "scopes": "scopes", "created_at": "created", "last_used_at": "last used", "revoked_at": "revoked"}  # fmt: skip

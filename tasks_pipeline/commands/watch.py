@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import current_home, json_option, table
-from tasks_pipeline.commands.queries import age, one_line
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import current_home, json_option, table
+from tasks_pipeline.commands.common.queries import age, one_line
 
 _TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",

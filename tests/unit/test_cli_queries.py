@@ -22,9 +22,9 @@ from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
+from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
+from tasks_pipeline.commands.common.queries import age, listing, size_text
 from tasks_pipeline.commands.events import described
-from tasks_pipeline.commands.json_output import encoded, print_json, safe_json
-from tasks_pipeline.commands.queries import age, listing, size_text
 from tasks_pipeline.commands.sql import unique
 from tasks_pipeline.service.dagster_client import (
     DagsterError,

@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from tasks_pipeline.cli import main
-from tasks_pipeline.commands.explanation import explanation_lines
+from tasks_pipeline.commands.groups.explanation import explanation_lines
 from tasks_pipeline.grouping import explain, grouping_rules
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.decide import decisions
-from tasks_pipeline.commands.explanation import explanation_lines
-from tasks_pipeline.commands.group_log import status_text, told
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.merge import merging
-from tasks_pipeline.commands.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.preview_rules import preview_rules
-from tasks_pipeline.commands.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
+from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.groups.decide import decisions
+from tasks_pipeline.commands.groups.explanation import explanation_lines
+from tasks_pipeline.commands.groups.log import status_text, told
+from tasks_pipeline.commands.groups.merge import merging
+from tasks_pipeline.commands.groups.preview import preview_rules
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home

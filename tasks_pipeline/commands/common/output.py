@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
+from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.home import Home
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasks_pipeline.commands.output import cell
+from tasks_pipeline.commands.common.output import cell
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.decide import actor_option, group_ids
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.queries import (
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.queries import (
     database_errors,
     group_itself,
     group_named,
@@ -19,6 +18,7 @@ from tasks_pipeline.commands.queries import (
     one_line,
     open_state,
 )
+from tasks_pipeline.commands.groups.decide import actor_option, group_ids
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.similarity import Pair

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from tasks_pipeline.commands.output import cell
+from tasks_pipeline.commands.common.output import cell
 
 _WIDTH = 100
 

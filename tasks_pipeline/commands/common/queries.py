@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.output import cell, table, user_errors
+from tasks_pipeline.commands.common.output import cell, table, user_errors
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
@@ -61,7 +61,7 @@ def one_line(*kinds: type[Exception]) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """What an exception says, without the stack of causes and hints that database drivers append."""
-    from tasks_pipeline.commands.output import printable
+    from tasks_pipeline.commands.common.output import printable
 
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 

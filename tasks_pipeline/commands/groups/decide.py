@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.group_log import told
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.queries import group_itself, group_named, open_state
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
+from tasks_pipeline.commands.groups.log import told
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase

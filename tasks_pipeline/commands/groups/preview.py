@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.json_output import print_json
-from tasks_pipeline.commands.output import cell, current_home, json_option
-from tasks_pipeline.commands.queries import database_errors, listing, one_line
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import cell, current_home, json_option
+from tasks_pipeline.commands.common.queries import database_errors, listing, one_line
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
@@ -89,7 +89,7 @@ def preview_rules(
 
 
 def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int | None) -> Preview:
-    from tasks_pipeline.commands.progress import days_progress
+    from tasks_pipeline.commands.common.progress import days_progress
     from tasks_pipeline.processing.preview import preview_rules as preview
 
     with days_progress(days) as advance:

@@ -1,0 +1,1 @@
+"""The command `groups` and its subcommands."""
