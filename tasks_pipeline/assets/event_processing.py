@@ -10,9 +10,9 @@ from pydantic import Field
 
 from tasks_pipeline.assets.metadata import column_schema, drain_metadata, rows_metadata
 from tasks_pipeline.partitions import daily
-from tasks_pipeline.processing.batch import RawGone
 from tasks_pipeline.processing.books import group_figures, row_counts
 from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import reprocess_events
 from tasks_pipeline.resources.stores import StoresResource

@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 
 from tasks_pipeline.groups.lists import short_ids
+from tasks_pipeline.groups.propose import MergeReport
+from tasks_pipeline.groups.propose import merge_events as find_and_merge
 from tasks_pipeline.groups.similar import proposed_pairs
 from tasks_pipeline.groups.similarity import Pair
-from tasks_pipeline.processing.merge_events import MergeReport
-from tasks_pipeline.processing.merge_events import merge_events as find_and_merge
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.stores import Stores
 

@@ -44,7 +44,7 @@ def check_monitors(
     context: dg.AssetExecutionContext, config: CheckMonitorsConfig, stores: StoresResource
 ) -> dg.MaterializeResult[Any]:
     """Check what is due, open and close incidents, and go on while something is due soon."""
-    from tasks_pipeline.monitors.uptime_loop import watch_monitors
+    from tasks_pipeline.monitors.loop import watch_monitors
 
     with stores.open() as opened:
         report = watch_monitors(opened, linger_seconds=config.linger_seconds)

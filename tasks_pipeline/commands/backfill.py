@@ -207,7 +207,7 @@ def _here(
     """Compute days again in this process."""
     import duckdb
 
-    from tasks_pipeline.processing.batch import RawGone
+    from tasks_pipeline.processing.process_batch import RawGone
     from tasks_pipeline.processing.reprocess import DayChanging
 
     results = []

@@ -148,7 +148,7 @@ def check(ctx: click.Context) -> None:
     Example:
       tasks-pipeline monitors check
     """
-    from tasks_pipeline.monitors.uptime_loop import watch_monitors
+    from tasks_pipeline.monitors.loop import watch_monitors
     from tasks_pipeline.stores import open_stores
 
     with one_line(OSError), open_stores(current_home(ctx)) as stores:

@@ -183,7 +183,7 @@ def test_command(ctx: click.Context, target: str, as_json: bool) -> None:
     Prints, for example:
       channel:slack  slack  sent    HTTP 200 ok
     """
-    from tasks_pipeline.notifications.trying import send_test
+    from tasks_pipeline.notifications.test_message import send_test
 
     with user_errors(ValueError):
         config = current_home(ctx).config()

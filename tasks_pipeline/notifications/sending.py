@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.notifications.breaker import note_failure, note_success, open_until
 from tasks_pipeline.notifications.channels import Sender, open_channel
+from tasks_pipeline.notifications.composing import message_of, stored_frames
 from tasks_pipeline.notifications.errors import (
     PermanentFailure,
     SendFailure,
@@ -27,7 +28,6 @@ from tasks_pipeline.notifications.errors import (
 )
 from tasks_pipeline.notifications.limits import take_token
 from tasks_pipeline.notifications.message import Message
-from tasks_pipeline.notifications.messages import message_of, stored_frames
 from tasks_pipeline.notifications.outbox import (
     Limited,
     bury_unconfigured,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.windows import evaluate_windows, timed_rules
 from tasks_pipeline.groups.regrouping import finish_regroupings
-from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch

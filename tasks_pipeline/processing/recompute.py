@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
-from tasks_pipeline.processing.batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
+from tasks_pipeline.processing.process_batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile

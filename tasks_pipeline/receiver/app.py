@@ -15,21 +15,15 @@ from tasks_pipeline.receiver.answers import PREFLIGHT, Answer, Refused, json_ans
 from tasks_pipeline.receiver.commit import GroupCommit
 from tasks_pipeline.receiver.endpoints import Endpoint, Endpoints, Route, find_route
 from tasks_pipeline.receiver.intake import Intake
-from tasks_pipeline.receiver.metrics import CONTENT_TYPE, Metrics
+from tasks_pipeline.receiver.prometheus import CONTENT_TYPE, Metrics
 from tasks_pipeline.receiver.quotas import Quotas
-from tasks_pipeline.receiver.request import (
-    MAX_HEADERS,
-    BodyMemory,
-    ClientGone,
-    Limits,
-    Request,
-)
+from tasks_pipeline.receiver.request import MAX_HEADERS, BodyMemory, ClientGone, Limits, Request
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.web_api.mount import WebApi, is_web_api
 
 if TYPE_CHECKING:
-    from tasks_pipeline.watch.metrics import PipelineMetrics
+    from tasks_pipeline.watch.prometheus import PipelineMetrics
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +121,7 @@ class Receiver:
 
     def _pipeline_text(self) -> bytes:
         """Metrics of the pipeline. Its code and database are loaded by the first scrape: the receiver needs neither."""
-        from tasks_pipeline.watch.metrics import PipelineMetrics
+        from tasks_pipeline.watch.prometheus import PipelineMetrics
 
         self._pipeline_metrics = self._pipeline_metrics or PipelineMetrics(self._home)
         return self._pipeline_metrics.text()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tasks_pipeline.receiver.metrics import Metrics
+from tasks_pipeline.receiver.prometheus import Metrics
 from tasks_pipeline.storage.spool.interface import Receipt, Spool, SpoolWriter
 
 log = logging.getLogger(__name__)

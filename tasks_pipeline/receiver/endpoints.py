@@ -15,7 +15,7 @@ from tasks_pipeline.receiver.accounts import Account
 from tasks_pipeline.receiver.answers import GIF, Answer, Refused, json_answer
 from tasks_pipeline.receiver.dialog import dialog_script
 from tasks_pipeline.receiver.intake import Accepted, Intake
-from tasks_pipeline.receiver.metrics import Metrics
+from tasks_pipeline.receiver.prometheus import Metrics
 from tasks_pipeline.receiver.request import Request
 
 ENVELOPE_TYPE = "application/x-sentry-envelope"

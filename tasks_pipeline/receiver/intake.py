@@ -20,7 +20,7 @@ from tasks_pipeline.protocol.items import EVENT_TYPES, SUPPORTED, accounted, cat
 from tasks_pipeline.receiver.accounts import Account, Accounts
 from tasks_pipeline.receiver.answers import Refused
 from tasks_pipeline.receiver.commit import GroupCommit, QueueFull, SpoolFailed
-from tasks_pipeline.receiver.metrics import Metrics
+from tasks_pipeline.receiver.prometheus import Metrics
 from tasks_pipeline.receiver.quotas import Limit, Quotas, rate_limit_headers
 from tasks_pipeline.receiver.refusals import Refusals, Sums, refusals_receipt
 from tasks_pipeline.receiver.request import Request

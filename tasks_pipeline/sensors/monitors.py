@@ -6,7 +6,7 @@ import dagster as dg
 
 from tasks_pipeline.jobs import check_monitors_job
 from tasks_pipeline.lanes import MONITORING
-from tasks_pipeline.monitors.uptime_loop import monitors_due
+from tasks_pipeline.monitors.loop import monitors_due
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
 

@@ -124,7 +124,7 @@ def test_a_batch_that_fails_at_its_end_fires_once(day: Day, monkeypatch: pytest.
             raise RuntimeError("as if the disk were full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("tasks_pipeline.processing.batch.finish_batch", fails)
+            patch.setattr("tasks_pipeline.processing.process_batch.finish_batch", fails)
             with pytest.raises(RuntimeError):
                 told.drain()
         assert outbox(told.stores, day.project) == []

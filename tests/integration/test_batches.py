@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tasks_pipeline.processing import batch as batch_module
 from tasks_pipeline.processing import drain as drain_module
-from tasks_pipeline.processing.batch import BatchResult, process_batch
+from tasks_pipeline.processing import process_batch as batch_module
 from tasks_pipeline.processing.drain import DrainReport, drain
+from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.settle import settle
 from tasks_pipeline.storage.ledger import batches as batches_module
 from tasks_pipeline.storage.ledger.backlog import backlogs

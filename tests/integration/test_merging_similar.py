@@ -9,9 +9,9 @@ from tasks_pipeline.config import Key, Project
 from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.groups.decisions import actions_of
 from tasks_pipeline.groups.merging import discard_groups, merge_groups, unmerge_group
+from tasks_pipeline.groups.propose import MergeReport, merge_events
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.groups.similar import proposed_pairs
-from tasks_pipeline.processing.merge_events import MergeReport, merge_events
 from tests.support.day import Day
 from tests.support.events import event
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks_pipeline.processing.batch import RawGone
 from tasks_pipeline.processing.event import Work
 from tasks_pipeline.processing.event import group as group_again
+from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.stores import open_stores
 from tests.support.crash import BAD, DRAIN_MOMENTS, RECOMPUTE_MOMENTS, at, event_step, refuse_if_bad
 from tests.support.day import Day

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks_pipeline.config import Key, Project, Retention
-from tasks_pipeline.processing.batch import RawGone
+from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.tools import Tools
 from tests.support.day import Day
 from tests.support.events import event, item

@@ -14,8 +14,8 @@ from tasks_pipeline.storage.state.facts import all_probes
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 from tasks_pipeline.watch.heartbeat import ping_heartbeat
-from tasks_pipeline.watch.metrics import render
 from tasks_pipeline.watch.probes import DESCRIPTIONS
+from tasks_pipeline.watch.prometheus import render
 from tasks_pipeline.watch.watching import watch_pipeline
 from tests.support.alerting import alert_rows, configured, outbox
 from tests.support.events import event, receipt

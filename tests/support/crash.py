@@ -12,8 +12,8 @@ from datetime import date
 from typing import Any
 from unittest.mock import patch
 
-import tasks_pipeline.processing.batch
 import tasks_pipeline.processing.drain
+import tasks_pipeline.processing.process_batch
 import tasks_pipeline.processing.recompute
 import tasks_pipeline.processing.settle
 from tasks_pipeline.home import Home
@@ -43,12 +43,12 @@ DRAIN_MOMENTS = {
     "after the claim": Moment(_processing.drain, "claim_batch"),
     "event ids taken, not committed": Moment(_processing.settle, "own_event_ids"),
     "groups made, not committed": Moment(_processing.settle, "assign_groups"),
-    "event ids and groups committed": Moment(_processing.batch, "settle"),
+    "event ids and groups committed": Moment(_processing.process_batch, "settle"),
     "half of the files written": Moment(Lake, "_write_file"),
     "all files written": Moment(Lake, "register", after=False),
     "lake committed": Moment(Lake, "register"),
-    "counted, not committed": Moment(_processing.batch, "count_events"),
-    "done, not committed": Moment(_processing.batch, "finish_batch"),
+    "counted, not committed": Moment(_processing.process_batch, "count_events"),
+    "done, not committed": Moment(_processing.process_batch, "finish_batch"),
     "done": Moment(_processing.drain, "process_batch"),
 }
 RECOMPUTE_MOMENTS = {

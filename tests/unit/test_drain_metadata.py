@@ -15,8 +15,8 @@ from tasks_pipeline.assets.metadata import (
     rows_metadata,
     sparkline,
 )
-from tasks_pipeline.processing.batch import BatchResult
 from tasks_pipeline.processing.drain import DrainReport
+from tasks_pipeline.processing.process_batch import BatchResult
 from tasks_pipeline.storage.lake.tables import EVENTS
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -223,7 +223,7 @@ def merge_similar(ctx: click.Context, above: float | None, dry_run: bool, actor:
       SHOP-2 and SHOP-3: 0.94, would be merged
       3 groups compared for the first time, 1 pair proposed, 1 would be merged
     """
-    from tasks_pipeline.processing.merge_events import merge_events
+    from tasks_pipeline.groups.propose import merge_events
 
     with _deciding(ctx) as stores:
         report = merge_events(stores, merge_above=above, dry_run=dry_run, actor=actor)

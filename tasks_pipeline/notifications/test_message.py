@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.notifications.channels import open_channel
+from tasks_pipeline.notifications.composing import test_message
 from tasks_pipeline.notifications.errors import SendFailure, UnknownOutcome
-from tasks_pipeline.notifications.messages import test_message
 from tasks_pipeline.notifications.routing import Route, routes
 
 
