@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -157,14 +157,13 @@ class Condition(Model):
         (name,) = self.model_fields_set
         return name
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one(cls, given: Any) -> Any:
-        if isinstance(given, dict) and len(given) != 1:
+    @model_validator(mode="after")
+    def _one(self) -> Condition:
+        if len(self.model_fields_set) != 1:
             raise ValueError(
-                f"{len(given)} conditions in one entry; allowed is one, each in an entry of its own"
+                f"{len(self.model_fields_set)} conditions in one entry; allowed is one, each in an entry of its own"
             )
-        return given
+        return self
 
 
 class Conditions(Model):
