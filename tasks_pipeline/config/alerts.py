@@ -154,14 +154,17 @@ class Condition(Model):
     @property
     def subject(self) -> str:
         """The name of the one that is given."""
-        (name,) = self.model_fields_set
+        (name,) = self._given()
         return name
+
+    def _given(self) -> list[str]:
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
     @model_validator(mode="after")
     def _one(self) -> Condition:
-        if len(self.model_fields_set) != 1:
+        if len(self._given()) != 1:
             raise ValueError(
-                f"{len(self.model_fields_set)} conditions in one entry; allowed is one, each in an entry of its own"
+                f"{len(self._given())} conditions in one entry; allowed is one, each in an entry of its own"
             )
         return self
 

@@ -22,6 +22,7 @@ from tasks_pipeline.config.kinds import (
     key_kinds,
     kinds_of,
     labelled,
+    of_tag,
     tags,
 )
 from tasks_pipeline.config.mistake import Mistake, Path, shortened
@@ -166,11 +167,17 @@ def _told(detail: ErrorDetails, place: Place, hidden: _Hidden) -> tuple[Place, s
         said = _said(kind, detail["msg"], replace(place, written=None))
         return place, f"the name of this field: {hidden.washed(said)}", ""
     said = hidden.washed(_said(kind, detail["msg"], place))
-    private = place.written is not None and (place.written.secret or is_private(place.kinds))
-    if kind in _OF_VALIDATORS and private and hidden.echoes(said, place.written):
+    if kind in _OF_VALIDATORS and _is_hidden_text(place) and hidden.echoes(said, place.written):
         said = _HIDDEN
     found = _found(place, kind)
     return place, said, "" if kind == REFUSED and found.strip("'") in said else found
+
+
+def _is_hidden_text(place: Place) -> bool:
+    written = place.written
+    if written is None or written.fields is not None or written.entries is not None:
+        return False
+    return written.secret or is_private(place.kinds)
 
 
 def _unknown(name: str, holder: Sequence[Kind]) -> str:
@@ -209,10 +216,15 @@ def _found(place: Place, kind: str) -> str:
         return ""
     if written.fields is not None or written.entries is not None:
         return written.what if kind.endswith("_type") else ""
-    if not isinstance(written.value, str) and not is_private(place.kinds):
+    if not isinstance(written.value, str | bytes) and not is_private(place.kinds):
         return "nothing" if written.value is None else shortened(written.text)
     # The types that stand there are known to be harmless, and it is not an address, which may have a token in it.
-    harmless = bool(place.kinds) and not is_private(place.kinds) and "://" not in written.text
+    harmless = (
+        isinstance(written.value, str)
+        and bool(place.kinds)
+        and not is_private(place.kinds)
+        and "://" not in written.text
+    )
     if not harmless or any(each.model is not None or each.is_dict for each in place.kinds):
         return f"{written.what} that is not shown" if written.value is not None else "nothing"
     return shortened(repr(written.text if written.secret else written.value))
@@ -256,18 +268,11 @@ def _whole(value: str) -> str:
 def _private_texts(written: Written, kinds: tuple[Kind, ...]) -> Iterator[str]:
     """The texts in private fields; what is shorter than any secret would only be missed elsewhere."""
     if written.fields is not None:
+        meant = of_tag(kinds, written.value)
         for name, (_, child) in written.fields.items():
-            yield from _private_texts(child, below(_meant(kinds, written), name))
+            yield from _private_texts(child, below(meant, name))
     elif written.entries is not None:
         for number, child in enumerate(written.entries):
             yield from _private_texts(child, below(kinds, number))
     elif isinstance(written.value, str) and len(written.value) > 3 and is_private(kinds):
         yield written.value
-
-
-def _meant(kinds: tuple[Kind, ...], written: Written) -> tuple[Kind, ...]:
-    """Of several models those that the discriminator in the file means."""
-    if len(kinds) < 2 or not kinds[0].discriminator:
-        return kinds
-    _, tag = _written_below(written, kinds[0].discriminator)
-    return tuple(kind for kind in kinds if tag is not None and tag.text in tags(kind)) or kinds

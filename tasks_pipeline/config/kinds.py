@@ -139,6 +139,12 @@ def tags(kind: Kind) -> tuple[str, ...]:
     )
 
 
+def of_tag(kinds: Sequence[Kind], fields: Mapping[str, Any]) -> tuple[Kind, ...]:
+    """Of several models those that the discriminator among the fields means; all when it means none."""
+    name = kinds[0].discriminator if len(kinds) > 1 else None
+    return tuple(kind for kind in kinds if name in fields and fields[name] in tags(kind)) or tuple(kinds)
+
+
 def spellings(model: type[BaseModel], name: str) -> tuple[str, ...]:
     """How a file may spell a field, the usual spelling first."""
     info = model.model_fields[name]

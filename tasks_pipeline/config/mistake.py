@@ -28,7 +28,7 @@ class Mistake:
         """One line for people: file, line, place, what is wrong, what was found."""
         place = f"{source}:{self.line}" if self.line else source
         field = f" {dotted(self.path)}:" if self.path else ""
-        found = f" (found {self.found})" if self.found else ""
+        found = f" (found {one_line(self.found)})" if self.found else ""
         return f"{place}:{field} {one_line(self.said)}{found}"
 
 

@@ -18,7 +18,7 @@ class Ownership(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Ownership:
-        if not {"path", "url", "tag"} & self.model_fields_set:
+        if self.path is None and self.url is None and self.tag is None:
             raise ValueError("nothing says what is owned; allowed are path, url and tag")
         said = "cannot own anything; allowed are an e-mail address and team:SLUG"
         refuse(

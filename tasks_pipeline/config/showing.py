@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks_pipeline.config.document import Config
-from tasks_pipeline.config.kinds import Kind, below, kinds_of
+from tasks_pipeline.config.kinds import Kind, below, kinds_of, of_tag
 from tasks_pipeline.config.model import About
 from tasks_pipeline.config.written import Written, read_yaml
 
@@ -16,7 +16,14 @@ def shown_config(config: Config, text: str = "") -> Any:
     """The configuration with every default, in the form of its file; `text` is the file it was read from, if any."""
     # The values of the environment are not needed, only where they went.
     root = read_yaml(text, _AnyName()).root if text else None
-    return _shown(config.model_dump(mode="json", by_alias=True), root, kinds_of(Config))
+    data = config.model_dump(mode="json", by_alias=True)
+    for member, shown in zip(config.members, data["members"], strict=True):
+        # What these leave out is as in the member's own preferences: a default would change the meaning.
+        shown["projects"] = {
+            slug: wanted.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            for slug, wanted in member.projects.items()
+        }
+    return _shown(data, root, kinds_of(Config))
 
 
 class _AnyName(dict[str, str]):
@@ -31,8 +38,9 @@ def _shown(value: Any, written: Written | None, kinds: tuple[Kind, ...]) -> Any:
         return written.text
     if isinstance(value, dict):
         fields = (written.fields if written is not None else None) or {}
+        meant = of_tag(kinds, value)
         return {
-            name: _shown(each, fields[name][1] if name in fields else None, below(kinds, name))
+            name: _shown(each, fields[name][1] if name in fields else None, below(meant, name))
             for name, each in value.items()
         }
     if isinstance(value, list):

@@ -28,7 +28,13 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = Resolver()
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = _PREFIX + "merge"
-_KINDS = {"bool": "true or false", "float": "a number", "int": "a number", "timestamp": "a date"}
+_KINDS = {
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a number",
+    "timestamp": "a date",
+    "binary": "binary data",
+}
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _LIKE_A_REFERENCE = re.compile(r"\$\{\s*env\s*[:}]", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
