@@ -18,7 +18,7 @@ from tasks_pipeline.config.mistake import Mistake, Path
 
 MAX_BYTES = 10 * 1024 * 1024
 """A file may be so large, and what the environment puts into it."""
-MAX_VALUES = 500_000
+MAX_VALUES = 250_000
 """A file may hold so many values, each counted where an alias repeats it: aliases of aliases grow without end."""
 MAX_DEPTH = 60
 """Fields may lie so deep; what we know of lies at eight."""

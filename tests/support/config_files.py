@@ -9,6 +9,16 @@ from tasks_pipeline.home import Home
 GOOD = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]"
 
 
+def repaired(home: Home, text: str) -> None:
+    """The configuration file holds this text, whatever stood in its place."""
+    path = home.config_path
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    path.write_text(text)
+
+
 def damaged(home: Home, how: str) -> None:
     """The configuration file becomes one that cannot be used."""
     path = home.config_path

@@ -165,6 +165,19 @@ def test_show_of_a_file_with_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [p["name"] for p in yaml.safe_load(result.stdout)["projects"]] == ["${env:SHOP_KEY}"] * 2
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_service_that_does_not_start_forgets_nothing(tmp_path: Path, how: str) -> None:
+    """What runs beside it, or is started by itself, goes on with what the file held."""
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    damaged(home, how)
+    result = CliRunner().invoke(main, ["--home", str(tmp_path), "run", "--port", "0", "--ui-port", "0"])
+    assert result.exit_code == 1
+    assert f"Error: {home.config_path}:" in result.stderr
+    assert home.config_in_force().config.projects[0].slug == "shop"
+
+
 def test_schema_is_json(tmp_path: Path) -> None:
     schema = msgspec.json.decode(call(tmp_path, "schema").stdout)
     assert schema["properties"].keys() == config_schema()["properties"].keys()
