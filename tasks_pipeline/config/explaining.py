@@ -7,6 +7,7 @@ never the mistake; and what may be a secret is left out.
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +24,14 @@ from tasks_pipeline.config.kinds import (
     kinds_of,
     labelled,
     of_tag,
+    tag_name,
     tags,
 )
 from tasks_pipeline.config.mistake import Mistake, Path, shortened
 from tasks_pipeline.config.model import REFUSED
 from tasks_pipeline.config.written import Reading, Written
+
+log = logging.getLogger(__name__)
 
 _OF_VALIDATORS = ("value_error", "assertion_error", REFUSED)
 _MAPPINGS = ("model_type", "model_attributes_type", "dict_type", "mapping_type", "dataclass_type")
@@ -59,15 +63,34 @@ def explain(error: ValidationError, model: type[BaseModel], reading: Reading) ->
     details = error.errors(include_url=False)
     inner = {detail["loc"][:end] for detail in details for end in range(len(detail["loc"]))}
     # A list is empty only because of the mistakes inside it.
-    placed = [(detail, follow(detail, model, root)) for detail in details if detail["loc"] not in inner]
+    outer = [detail for detail in details if detail["loc"] not in inner]
+    try:
+        return list(_joined(list(_explained(outer, model, reading, root))))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # What is told would be better with a hint, but must be told without one too.
+        log.warning("what is allowed cannot be told: %s", type(error).__name__)
+        return [_unexplained(detail, root) for detail in outer]
+
+
+def _explained(
+    details: Sequence[ErrorDetails], model: type[BaseModel], reading: Reading, root: Written
+) -> Iterator[tuple[Place, Mistake]]:
     hidden = _Hidden(reading.secrets, root, kinds_of(model))
-    told = [
-        (place, Mistake(place.line, place.path, said, found))
-        for detail, place in _of_one_member(placed)
-        if not _follows(detail, place)
-        for place, said, found in [_told(detail, place, hidden)]
-    ]
-    return list(_joined(told))
+    for detail, place in _of_one_member([(detail, follow(detail, model, root)) for detail in details]):
+        if not _follows(detail, place):
+            at, said, found = _told(detail, place, hidden)
+            yield at, Mistake(at.line, at.path, said, found)
+
+
+def _unexplained(detail: ErrorDetails, root: Written) -> Mistake:
+    """What can be told without knowing the types: place and line, and the words that are pydantic's own."""
+    line, written = root.line, root
+    for part in detail["loc"]:
+        below_line, found = _written_below(written, part)
+        if found is not None:  # else it is the label of a member of a union, or a field that is missing
+            line, written = below_line, found
+    own = detail["type"] not in (*_OF_VALIDATORS, "union_tag_invalid")
+    return Mistake(line, detail["loc"], detail["msg"] if own else "what stands here cannot be used")
 
 
 def follow(detail: ErrorDetails, model: type[BaseModel], root: Written) -> Place:
@@ -151,15 +174,15 @@ def _joined(told: Sequence[tuple[Place, Mistake]]) -> Iterator[Mistake]:
 
 def _told(detail: ErrorDetails, place: Place, hidden: _Hidden) -> tuple[Place, str, str]:
     """Where exactly it is, what is said, and what is shown of what was found."""
-    kind, context = detail["type"], detail.get("ctx", {})
+    kind = detail["type"]
     if kind == "extra_forbidden":
         return place, _unknown(str(place.path[-1]) if place.path else "", place.holder), ""
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        name = str(context.get("discriminator", "")).strip("'")
+        name = tag_name(place.kinds)
         allowed = ", ".join(tag for each in place.kinds for tag in tags(each))
         # A trigger may be a word alone: then that is the tag.
         is_word = place.written is not None and place.written.fields is None
-        inner = place if is_word or not name.isidentifier() else _step(place, name)
+        inner = place if is_word or not name else _step(place, name)
         said = "unknown" if inner.written is not None else "Field required"
         found = _found(replace(inner, kinds=(Kind(str),)), "") if inner.written else ""
         return inner, f"{said}; allowed: {allowed}" if allowed else said, found

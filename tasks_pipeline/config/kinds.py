@@ -139,10 +139,19 @@ def tags(kind: Kind) -> tuple[str, ...]:
     )
 
 
+def tag_name(kinds: Sequence[Kind]) -> str:
+    """The field that says which of several models is meant, as a file spells it; empty when no field does."""
+    for kind in kinds:
+        name = kind.discriminator
+        if kind.model is not None and name is not None and name in kind.model.model_fields:
+            return spellings(kind.model, name)[0]
+    return ""
+
+
 def of_tag(kinds: Sequence[Kind], fields: Mapping[str, Any]) -> tuple[Kind, ...]:
     """Of several models those that the discriminator among the fields means; all when it means none."""
-    name = kinds[0].discriminator if len(kinds) > 1 else None
-    return tuple(kind for kind in kinds if name in fields and fields[name] in tags(kind)) or tuple(kinds)
+    tag = fields.get(tag_name(kinds)) if len(kinds) > 1 else None
+    return tuple(kind for kind in kinds if tag is not None and tag in tags(kind)) or tuple(kinds)
 
 
 def spellings(model: type[BaseModel], name: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ MAX_DEPTH = 60
 
 # The one in C, where PyYAML was built with it, takes a tenth of the time.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = Resolver()
+_RESOLVER: Any = Resolver()
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = _PREFIX + "merge"
 _KINDS = {
@@ -149,7 +149,7 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> Mistake:
     problem = getattr(error, "problem", None) or "it cannot be read"
     begun = getattr(error, "context_mark", None)
     if begun is not None and mark is not None and begun.line < mark.line:
-        problem += f" ({error.context}, which begins in line {begun.line + 1})"  # type: ignore[attr-defined]
+        problem += f" ({getattr(error, 'context', None)}, which begins in line {begun.line + 1})"
     line = next(iter(text.split("\n")[mark.line : mark.line + 1]), "") if mark else ""
     if line[: mark.column + 1 if mark else 0].endswith("\t"):
         problem = "a tab where a field begins; allowed are blanks"
@@ -173,7 +173,7 @@ class _Reader:
 
     def take(self, event: yaml.Event) -> None:
         """The next event. Raises _Stop."""
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.ScalarEvent):
             self._count(line)
             self._scalar(event, line)
@@ -183,7 +183,7 @@ class _Reader:
         elif isinstance(event, yaml.CollectionEndEvent):
             self._end()
         elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor, line)
+            self._alias(event.anchor or "", line)
         elif isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
@@ -233,7 +233,7 @@ class _Reader:
             written.faulty = True
             self._tell(written.line, f"the tag {event.tag} is not allowed")
             return
-        node = yaml.ScalarNode(_PREFIX + name, event.value, event.start_mark, event.end_mark)
+        node = yaml.ScalarNode(_PREFIX + name, event.value)
         try:
             written.value = make(SafeConstructor(), node)
             written.kind = _KINDS.get(name, "")
