@@ -8,13 +8,19 @@ from pydantic import Field, SecretStr, model_validator
 
 from tasks_pipeline.config.model import About, Model, Slug
 
+_URL = r"^https?://[^\s/?#]+[^\s]*$"
+
 HttpUrl = Annotated[
     str,
-    Field(pattern=r"^https?://[^\s/?#]+[^\s]*$", max_length=2000),
+    Field(pattern=_URL, max_length=2000),
     About("an address that begins with http:// or https://", private=True),
 ]
 """Private: many an address lets in whoever knows it."""
-TokenUrl = Annotated[HttpUrl, About(masked=True)]
+TokenUrl = Annotated[
+    str,
+    Field(pattern=_URL, max_length=2000),
+    About("an address that begins with http:// or https://", private=True, masked=True),
+]
 """One that usually does."""
 
 

@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a type says to those who make a mistake: pydantic ignores it."""
+    """What a type says to those who make a mistake; pydantic ignores it, and keeps one of each field only."""
 
     allowed: str = ""
     """In words, where a pattern says it to few."""
