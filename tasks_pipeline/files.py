@@ -13,9 +13,9 @@ def write_atomically(path: Path, text: str) -> None:
     Readers see the old text or the new one. Raises OSError.
     """
     try:
-        if path.read_text(encoding="utf-8") == text:
+        if path.read_text(encoding="utf-8") == text and not path.stat().st_mode & 0o077:
             return
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         pass
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:

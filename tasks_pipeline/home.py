@@ -8,7 +8,16 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks_pipeline.config import Config, ConfigError, Key, Project, default_config, load_config, parse_config
+from tasks_pipeline.config import (
+    Config,
+    ConfigError,
+    Key,
+    Project,
+    UnreadableConfig,
+    default_config,
+    load_config,
+    parse_config,
+)
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.files import write_atomically
 
@@ -19,10 +28,15 @@ CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
 DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 CONFIG_COPY = "config-in-force.yaml"
+_DEFAULTS_COPY = """\
+# There is no configuration file: these are the defaults.
+projects:
+  - {id: 1, slug: shop, name: Shop, keys: [{public_key: "%s"}]}
+"""
 
 
 Stamp = tuple[int, int, int]
-"""What changes when a file does: time of the change, size, and number of the file."""
+"""What changes when a file or its permissions do: time of that change, size, and number of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,8 @@ class InForce:
     config: Config
     mistakes: str
     stamp: Stamp | None
+    settled: bool = True
+    """Whether nothing else can be found before the file changes; false when the reading itself failed."""
 
 
 _in_force: dict[Path, InForce] = {}
@@ -159,34 +175,75 @@ class Home:
 
     def config(self) -> Config:
         """The configuration file, or the working default with a key made once for this home. Raises ConfigError."""
-        if self.config_path.exists() or self.config_override:
+        if self.has_config:
             return load_config(self.config_path)
         return default_config(self._default_key())
+
+    @property
+    def has_config(self) -> bool:
+        """Whether a configuration file is named or there; one that leads nowhere is not the same as none."""
+        if self.config_override:
+            return True
+        try:
+            self.config_path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # that it cannot be looked at is said when it is read
+        return True
 
     def config_in_force(self) -> InForce:
         """The configuration or, while its file is broken or gone, what it held when it was last good.
 
         So a slip of the editor stops no work that is under way. Raises ConfigError when it never was good.
         """
-        stamp, copy = self.config_stamp(), self.root / CONFIG_COPY
+        stamp = self.config_stamp()
         known = _in_force.get(self.config_path)
-        if known is not None and known.stamp == stamp:
+        if known is not None and known.stamp == stamp and known.settled:
             return known  # a sensor asks every second
-        if stamp is None and not copy.exists():
-            return InForce(self.config(), "", stamp)
         try:
-            if stamp is None:
-                raise ConfigError(f"{self.config_path} is gone")
-            text = config_text(self.config_path)
-            found = InForce(parse_config(text, str(self.config_path)), "", stamp)
-            write_atomically(copy, text)
+            found = InForce(self._config_of_now(), "", stamp)
         except ConfigError as error:
-            if not copy.exists():
-                raise
-            log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
-            found = InForce(load_config(copy), str(error), stamp)
+            found = self._config_of_before(error, known, stamp)
+            if known is None or known.mistakes != found.mistakes:
+                log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
         _in_force[self.config_path] = found
         return found
+
+    def _config_of_now(self) -> Config:
+        """What the file holds, or the defaults where there never was one; kept for later. Raises ConfigError."""
+        if self.has_config:
+            text = config_text(self.config_path)
+        else:
+            text = _DEFAULTS_COPY % self._default_key()
+            if os.path.lexists(self.root / CONFIG_COPY) and self._kept() != text:
+                raise ConfigError(f"{self.config_path} is gone")
+        config = parse_config(text, str(self.config_path))
+        try:
+            write_atomically(self.root / CONFIG_COPY, text)
+        except OSError as error:
+            # A full disk must not keep a good configuration from being used.
+            log.warning("the configuration could not be kept in %s: %s", CONFIG_COPY, error)
+        return config
+
+    def _kept(self) -> str:
+        """The text that was in force last; empty when it cannot be read."""
+        try:
+            return config_text(self.root / CONFIG_COPY)
+        except UnreadableConfig:
+            return ""
+
+    def _config_of_before(self, error: ConfigError, known: InForce | None, stamp: Stamp | None) -> InForce:
+        """What was in force before the error: as it was kept, else as this process knows it. Raises the error."""
+        settled = not isinstance(error, UnreadableConfig)
+        if os.path.lexists(self.root / CONFIG_COPY):
+            try:
+                return InForce(load_config(self.root / CONFIG_COPY), str(error), stamp, settled)
+            except ConfigError as unusable:
+                log.error("what the configuration held before cannot be used either:\n%s", unusable)  # noqa: TRY400 - as above
+        if known is None:
+            raise error
+        return InForce(known.config, str(error), stamp, settled)
 
     def forget_config(self) -> None:
         """Forget what the configuration held before: a service that starts goes by the file, or refuses to."""
@@ -194,12 +251,12 @@ class Home:
         _in_force.pop(self.config_path, None)
 
     def config_stamp(self) -> Stamp | None:
-        """Changes when the configuration file does; None without a file."""
+        """Changes when the configuration file does; None without a file, zeros for one that leads nowhere."""
         try:
             found = self.config_path.stat()
         except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+            return (0, 0, 0) if self.has_config else None
+        return found.st_ctime_ns, found.st_size, found.st_ino
 
     def _default_key(self) -> str:
         path = self.root / "default-key"

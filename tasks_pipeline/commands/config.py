@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, user_errors
-from tasks_pipeline.config import config_schema, load_config
-from tasks_pipeline.home import Home
+from tasks_pipeline.commands.common.output import current_home, json_option, user_errors
+from tasks_pipeline.config import ConfigError, config_schema, load_config, parse_config
+from tasks_pipeline.config.loading import config_text
+from tasks_pipeline.config.mistake import dotted
+from tasks_pipeline.config.showing import shown_config
 
 
 @click.group()
@@ -19,12 +21,13 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@json_option
 @click.pass_context
-def check(ctx: click.Context, file: Path | None) -> None:
+def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     """Check the configuration file, or another FILE, and print every mistake with its line.
 
-    Exits 0 when it can be used and 1 when not. Variables named by ${env:NAME} must be set.
+    Exits 0 when it can be used and 1 when not. Variables named by ${env:NAME} must be set; their values are not shown.
 
     \b
     Examples:
@@ -34,13 +37,22 @@ def check(ctx: click.Context, file: Path | None) -> None:
       /srv/tasks/tasks_pipeline.yaml:7: projects[0].keys[0].public_key: Field required
     """
     home = current_home(ctx)
-    if file is None and not _has_file(home):
-        click.echo(f"{home.config_path} does not exist: the defaults are used (tasks-pipeline config show)")
+    path = file or home.config_path
+    if file is None and not home.has_config and not as_json:
+        click.echo(f"{path} does not exist: the defaults are used (tasks-pipeline config show)")
         return
-    with user_errors():
-        checked = load_config(file or home.config_path)
+    try:
+        checked = load_config(path) if file is not None or home.has_config else home.config()
+    except ConfigError as error:
+        if not as_json:
+            raise click.ClickException(str(error)) from error
+        print_json({"file": str(path), "good": False, "projects": None, "mistakes": _rows(error, str(path))})
+        ctx.exit(1)
     count = len(checked.projects)
-    click.echo(f"{file or home.config_path}: good, {count} project{'s' if count != 1 else ''}")
+    if as_json:
+        print_json({"file": str(path), "good": True, "projects": count, "mistakes": []})
+    else:
+        click.echo(f"{path}: good, {count} project{'s' if count != 1 else ''}")
 
 
 @config.command()
@@ -48,7 +60,8 @@ def check(ctx: click.Context, file: Path | None) -> None:
 def show(ctx: click.Context) -> None:
     """Print the configuration in force as YAML, with every default filled in.
 
-    Values given as ${env:NAME} are printed that way, not with the secret. The output is itself a valid file.
+    Values given as ${env:NAME} are printed that way, not with the secret; other secrets are masked. The output is
+    itself a valid file.
 
     \b
     Example:
@@ -58,11 +71,8 @@ def show(ctx: click.Context) -> None:
 
     home = current_home(ctx)
     with user_errors(OSError):
-        effective: Any = home.config().model_dump(mode="json")
-        if _has_file(home):
-            effective = _with_references(
-                effective, yaml.safe_load(home.config_path.read_text(encoding="utf-8"))
-            )
+        text = config_text(home.config_path) if home.has_config else ""
+        effective = shown_config(parse_config(text, str(home.config_path)) if text else home.config(), text)
     click.echo(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), nl=False)
 
 
@@ -79,14 +89,15 @@ def schema() -> None:
     print_json(config_schema() | {"title": "tasks_pipeline.yaml"})
 
 
-def _has_file(home: Home) -> bool:
-    return home.config_override is not None or home.config_path.exists()
-
-
-def _with_references(effective: Any, written: Any) -> Any:
-    """The effective values, except where the file has a reference to a variable: there the reference."""
-    if isinstance(effective, dict) and isinstance(written, dict):
-        return {k: _with_references(v, written.get(k)) for k, v in effective.items()}
-    if isinstance(effective, list) and isinstance(written, list):
-        return [_with_references(*pair) for pair in zip(effective, written, strict=True)]
-    return written if isinstance(written, str) and "${env:" in written else effective
+def _rows(error: ConfigError, source: str) -> list[dict[str, Any]]:
+    """The mistakes for programs; `line` is null where a mistake is not in one line."""
+    return [
+        {
+            "line": mistake.line or None,
+            "path": dotted(mistake.path),
+            "message": mistake.said,
+            "found": mistake.found or None,
+            "text": mistake.text(source),
+        }
+        for mistake in error.mistakes
+    ]

@@ -79,7 +79,7 @@ def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = current_home(ctx)
     with user_errors(OSError, ValueError):
-        receiver = home.config().receiver
+        receiver = home.config_in_force().config.receiver
         serve(
             home,
             receiver.host if host is None else host,

@@ -4,7 +4,8 @@ Where things lie on disk is not configuration but `home.py`.
 """
 
 from tasks_pipeline.config.document import Config, default_config
-from tasks_pipeline.config.loading import ConfigError, config_schema, load_config, parse_config
+from tasks_pipeline.config.loading import config_schema, load_config, parse_config
+from tasks_pipeline.config.mistake import ConfigError, Mistake, UnreadableConfig
 from tasks_pipeline.config.projects import Category, Key, Organisation, Project, Quota
 from tasks_pipeline.config.service import Processing, Receiver, Retention
 
@@ -13,12 +14,14 @@ __all__ = [
     "Config",
     "ConfigError",
     "Key",
+    "Mistake",
     "Organisation",
     "Processing",
     "Project",
     "Quota",
     "Receiver",
     "Retention",
+    "UnreadableConfig",
     "config_schema",
     "default_config",
     "load_config",

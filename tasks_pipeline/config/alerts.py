@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -154,17 +154,19 @@ class Condition(Model):
     @property
     def subject(self) -> str:
         """The name of the one that is given."""
-        (name,) = self.model_fields_set
+        (name,) = self._given()
         return name
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one(cls, given: Any) -> Any:
-        if isinstance(given, dict) and len(given) != 1:
+    def _given(self) -> list[str]:
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _one(self) -> Condition:
+        if len(self._given()) != 1:
             raise ValueError(
-                f"{len(given)} conditions in one entry; allowed is one, each in an entry of its own"
+                f"{len(self._given())} conditions in one entry; allowed is one, each in an entry of its own"
             )
-        return given
+        return self
 
 
 class Conditions(Model):

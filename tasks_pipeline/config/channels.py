@@ -6,9 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from tasks_pipeline.config.model import Model, Slug
+from tasks_pipeline.config.model import About, Model, Slug
 
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s]*$", max_length=2000)]
+_URL = r"^https?://[^\s/?#]+[^\s]*$"
+
+HttpUrl = Annotated[
+    str,
+    Field(pattern=_URL, max_length=2000),
+    About("an address that begins with http:// or https://", private=True),
+]
+"""Private: many an address lets in whoever knows it."""
+TokenUrl = Annotated[
+    str,
+    Field(pattern=_URL, max_length=2000),
+    About("an address that begins with http:// or https://", private=True, masked=True),
+]
+"""One that usually does."""
 
 
 class Rate(Model):
@@ -63,7 +76,7 @@ class WebhookChannel(Channel):
     """A JSON document by POST, signed with HMAC-SHA256 when there is a secret."""
 
     type: Literal["webhook"] = "webhook"
-    url: HttpUrl = Field(description="Where it is posted.")
+    url: TokenUrl = Field(description="Where it is posted.")
     secret: SecretStr | None = Field(None, description="Key of the signature; write it as ${env:NAME}.")
     headers: dict[str, SecretStr] = Field({}, description="Further request headers.")
 
@@ -118,7 +131,9 @@ class NtfyChannel(Channel):
     """A topic of ntfy."""
 
     type: Literal["ntfy"] = "ntfy"
-    topic: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The topic.")
+    topic: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"), About("1 to 64 letters, digits, - and _", private=True)
+    ] = Field(description="The topic; who knows it may read it.")
     token: SecretStr | None = Field(None, description="Access token.")
     url: HttpUrl = Field("https://ntfy.sh", description="The server.")
 

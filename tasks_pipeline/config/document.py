@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.channels import AnyChannel
-from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team
 from tasks_pipeline.config.projects import Key, Organisation, Project
@@ -38,65 +37,87 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _people(self) -> Config:
-        used: tuple[tuple[str, list[str]], ...] = (
-            ("channels: name", [c.name for c in self.channels]),
-            ("members: email", [m.email for m in self.members]),
-            ("teams: slug", [t.slug for t in self.teams]),
-        )
-        for what, values in used:
-            twice = {value for value, times in Counter(values).items() if times > 1}
-            if twice:
-                raise ValueError(f"{what} used twice: {', '.join(sorted(twice))}")
-        channels, members = used[0][1], used[1][1]
-        slugs = sorted(p.slug for p in self.projects)
-        for team in self.teams:
-            _known(f"teams: {team.slug}: channel", team.channel, channels)
-            for email in team.members:
-                _known(f"teams: {team.slug}: members", email, members)
-        names = Counter(rule.name for rule in self.alert_rules)
-        for project in self.projects:
-            own = names + Counter(rule.name for rule in project.alert_rules)
-            doubled = sorted(name for name, times in own.items() if times > 1)
-            if doubled:
-                raise ValueError(f"alert_rules: name used twice: {', '.join(doubled)}")
-        rules = (*self.alert_rules, *(rule for project in self.projects for rule in project.alert_rules))
-        known_targets = {"member": members, "channel": channels, "team": [team.slug for team in self.teams]}
-        for rule in rules:
-            for target in rule.notify:
-                kind, _, name = target.partition(":")
-                if name:
-                    _known(f"alert_rules: {rule.name}: notify", name, known_targets[kind])
-        for target in self.watch.operators:
-            kind, _, name = target.partition(":")
-            if not name:
-                raise ValueError(f"watch.operators: {target}; allowed are members, teams and channels")
-            _known("watch.operators", name, known_targets[kind])
-        _known("watch.fallback_channel", self.watch.fallback_channel, channels)
-        for member in self.members:
-            for slug, wanted in ((None, member.notifications), *member.projects.items()):
-                _known(f"members: {member.email}: channel", wanted.channel, channels)
-                if slug is not None:
-                    _known(f"members: {member.email}: projects", slug, slugs)
+        refuse([*self._used_twice(), *self._unknown_names()])
         return self
+
+    def _used_twice(self) -> Iterator[Wrong]:
+        yield from repeated("name", ((("channels", i, "name"), c.name) for i, c in enumerate(self.channels)))
+        yield from repeated("email", ((("members", i, "email"), m.email) for i, m in enumerate(self.members)))
+        yield from repeated("slug", ((("teams", i, "slug"), t.slug) for i, t in enumerate(self.teams)))
+        of_all = [(("alert_rules", i, "name"), rule.name) for i, rule in enumerate(self.alert_rules)]
+        yield from repeated("alert_rules: name", of_all)
+        for number, project in enumerate(self.projects):
+            own = [
+                (("projects", number, "alert_rules", i, "name"), rule.name)
+                for i, rule in enumerate(project.alert_rules)
+            ]
+            known = [*{name: path for path, name in of_all}.items()]
+            yield from repeated("alert_rules: name", [*((path, name) for name, path in known), *own])
+
+    def _unknown_names(self) -> Iterator[Wrong]:
+        channels, members = [c.name for c in self.channels], [m.email for m in self.members]
+        teams = [t.slug for t in self.teams]
+        for number, team in enumerate(self.teams):
+            yield from _unknown(("teams", number, "channel"), team.channel, channels)
+            for i, email in enumerate(team.members):
+                yield from _unknown(("teams", number, "members", i), email, members)
+        known_targets = {"member": members, "channel": channels, "team": teams}
+        for path, target in self._targets():
+            kind, _, name = target.partition(":")
+            yield from _unknown(path, name or None, known_targets.get(kind, ()))
+        for number, target in enumerate(self.watch.operators):
+            if ":" not in target:
+                said = f"{target} is not allowed here; allowed are members, teams and channels"
+                yield Wrong(("watch", "operators", number), said)
+        yield from _unknown(("watch", "fallback_channel"), self.watch.fallback_channel, channels)
+        slugs = sorted(p.slug for p in self.projects)
+        for number, member in enumerate(self.members):
+            yield from _unknown(
+                ("members", number, "notifications", "channel"), member.notifications.channel, channels
+            )
+            for slug, wanted in member.projects.items():
+                yield from _unknown(("members", number, "projects", slug), slug, slugs)
+                yield from _unknown(
+                    ("members", number, "projects", slug, "channel"), wanted.channel, channels
+                )
+
+    def _targets(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Everybody that rules and operators name, with the place."""
+        for number, rule in enumerate(self.alert_rules):
+            yield from (
+                (("alert_rules", number, "notify", i), target) for i, target in enumerate(rule.notify)
+            )
+        for at, project in enumerate(self.projects):
+            for number, rule in enumerate(project.alert_rules):
+                for i, target in enumerate(rule.notify):
+                    yield ("projects", at, "alert_rules", number, "notify", i), target
+        yield from ((("watch", "operators", i), target) for i, target in enumerate(self.watch.operators))
 
     @field_validator("projects")
     @classmethod
     def _unique(cls, projects: tuple[Project, ...]) -> tuple[Project, ...]:
-        used: tuple[tuple[str, list[str]], ...] = (
-            ("id", [str(p.id) for p in projects]),
-            ("slug", [p.slug for p in projects]),
-            ("public_key", [k.public_key for p in projects for k in p.keys]),
+        keys = (
+            ((number, "keys", i, "public_key"), key.public_key)
+            for number, project in enumerate(projects)
+            for i, key in enumerate(project.keys)
         )
-        for what, values in used:
-            twice = {value for value, times in Counter(values).items() if times > 1}
-            if twice:
-                raise ValueError(f"{what} used twice: {', '.join(sorted(twice))}")
+        refuse(
+            [
+                *repeated("id", (((number, "id"), str(p.id)) for number, p in enumerate(projects))),
+                *repeated("slug", (((number, "slug"), p.slug) for number, p in enumerate(projects))),
+                *repeated("public_key", keys),
+            ]
+        )
         return projects
 
     @model_validator(mode="after")
     def _sizes(self) -> Config:
         if self.receiver.max_event_bytes > self.receiver.max_envelope_bytes:
-            raise ValueError("receiver.max_event_bytes is larger than receiver.max_envelope_bytes")
+            said = (
+                "max_event_bytes is larger than max_envelope_bytes; "
+                f"allowed is at most {self.receiver.max_envelope_bytes}"
+            )
+            refuse([Wrong(("receiver", "max_event_bytes"), said)])
         return self
 
     def channel(self, name: str) -> AnyChannel | None:
@@ -116,9 +137,9 @@ class Config(Model):
         return next((p for p in self.projects if p.id == project_id), None)
 
 
-def _known(where: str, name: str | None, allowed: Sequence[str]) -> None:
+def _unknown(path: tuple[str | int, ...], name: str | None, allowed: Sequence[str]) -> Iterator[Wrong]:
     if name is not None and name not in allowed:
-        raise ValueError(f"{where}: {name} is not configured; allowed: {', '.join(allowed) or 'none'}")
+        yield Wrong(path, f"{name} is not configured; allowed: {', '.join(allowed) or 'none'}")
 
 
 def default_config(public_key: str) -> Config:

@@ -1,48 +1,35 @@
-"""Loading `tasks_pipeline.yaml`: YAML, secrets from the environment, and errors that name the line."""
+"""Loading `tasks_pipeline.yaml`: reading it, checking it, and the one error of all that is wrong."""
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from collections.abc import Iterator, Sequence
+import stat
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from tasks_pipeline.config.document import Config
+from tasks_pipeline.config.explaining import explain
+from tasks_pipeline.config.mistake import Mistake, UnreadableConfig, config_error
+from tasks_pipeline.config.written import MAX_BYTES, Reading, read_yaml
 
-# The one in C, where PyYAML was built with it, takes a tenth of the time.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message has a line per mistake: where, what was found, what is allowed."""
+log = logging.getLogger(__name__)
 
 
 def parse_config(
-    text: str, source: str = "tasks_pipeline.yaml", environ: dict[str, str] | None = None
+    text: str, source: str = "tasks_pipeline.yaml", environ: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration in a YAML text. Raises ConfigError with a line per mistake."""
-    try:
-        root = yaml.compose(text, Loader=_LOADER)
-        data = yaml.load(text, Loader=_LOADER)  # either of them is safe: it makes plain data only
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{source}:{mark.line + 1}" if mark else source
-        raise ConfigError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{source}:1: found {type(data).__name__}, allowed is a mapping with `projects`")
-    values = dict(os.environ) if environ is None else environ
-    missing: list[str] = []
-    data = _with_secrets(data, values, missing, ())
-    if missing:
-        raise ConfigError("\n".join(f"{source}: {m}" for m in missing))
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_mistakes(error, root, source))) from error
+    """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else."""
+    reading = read_yaml(text, os.environ if environ is None else environ)
+    config = _checked(reading)
+    if config is None or reading.mistakes:
+        # Outside of every `except`: the error of pydantic, which an error report would show along, holds all values.
+        raise config_error(source, reading.mistakes)
+    return config
 
 
 def load_config(path: Path) -> Config:
@@ -51,11 +38,23 @@ def load_config(path: Path) -> Config:
 
 
 def config_text(path: Path) -> str:
-    """The text of a configuration file. Raises ConfigError when it cannot be read."""
+    """The text of a configuration file. Raises UnreadableConfig."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        # A named pipe that nobody writes to would be waited for; `config check <(…)` is another kind of pipe.
+        if stat.S_ISFIFO(path.stat().st_mode) and os.path.exists(os.path.realpath(path)):
+            raise _unreadable(path, "it is a named pipe; allowed is a file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+    if len(raw) > MAX_BYTES:
+        raise _unreadable(path, f"it is larger than {MAX_BYTES} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        said = f"it is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}"
+    raise _unreadable(path, said)
 
 
 def config_schema() -> dict[str, Any]:
@@ -63,78 +62,28 @@ def config_schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
-_SECRET = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+def _unreadable(path: Path, reason: str) -> UnreadableConfig:
+    mistake = Mistake(0, (), f"cannot be read: {reason}")
+    return UnreadableConfig(mistake.text(str(path)), (mistake,))
 
 
-def _with_secrets(node: Any, environ: dict[str, str], missing: list[str], path: tuple[str | int, ...]) -> Any:
-    """The same tree with every `${env:NAME}` replaced; names that are not set are added to `missing`."""
-    if isinstance(node, dict):
-        return {k: _with_secrets(v, environ, missing, (*path, k)) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_with_secrets(v, environ, missing, (*path, i)) for i, v in enumerate(node)]
-    if not isinstance(node, str):
-        return node
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in environ:
-            missing.append(f"{_dotted(path)}: the environment variable {name} is not set")
-        return environ.get(name, "")
-
-    return _SECRET.sub(value, node)
-
-
-def _mistakes(error: ValidationError, root: yaml.Node | None, source: str) -> Iterator[str]:
-    mistakes = error.errors(include_url=False)
-    paths = [mistake["loc"] for mistake in mistakes]
-    for mistake in mistakes:
-        path = mistake["loc"]
-        if any(len(other) > len(path) and other[: len(path)] == path for other in paths):
-            continue  # a list that is empty only because of the mistakes inside it
-        found = "" if mistake["type"] == "missing" else f" (found {_short(mistake['input'])})"
-        message = mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "extra_forbidden":
-            message = f"unknown field; allowed: {', '.join(_allowed(path[:-1]))}"
-        yield f"{source}:{_line(root, path)}: {_dotted(path) or 'file'}: {message}{found}"
-
-
-def _allowed(path: Sequence[str | int]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        arguments = [
-            a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        model = arguments[0] if arguments else annotation
-    return sorted(model.model_fields)
-
-
-def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:
-    """Line (from 1) of the deepest node on the path that exists in the file."""
-    line = node.start_mark.line + 1 if node else 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            hit = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if hit is None:
-                return line
-            line, node = hit[0].start_mark.line + 1, hit[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
-
-
-def _dotted(path: Sequence[str | int]) -> str:
-    out = ""
-    for part in path:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
-    return out
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _checked(reading: Reading) -> Config | None:
+    """The configuration that was read; None, and mistakes in the reading, when it cannot be used."""
+    if reading.root is None:
+        if not reading.mistakes:
+            reading.mistakes.append(Mistake(1, (), "found nothing, allowed is a mapping with `projects`"))
+        return None
+    if reading.root.fields is None:
+        found = f"found {reading.root.what}, allowed is a mapping with `projects`"
+        reading.mistakes.append(Mistake(reading.root.line, (), found))
+        return None
+    try:
+        return Config.model_validate(reading.root.value)
+    except ValidationError as error:
+        reading.mistakes += explain(error, Config, reading)
+    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError) as error:
+        # A validator of ours did what it must not. Its words may hold a secret, its place does not.
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"it cannot be checked: {type(error).__name__} in {at.name}, line {at.lineno}"
+        reading.mistakes.append(Mistake(0, (), said))
+    return None

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")]
-PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$")]
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a type says to those who make a mistake; pydantic ignores it, and keeps one of each field only."""
+
+    allowed: str = ""
+    """In words, where a pattern says it to few."""
+    private: bool = False
+    """What is written there may be a secret, and is repeated in no message."""
+    masked: bool = False
+    """Of an address: all but its host is left out wherever the configuration is shown."""
+
+
+Slug = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$"),
+    About("1 to 50 small letters, digits, - and _, the first a letter or digit"),
+]
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$"), About("4 to 64 letters, digits, - and _")]
 
 
 MIB = 1024 * 1024
@@ -17,3 +37,42 @@ class Model(BaseModel):
     """Base of every section: unknown fields are mistakes, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+REFUSED = "refused"
+"""Type of the errors that `refuse` makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Something that is wrong with a value, which lies at `path` below the model that looks at it."""
+
+    path: tuple[str | int, ...]
+    said: str
+
+
+def repeated(what: str, values: Iterable[tuple[tuple[str | int, ...], str]]) -> list[Wrong]:
+    """Those of the values, each with its place, that stood at an earlier place already."""
+    seen: set[str] = set()
+    wrong = []
+    for path, value in values:
+        if value in seen:
+            wrong.append(Wrong(path, f"{what} used twice: {value}"))
+        seen.add(value)
+    return wrong
+
+
+def refuse(wrong: Sequence[Wrong]) -> None:
+    """For validators that compare several values: raise all that is wrong at once, each with its own place."""
+    if wrong:
+        raise ValidationError.from_exception_data(
+            "configuration",
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError(REFUSED, "{said}", {"said": each.said}),
+                    loc=each.path,
+                    input=None,
+                )
+                for each in wrong
+            ],
+        )

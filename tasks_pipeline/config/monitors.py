@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks_pipeline.config.alerts import Target
-from tasks_pipeline.config.model import Model, Slug
+from tasks_pipeline.config.model import Model, Slug, Wrong, refuse
 from tasks_pipeline.config.people import TimeZone
 from tasks_pipeline.protocol.checkins import is_crontab
 
@@ -50,7 +50,7 @@ class CronMonitor(Model):
     @model_validator(mode="after")
     def _owner(self) -> CronMonitor:
         if self.owner is not None and not self.owner.startswith(("member:", "team:")):
-            raise ValueError(f"owner: {self.owner}; allowed are an e-mail address and team:SLUG")
+            refuse([Wrong(("owner",), "cannot own anything; allowed are an e-mail address and team:SLUG")])
         return self
 
 

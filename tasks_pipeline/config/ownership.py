@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from tasks_pipeline.config.alerts import Globs, TagIs, Target
-from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.model import Model, Wrong, refuse
 
 
 class Ownership(Model):
@@ -18,9 +18,14 @@ class Ownership(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Ownership:
-        if not {"path", "url", "tag"} & self.model_fields_set:
+        if self.path is None and self.url is None and self.tag is None:
             raise ValueError("nothing says what is owned; allowed are path, url and tag")
-        strange = [owner for owner in self.owners if not owner.startswith(("member:", "team:"))]
-        if strange:
-            raise ValueError(f"{strange[0]} cannot own anything; allowed are an e-mail address and team:SLUG")
+        said = "cannot own anything; allowed are an e-mail address and team:SLUG"
+        refuse(
+            [
+                Wrong(("owners", number), said)
+                for number, owner in enumerate(self.owners)
+                if not owner.startswith(("member:", "team:"))
+            ]
+        )
         return self

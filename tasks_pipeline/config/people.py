@@ -8,9 +8,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks_pipeline.config.model import Model, Slug
+from tasks_pipeline.config.model import About, Model, Slug
 
-Email = Annotated[str, Field(pattern=r"^[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,130}$")]
+Email = Annotated[
+    str,
+    Field(pattern=r"^[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,130}$"),
+    About("an e-mail address, as ann@acme.example"),
+]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEK: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -80,7 +84,7 @@ class Member(Model):
     email: Email = Field(description="Address; also what assignments and targets call the member.")
     name: str = Field("", max_length=100, description="Shown to people; the address when empty.")
     timezone: TimeZone = Field("UTC", description="Time zone of quiet hours, digests and times in messages.")
-    address: str | None = Field(
+    address: Annotated[str, About(private=True)] | None = Field(
         None, max_length=250, description="Where to on a channel that is not mail; rarely needed."
     )
     notifications: Preferences = Field(Preferences(), description="Preferences for all projects.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
@@ -12,7 +11,7 @@ from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.filters import Filters
 from tasks_pipeline.config.grouping import GroupingSettings
 from tasks_pipeline.config.merging import Merging
-from tasks_pipeline.config.model import Model, PublicKey, Slug
+from tasks_pipeline.config.model import Model, PublicKey, Slug, refuse, repeated
 from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.scrubbing import Scrubbing
@@ -63,10 +62,15 @@ class Project(Model):
 
     @model_validator(mode="after")
     def _monitors(self) -> Project:
-        slugs = Counter([*(m.slug for m in self.monitors), *(m.slug for m in self.uptime)])
-        twice = sorted(slug for slug, times in slugs.items() if times > 1)
-        if twice:
-            raise ValueError(f"monitors and uptime: slug used twice: {', '.join(twice)}")
+        refuse(
+            repeated(
+                "slug",
+                [
+                    *((("monitors", number, "slug"), each.slug) for number, each in enumerate(self.monitors)),
+                    *((("uptime", number, "slug"), each.slug) for number, each in enumerate(self.uptime)),
+                ],
+            )
+        )
         return self
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from tasks_pipeline.config.alerts import Target
 from tasks_pipeline.config.channels import HttpUrl
-from tasks_pipeline.config.model import Model, Slug
+from tasks_pipeline.config.model import About, Model, Slug, Wrong, refuse
 
 
 def _network(text: str) -> str:
@@ -56,7 +56,9 @@ class UptimeMonitor(Model):
     url: HttpUrl = Field(description="What is asked for.")
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = Field("GET", description="How.")
     headers: dict[str, SecretStr] = Field({}, description="Request headers.")
-    body: str | None = Field(None, max_length=100_000, description="Request body.")
+    body: Annotated[str, About(private=True)] | None = Field(
+        None, max_length=100_000, description="Request body."
+    )
     interval_seconds: float = Field(60, ge=10, le=86_400, description="Time between checks.")
     timeout_seconds: float = Field(10, gt=0, le=60, description="An answer may take so long.")
     expect: Expected = Field(Expected(), description="What counts as a good answer.")
@@ -77,7 +79,7 @@ class UptimeMonitor(Model):
     @model_validator(mode="after")
     def _owner(self) -> UptimeMonitor:
         if self.owner is not None and not self.owner.startswith(("member:", "team:")):
-            raise ValueError(f"owner: {self.owner}; allowed are an e-mail address and team:SLUG")
+            refuse([Wrong(("owner",), "cannot own anything; allowed are an e-mail address and team:SLUG")])
         return self
 
     @property

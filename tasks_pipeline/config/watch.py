@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from tasks_pipeline.config.alerts import Target
-from tasks_pipeline.config.channels import HttpUrl
-from tasks_pipeline.config.model import MIB, Model, Slug
+from tasks_pipeline.config.channels import TokenUrl
+from tasks_pipeline.config.model import MIB, Model, Slug, Wrong, refuse
 
 
 class Limits(Model):
@@ -23,7 +23,7 @@ class Watch(Model):
     fallback_channel: Slug | None = Field(
         None, description="Channel that is used directly when the usual way is what broke."
     )
-    heartbeat_url: HttpUrl | None = Field(
+    heartbeat_url: TokenUrl | None = Field(
         None, description="Pinged while all is well, so that somebody outside notices when nothing is."
     )
     heartbeat_seconds: float = Field(60, ge=10, le=86_400, description="Time between pings.")
@@ -63,13 +63,14 @@ class Watch(Model):
 
     @model_validator(mode="after")
     def _order(self) -> Watch:
+        wrong = []
         for name in type(self).model_fields:
             limits = getattr(self, name)
             if isinstance(limits, Limits):
                 falls = name == "disk_free_bytes"
                 if (limits.critical > limits.warning) if falls else (limits.critical < limits.warning):
                     allowed = "at most warning" if falls else "at least warning"
-                    raise ValueError(
-                        f"{name}: critical is {limits.critical:g}; allowed is {allowed} ({limits.warning:g})"
-                    )
+                    said = f"critical is {limits.critical:g}; allowed is {allowed} ({limits.warning:g})"
+                    wrong.append(Wrong((name, "critical"), said))
+        refuse(wrong)
         return self

@@ -26,8 +26,9 @@ class Accounts:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._stamp = home.config_stamp()
-        self._use(home.config_in_force().config)
+        found = home.config_in_force()
+        self._mistakes = found.mistakes
+        self._use(found.config)
 
     def find(self, credentials: Credentials, project_id: int | None) -> Account:
         """The account of a request to `project_id` (None: the key alone decides). Raises Refused (403)."""
@@ -43,18 +44,16 @@ class Accounts:
 
     def reload_if_changed(self) -> None:
         """Read the file again when it changed. What is broken or gone is logged, and the old configuration stays."""
-        stamp = self._home.config_stamp()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        if stamp is None:
-            log.error("%s is gone; the configuration read before stays in force", self._home.config_path)
-            return
         try:
-            self._use(self._home.config())
+            found = self._home.config_in_force()
         except ConfigError as error:
-            log.error("the configuration read before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
-        else:
+            if str(error) != self._mistakes:
+                self._mistakes = str(error)
+                log.error("the configuration read before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
+            return
+        self._mistakes = found.mistakes
+        if found.config is not self.config and not found.mistakes:
+            self._use(found.config)
             log.info("%s changed and was read again", self._home.config_path)
 
     def _use(self, config: Config) -> None:

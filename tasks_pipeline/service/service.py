@@ -64,8 +64,9 @@ def run_service(
     DagsterHomeError.
     """
     with service_lock(home):
+        home.config()  # when it cannot be used, what it held before is not forgotten
         home.forget_config()
-        config = home.config()
+        config = home.config_in_force().config
         receiver = _free_address(
             config.receiver.host if host is None else host,
             config.receiver.port if port is None else port,

@@ -26,12 +26,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.protocol.auth import Credentials
 from tasks_pipeline.protocol.envelope import parse_envelope
 from tasks_pipeline.receiver import app as app_module
 from tasks_pipeline.receiver import server as server_module
+from tasks_pipeline.receiver.accounts import Accounts
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.quotas import Quotas
 from tasks_pipeline.receiver.request import Limits
+from tests.support.config_files import DAMAGES, GOOD, damaged, repaired
 from tests.support.receiver import KEY, MemorySpool, configure, serving, stored
 
 ID = "00000000000000000000000000001234"
@@ -277,6 +280,42 @@ def test_a_changed_configuration_is_taken_and_a_broken_one_is_not(
         until(200)
         home.config_path.write_text("projects: [{id: 1, slug: shop, keys: [{public_key: third-key}]}]\n")
         until(403)
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "gone"])
+def test_keys_stay_known_whatever_becomes_of_the_file(home: Home, how: str) -> None:
+    credentials = Credentials(public_key="abcdef")
+    home.config_path.write_text(GOOD)
+    accounts = Accounts(home)
+    damaged(home, how)
+    for _ in range(2):
+        accounts.reload_if_changed()
+        assert accounts.find(credentials, 1).project.slug == "shop"
+    started_now = Accounts(home)
+    assert started_now.find(credentials, 1).project.slug == "shop"
+    repaired(home, GOOD.replace("shop", "store"))
+    for each in (accounts, started_now):
+        each.reload_if_changed()
+        assert each.find(credentials, 1).project.slug == "store"
+
+
+def test_a_receiver_starts_with_what_a_broken_file_held_and_says_so(home: Home) -> None:
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    home.config_path.write_text(GOOD + "\nchannels: [{type: slack, name: a, url: s3cret, x: 1}]\n")
+    command = [sys.executable, "-m", "tasks_pipeline.cli", "--home", str(home.root), "receive", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("receiver listens on ").strip()
+        try:
+            answer = httpx.post(f"{url}{ENVELOPE}", content=EVENT, params={"sentry_key": "abcdef"})
+        finally:
+            process.terminate()
+            _, told = process.communicate(timeout=60)
+    assert answer.status_code == 200
+    assert "what the configuration held before stays in force" in told
+    assert f"{home.config_path}:2: channels[0].x: unknown field; allowed: " in told
+    assert "s3cret" not in told
 
 
 # Hostile clients ------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks_pipeline.config import Key, Project
-from tasks_pipeline.home import Home, dsn
+from tasks_pipeline.config import ConfigError, Key, Project, parse_config
+from tasks_pipeline.home import CONFIG_COPY, Home, _in_force, dsn
+from tests.support.config_files import DAMAGES, GOOD, damaged
 
 
 @pytest.fixture(autouse=True)
@@ -92,13 +93,8 @@ def test_homes_have_different_keys(tmp_path: Path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_an_error_and_not_the_default(tmp_path: Path) -> None:
-    from tasks_pipeline.config import ConfigError
-
     with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):
         Home(tmp_path, config_override=tmp_path / "missing.yaml").config()
-
-
-GOOD = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]"
 
 
 def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -120,8 +116,6 @@ def test_a_broken_file_leaves_in_force_what_it_held(tmp_path: Path, caplog: pyte
 
 
 def test_a_file_that_never_was_good_is_an_error(tmp_path: Path) -> None:
-    from tasks_pipeline.config import ConfigError
-
     home = Home(tmp_path)
     home.config_path.write_text(GOOD)
     home.config_in_force()
@@ -144,3 +138,134 @@ def test_dsn(base: str, expected: str) -> None:
         dsn(base, Project(id=7, slug="shop", keys=(Key(public_key="abcd"),)), Key(public_key="abcd"))
         == expected
     )
+
+
+# A mistake stops nothing ----------------------------------------------------------------------------------------------
+
+
+def in_a_new_process(home: Home) -> None:
+    """Forget what this process knows of the file, and only that."""
+    _in_force.pop(home.config_path, None)
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "gone"])
+def test_whatever_becomes_of_the_file_what_it_held_stays_in_force(tmp_path: Path, how: str) -> None:
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    damaged(home, how)
+    for _ in range(2):
+        found = home.config_in_force()
+        assert found.config.projects[0].keys[0].public_key == "abcdef"
+        assert found.mistakes.startswith(str(home.config_path))
+        in_a_new_process(home)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_where_there_was_no_file_the_defaults_stay_in_force(tmp_path: Path, how: str) -> None:
+    home = Home(tmp_path)
+    key = home.config_in_force().config.projects[0].keys[0].public_key
+    damaged(home, how)
+    for _ in range(2):
+        found = home.config_in_force()
+        assert found.config.projects[0].keys[0].public_key == key
+        assert found.mistakes
+        in_a_new_process(home)
+    if home.config_path.is_dir():
+        home.config_path.rmdir()
+    else:
+        home.config_path.unlink()
+    assert home.config_in_force().mistakes == ""
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_the_defaults_do_not_take_the_place_of_a_broken_file(tmp_path: Path, how: str) -> None:
+    home = Home(tmp_path)
+    damaged(home, how)
+    with pytest.raises(ConfigError):
+        home.config()
+    with pytest.raises(ConfigError):
+        home.config_in_force()
+
+
+def test_what_cannot_be_kept_can_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    (tmp_path / CONFIG_COPY).mkdir()
+    assert home.config_in_force().config.projects[0].slug == "shop"
+    assert "could not be kept" in caplog.text
+    home.config_path.write_text("nonsense")
+    assert home.config_in_force().config.projects[0].slug == "shop"  # as this process knows it
+    in_a_new_process(home)
+    with pytest.raises(ConfigError, match="found a text"):
+        home.config_in_force()
+
+
+@pytest.mark.parametrize("held", [b"\xff\xfe", b"", b"projects: [", b"projects: [{id: 1, old_field: 2}]"])
+def test_a_damaged_copy_is_replaced_or_does_without(tmp_path: Path, held: bytes) -> None:
+    home = Home(tmp_path)
+    (tmp_path / CONFIG_COPY).write_bytes(held)
+    home.config_path.write_text(GOOD)
+    assert home.config_in_force().mistakes == ""
+    assert (tmp_path / CONFIG_COPY).read_text() == GOOD
+    (tmp_path / CONFIG_COPY).write_bytes(held)
+    home.config_path.write_text("nonsense")
+    assert home.config_in_force().config.projects[0].slug == "shop"
+
+
+def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    copy = tmp_path / CONFIG_COPY
+    copy.write_text(GOOD)
+    copy.chmod(0o644)
+    home.config_in_force()
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_kept_holds_references_and_not_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_KEY", "s3cret")
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD.replace("abcdef", "'${env:SHOP_KEY}'"))
+    assert home.config_in_force().config.projects[0].keys[0].public_key == "s3cret"
+    assert "s3cret" not in (tmp_path / CONFIG_COPY).read_text()
+
+
+def test_a_mistake_is_logged_once_without_secrets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("URL_OF_HOOK", "hooks.example/T000/s3cret")
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    home.config_path.write_text(GOOD + "\nchannels: [{type: webhook, name: a, url: '${env:URL_OF_HOOK}'}]")
+    for _ in range(3):
+        home.config_in_force()
+    assert len(caplog.records) == 1
+    assert "channels[0].url: not allowed" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing about the file changes when a disk that failed answers again."""
+    home = Home(tmp_path)
+    home.config_path.write_text(GOOD)
+    home.config_in_force()
+    home.config_path.write_text(GOOD.replace("shop", "store"))
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "open", _fails)
+        failing.setattr(
+            "tasks_pipeline.home.load_config", lambda _: parse_config(GOOD)
+        )  # the copy is elsewhere
+        for _ in range(3):
+            assert home.config_in_force().config.projects[0].slug == "shop"
+    assert len(caplog.records) == 1
+    assert home.config_in_force().config.projects[0].slug == "store"
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise OSError(5, "Input/output error")

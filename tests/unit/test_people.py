@@ -114,7 +114,7 @@ def test_the_last_rule_that_matches_names_the_owners(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("alert_rules: [{name: a, when: [new_group], notify: [nobody@acme.example]}]", "notify: nobody@acme.example is not configured"),
+        ("alert_rules: [{name: a, when: [new_group], notify: [nobody@acme.example]}]", "alert_rules[0].notify[0]: nobody@acme.example is not configured"),
         ("alert_rules: [{name: a, when: [new_group], notify: ['team:none']}]", "allowed: web, pay"),
         ("alert_rules: [{name: a, when: [sometimes], notify: [members]}]", "sometimes"),
         ("alert_rules: [{name: a, when: [new_group], notify: [everyone]}]", "nobody; allowed are assignee"),
