@@ -1,4 +1,4 @@
-"""Channels that are one HTTP request: the request is made by `shapes.py`, its answer is read here."""
+"""Channels that are one HTTP request: the request is made by `shapes`, its answer is read here."""
 
 from __future__ import annotations
 
