@@ -17,8 +17,8 @@ from sqlalchemy import select
 
 from tasks_pipeline.config.uptime import UptimeMonitor
 from tasks_pipeline.monitors.registry import sync_monitors
-from tasks_pipeline.monitors.safe_http import Asked, Refused, RequestFailed, ask, judge
 from tasks_pipeline.monitors.uptime import check_uptime, examine
+from tasks_pipeline.outbound import OutboundError, Refused, Request, ask, judge
 from tasks_pipeline.storage.tables import incidents
 from tests.support.alerting import alerting
 from tests.support.day import Day
@@ -79,8 +79,8 @@ def test_an_address_wrapped_in_another_is_judged_like_itself(address: object) ->
 )
 def test_no_spelling_of_loopback_is_asked(host: str, server: HttpReceiver) -> None:
     port = server.url.rpartition(":")[2]
-    with pytest.raises((Refused, RequestFailed)):
-        ask(Asked(f"http://{host}:{port}/", method="POST", timeout_seconds=3))
+    with pytest.raises(OutboundError):
+        ask(Request(f"http://{host}:{port}/", method="POST", seconds=3))
     assert server.posted == []
 
 
@@ -91,18 +91,18 @@ def test_a_redirect_to_where_nobody_may_ask_is_refused(server: HttpReceiver) -> 
         b"",
     )
     with pytest.raises(Refused, match=r"169\.254\.169\.254"):
-        ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK)
+        ask(Request(f"{server.url}/", method="POST", redirects=3), LOOPBACK)
 
 
 def test_redirects_are_followed_but_not_for_ever(server: HttpReceiver) -> None:
     server.answer = lambda posted, before: (
         (307, {"Location": "/next"}, b"") if before < 2 else (200, {}, posted.path.encode())
     )
-    assert ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK).body == b"/next"
+    assert ask(Request(f"{server.url}/", method="POST", redirects=3), LOOPBACK).body == b"/next"
     server.posted.clear()
     server.answer = lambda _posted, _before: (307, {"Location": "/next"}, b"")
-    with pytest.raises(RequestFailed, match="more than 2 redirects"):
-        ask(Asked(f"{server.url}/", method="POST", follow_redirects=2), LOOPBACK)
+    with pytest.raises(OutboundError, match="more than 2 redirects"):
+        ask(Request(f"{server.url}/", method="POST", redirects=2), LOOPBACK)
 
 
 def test_a_name_is_resolved_once_and_the_judged_address_is_asked(
@@ -123,7 +123,7 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_asked(
         return real(host, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    assert ask(Asked(f"http://rebind.example:{port}/", method="POST"), LOOPBACK).status == 200
+    assert ask(Request(f"http://rebind.example:{port}/", method="POST"), LOOPBACK).status == 200
     assert asked == ["rebind.example"]
     assert server.posted[0].headers["Host"] == f"rebind.example:{port}"
 
@@ -148,7 +148,7 @@ def test_answers_are_judged_by_status_body_and_headers(server: HttpReceiver) -> 
 
 def test_a_large_answer_is_read_in_part(server: HttpReceiver) -> None:
     server.answer = lambda _posted, _before: (200, {}, b"x" * 5_000_000)
-    assert len(ask(Asked(server.url, method="POST"), LOOPBACK).body) == 1024 * 1024
+    assert len(ask(Request(server.url, method="POST"), LOOPBACK).body) == 1024 * 1024
 
 
 def test_nobody_there_is_down() -> None:
@@ -184,11 +184,11 @@ def test_a_certificate_is_trusted_or_named_and_its_end_is_known(
     https: str, certificate: tuple[Path, Path]
 ) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate[1]))
-    answer = ask(Asked(https), LOOPBACK, trusting)
+    answer = ask(Request(https), LOOPBACK, trusting)
     assert answer.certificate_expires is not None
     assert timedelta(days=4) < answer.certificate_expires - datetime.now(UTC) < timedelta(days=6)
-    with pytest.raises(RequestFailed, match=r"(?i)self.signed"):
-        ask(Asked(https), LOOPBACK)
+    with pytest.raises(OutboundError, match=r"(?i)self.signed"):
+        ask(Request(https), LOOPBACK)
 
 
 def test_a_certificate_that_ends_soon_is_trouble(
