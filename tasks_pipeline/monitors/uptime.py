@@ -249,7 +249,7 @@ def wrong(answer: outbound.Answer, expected: Expected) -> str:
     if not any(span[0] <= answer.status <= span[-1] for span in ranges):
         return f"status {answer.status}; expected is {', '.join(expected.status)}"
     body = answer.body.decode("utf-8", "replace")
-    what = f"the first {len(answer.body):,} bytes of the body" if answer.truncated else "the body"
+    what = f"what was read of the body ({len(answer.body):,} bytes)" if answer.truncated else "the body"
     if expected.body_contains is not None and expected.body_contains not in body:
         return f"{what} does not hold {expected.body_contains[:100]!r}"
     if expected.body_lacks is not None and expected.body_lacks in body:
