@@ -111,7 +111,8 @@ class UptimeChecks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        # Those that still wait end at their deadline; nobody waits for them.
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def busy(self) -> bool:
@@ -151,6 +152,20 @@ class UptimeChecks:
         for future in over:
             del self._under_way[future]
         return report
+
+    def give_back(self, now: datetime) -> int:
+        """Leave the addresses that have not answered to the next run: they are due at once. Gives how many there were."""
+        left = [claimed[1]["id"] for claimed, _ in self._under_way.values()]
+        self._under_way.clear()
+        if left:
+            e = monitor_environments.c
+            with self._stores.state.write() as connection:
+                connection.execute(
+                    update(monitor_environments)
+                    .where(e.id.in_(left), e.next_at.is_not(None))
+                    .values(next_at=now)
+                )
+        return len(left)
 
 
 def _verdict_of(future: Future[Verdict]) -> Verdict:

@@ -53,13 +53,14 @@ def watch_monitors(
     """Look at monitors until nothing is due within `linger_seconds` (20 when absent), or the run is old.
 
     With addresses to ask it goes on for its whole time: starting a run for each check would cost more than the checks.
-    At its end it waits for the answers that are on their way, which their time limits bound, and looks at check-ins meanwhile.
+    At its end it leaves addresses that have not answered yet to the next run; without lingering it waits for them, which their
+    time limits bound, and looks at check-ins meanwhile.
     """
     linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
     report = MonitorsReport()
     started = last = time.monotonic()
     with UptimeChecks(stores) as uptime:
-        while not report.ended_because or uptime.busy:
+        while not report.ended_because or (linger == 0 and uptime.busy):
             now = datetime.now(UTC)
             if monitors_due(stores, now):
                 report.cron.add(check_monitors(stores, now))
@@ -76,10 +77,11 @@ def watch_monitors(
                     if old
                     else _ended_because(stores, linger, time.monotonic() - last, now)
                 )
-            if report.ended_because:
-                uptime.wait(POLL_SECONDS)
-            else:
+            if not report.ended_because:
                 time.sleep(POLL_SECONDS)
+            elif linger == 0:
+                uptime.wait(POLL_SECONDS)
+        uptime.give_back(datetime.now(UTC))
     return report
 
 
