@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tasks_pipeline.config.uptime import UptimeMonitor
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.monitors.uptime import check_uptime, examine
+from tasks_pipeline.monitors.uptime_loop import watch_monitors
 from tasks_pipeline.outbound import OutboundError, Refused, Request, ask, judge
-from tasks_pipeline.storage.tables import incidents
+from tasks_pipeline.storage.tables import incidents, monitor_check_ins, monitor_environments, monitors
 from tests.support.alerting import alerting
 from tests.support.day import Day
+from tests.support.dripping import HTTP, far_side
+from tests.support.events import item
 from tests.support.outside import HttpReceiver, http_receiver
+from tests.support.waiting import wait_for
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -224,3 +228,84 @@ def test_failures_in_a_row_open_an_incident_and_an_answer_closes_it(day: Day, se
     assert open_ones(now + timedelta(seconds=11)) == 1
     state["status"] = 200
     assert open_ones(now + timedelta(seconds=22)) == 0
+
+
+def count(day: Day, query: object) -> int:
+    with day.stores.state.read() as connection:
+        return int(connection.execute(query).scalar_one())  # type: ignore[call-overload]
+
+
+def test_an_address_that_drips_holds_up_neither_cron_monitors_nor_other_addresses(
+    day: Day, server: HttpReceiver
+) -> None:
+    """Nor the end of the run, which leaves it to the next one."""
+    with far_side(HTTP["drips_body"]) as slow:
+        told = alerting(
+            day,
+            "",
+            f"uptime: [{{slug: slow, url: 'http://{slow.address}/', allow_private: true, timeout_seconds: 60}}, "
+            f"{{slug: fast, url: '{server.url}/', method: POST, allow_private: true}}]",
+        )
+        reports: list[object] = []
+        run = threading.Thread(
+            target=lambda: reports.append(watch_monitors(told.stores, linger_seconds=20)), daemon=True
+        )
+        run.start()
+        wait_for("the slow address is asked", lambda: slow.heard)
+        hourly = {"schedule": {"type": "crontab", "value": "0 * * * *"}}
+        check_in = {"monitor_slug": "nightly", "status": "ok", "monitor_config": hourly}
+        told.spool(told.receipt(item("check_in", check_in), seconds=60))
+        told.drain()
+        missed = select(func.count()).where(
+            incidents.c.reason == "missed", incidents.c.project_id == told.project
+        )
+        wait_for("the missed check-in is found", lambda: count(told, missed))
+        answered = (
+            select(func.count()).select_from(monitor_check_ins).where(monitor_check_ins.c.status == "ok")
+        )
+        wait_for("the fast address is recorded", lambda: count(told, answered))
+        assert not slow.hung_up.is_set()
+        told.stores.home.config_path.write_text("projects: []")
+        run.join(30)
+        assert len(reports) == 1
+        assert not slow.hung_up.is_set()
+        due = (
+            select(func.count())
+            .select_from(monitor_environments.join(monitors))
+            .where(monitors.c.slug == "slow", monitor_environments.c.next_at <= datetime.now(UTC))
+        )
+        assert count(told, due) == 1
+
+
+def test_more_addresses_than_may_be_asked_at_once_are_all_asked(
+    day: Day, server: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_pipeline.monitors.uptime.AT_ONCE", 2)
+    entries = ", ".join(
+        f"{{slug: a{n}, url: '{server.url}/{n}', method: POST, allow_private: true}}" for n in range(7)
+    )
+    told = alerting(day, "", f"uptime: [{entries}]")
+    assert watch_monitors(told.stores, linger_seconds=0).uptime.asked == 7
+    assert sorted(posted.path for posted in server.posted) == [f"/{n}" for n in range(7)]
+
+
+def test_an_answer_that_cannot_be_judged_is_recorded_as_bad(
+    day: Day, server: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address that trips our own code keeps no other from being recorded."""
+    entries = ", ".join(
+        f"{{slug: {slug}, url: '{server.url}/{slug}', method: POST, allow_private: true}}"
+        for slug in ("bad", "good")
+    )
+    told = alerting(day, "", f"uptime: [{entries}]")
+    now = datetime.now(UTC)
+    sync_monitors(told.stores.state, told.stores.config, now)
+
+    def trips(monitor: UptimeMonitor, at: datetime) -> object:
+        if monitor.slug == "bad":
+            raise LookupError("a fault of ours")
+        return examine(monitor, at)
+
+    monkeypatch.setattr("tasks_pipeline.monitors.uptime.examine", trips)
+    report = check_uptime(told.stores, now)
+    assert (report.asked, report.bad) == (2, 1)
