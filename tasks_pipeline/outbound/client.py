@@ -224,6 +224,8 @@ def _url(text: str) -> httpx.URL:
         raise NotUsable("not a usable URL") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise NotUsable("not an HTTP address")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise NotUsable(f"there is no port {url.port}")
     return url
 
 

@@ -302,6 +302,23 @@ def test_a_resolver_that_is_silent_holds_up_nobody(silent_resolver: threading.Ev
     assert not silent_resolver.is_set()
 
 
+def test_a_mail_needs_no_resolver_that_knows_this_machine(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: str(answer.wait(60)))
+    with far_side(mail_that_drips("nowhere", certificate)) as server:
+        whole = config(
+            f"{{name: c, type: mail, timeout_seconds: 5, host: 127.0.0.1, port: {server.port}, security: none, "
+            "sender: errors@acme.example, to: [anna@acme.example]}"
+        )
+        sender = open_channel(whole.channels[0], whole)
+        assert "accepted" in sender.send(MESSAGE, address="", idempotency_key="k").detail
+        sender.close()
+        assert server.heard[0] == b"ehlo [127.0.0.1]\r\n"
+    answer.set()
+
+
 def test_a_silent_resolver_costs_a_bounded_number_of_threads(silent_resolver: threading.Event) -> None:
     def lookups() -> int:
         return sum(thread.name.startswith("lookup-") for thread in threading.enumerate())
