@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import ast
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -261,8 +262,48 @@ def test_a_deadline_says_what_is_left() -> None:
         passed.left()
 
 
-def test_the_face_of_the_package_holds_what_others_use() -> None:
-    for name in outbound.__all__:
-        found = getattr(outbound, name)
-        assert inspect.getdoc(found) or not callable(found)
-    assert sorted(outbound.__all__, key=str) == sorted(set(outbound.__all__))
+PACKAGE = Path(outbound.__file__).parents[1]
+CLIENTS = {"httpx", "httpcore", "requests", "smtplib", "urllib.request", "http.client", "apprise", "aiohttp"}
+STAYS_HERE = {
+    "service/dagster_client.py": "asks the code server and the UI of this machine",
+    "service/service.py": "asks the receiver of this machine whether it is ready",
+    "demo/show.py": "sends to a service that it started itself",
+    "commands/clients.py": "sends a test event to the DSN that its caller gave, and waits in front of them",
+    "notifications/channels/smtp.py": "smtplib, over a connection of outbound",
+    "notifications/channels/mail.py": "smtplib's words, over a connection of outbound",
+    "notifications/channels/apprise_worker.py": "a process that is ended at the deadline",
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports anywhere."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module}
+    return found
+
+
+def test_there_is_one_door() -> None:
+    """Whatever talks to others has a deadline for all of it, because it goes through `outbound`; exceptions have a reason."""
+    others = {
+        str(path.relative_to(PACKAGE)): imported(path)
+        for path in PACKAGE.rglob("*.py")
+        if "outbound" not in path.relative_to(PACKAGE).parts
+    }
+    talking = {name for name, modules in others.items() if modules & CLIENTS}
+    assert talking == set(STAYS_HERE)
+    inside = {
+        name
+        for name, modules in others.items()
+        if any(m.startswith("tasks_pipeline.outbound.") for m in modules)
+    }
+    assert inside == set(), "they use what is in the face of the package"
+
+
+def test_outbound_knows_nothing_of_the_rest() -> None:
+    for path in (PACKAGE / "outbound").glob("*.py"):
+        own = {m for m in imported(path) if m.startswith("tasks_pipeline")}
+        assert all(m.startswith("tasks_pipeline.outbound") for m in own), path.name

@@ -1,6 +1,6 @@
 """The channel of Apprise: any of the services it knows, in a process that is ended when it takes too long.
 
-What Apprise logs about a failure becomes the failure's detail. The process costs some 60 MB while the channel is open, and is
+What Apprise logs about a failure becomes the failure's detail. The process costs some 70 MB while the channel is open, and is
 started with its first message; nothing else can end a plugin that waits for a far side that drips.
 """
 
