@@ -118,9 +118,11 @@ class Client:
         self, request: Request, step: _Step, deadline: Deadline, started: float
     ) -> tuple[Answer, str | None]:
         """The answer of one step, and where it leads when that is to be followed; the body of such a one is not read."""
+        if deadline.over:
+            raise Unreachable(f"timeout: nothing left of {request.seconds:g} s")
         try:
             pool = self._pool(step.url.raw_scheme)
-            limits = {"connect": deadline, "read": deadline, "write": deadline, "pool": deadline.left()}
+            limits = {"connect": deadline, "read": deadline, "write": deadline, "pool": request.seconds}
             url = httpcore.URL(
                 scheme=step.url.raw_scheme,
                 host=step.url.raw_host,

@@ -14,15 +14,16 @@ from tasks_pipeline.outbound.names import addresses_of
 
 ADDRESSES_TRIED = 4
 ANSWER_BYTES = 32 * 1024 * 1024
-"""No more is read in answer to what was written: a flood of what is no answer yet must not go on until the deadline."""
+"""No more is read in answer to what was written, unless another bound is given: a flood of what is no answer yet must not go
+on until the deadline."""
 _PIECE = 64 * 1024
 
 
 class Stream:
     """A TCP connection, with TLS or without. Operations raise OSError, of which TimeoutError says that the deadline passed."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
+    def __init__(self, connected: socket.socket, answer_bytes: int = ANSWER_BYTES) -> None:
+        self._socket, self._answer_bytes = connected, answer_bytes
         self._unanswered = 0
 
     def read(self, size: int, deadline: Deadline) -> bytes:
@@ -30,8 +31,8 @@ class Stream:
         self._socket.settimeout(deadline.left())
         found = self._socket.recv(size)
         self._unanswered += len(found)
-        if self._unanswered > ANSWER_BYTES:
-            raise OSError(f"more than {ANSWER_BYTES:,} bytes and no end")
+        if self._unanswered > self._answer_bytes:
+            raise OSError(f"more than {self._answer_bytes:,} bytes and no end")
         return found
 
     def write(self, content: bytes, deadline: Deadline) -> None:
@@ -69,7 +70,13 @@ class Stream:
         self._socket.close()
 
 
-def connect(host: str, port: int, deadline: Deadline, allowed: Sequence[Network] = ()) -> Stream:
+def connect(
+    host: str,
+    port: int,
+    deadline: Deadline,
+    allowed: Sequence[Network] = (),
+    answer_bytes: int = ANSWER_BYTES,
+) -> Stream:
     """Resolve a name, judge every address it has, and connect to the first that answers. Raises Refused and Unreachable.
 
     The connection goes to the judged address itself: a name that changes its address in between (DNS rebinding) changes
@@ -87,5 +94,5 @@ def connect(host: str, port: int, deadline: Deadline, allowed: Sequence[Network]
             last = error
             continue
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Stream(connected)
+        return Stream(connected, answer_bytes)
     raise Unreachable(f"connect: {host}:{port}: {last or 'the name has no address'}") from last

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from tasks_pipeline import outbound
 
+REPLY_BYTES = 64 * 1024  # a reply has a few lines of at most 512 bytes (RFC 5321, 4.5.3.1.5)
 NAME_SHARE = 0.2  # of the time, for asking what this machine is called
 
 
@@ -70,7 +71,8 @@ def greeted(
     """
     # Asked here, in bounded time: smtplib itself would wait for the resolver as long as that likes.
     name = outbound.own_name(deadline.share(NAME_SHARE))
-    wire = Wire(outbound.connect(host, port, deadline, outbound.EVERYWHERE), host, deadline)
+    stream = outbound.connect(host, port, deadline, outbound.EVERYWHERE, REPLY_BYTES)
+    wire = Wire(stream, host, deadline)
     try:
         client = smtplib.SMTP(local_hostname=name or _literal(wire.stream.own_address))
         if tls is not None:
