@@ -68,7 +68,7 @@ NOTIFICATIONS = Lane(
     queue="notifications",
     max_runtime_seconds=1_200,
     why="People wait for messages, and a sender costs little: it goes before everything. Two at once: one that sends, and "
-    "one that puts digests together. A sender ends by itself after notifications.max_run_seconds; twice that means it hangs.",
+    "one that puts digests together or, for a few seconds, one that still waits for the answer to its last message. A sender ends by itself after notifications.max_run_seconds; twice that means it hangs.",
 )
 MONITORING = Lane(
     name="monitoring",

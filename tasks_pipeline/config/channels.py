@@ -36,7 +36,7 @@ class Channel(Model):
     """What every channel has."""
 
     name: Slug = Field(description="What targets and preferences call it.")
-    timeout_seconds: float = Field(10, gt=0, le=120, description="How long one attempt may take.")
+    timeout_seconds: float = Field(10, gt=0, le=120, description="How long one attempt may take, all of it.")
     rate: Rate = Field(Rate(), description="Limit of the channel as a whole.")
     target_rate: Rate = Field(
         Rate(messages=20, seconds=60, burst=20), description="Limit for each member, team or address on it."
@@ -50,6 +50,9 @@ class MailChannel(Channel):
     """Mail over SMTP, to the address of each member."""
 
     type: Literal["mail"] = "mail"
+    timeout_seconds: float = Field(
+        30, gt=0, le=120, description="How long one attempt may take, from connecting to the last answer."
+    )
     host: str = Field(description="SMTP server.")
     port: int = Field(
         587, ge=1, le=65_535, description="Its port: 587 for starttls, 465 for tls, 25 for none."

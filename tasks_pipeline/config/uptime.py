@@ -60,7 +60,9 @@ class UptimeMonitor(Model):
         None, max_length=100_000, description="Request body."
     )
     interval_seconds: float = Field(60, ge=10, le=86_400, description="Time between checks.")
-    timeout_seconds: float = Field(10, gt=0, le=60, description="An answer may take so long.")
+    timeout_seconds: float = Field(
+        10, gt=0, le=60, description="An answer may take so long, redirects and all."
+    )
     expect: Expected = Field(Expected(), description="What counts as a good answer.")
     certificate_days: float = Field(
         14, ge=0, le=365, description="A certificate that expires earlier is trouble; 0: never."

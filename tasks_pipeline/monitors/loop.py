@@ -10,7 +10,7 @@ from typing import Any
 from tasks_pipeline.monitors.check import CheckReport, check_monitors, cron_due
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.monitors.registry import sync_monitors
-from tasks_pipeline.monitors.uptime import UptimeReport, check_uptime, next_uptime, uptime_due
+from tasks_pipeline.monitors.uptime import UptimeChecks, UptimeReport, next_uptime, uptime_due
 from tasks_pipeline.stores import Stores
 
 LINGER_SECONDS = 20.0
@@ -53,25 +53,44 @@ def watch_monitors(
     """Look at monitors until nothing is due within `linger_seconds` (20 when absent), or the run is old.
 
     With addresses to ask it goes on for its whole time: starting a run for each check would cost more than the checks.
+    At its end it leaves addresses that have not answered yet to the next run; without lingering it waits for them, which their
+    time limits bound, and looks at check-ins meanwhile.
     """
     linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
     report = MonitorsReport()
     started = last = time.monotonic()
-    while not report.ended_because:
-        now = datetime.now(UTC)
-        if monitors_due(stores, now):
-            report.cron.add(check_monitors(stores, now))
-            report.uptime.add(check_uptime(stores, now))
-            report.rounds += 1
-            last = time.monotonic()
-        following = next_uptime(stores.state)
-        soon = following is not None and linger > 0
-        if time.monotonic() - started >= max_run_seconds:
-            report.ended_because = f"it ran for {max_run_seconds:g} s"
-        elif linger > 0 and stores.config_changed:
-            report.ended_because = "the configuration changed"
-        elif not soon and time.monotonic() - last >= linger:
-            report.ended_because = f"nothing was due for {linger:g} s"
-        else:
-            time.sleep(POLL_SECONDS)
+    with UptimeChecks(stores) as uptime:
+        while not report.ended_because or (linger == 0 and uptime.busy):
+            now = datetime.now(UTC)
+            if monitors_due(stores, now):
+                report.cron.add(check_monitors(stores, now))
+                # An address that is slow to answer keeps neither the others waiting nor a missed check-in from being found.
+                if not report.ended_because:
+                    uptime.begin(now)
+                report.rounds += 1
+                last = time.monotonic()
+            report.uptime.add(uptime.collect())
+            if not report.ended_because:
+                old = time.monotonic() - started >= max_run_seconds
+                report.ended_because = (
+                    f"it ran for {max_run_seconds:g} s"
+                    if old
+                    else _ended_because(stores, linger, time.monotonic() - last, now)
+                )
+            if not report.ended_because:
+                time.sleep(POLL_SECONDS)
+            elif linger == 0:
+                uptime.wait(POLL_SECONDS)
+        uptime.give_back(datetime.now(UTC))
     return report
+
+
+def _ended_because(stores: Stores, linger: float, idle: float, now: datetime) -> str:
+    """Why a run that has been idle for so many seconds ends; empty when it goes on."""
+    following = next_uptime(stores.state)
+    soon = following is not None and (linger > 0 or following <= now)
+    if linger > 0 and stores.config_changed:
+        return "the configuration changed"
+    if not soon and idle >= linger:
+        return f"nothing was due for {linger:g} s"
+    return ""

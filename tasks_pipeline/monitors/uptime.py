@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from tasks_pipeline import outbound
 from tasks_pipeline.config.uptime import Expected, UptimeMonitor
 from tasks_pipeline.monitors.check_ins import failed, succeeded
-from tasks_pipeline.monitors.safe_http import Answer, Asked, Refused, RequestFailed, ask
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
 from tasks_pipeline.stores import Stores
 
-AT_ONCE = 32
+log = logging.getLogger(__name__)
+
+AGENT = "tasks-pipeline-uptime"
+AT_ONCE = 64  # addresses that do not answer hold up others only when there are so many of them
 HISTORY = 2000  # checks of a monitor that are kept
 
 
@@ -83,35 +88,115 @@ def _due(what: Any, now: datetime) -> Any:
 
 
 def check_uptime(stores: Stores, now: datetime) -> UptimeReport:
-    """Ask every address that is due, side by side; several at once ask each only once."""
+    """Ask every address that is due, side by side, and wait for all of them; several at once ask each only once."""
     report = UptimeReport()
-    configured = {(p.id, m.slug): m for p in stores.config.projects for m in p.uptime}
-    claimed = _claim(stores, configured, now)
-    if not claimed:
-        return report
-    with ThreadPoolExecutor(min(AT_ONCE, len(claimed)), thread_name_prefix="uptime") as pool:
-        verdicts = list(pool.map(lambda each: examine(each[2], now), claimed))
-    with stores.state.write() as connection:
-        stores.state.serialise(connection, "monitors")
-        for (monitor, environment, _), verdict in zip(claimed, verdicts, strict=True):
-            report.asked += 1
-            report.bad += bool(verdict.reason)
-            report.opened += _record(stores, connection, monitor, environment["id"], verdict, now)
+    with UptimeChecks(stores) as checks:
+        while checks.begin(now):
+            checks.wait(None)
+            report.add(checks.collect())
     return report
+
+
+class UptimeChecks:
+    """The addresses that are being asked. One that takes its time holds up nobody: who began it looks at other things
+    meanwhile, and collects what has come."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._configured = {(p.id, m.slug): m for p in stores.config.projects for m in p.uptime}
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="uptime")
+        self._under_way: dict[Future[Verdict], tuple[_Claimed, datetime]] = {}
+
+    def __enter__(self) -> UptimeChecks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Those that still wait end at their deadline; nobody waits for them.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is waited for, or was not collected yet."""
+        return bool(self._under_way)
+
+    def begin(self, now: datetime) -> int:
+        """Begin to ask what is due, as many as may be under way at once; gives how many were begun."""
+        free = AT_ONCE - len(self._under_way)
+        if free <= 0:
+            return 0
+        asked = [claimed[1]["id"] for claimed, _ in self._under_way.values()]
+        claimed = _claim(self._stores, self._configured, now, free, asked)
+        for each in claimed:
+            self._under_way[self._pool.submit(examine, each[2], now)] = (each, now)
+        return len(claimed)
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until all have answered, at most so long."""
+        wait(self._under_way, timeout=seconds)
+
+    def collect(self) -> UptimeReport:
+        """Record the answers that have come since, and open and close incidents."""
+        report = UptimeReport()
+        over = [future for future in self._under_way if future.done()]
+        if not over:
+            return report
+        state = self._stores.state
+        with state.write() as connection:
+            state.serialise(connection, "monitors")
+            for future in over:
+                (monitor, environment, _), at = self._under_way[future]
+                verdict = _verdict_of(future)
+                report.asked += 1
+                report.bad += bool(verdict.reason)
+                report.opened += _record(self._stores, connection, monitor, environment["id"], verdict, at)
+        for future in over:
+            del self._under_way[future]
+        return report
+
+    def give_back(self, now: datetime) -> int:
+        """Leave the addresses that have not answered to the next run: they are due at once. Gives how many there were."""
+        left = [claimed[1]["id"] for claimed, _ in self._under_way.values()]
+        self._under_way.clear()
+        if left:
+            e = monitor_environments.c
+            with self._stores.state.write() as connection:
+                connection.execute(
+                    update(monitor_environments)
+                    .where(e.id.in_(left), e.next_at.is_not(None))
+                    .values(next_at=now)
+                )
+        return len(left)
+
+
+def _verdict_of(future: Future[Verdict]) -> Verdict:
+    try:
+        return future.result()
+    except (
+        Exception
+    ) as error:  # one address that cannot be asked must not keep the others from being recorded
+        log.exception("an uptime check failed")
+        return Verdict("down", f"it could not be checked: {type(error).__name__}", {"error": "not checked"})
 
 
 _Claimed = tuple[dict[str, Any], dict[str, Any], UptimeMonitor]
 
 
-def _claim(stores: Stores, configured: dict[tuple[int, str], UptimeMonitor], now: datetime) -> list[_Claimed]:
-    """The monitors that are due, each with its environment; planned anew before they are asked, so nobody else does."""
+def _claim(
+    stores: Stores,
+    configured: dict[tuple[int, str], UptimeMonitor],
+    now: datetime,
+    most: int,
+    under_way: Sequence[int],
+) -> list[_Claimed]:
+    """The monitors that are due for longest and not under way, each with its environment; planned anew before they are
+    asked, so nobody else does."""
     state = stores.state
     claimed: list[_Claimed] = []
     with state.write() as connection:
         state.serialise(connection, "monitors")
-        ids = connection.execute(_due(monitor_environments.c.id, now)).scalars().all()
-        for environment_id in ids:
-            e = monitor_environments.c
+        e = monitor_environments.c
+        due_ids = _due(e.id, now).where(e.id.not_in(under_way)).order_by(e.next_at, e.id).limit(most)
+        for environment_id in connection.execute(due_ids).scalars().all():
             environment = connection.execute(select(monitor_environments).where(e.id == environment_id)).one()
             monitor = connection.execute(
                 select(monitors).where(monitors.c.id == environment.monitor_id)
@@ -134,31 +219,34 @@ def _claim(stores: Stores, configured: dict[tuple[int, str], UptimeMonitor], now
 
 
 def examine(monitor: UptimeMonitor, now: datetime) -> Verdict:
-    """Ask an address and judge its answer. A bad one is asked again at once, so that one lost packet is no failure."""
-    asked = Asked(
+    """Ask an address and judge its answer. A bad one is asked again at once, so that one lost packet is no failure; each time
+    may take `timeout_seconds` in all."""
+    asked = outbound.Request(
         url=monitor.url,
         method=monitor.method,
         headers={name: value.get_secret_value() for name, value in monitor.headers.items()},
         body=(monitor.body or "").encode(),
-        timeout_seconds=monitor.timeout_seconds,
-        follow_redirects=monitor.follow_redirects,
+        seconds=monitor.timeout_seconds,
+        redirects=monitor.follow_redirects,
+        agent=AGENT,
     )
     detail, answer = "", None
     for _ in range(2):
         try:
-            answer = ask(asked, monitor.networks)
+            answer = outbound.ask(asked, monitor.networks)
             detail = wrong(answer, monitor.expect)
-        except Refused as refused:
+        except outbound.Refused as refused:
             return Verdict(
                 "down", f"not asked: {refused}; `allow_private` allows it", {"error": str(refused)}
             )
-        except RequestFailed as error:
+        except outbound.OutboundError as error:
             detail = str(error)
         if not detail:
             break
     data: dict[str, Any] = {"error": detail} if detail else {}
     if answer is not None:
         data |= {"status": answer.status, "milliseconds": round(answer.seconds * 1000, 1)}
+        data |= {"truncated": True} if answer.truncated else {}
         if answer.certificate_expires is not None:
             data["certificate_expires"] = answer.certificate_expires.isoformat()
     if detail:
@@ -170,16 +258,17 @@ def examine(monitor: UptimeMonitor, now: datetime) -> Verdict:
     return Verdict("", "", data)
 
 
-def wrong(answer: Answer, expected: Expected) -> str:
+def wrong(answer: outbound.Answer, expected: Expected) -> str:
     """What is wrong with an answer; empty when nothing is."""
     ranges = [tuple(map(int, text.split("-"))) for text in expected.status]
     if not any(span[0] <= answer.status <= span[-1] for span in ranges):
         return f"status {answer.status}; expected is {', '.join(expected.status)}"
     body = answer.body.decode("utf-8", "replace")
+    what = f"what was read of the body ({len(answer.body):,} bytes)" if answer.truncated else "the body"
     if expected.body_contains is not None and expected.body_contains not in body:
-        return f"the body does not hold {expected.body_contains[:100]!r}"
+        return f"{what} does not hold {expected.body_contains[:100]!r}"
     if expected.body_lacks is not None and expected.body_lacks in body:
-        return f"the body holds {expected.body_lacks[:100]!r}"
+        return f"{what} holds {expected.body_lacks[:100]!r}"
     for name, text in expected.headers.items():
         if text not in answer.headers.get(name.lower(), ""):
             return f"the header {name} does not hold {text[:100]!r}"

@@ -23,6 +23,7 @@ def render(name: str, message: Message, templates_dir: Path | None = None) -> st
             return _environment(templates_dir).get_template(name).render(message=message)
         except (
             jinja2.TemplateError,
+            OSError,
             TypeError,
             ValueError,
             ArithmeticError,

@@ -11,23 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.notifications.breaker import note_failure, note_success, open_until
 from tasks_pipeline.notifications.channels import Sender, open_channel
 from tasks_pipeline.notifications.composing import message_of, stored_frames
 from tasks_pipeline.notifications.errors import (
+    HICCUPS,
+    OwnFailure,
     PermanentFailure,
     SendFailure,
     TemporaryFailure,
     UnknownOutcome,
 )
 from tasks_pipeline.notifications.limits import take_token
-from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.notifications.message import Message, clean
 from tasks_pipeline.notifications.outbox import (
     Limited,
     bury_unconfigured,
@@ -43,7 +45,14 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 3600.0
 ERROR_PAUSE_SECONDS = 1.0
+PATIENCE_SECONDS = 30.0  # with stores that cannot be used, before a step of the sender is given up
+LEASE_MARGIN_SECONDS = (
+    60.0  # for making a message and recording its end, beside the time that sending may take
+)
+OWN_FAILURES_END = timedelta(days=1)  # until this age no message is dead for what our own stores could not do
 FRAMES_REMEMBERED = 500  # stack traces of so many alerts
+
+T = TypeVar("T")
 
 OnSent = Callable[[Mapping[str, Any], str], None]
 """Told of each attempt that ended: the row of the outbox and the outcome."""
@@ -97,27 +106,15 @@ def send_alert_notification(
     longest = settings.max_run_seconds if max_run_seconds is None else max_run_seconds
     work = _Work(stores, run_id, alert_id, on_sent, SendReport(datetime.now(UTC)))
     names = {channel.name for channel in stores.config.channels}
-    work.report.buried = bury_unconfigured(stores.state, names, datetime.now(UTC))
+    work.report.buried = _patiently(lambda: bury_unconfigured(stores.state, names, datetime.now(UTC)))
     lanes = {channel.name: _Lane(work, channel) for channel in stores.config.channels}
     started = time.monotonic()
     try:
         while not work.report.ended_because:
-            due = due_channels(stores.state, datetime.now(UTC)) & names
-            for name in due:
-                lanes[name].wake()
-            idle = time.monotonic() - work.last_active
-            busy = any(lane.busy for lane in lanes.values())
             if time.monotonic() - started >= longest:
                 work.report.ended_because = f"it ran for {longest:g} s"
-            elif linger > 0 and stores.config_changed:
-                work.report.ended_because = "the configuration changed"
-            elif not busy and idle >= linger and (linger > 0 or not work.may_go_on(due)):
-                if linger > 0 and active_drains(stores.state):
-                    work.last_active = (
-                        time.monotonic()
-                    )  # events come in: their messages must not wait for a start
-                else:
-                    work.report.ended_because = f"nothing came for {linger:g} s"
+            elif ended := _patiently(lambda: _looked(work, lanes, linger)):
+                work.report.ended_because = ended
             else:
                 time.sleep(POLL_SECONDS)
     finally:
@@ -127,6 +124,36 @@ def send_alert_notification(
             lane.join()
     work.report.ended = datetime.now(UTC)
     return work.report
+
+
+def _looked(work: _Work, lanes: Mapping[str, _Lane], linger: float) -> str:
+    """Wake the lanes that have something to do; gives why the sender ends, empty when it goes on."""
+    stores = work.stores
+    due = due_channels(stores.state, datetime.now(UTC)) & lanes.keys()
+    for name in due:
+        lanes[name].wake()
+    idle = time.monotonic() - work.last_active
+    busy = any(lane.busy for lane in lanes.values())
+    if linger > 0 and stores.config_changed:
+        return "the configuration changed"
+    if not busy and idle >= linger and (linger > 0 or not work.may_go_on(due)):
+        if not (linger > 0 and active_drains(stores.state)):
+            return f"nothing came for {linger:g} s"
+        work.last_active = time.monotonic()  # events come in: their messages must not wait for a start
+    return ""
+
+
+def _patiently(step: Callable[[], T]) -> T:
+    """What a step gives. While our stores have a hiccup it is tried again; raises what they raise when that goes on."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return step()
+        except HICCUPS:
+            if time.monotonic() >= until:
+                raise
+            log.warning("the stores cannot be used, trying again", exc_info=True)
+            time.sleep(ERROR_PAUSE_SECONDS)
 
 
 @dataclass
@@ -213,9 +240,10 @@ class _Lane:
             try:
                 while not self._over.is_set() and self._send_next():
                     pass
-            except SQLAlchemyError:
-                # The message in flight is freed by its lease; the database may be back in a moment.
-                log.exception("channel %s: the state database cannot be used", self._channel.name)
+            except Exception:
+                # A message in flight is freed by its lease. Whatever it was, the lane goes on: the database may be back in a
+                # moment, and a lane that dies would keep its channel silent for as long as the sender lives.
+                log.exception("channel %s: a message could not be handled", self._channel.name)
                 self._over.wait(ERROR_PAUSE_SECONDS)
             self.busy = False
             if not self._over.is_set():
@@ -230,6 +258,8 @@ class _Lane:
             self._pass_over((shut - now).total_seconds())
             return False
         settings = self._work.stores.config.notifications
+        # No other sender may take it up while it is still being sent.
+        lease = max(settings.lease_seconds, self._channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         try:
             row = claim_next(
                 self._state,
@@ -237,7 +267,7 @@ class _Lane:
                 claimed_by=self._work.claimed_by,
                 run_id=self._work.run_id,
                 now=now,
-                lease_until=now + timedelta(seconds=settings.lease_seconds),
+                lease_until=now + timedelta(seconds=lease),
                 take=self._take,
                 limited=self._limited,
                 alert_id=self._work.alert_id,
@@ -268,17 +298,54 @@ class _Lane:
         failure: SendFailure | None = None
         detail = ""
         try:
-            message = self._work.message(row)
-            sender = self._sender = self._sender or open_channel(self._channel, self._work.stores.config)
-            detail = sender.send(message, address=row["address"], idempotency_key=row["key"]).detail
+            message = self._made(row)
+            sender = self._opened()
+            detail = self._handed_over(sender, message, row)
         except SendFailure as error:
             failure = error
-        except Exception as error:  # a message that cannot be made must not stop the others
-            log.exception("notification %s cannot be made", row["id"])
-            failure = PermanentFailure(f"the message cannot be made: {type(error).__name__}: {error}")
-        self._record(row, failure, detail)
+        # What is not recorded is sent again when its lease ends, though the far side has it.
+        now, outcome = _patiently(lambda: self._record(row, failure, detail))
+        self._work.ended(self._channel.name, row, outcome, now)
 
-    def _record(self, row: Mapping[str, Any], failure: SendFailure | None, detail: str) -> None:
+    def _made(self, row: Mapping[str, Any]) -> Message:
+        """The message of a row. Raises OwnFailure when our stores cannot be used, PermanentFailure for one that cannot be made."""
+        try:
+            return self._work.message(row)
+        except Exception as error:
+            log.exception("notification %s cannot be made", row["id"])
+            passes = isinstance(error, HICCUPS) and not isinstance(
+                error, NoResultFound | MultipleResultsFound
+            )
+            kind = OwnFailure if passes else PermanentFailure
+            raise kind(f"the message cannot be made: {_words(error)}") from error
+
+    def _opened(self) -> Sender:
+        """The channel's sender. Raises TemporaryFailure: a channel that cannot be opened is no fault of its messages."""
+        if self._sender is None:
+            try:
+                self._sender = open_channel(self._channel, self._work.stores.config)
+            except Exception as error:
+                log.exception("channel %s cannot be opened", self._channel.name)
+                raise TemporaryFailure(f"the channel cannot be opened: {_words(error)}") from error
+        return self._sender
+
+    def _handed_over(self, sender: Sender, message: Message, row: Mapping[str, Any]) -> str:
+        """Send; gives what the far side said. Raises SendFailure, whatever else the sender raises."""
+        try:
+            return sender.send(message, address=row["address"], idempotency_key=row["key"]).detail
+        except SendFailure:
+            raise
+        except HICCUPS as error:  # no sender tells how far it came, so it may have been sent
+            log.exception("notification %s failed while it was sent", row["id"])
+            raise UnknownOutcome(_words(error)) from error
+        except Exception as error:  # such as a text that its service's encoding has no place for
+            log.exception("notification %s cannot be sent", row["id"])
+            raise PermanentFailure(f"the message cannot be sent: {_words(error)}") from error
+
+    def _record(
+        self, row: Mapping[str, Any], failure: SendFailure | None, detail: str
+    ) -> tuple[datetime, str]:
+        """Record the end of an attempt; gives when, and its outcome. To do it again changes nothing."""
         now = datetime.now(UTC)
         outcome, values = self._verdict(row, failure, now)
         said = failure.detail if failure else detail
@@ -286,7 +353,7 @@ class _Lane:
             finish_delivery(connection, row, now=now, outcome=outcome, detail=said, values=values)
             if failure is None:
                 note_success(self._state, connection, self._channel.name, now)
-            elif not isinstance(failure, PermanentFailure):
+            elif not isinstance(failure, PermanentFailure | OwnFailure):
                 note_failure(
                     self._state,
                     connection,
@@ -298,7 +365,7 @@ class _Lane:
                 )
         if failure is not None:
             log.warning("notification %s on %s: %s: %s", row["id"], self._channel.name, outcome, said)
-        self._work.ended(self._channel.name, row, outcome, now)
+        return now, outcome
 
     def _verdict(
         self, row: Mapping[str, Any], failure: SendFailure | None, now: datetime
@@ -306,7 +373,12 @@ class _Lane:
         """The outcome of an attempt, and what it makes of the message."""
         if failure is None:
             return "sent", {"status": "sent", "sent_at": now, "reason": ""}
-        if isinstance(failure, PermanentFailure) or row["attempts"] >= self._channel.max_attempts:
+        if isinstance(failure, OwnFailure):
+            many = row["attempts"] > self._channel.max_attempts // 2
+            given_up = many and now - row["created_at"] >= OWN_FAILURES_END
+        else:
+            given_up = isinstance(failure, PermanentFailure) or row["attempts"] >= self._channel.max_attempts
+        if given_up:
             return "dead", {"status": "dead", "reason": failure.detail}
         seconds = retry_seconds(row["attempts"], self._work.stores.config.notifications.retry_seconds)
         values: dict[str, Any] = {"status": "waiting", "reason": failure.detail}
@@ -314,9 +386,18 @@ class _Lane:
             return "unknown", values | {
                 "not_before": now + timedelta(seconds=seconds), "ambiguous": row["ambiguous"] + 1,
             }  # fmt: skip
+        if isinstance(
+            failure, OwnFailure
+        ):  # uses up half of the attempts at most: the others are the channel's
+            values["attempts"] = min(row["attempts"], self._channel.max_attempts // 2)
         if isinstance(failure, TemporaryFailure) and failure.retry_after is not None:
             seconds = max(seconds, failure.retry_after)
         return "retry", values | {"not_before": now + timedelta(seconds=seconds)}
+
+
+def _words(error: Exception) -> str:
+    """What an exception says, without the statement and the values that a database adds."""
+    return f"{type(error).__name__}: {clean(str(error).partition('[SQL:')[0], 300)}"
 
 
 def retry_seconds(attempts: int, first: float) -> float:

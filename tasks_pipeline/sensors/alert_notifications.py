@@ -10,7 +10,7 @@ from tasks_pipeline.jobs import send_alert_notification_job
 from tasks_pipeline.lanes import NOTIFICATIONS
 from tasks_pipeline.notifications.outbox import waiting_notifications
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.sensors.workers import described, runs_under_way
+from tasks_pipeline.sensors.workers import described, runs_going_on
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.stores import Stores
@@ -27,7 +27,7 @@ from tasks_pipeline.stores import Stores
 def alert_notifications_sensor(
     context: dg.SensorEvaluationContext, stores: StoresResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """One sender at a time; the skip reason says what waits and who works."""
+    """One sender at a time, beside one that is at its end; the skip reason says what waits and who works."""
     now = datetime.now(UTC)
     with stores.open() as opened:
         backlog = waiting_notifications(opened.state, now)
@@ -37,7 +37,8 @@ def alert_notifications_sensor(
             waiting = "no message waits, but events are on their way"
         else:
             return dg.SkipReason("nothing waits")
-    senders = runs_under_way(context.instance, send_alert_notification_job.name)
+        longest = opened.config.notifications.max_run_seconds
+    senders = runs_going_on(context.instance, send_alert_notification_job.name, longest)
     if senders:
         return dg.SkipReason(f"{waiting}; {described(senders)}")
     return dg.SensorResult(

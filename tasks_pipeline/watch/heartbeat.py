@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-import httpx
-
+from tasks_pipeline import outbound
 from tasks_pipeline.storage.state.facts import probe, set_probe
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
 NAME = "heartbeat"
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0  # for all of an attempt
 ATTEMPTS = 2
 
 
@@ -34,18 +33,16 @@ def ping_heartbeat(stores: Stores, now: datetime, *, well: bool) -> str:
     said = ""
     for _ in range(ATTEMPTS):
         try:
-            answer = httpx.get(
-                watch.heartbeat_url, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
+            answer = outbound.ask(
+                outbound.Request(watch.heartbeat_url, seconds=TIMEOUT_SECONDS), outbound.EVERYWHERE
             )
-        except httpx.HTTPError as error:
-            said = f"{type(error).__name__}: {error}"
+        except outbound.OutboundError as error:
+            said = str(error)
             continue
-        if answer.is_success:
+        if 200 <= answer.status < 300:
             with stores.state.write() as connection:
-                set_probe(
-                    stores.state, connection, NAME, now, status="ok", detail=f"HTTP {answer.status_code}"
-                )
+                set_probe(stores.state, connection, NAME, now, status="ok", detail=f"HTTP {answer.status}")
             return "pinged"
-        said = f"HTTP {answer.status_code}"
+        said = f"HTTP {answer.status}"
     log.error("the heartbeat did not get through: %s", said)
     return f"failed: {said}"

@@ -10,6 +10,7 @@ import pytest
 
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.sending import send_alert_notification
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.resources.stores import StoresResource
@@ -83,6 +84,27 @@ def test_a_sender_is_started_for_messages_and_stands_by_for_events(
         skipped = tick(alert_notifications_sensor, home, instance)
         assert isinstance(skipped, dg.SkipReason)
         assert skipped.skip_message == "nothing waits"
+
+
+def test_a_sender_at_its_end_keeps_no_other_from_being_started(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    """It may wait for the answer to what it has in flight; messages that come meanwhile do not."""
+    channel = "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n"
+    write(home, channel)
+    with open_stores(home) as stores, stores.state.write() as connection:
+        message = NewNotification(
+            key="k", type="test", project_id=1, target="channel:hook", channel="hook", thread="t",
+            not_before=datetime.now(UTC),
+        )  # fmt: skip
+        put_notifications(stores.state, connection, [message])
+    sender = instance.create_run_for_job(build_defs().resolve_job_def("send_alert_notification"))
+    assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SkipReason)  # it is on its way
+    begun = dg.DagsterEvent(event_type_value="PIPELINE_START", job_name=sender.job_name)
+    instance.report_dagster_event(begun, sender.run_id)
+    assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SkipReason)  # it is at work
+    write(home, f"notifications: {{max_run_seconds: 0.001}}\n{channel}")
+    assert isinstance(tick(alert_notifications_sensor, home, instance), dg.SensorResult)
 
 
 def test_nobody_stands_by_where_nothing_can_be_sent(home: Home, instance: dg.DagsterInstance) -> None:

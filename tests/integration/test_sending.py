@@ -9,10 +9,14 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import NoResultFound, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.notifications import sending
 from tasks_pipeline.notifications.outbox import (
     NewNotification,
     channel_figures,
@@ -28,6 +32,7 @@ from tasks_pipeline.notifications.task import NotificationTask
 from tasks_pipeline.storage.state.tables import channel_states, notifications
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.alerting import configured, outbox, send
+from tests.support.dripping import HTTP, far_side
 from tests.support.outside import HttpReceiver, Posted, http_receiver, mail_server
 
 FAST = "rate: {messages: 100000, seconds: 1, burst: 100000}, target_rate: {messages: 100000, seconds: 1, burst: 100000}"
@@ -326,3 +331,205 @@ def test_the_log_of_a_channel(own: Stores) -> None:
     assert [row["key"] for row in found] == ["hook:2", "hook:1"]
     with own.state.read() as connection:
         assert len(list(connection.execute(select(notifications.c.id)))) == 3
+
+
+# ── far sides that drip
+
+
+def test_a_channel_that_drips_holds_up_neither_others_nor_the_end_of_the_run(own: Stores) -> None:
+    with far_side(HTTP["drips_head"]) as slow, http_receiver() as http:
+        drip = f"{{name: drip, type: slack, url: 'http://{slow.address}/x', timeout_seconds: 1, {FAST}}}"
+        stores = configured(
+            own, 1, f"notifications: {{breaker_failures: 2}}\nchannels: [{hook(http)}, {drip}]"
+        )
+        put(stores, 5, "drip")
+        put(stores, 30)
+        report = send(stores, max_run_seconds=30)
+        assert report.by_channel["hook"]["sent"] == 30
+        assert report.by_channel["drip"] == {"unknown": 2}  # then the breaker opened
+        assert not slow.exhausted.is_set()
+        (figures,) = [f for f in channel_figures(stores.state, datetime.now(UTC)) if f["channel"] == "drip"]
+        assert figures["open_until"] > datetime.now(UTC)
+        assert "no answer" in figures["last_error"]
+
+
+def test_a_run_that_is_old_waits_for_a_dripping_channel_no_longer_than_its_time_limit(own: Stores) -> None:
+    with far_side(HTTP["drips_body"]) as slow:
+        drip = f"{{name: drip, type: slack, url: 'http://{slow.address}/x', timeout_seconds: 1, {FAST}}}"
+        stores = configured(own, 1, f"channels: [{drip}]")
+        put(stores, 50, "drip")
+        report = send(stores, linger_seconds=60, max_run_seconds=0.5)
+        assert report.ended_because == "it ran for 0.5 s"
+        assert report.outcomes == {"unknown": 1}
+        assert not slow.exhausted.is_set()
+
+
+def test_a_message_is_not_taken_up_by_another_sender_while_its_channel_may_still_send_it(
+    own: Stores,
+) -> None:
+    with http_receiver() as http:
+        slow = hook(http).replace("timeout_seconds: 2", "timeout_seconds: 120")
+        stores = configured(own, 1, f"notifications: {{lease_seconds: 10}}\nchannels: [{slow}]")
+        leases: list[float] = []
+
+        def answer(_posted: Posted, _before: int) -> tuple[int, dict[str, str], bytes]:
+            (row,) = outbox(stores, 1)
+            leases.append((row["lease_until"] - datetime.now(UTC)).total_seconds())
+            return 200, {}, b""
+
+        http.answer = answer
+        put(stores)
+        assert send(stores).sent == 1
+        assert leases[0] > 120
+
+
+# ── our own stores
+
+
+LOCKED = OperationalError("SELECT secret", {"password": "hunter2"}, Exception("database is locked"))
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, times: int = 1) -> None:
+    """A step of the sender fails so many times, and works then."""
+    real = getattr(sending, name)
+    left = [error] * times
+
+    def step(*args: Any, **options: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(*args, **options)
+
+    monkeypatch.setattr(sending, name, step)
+    monkeypatch.setattr(sending, "ERROR_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LOCKED, PoolTimeout("no connection"), duckdb.Error("no file"), duckdb.CatalogException("no table"), OSError(28, "disk full"), TimeoutError()],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_what_our_stores_could_not_do_is_done_again(
+    error: Exception, own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "message_of", error)
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores)
+        assert send(stores).outcomes == {"retry": 1}
+        (row,) = outbox(stores, 1)
+        assert row["status"] == "waiting"
+        assert row["not_before"] > datetime.now(UTC)
+        assert "hunter2" not in row["reason"]
+        assert channel_figures(stores.state, datetime.now(UTC))[0]["failures"] in (None, 0)
+        soon(stores)
+        assert send(stores).sent == 1
+        assert len(http.posted) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("no"), KeyError("no"), ValueError("no"), NoResultFound("no such alert")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_the_message_s_own_fault_is_a_dead_letter(
+    error: Exception, own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "message_of", error)
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores, 2)
+        assert send(stores).outcomes == {"dead": 1, "sent": 1}
+
+
+def test_a_long_hiccup_kills_no_message_and_leaves_attempts_to_the_channel(
+    own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "message_of", LOCKED, times=20)
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores)
+        for _ in range(20):
+            assert send(stores).dead == 0
+            soon(stores)
+        http.answer = lambda _posted, before: (503, {}, b"") if before < 3 else (200, {}, b"")
+        for _ in range(3):
+            assert send(stores).outcomes == {"retry": 1}
+            soon(stores)
+        assert send(stores).sent == 1
+
+
+def test_a_message_that_our_stores_keep_from_being_made_for_days_is_dead(
+    own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "message_of", LOCKED, times=20)
+    stores = configured(
+        own, 1, f"channels: [{{name: hook, type: webhook, url: 'http://127.0.0.1:9/', {FAST}}}]"
+    )
+    put(stores)
+    with stores.state.write() as connection:
+        connection.execute(update(notifications).values(created_at=datetime.now(UTC) - timedelta(days=2)))
+    outcomes: Counter[str] = Counter()
+    for _ in range(6):
+        outcomes += send(stores).outcomes
+        soon(stores)
+    assert outcomes == {"retry": 4, "dead": 1}
+    assert "database is locked" in outbox(stores, 1)[0]["reason"]
+
+
+@pytest.mark.parametrize("step", ["finish_delivery", "note_success"])
+def test_a_hiccup_after_a_message_was_sent_has_it_sent_no_second_time(
+    step: str, own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, step, LOCKED, times=3)
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores, 2)
+        assert send(stores).outcomes == {"sent": 2}
+        assert len(http.posted) == 2
+        assert statuses(stores) == {"sent": 2}
+
+
+@pytest.mark.parametrize(
+    "step", ["bury_unconfigured", "due_channels", "open_until", "claim_next", "take_token"]
+)
+def test_a_hiccup_of_a_step_kills_no_sender(step: str, own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, step, LOCKED, times=3)
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores, 2)
+        assert send(stores).outcomes == {"sent": 2}
+        assert len(http.posted) == 2
+
+
+def test_stores_that_stay_away_end_the_sender(own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, "due_channels", LOCKED, times=10_000)
+    monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.05)
+    with pytest.raises(OperationalError):
+        send(configured(own, 1, ""))
+
+
+def test_a_channel_that_cannot_be_opened_keeps_its_messages(
+    own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "open_channel", ValueError("no certificates"))
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores)
+        assert send(stores).outcomes == {"retry": 1}
+        soon(stores)
+        assert send(stores).sent == 1
+
+
+def test_whoever_is_told_may_fail_without_harm_to_the_lane(
+    own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ERROR_PAUSE_SECONDS", 0.01)
+
+    def told(_row: object, _outcome: str) -> None:
+        raise RuntimeError("the terminal is gone")
+
+    with http_receiver() as http:
+        stores = configured(own, 1, f"channels: [{hook(http)}]")
+        put(stores, 3)
+        assert send(stores, on_sent=told).sent == 3
+        assert len(http.posted) == 3

@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tasks_pipeline.config.uptime import UptimeMonitor
+from tasks_pipeline.monitors.loop import watch_monitors
 from tasks_pipeline.monitors.registry import sync_monitors
-from tasks_pipeline.monitors.safe_http import Asked, Refused, RequestFailed, ask, judge
 from tasks_pipeline.monitors.uptime import check_uptime, examine
-from tasks_pipeline.storage.state.tables import incidents
+from tasks_pipeline.outbound import OutboundError, Refused, Request, ask, judge
+from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins, monitor_environments, monitors
 from tests.support.alerting import alerting
 from tests.support.day import Day
+from tests.support.dripping import HTTP, far_side
+from tests.support.events import item
 from tests.support.outside import HttpReceiver, http_receiver
+from tests.support.waiting import wait_for
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -79,8 +83,8 @@ def test_an_address_wrapped_in_another_is_judged_like_itself(address: object) ->
 )
 def test_no_spelling_of_loopback_is_asked(host: str, server: HttpReceiver) -> None:
     port = server.url.rpartition(":")[2]
-    with pytest.raises((Refused, RequestFailed)):
-        ask(Asked(f"http://{host}:{port}/", method="POST", timeout_seconds=3))
+    with pytest.raises(OutboundError):
+        ask(Request(f"http://{host}:{port}/", method="POST", seconds=3))
     assert server.posted == []
 
 
@@ -91,18 +95,18 @@ def test_a_redirect_to_where_nobody_may_ask_is_refused(server: HttpReceiver) -> 
         b"",
     )
     with pytest.raises(Refused, match=r"169\.254\.169\.254"):
-        ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK)
+        ask(Request(f"{server.url}/", method="POST", redirects=3), LOOPBACK)
 
 
 def test_redirects_are_followed_but_not_for_ever(server: HttpReceiver) -> None:
     server.answer = lambda posted, before: (
         (307, {"Location": "/next"}, b"") if before < 2 else (200, {}, posted.path.encode())
     )
-    assert ask(Asked(f"{server.url}/", method="POST", follow_redirects=3), LOOPBACK).body == b"/next"
+    assert ask(Request(f"{server.url}/", method="POST", redirects=3), LOOPBACK).body == b"/next"
     server.posted.clear()
     server.answer = lambda _posted, _before: (307, {"Location": "/next"}, b"")
-    with pytest.raises(RequestFailed, match="more than 2 redirects"):
-        ask(Asked(f"{server.url}/", method="POST", follow_redirects=2), LOOPBACK)
+    with pytest.raises(OutboundError, match="more than 2 redirects"):
+        ask(Request(f"{server.url}/", method="POST", redirects=2), LOOPBACK)
 
 
 def test_a_name_is_resolved_once_and_the_judged_address_is_asked(
@@ -123,7 +127,7 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_asked(
         return real(host, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    assert ask(Asked(f"http://rebind.example:{port}/", method="POST"), LOOPBACK).status == 200
+    assert ask(Request(f"http://rebind.example:{port}/", method="POST"), LOOPBACK).status == 200
     assert asked == ["rebind.example"]
     assert server.posted[0].headers["Host"] == f"rebind.example:{port}"
 
@@ -148,7 +152,7 @@ def test_answers_are_judged_by_status_body_and_headers(server: HttpReceiver) -> 
 
 def test_a_large_answer_is_read_in_part(server: HttpReceiver) -> None:
     server.answer = lambda _posted, _before: (200, {}, b"x" * 5_000_000)
-    assert len(ask(Asked(server.url, method="POST"), LOOPBACK).body) == 1024 * 1024
+    assert len(ask(Request(server.url, method="POST"), LOOPBACK).body) == 1024 * 1024
 
 
 def test_nobody_there_is_down() -> None:
@@ -184,11 +188,11 @@ def test_a_certificate_is_trusted_or_named_and_its_end_is_known(
     https: str, certificate: tuple[Path, Path]
 ) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate[1]))
-    answer = ask(Asked(https), LOOPBACK, trusting)
+    answer = ask(Request(https), LOOPBACK, trusting)
     assert answer.certificate_expires is not None
     assert timedelta(days=4) < answer.certificate_expires - datetime.now(UTC) < timedelta(days=6)
-    with pytest.raises(RequestFailed, match=r"(?i)self.signed"):
-        ask(Asked(https), LOOPBACK)
+    with pytest.raises(OutboundError, match=r"(?i)self.signed"):
+        ask(Request(https), LOOPBACK)
 
 
 def test_a_certificate_that_ends_soon_is_trouble(
@@ -224,3 +228,84 @@ def test_failures_in_a_row_open_an_incident_and_an_answer_closes_it(day: Day, se
     assert open_ones(now + timedelta(seconds=11)) == 1
     state["status"] = 200
     assert open_ones(now + timedelta(seconds=22)) == 0
+
+
+def count(day: Day, query: object) -> int:
+    with day.stores.state.read() as connection:
+        return int(connection.execute(query).scalar_one())  # type: ignore[call-overload]
+
+
+def test_an_address_that_drips_holds_up_neither_cron_monitors_nor_other_addresses(
+    day: Day, server: HttpReceiver
+) -> None:
+    """Nor the end of the run, which leaves it to the next one."""
+    with far_side(HTTP["drips_body"]) as slow:
+        told = alerting(
+            day,
+            "",
+            f"uptime: [{{slug: slow, url: 'http://{slow.address}/', allow_private: true, timeout_seconds: 60}}, "
+            f"{{slug: fast, url: '{server.url}/', method: POST, allow_private: true}}]",
+        )
+        reports: list[object] = []
+        run = threading.Thread(
+            target=lambda: reports.append(watch_monitors(told.stores, linger_seconds=20)), daemon=True
+        )
+        run.start()
+        wait_for("the slow address is asked", lambda: slow.heard)
+        hourly = {"schedule": {"type": "crontab", "value": "0 * * * *"}}
+        check_in = {"monitor_slug": "nightly", "status": "ok", "monitor_config": hourly}
+        told.spool(told.receipt(item("check_in", check_in), seconds=60))
+        told.drain()
+        missed = select(func.count()).where(
+            incidents.c.reason == "missed", incidents.c.project_id == told.project
+        )
+        wait_for("the missed check-in is found", lambda: count(told, missed))
+        answered = (
+            select(func.count()).select_from(monitor_check_ins).where(monitor_check_ins.c.status == "ok")
+        )
+        wait_for("the fast address is recorded", lambda: count(told, answered))
+        assert not slow.hung_up.is_set()
+        told.stores.home.config_path.write_text("projects: []")
+        run.join(30)
+        assert len(reports) == 1
+        assert not slow.hung_up.is_set()
+        due = (
+            select(func.count())
+            .select_from(monitor_environments.join(monitors))
+            .where(monitors.c.slug == "slow", monitor_environments.c.next_at <= datetime.now(UTC))
+        )
+        assert count(told, due) == 1
+
+
+def test_more_addresses_than_may_be_asked_at_once_are_all_asked(
+    day: Day, server: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_pipeline.monitors.uptime.AT_ONCE", 2)
+    entries = ", ".join(
+        f"{{slug: a{n}, url: '{server.url}/{n}', method: POST, allow_private: true}}" for n in range(7)
+    )
+    told = alerting(day, "", f"uptime: [{entries}]")
+    assert watch_monitors(told.stores, linger_seconds=0).uptime.asked == 7
+    assert sorted(posted.path for posted in server.posted) == [f"/{n}" for n in range(7)]
+
+
+def test_an_answer_that_cannot_be_judged_is_recorded_as_bad(
+    day: Day, server: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address that trips our own code keeps no other from being recorded."""
+    entries = ", ".join(
+        f"{{slug: {slug}, url: '{server.url}/{slug}', method: POST, allow_private: true}}"
+        for slug in ("bad", "good")
+    )
+    told = alerting(day, "", f"uptime: [{entries}]")
+    now = datetime.now(UTC)
+    sync_monitors(told.stores.state, told.stores.config, now)
+
+    def trips(monitor: UptimeMonitor, at: datetime) -> object:
+        if monitor.slug == "bad":
+            raise LookupError("a fault of ours")
+        return examine(monitor, at)
+
+    monkeypatch.setattr("tasks_pipeline.monitors.uptime.examine", trips)
+    report = check_uptime(told.stores, now)
+    assert (report.asked, report.bad) == (2, 1)

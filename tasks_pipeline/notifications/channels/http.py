@@ -1,4 +1,4 @@
-"""Channels that are one HTTP request: the request is made by `shapes.py`, its answer is read here."""
+"""Channels that are one HTTP request: the request is made by `shapes`, its answer is read here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import httpx
-
+from tasks_pipeline import outbound
 from tasks_pipeline.config.channels import Channel
 from tasks_pipeline.notifications.channels.base import Receipt
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
@@ -39,63 +38,44 @@ class HttpSender:
     """A channel of one request per message."""
 
     def __init__(self, channel: Channel, shape: Shape) -> None:
-        self._shape = shape
-        # Of the environment no proxy is taken, and redirects are not followed: a message goes where it was said to.
-        self._client = httpx.Client(
-            timeout=channel.timeout_seconds,
-            follow_redirects=False,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=1),
-        )
+        self._shape, self._seconds = shape, channel.timeout_seconds
+        # Redirects are not followed: a message goes where it was said to.
+        self._client = outbound.Client(outbound.EVERYWHERE, keep=True)
 
     def send(self, message: Message, *, address: str, idempotency_key: str) -> Receipt:
-        """Make the request and judge its answer. Raises as `Sender.send` says."""
+        """Make the request and judge its answer, all of it within the channel's `timeout_seconds`. Raises as `Sender.send` says."""
         request = self._shape(message, address, idempotency_key)
-        headers = {"User-Agent": "tasks-pipeline", "Content-Type": "application/json", **request.headers}
+        asked = outbound.Request(
+            request.url,
+            request.method,
+            {"Content-Type": "application/json", **request.headers},
+            request.body,
+            self._seconds,
+            max_body=ANSWER_BYTES,
+        )
         try:
-            with self._client.stream(
-                request.method, request.url, content=request.body, headers=headers
-            ) as response:
-                said = self._read(response, request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            answer = self._client.ask(asked)
+        except outbound.NotUsable as error:
+            raise PermanentFailure(_without(str(error), request)) from error
+        except (outbound.Unreachable, outbound.Refused) as error:
             raise TemporaryFailure(_without(f"cannot connect: {error}", request)) from error
-        except (
-            httpx.ReadError,
-            httpx.ReadTimeout,
-            httpx.RemoteProtocolError,
-            httpx.WriteError,
-            httpx.WriteTimeout,
-        ) as error:
+        except outbound.OutboundError as error:
             # The request was on its way: who knows what the far side did with it.
-            detail = f"no answer: {type(error).__name__} {error}".strip()
-            raise UnknownOutcome(_without(detail, request)) from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise PermanentFailure(_without(f"not a usable URL: {error}", request)) from error
-        except httpx.HTTPError as error:
-            raise TemporaryFailure(_without(f"{type(error).__name__}: {error}", request)) from error
-        return self._judged(response, said)
+            raise UnknownOutcome(_without(f"no answer: {error}", request)) from error
+        said = _without(clean(answer.body.decode("utf-8", "replace"), DETAIL_LENGTH), request)
+        return self._judged(answer, said)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
-    def _read(self, response: httpx.Response, request: Request) -> str:
-        body = b""
-        for piece in response.iter_bytes():
-            body += piece
-            if len(body) >= ANSWER_BYTES:
-                break
-        return _without(clean(body[:ANSWER_BYTES].decode("utf-8", "replace"), DETAIL_LENGTH), request)
-
-    def _judged(self, response: httpx.Response, said: str) -> Receipt:
-        status = response.status_code
+    def _judged(self, answer: outbound.Answer, said: str) -> Receipt:
+        status = answer.status
         detail = f"HTTP {status} {said}".strip()
         if 200 <= status < 300:
             return Receipt(detail)
         if status in TEMPORARY or status >= 500:
-            raise TemporaryFailure(
-                detail, retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-            )
+            raise TemporaryFailure(detail, retry_after(answer.headers.get("retry-after"), datetime.now(UTC)))
         if 300 <= status < 400:
             raise PermanentFailure(f"{detail}: redirects are not followed; configure the address it leads to")
         raise PermanentFailure(detail)

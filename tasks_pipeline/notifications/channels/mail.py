@@ -13,14 +13,17 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 
+from tasks_pipeline import outbound
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.channels import MailChannel
 from tasks_pipeline.notifications.channels.base import Receipt
+from tasks_pipeline.notifications.channels.smtp import Wire, greeted, start_tls
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from tasks_pipeline.notifications.message import Message, clean
 from tasks_pipeline.notifications.rendering import render
 
 SUBJECT_LENGTH = 180
+NOOP_SHARE = 0.25
 _SPEC = re.compile(r"[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,190}")
 
 
@@ -31,16 +34,19 @@ class MailSender:
         self._channel = channel
         self._templates_dir = config.notifications.templates_dir
         self._client: smtplib.SMTP | None = None
+        self._wire: Wire | None = None
 
     def send(self, message: Message, *, address: str, idempotency_key: str) -> Receipt:
-        """Send to a member's address, or to the channel's list when there is none. Raises as `Sender.send` says."""
+        """Send to a member's address, or to the channel's list when there is none. The whole dialogue, connecting and logging
+        in included, takes at most the channel's `timeout_seconds`. Raises as `Sender.send` says."""
         recipients = [address] if address else list(self._channel.to)
         if not recipients:
             raise PermanentFailure("nobody to send to: the channel has no `to`, and the target no address")
         mail = self.compose(message, recipients, idempotency_key)
-        client = self._connected()
+        deadline = outbound.Deadline.after(self._channel.timeout_seconds)
+        client = self._connected(deadline)
         try:
-            refused = self._handed_over(client, mail, recipients)
+            refused = self._handed_over(client, mail, recipients, deadline)
         except BaseException:
             self.close()
             raise
@@ -75,32 +81,25 @@ class MailSender:
 
     def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
+        client, wire, self._client, self._wire = self._client, self._wire, None, None
         if client is not None:
             client.close()
+        if wire is not None:
+            wire.close()
 
-    def _connected(self) -> smtplib.SMTP:
-        if self._client is not None:
-            try:
-                if self._client.noop()[0] == 250:
-                    return self._client
-            except (smtplib.SMTPException, OSError):
-                pass  # it was closed while nothing was sent: a new one is opened
-            self.close()
+    def _connected(self, deadline: outbound.Deadline) -> smtplib.SMTP:
+        if self._client is not None and self._still_there(deadline):
+            return self._client
+        self.close()
         channel, step = self._channel, "connect"
-        context = ssl.create_default_context()
         try:
-            client: smtplib.SMTP
-            if channel.security == "tls":
-                client = smtplib.SMTP_SSL(
-                    channel.host, channel.port, timeout=channel.timeout_seconds, context=context
-                )
-            else:
-                client = smtplib.SMTP(channel.host, channel.port, timeout=channel.timeout_seconds)
+            context = ssl.create_default_context() if channel.security != "none" else None
+            implicit = context if channel.security == "tls" else None
+            client, self._wire = greeted(channel.host, channel.port, deadline, implicit)
             self._client = client
-            if channel.security == "starttls":
+            if context is not None and implicit is None:
                 step = "STARTTLS"
-                client.starttls(context=context)
+                start_tls(client, context)
             if channel.username is not None:
                 step = "login"
                 client.login(
@@ -115,12 +114,31 @@ class MailSender:
             raise TemporaryFailure(
                 f"{step}: the certificate cannot be trusted: {error.verify_message}"
             ) from error
-        except (smtplib.SMTPException, OSError) as error:
+        except (outbound.OutboundError, OSError) as error:
             self.close()
-            raise TemporaryFailure(f"{step} {channel.host}:{channel.port}: {_said(error)}") from error
+            said = self._said_in_time(error, deadline)
+            raise TemporaryFailure(f"{step} {channel.host}:{channel.port}: {said}") from error
         return client
 
-    def _handed_over(self, client: smtplib.SMTP, mail: EmailMessage, recipients: list[str]) -> str:
+    def _still_there(self, deadline: outbound.Deadline) -> bool:
+        """Whether the connection that was kept can be used. A part of the time is for finding out, the rest for another one."""
+        assert self._client is not None
+        assert self._wire is not None
+        try:
+            self._wire.deadline = deadline.share(NOOP_SHARE)
+            alive = self._client.noop()[0] == 250
+        except OSError:
+            return False  # it was closed while nothing was sent
+        self._wire.deadline = deadline
+        return alive
+
+    def _said_in_time(self, error: Exception, deadline: outbound.Deadline) -> str:
+        over = f"no end within {self._channel.timeout_seconds:g} s: " if deadline.over else ""
+        return f"{over}{_said(error)}"
+
+    def _handed_over(
+        self, client: smtplib.SMTP, mail: EmailMessage, recipients: list[str], deadline: outbound.Deadline
+    ) -> str:
         """Send; gives what was said of recipients that were refused while others were not."""
         sender = parseaddr(self._channel.sender)[1]
         try:
@@ -128,7 +146,7 @@ class MailSender:
             _expect(client.mail(sender), "sender refused")
             answers = [(recipient, client.rcpt(recipient)) for recipient in recipients]
         except (smtplib.SMTPServerDisconnected, OSError) as error:
-            raise TemporaryFailure(f"connection lost: {_said(error)}") from error
+            raise TemporaryFailure(f"connection lost: {self._said_in_time(error, deadline)}") from error
         refused = [(recipient, answer) for recipient, answer in answers if not 200 <= answer[0] < 300]
         if len(refused) == len(recipients):
             _expect(refused[0][1], f"recipient {refused[0][0]} refused")
@@ -136,10 +154,11 @@ class MailSender:
             answer = client.data(mail.as_bytes(policy=email.policy.SMTP))
         except smtplib.SMTPDataError as error:
             _expect((error.smtp_code, _bytes(error.smtp_error)), "message refused")
-            raise
+            raise TemporaryFailure(f"message not asked for: {_said(error)}") from error
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             # The message was on its way: the server may have taken it.
-            raise UnknownOutcome(f"no answer after the message: {_said(error)}") from error
+            said = self._said_in_time(error, deadline)
+            raise UnknownOutcome(f"no answer after the message: {said}") from error
         _expect(answer, "message refused")
         return "".join(f"; not to {recipient}: {_answer(said)}" for recipient, said in refused)
 
