@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks_pipeline.demo
+from tasks_pipeline.protocol.bounds import MAX_HEADERS_BYTES
 from tasks_pipeline.protocol.envelope import (
-    MAX_HEADERS_BYTES,
     Envelope,
     EnvelopeError,
     Item,
