@@ -40,7 +40,7 @@ from tasks_pipeline.storage.releases import note_releases
 from tasks_pipeline.storage.spool import Spooled
 from tasks_pipeline.storage.stores import Stores
 
-CHUNK_BYTES = 64 * 1024 * 1024  # of rows of all kinds, held in memory at once
+CHUNK_BYTES = 32 * 1024 * 1024  # of rows of all kinds, held in memory at once
 CHUNK_ROWS = 20_000
 CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance
 CAREFUL_ENVELOPES = 50  # settled and written together by an attempt that is careful
