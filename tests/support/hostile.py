@@ -1,6 +1,6 @@
 """Envelopes that nobody should send: every type of item, with numbers, times, texts and nests that no client means.
 
-Made of a `Random`, so that a benchmark repeats them by a seed and hypothesis can make them smaller.
+Made of a `Random`, so that tests and a benchmark repeat them by their seed.
 """
 
 from __future__ import annotations
