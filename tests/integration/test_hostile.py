@@ -36,10 +36,10 @@ def receiving(any_home: Home) -> Iterator[tuple[httpx.Client, Stores]]:
 
 @settings(
     deadline=None,
-    max_examples=12,
+    max_examples=8,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(seeds=st.lists(st.integers(0, 2**32), min_size=4, max_size=20))
+@given(seeds=st.lists(st.integers(0, 2**32), min_size=4, max_size=16))
 def test_good_events_are_stored_whatever_lies_beside_them(
     receiving: tuple[httpx.Client, Stores], seeds: list[int]
 ) -> None:
