@@ -30,12 +30,13 @@ def next_time(config: Mapping[str, Any], after: datetime) -> datetime:
     """When a monitor is due next after a moment, in UTC. `config` as in a client's `monitor_config`.
 
     A crontab time that the clocks skip runs right after the gap, one that comes twice runs once, as cron does it. Days and
-    longer units of intervals keep their time of day. A schedule that never comes (30 February) is due in 60 years.
+    longer units of intervals keep their time of day. A schedule that never comes (30 February), or later, is due in 60 years.
     """
     schedule, zone = config["schedule"], config.get("timezone") or "UTC"
     if schedule["type"] == "crontab":
         return _next_of_crontab(schedule["value"], zone, after)
-    return _after_interval(schedule["value"], schedule["unit"], zone, after)
+    # Far years leave no room for a margin behind them.
+    return min(_after_interval(schedule["value"], schedule["unit"], zone, after), after + _FAR)
 
 
 @lru_cache(maxsize=20_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,11 +11,19 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from tasks_pipeline.grouping import Grouping
+from tasks_pipeline.processing.rows import ROW_BYTES, row_bytes
+from tasks_pipeline.protocol.bounds import MAX_BATCH_REASONS
 from tasks_pipeline.protocol.context import ItemContext
-from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.protocol.decode import PayloadError, decode_json, storable
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.tools import ProjectTools, Tools
+
+log = logging.getLogger(__name__)
+
+DETAIL_LENGTH = 1000
+STACK_LENGTH = 8000
+OUTCOME_BYTES = 600
 
 
 class Refused(Exception):
@@ -74,7 +84,7 @@ class Staged:
     """A row that is ready but for what the state database must say of it.
 
     `claims_event_id`: the row is stored only where it owns its event id. `follows_event`: the row is an attachment of
-    the event in the same envelope and shares its fate. `payload` (JSON) and `grouping` belong to error events.
+    the event in the same envelope and shares its fate. `size` is about how many bytes of memory it holds. `payload` (JSON) and `grouping` belong to error events.
     """
 
     table: str
@@ -84,6 +94,7 @@ class Staged:
     follows_event: bool = False
     payload: bytes | None = None
     grouping: Grouping | None = None
+    size: int = 0
 
 
 # What outcomes are counted by: project, hour of receipt, public key, category, outcome, reason.
@@ -91,20 +102,91 @@ OutcomeKey = tuple[int, datetime, str, str, str, str]
 
 
 @dataclass(slots=True)
+class BatchNotes:
+    """What the pieces of a batch must know of each other, so that a batch of nonsense costs neither memory nor log.
+
+    `failures` counts what nobody foresaw, by kind; `names` are those that strangers made up and outcomes are counted by.
+    """
+
+    failures: Counter[str] = field(default_factory=Counter)
+    names: set[tuple[str, str]] = field(default_factory=set)
+
+    def failed(self, what: str, where: object, error: Exception) -> None:
+        """Log the first failure of a kind with its stack, and count the others."""
+        kind = f"{what}: {type(error).__name__}"
+        self.failures[kind] += 1
+        if self.failures[kind] == 1:
+            stack = "".join(traceback.format_tb(error.__traceback__))[-STACK_LENGTH:]
+            log.error("%s at %s: %s\n%s", kind, where, str(error)[:DETAIL_LENGTH], stack)
+
+    def tell(self) -> None:
+        """Log how often each kind of failure came, where once was not all."""
+        for kind, times in sorted(self.failures.items()):
+            if times > 1:
+                log.error("%s: %s times in this batch; the dead letters name each", kind, times)
+
+    def named(self, category: str, reason: str) -> tuple[str, str]:
+        """A stranger's category and reason as outcomes are counted by: of too many different ones the rest are `other`."""
+        name = category, reason
+        if name not in self.names:
+            if len(self.names) >= MAX_BATCH_REASONS:
+                return "default", "other"
+            self.names.add(name)
+        return name
+
+
+@dataclass(slots=True)
 class Staging:
-    """What the processors of some envelopes made: rows, and counts of what did not become one. Blobs are stored at once."""
+    """What the processors of some envelopes made: rows, and counts of what did not become one. Blobs are stored at once.
+
+    `size` is about how many bytes of memory the rows and dead letters hold.
+    """
 
     blobs: BlobStore
     tools: Tools
+    notes: BatchNotes = field(default_factory=BatchNotes)
     staged: list[Staged] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
-    payload_bytes: int = 0
+    size: int = 0
 
     def add(self, staged: Staged) -> None:
         """Take a row."""
         self.staged.append(staged)
-        self.payload_bytes += len(staged.payload or b"")
+        self.size += staged.size
+
+    def is_full(self, rows: int, size: int) -> bool:
+        """Whether so many rows of any kind, or so many bytes of them, are held."""
+        return (
+            len(self.staged) + len(self.dead_letters) >= rows
+            or self.size + OUTCOME_BYTES * len(self.outcomes) >= size
+        )
+
+    def refuse(self, data: ItemData, outcome: str, reason: str, step: str, detail: str) -> None:
+        """Count an item that is not stored; one that is invalid becomes a dead letter."""
+        self.count(data, outcome, reason)
+        if outcome != "invalid":
+            return
+        scrubbed = self.tools.of(data.context.project_id).scrubber.text
+        letter = {
+            **data.place.columns(),
+            "project_id": data.context.project_id,
+            "event_id": data.context.event_id,
+            "received_at": data.context.received_at,
+            "item_type": data.item.type,
+            "step": step,
+            "reason": reason,
+            "detail": scrubbed(storable(detail[:DETAIL_LENGTH])),
+        }
+        self.dead_letters.append(letter)
+        self.size += ROW_BYTES + len(letter["detail"])
+
+    def clear(self) -> None:
+        """Let go of everything, since whoever took it may keep the staging itself for longer."""
+        self.staged.clear()
+        self.dead_letters.clear()
+        self.outcomes.clear()
+        self.size = 0
 
     def count(
         self, data: ItemData, outcome: str, reason: str = "", quantity: int = 1, category: str = ""
@@ -151,10 +233,12 @@ class BaseEventProcessor(ABC):
             self.staging.add(row)
 
     def stage(self, table: str, row: dict[str, Any], **facts: Any) -> None:
-        """Add a row; the columns that every table has are filled in."""
+        """Add a row; the columns that every table has are filled in. Raises ValueError for one that cannot be stored."""
         data = self.data
         common = {"project_id": data.context.project_id, "received_at": data.context.received_at}
-        self.rows.append(Staged(table, {**data.place.columns(), **common, **row}, data, **facts))
+        staged = Staged(table, {**data.place.columns(), **common, **row}, data, **facts)
+        staged.size = row_bytes(table, staged.row) + len(staged.payload or b"")
+        self.rows.append(staged)
 
 
 class JsonProcessor(BaseEventProcessor):

@@ -10,7 +10,8 @@ from typing import Any
 from tasks_pipeline.grouping import Grouping, group_event
 from tasks_pipeline.grouping.frames import unmark
 from tasks_pipeline.processing.base import Filtered, Invalid, ItemData, JsonProcessor
-from tasks_pipeline.protocol.decode import PayloadError, encode_json
+from tasks_pipeline.protocol.bounds import MAX_MISSING_SYMBOLS
+from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
 from tasks_pipeline.protocol.event import normalise_event
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
@@ -66,7 +67,8 @@ def forget_marks(work: Work) -> None:
 def symbolicate_event(work: Work) -> None:
     """Frames as people wrote them, where debug files, source maps and mappings were uploaded; what was missing."""
     if work.tools.symbolicator is not None:
-        work.missing_symbols = work.tools.symbolicator.symbolicate(work.event, work.data.context.project_id)
+        missing = work.tools.symbolicator.symbolicate(work.event, work.data.context.project_id)
+        work.missing_symbols = missing[:MAX_MISSING_SYMBOLS]
 
 
 def group(work: Work) -> None:
@@ -113,11 +115,15 @@ class ErrorEventProcessor(JsonProcessor):
     def stage_event(self, decoded: DecodedEvent) -> None:
         """Run the steps and stage the event."""
         work = process_event(self.data, self.staging.tools.of(self.data.context.project_id), decoded)
+        payload = encode_json(work.event)
+        if b"\\u0000" in payload:  # out of a symbol file, say: what was sent has none any more
+            work.event = decode_json(payload)
+            forget_marks(work)
+            group(work)
+            payload = encode_json(work.event)
         assert work.grouping is not None
         row = event_row(work.event, work.grouping, len(self.data.item.payload), work.missing_symbols)
-        self.stage(
-            "events", row, claims_event_id=True, payload=encode_json(work.event), grouping=work.grouping
-        )
+        self.stage("events", row, claims_event_id=True, payload=payload, grouping=work.grouping)
 
 
 def event_row(

@@ -150,9 +150,8 @@ class ClientReportProcessor(JsonProcessor):
     def save(self) -> None:
         """Count what was dropped."""
         for dropped in self.discarded:
-            self.staging.count(
-                self.data, "client_discard", dropped.reason, dropped.quantity, dropped.category
-            )
+            category, reason = self.staging.notes.named(dropped.category, dropped.reason)
+            self.staging.count(self.data, "client_discard", reason, dropped.quantity, category)
 
 
 class AttachmentProcessor(BaseEventProcessor):

@@ -18,7 +18,7 @@ from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.monitors.check_ins import apply_check_ins
 from tasks_pipeline.notifications.frames import paths_of
-from tasks_pipeline.processing.base import Staging
+from tasks_pipeline.processing.base import BatchNotes, Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.releases.known import note_releases
@@ -30,8 +30,10 @@ from tasks_pipeline.storage.spool.interface import Spooled
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import announce_again, last_arrival
 
-CHUNK_PAYLOAD_BYTES = 64 * 1024 * 1024  # decoded payloads held in memory at once
+CHUNK_BYTES = 32 * 1024 * 1024  # of rows of all kinds, held in memory at once
+CHUNK_ROWS = 20_000
 CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance
+CAREFUL_ENVELOPES = 50  # settled and written together by an attempt that is careful
 
 
 class RawGone(Exception):
@@ -56,12 +58,11 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         arrived, regrouped = last_arrival(connection), last_regrouping(connection)
     stores.tools.arrived_through(arrived)
     careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
-    if careful:
-        condemn_suspect(stores.state, batch)
+    alone = condemn_suspect(stores.state, batch) if careful else None
     settled = Settled()
     files: list[LakeFile] = []
     label = f"batch-{batch.id}"
-    for staging in staged_chunks(stores, batch, careful=careful):
+    for staging in staged_chunks(stores, batch, careful=careful, alone=alone):
         settle(stores, staging, batch, held=True, into=settled)
         files += stores.lake.write(batch.day, to_arrow(settled.rows), label)
         settled.rows.clear()
@@ -131,20 +132,43 @@ def _make_visible(
     return raced
 
 
-def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Iterator[Staging]:
-    """The batch's envelopes through their processors, in pieces of bounded memory. Raises RawGone.
+def staged_chunks(
+    stores: Stores, batch: Batch, *, careful: bool = False, alone: int | None = None
+) -> Iterator[Staging]:
+    """The batch's envelopes through their processors, in pieces of bounded memory; each is emptied when the next is asked
+    for. Raises RawGone.
 
-    `careful` notes each envelope before it is touched, so that one that kills the process is known afterwards.
+    `careful` notes each envelope before it is touched, and the pieces, which are small then, while they are at work, so
+    that an envelope that kills the process is known afterwards. Those of the piece that begins at position `alone`,
+    which the last attempt did not survive, are pieces of their own.
     """
-    known_killers = condemned(stores.state, batch.day, batch.part)
-    staging = Staging(stores.blobs, stores.tools)
+    known_killers, notes = condemned(stores.state, batch.day, batch.part), BatchNotes()
+    suspects = range(alone, alone + CAREFUL_ENVELOPES) if alone is not None else range(0)
+    staging, first = Staging(stores.blobs, stores.tools, notes), batch.first_position
     for spooled in _envelopes(stores, batch):
-        with suspected(stores.state, batch, spooled.position) if careful else nullcontext():
+        position = spooled.position
+        with suspected(stores.state, batch, position) if careful else nullcontext():
             stage_envelope(spooled, staging, stores.config, known_killers)
-        if staging.payload_bytes >= CHUNK_PAYLOAD_BYTES:
-            yield staging
-            staging = Staging(stores.blobs, stores.tools)
-    yield staging
+        if staging.is_full(CHUNK_ROWS, CHUNK_BYTES) or (
+            careful
+            and (
+                position + 1 - first >= CAREFUL_ENVELOPES or position in suspects or position + 1 in suspects
+            )
+        ):
+            yield from _at_work(stores, batch, staging, first, position, careful)
+            first = position + 1
+    yield from _at_work(stores, batch, staging, first, batch.last_position, careful)
+    notes.tell()
+
+
+def _at_work(
+    stores: Stores, batch: Batch, staging: Staging, first: int, last: int, careful: bool
+) -> Iterator[Staging]:
+    """The staging of some envelopes, noted while its taker works on it, and emptied then."""
+    noted = careful and first <= last
+    with suspected(stores.state, batch, first, of_many=first < last) if noted else nullcontext():
+        yield staging
+    staging.clear()
 
 
 def _envelopes(stores: Stores, batch: Batch) -> Iterator[Spooled]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
-from tasks_pipeline.processing.process_batch import CHUNK_PAYLOAD_BYTES, RawGone, staged_chunks
+from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile
@@ -80,9 +79,8 @@ def _collect(
     outcomes = Settled(rows=collected.rows)
     for staging in staged_chunks(stores, batch):
         settle(stores, staging, batch, held=False, into=outcomes)
-        if _size(collected.rows) >= CHUNK_PAYLOAD_BYTES or any(
-            len(r) >= FILE_ROWS for r in collected.rows.values()
-        ):
+        collected.size, outcomes.size = collected.size + outcomes.size, 0
+        if collected.size >= CHUNK_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):
             files += _flush(stores, batch.day, collected)
     collected.rows["outcomes"] += outcome_rows(outcomes.outcomes, batch.day, batch.part, batch.first_position)
     report.batches += 1
@@ -95,9 +93,5 @@ def _collect(
 def _flush(stores: Stores, day: date, collected: Settled) -> list[LakeFile]:
     files = stores.lake.write(day, to_arrow(collected.rows), "recomputed")
     collected.rows.clear()
+    collected.size = 0
     return files
-
-
-def _size(rows: dict[str, list[dict[str, Any]]]) -> int:
-    payloads: Sequence[dict[str, Any]] = rows.get("event_payloads", ())
-    return sum(len(row["payload"]) for row in payloads)

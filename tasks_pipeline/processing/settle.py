@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
 
 from tasks_pipeline.grouping import explain, former_rules, group_event
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
@@ -26,12 +27,18 @@ from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import ProjectTools
 from tasks_pipeline.uploads.arrivals import Wanted
 
+OF_A_ROW = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, DataError, IntegrityError)
+"""What a row can be the cause of; a database that is away, a full disk or a lost batch is none of these."""
+
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
 
 
 @dataclass(slots=True)
 class Settled:
-    """Rows by table, what became of items, and what the events add to their groups."""
+    """Rows by table, what became of items, and what the events add to their groups.
+
+    `size` is about how many bytes of memory the rows hold.
+    """
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
@@ -45,6 +52,7 @@ class Settled:
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
+    size: int = 0
 
     def counts(self) -> dict[str, int]:
         """Items by outcome, those that the books are about."""
@@ -70,8 +78,41 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
     """Ask the state database what it must say of the staged rows, and add them to `into`.
 
     Everything asked for is idempotent: asking again after a crash gives the same answers. `held` makes sure that
-    the batch is still this drain's; raises BatchLost.
+    the batch is still this drain's; raises BatchLost. An item whose rows the database does not take is refused alone.
     """
+    try:
+        _settle(stores, staging, batch, held, into)
+    except OF_A_ROW as error:
+        staging.notes.failed("rows cannot be settled", f"batch {batch.id}", error)
+        units = _units(staging.staged)
+        staging.staged.clear()
+        for unit in units:
+            _settle_alone(stores, unit, staging, batch, held, into)
+        _settle(stores, staging, batch, held, into)
+
+
+def _units(rows: Iterable[Staged]) -> list[list[Staged]]:
+    """Rows by item, in their order; attachments together with the event in their envelope, whose fate they share."""
+    units: dict[tuple[int, int], list[Staged]] = defaultdict(list)
+    for staged in rows:
+        place = staged.data.place
+        together = staged.claims_event_id or staged.follows_event
+        units[place.position, -1 if together else place.item].append(staged)
+    return [*units.values()]
+
+
+def _settle_alone(
+    stores: Stores, unit: list[Staged], staging: Staging, batch: Batch, held: bool, into: Settled
+) -> None:
+    """Settle the rows of one item, or of an event and its attachments; what cannot be settled is refused in `staging`."""
+    try:
+        _settle(stores, Staging(staging.blobs, staging.tools, staged=unit), batch, held, into)
+    except OF_A_ROW as error:
+        for data in {s.data.place: s.data for s in unit}.values():
+            staging.refuse(data, "invalid", "processor_error", "settle", f"{type(error).__name__}: {error}")
+
+
+def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Settled) -> None:
     with stores.state.write() as connection:
         if held:
             ensure_held(connection, batch)
@@ -81,6 +122,7 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
         kept, duplicates = apart(staging.staged, doubled)
         unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None])
         kept, discarded = apart(kept, unwanted)
+    into.size += staging.size
     add_rows(into, kept)
     _add_outcomes(into, staging, kept, duplicates, discarded)
 

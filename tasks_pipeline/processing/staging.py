@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.processing.base import (
     Discarded,
     Filtered,
+    Invalid,
     ItemData,
     Place,
     Refused,
@@ -19,17 +20,46 @@ from tasks_pipeline.processing.base import (
     outcome_key,
 )
 from tasks_pipeline.processing.items import PROCESSORS
+from tasks_pipeline.protocol.bounds import MAX_ENVELOPE_CHECK_INS, MAX_ENVELOPE_ROWS
 from tasks_pipeline.protocol.context import ItemContext
+from tasks_pipeline.protocol.decode import storable
 from tasks_pipeline.protocol.encoding import EncodingError, decompress
-from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, parse_envelope
+from tasks_pipeline.protocol.envelope import EVENT_TYPES, Envelope, EnvelopeError, Item, parse_envelope
 from tasks_pipeline.protocol.ids import parse_event_id
-from tasks_pipeline.protocol.items import EVENT_TYPES, SUPPORTED, accounted, category
+from tasks_pipeline.protocol.items import SUPPORTED, accounted, category
 from tasks_pipeline.protocol.times import parse_time
 from tasks_pipeline.storage.spool.interface import Spooled
 
-log = logging.getLogger(__name__)
 
-DETAIL_LENGTH = 1000
+@dataclass(slots=True)
+class _Room:
+    """What the items of one envelope may still make; `full` are types of which one item was too much already."""
+
+    rows: int = MAX_ENVELOPE_ROWS
+    check_ins: int = MAX_ENVELOPE_CHECK_INS
+    full: set[str] = field(default_factory=set)
+
+    def enter(self, item_type: str) -> None:
+        """Raise Invalid when nothing more of this type can be taken, before any work is done for the item."""
+        if item_type in self.full:
+            raise _too_many_rows()
+        if item_type == "check_in":
+            self.check_ins -= 1
+            if self.check_ins < 0:
+                raise Invalid(
+                    "too_many_check_ins", f"more than {MAX_ENVELOPE_CHECK_INS} in one envelope", "validate"
+                )
+
+    def take(self, item_type: str, rows: int) -> None:
+        """Raise Invalid when the item's rows are too many."""
+        if rows > self.rows:
+            self.full.add(item_type)
+            raise _too_many_rows()
+        self.rows -= rows
+
+
+def _too_many_rows() -> Invalid:
+    return Invalid("too_many_rows", f"the envelope makes more than {MAX_ENVELOPE_ROWS} rows", "validate")
 
 
 def stage_envelope(spooled: Spooled, staging: Staging, config: Config, condemned: Mapping[int, str]) -> None:
@@ -42,6 +72,10 @@ def stage_envelope(spooled: Spooled, staging: Staging, config: Config, condemned
     except (EncodingError, EnvelopeError) as error:
         _refuse_envelope(spooled, staging, "invalid_envelope", str(error))
         return
+    except Exception as error:  # noqa: BLE001 - as in stage_item
+        staging.notes.failed("an envelope failed", spooled.position, error)
+        _refuse_envelope(spooled, staging, "processor_error", f"{type(error).__name__}: {error}")
+        return
     receipt = spooled.receipt
     context = _context(spooled, envelope)
     if receipt.meta.get("internal"):
@@ -50,13 +84,14 @@ def stage_envelope(spooled: Spooled, staging: Staging, config: Config, condemned
     refused = _strings(receipt.meta.get("refused"))
     items = accounted(envelope, refused)
     kept_out: Refused | None = None
+    room = _Room()
     for index, item in sorted(items, key=_attachments_last):
         place = Place(spooled.day, spooled.part, spooled.position, index)
         data = ItemData(item, place, context, receipt.public_key, category(item.type))
         if kept_out is not None and item.type == "attachment":
-            _refuse(data, staging, kept_out.outcome, kept_out.reason, kept_out.step, kept_out.detail)
+            staging.refuse(data, kept_out.outcome, kept_out.reason, kept_out.step, kept_out.detail)
         else:
-            refusal = stage_item(data, staging)
+            refusal = stage_item(data, staging, room)
             if item.type in EVENT_TYPES and isinstance(refusal, Filtered | Discarded):
                 kept_out = refusal
     _count_the_rest(envelope, {index for index, _ in items}, context, receipt.public_key, staging)
@@ -67,25 +102,28 @@ def _attachments_last(numbered: tuple[int, Item]) -> tuple[bool, int]:
     return numbered[1].type == "attachment", numbered[0]
 
 
-def stage_item(data: ItemData, staging: Staging) -> Refused | None:
+def stage_item(data: ItemData, staging: Staging, room: _Room) -> Refused | None:
     """Run the processor of one item; gives the refusal of one that is not stored on purpose."""
     refused: Refused | None = None
     try:
+        room.enter(data.item.type)
         processor = PROCESSORS[data.item.type](data, staging)
         processor.process()
+        room.take(data.item.type, len(processor.rows))
     except Refused as refusal:
         refused = refusal
-        _refuse(data, staging, refusal.outcome, refusal.reason, refusal.step, refusal.detail)
-    except Exception as error:
+        staging.refuse(data, refusal.outcome, refusal.reason, refusal.step, refusal.detail)
+    except Exception as error:  # noqa: BLE001 - logged once for each kind and batch
         # The boundary that keeps poison alone: whatever a step did not foresee costs this item only.
-        log.exception("item %s of %s failed", data.place, data.item.type)
-        _refuse(data, staging, "invalid", "processor_error", "process", f"{type(error).__name__}: {error}")
+        staging.notes.failed(f"an item of type {data.item.type} failed", data.place, error)
+        staging.refuse(data, "invalid", "processor_error", "process", f"{type(error).__name__}: {error}")
     else:
         processor.save()
         if not processor.rows:
             staging.count(data, "stored")
     # What is staged lives until its batch is stored, and so would these bytes, most of the memory of a batch.
-    data.item.payload = b""
+    # Headers may be of 64 KiB.
+    data.item.payload, data.item.headers = b"", {"type": data.item.type}
     return refused
 
 
@@ -109,32 +147,13 @@ def _context(spooled: Spooled, envelope: Envelope) -> ItemContext:
     )
 
 
-def _refuse(data: ItemData, staging: Staging, outcome: str, reason: str, step: str, detail: str) -> None:
-    staging.count(data, outcome, reason)
-    if outcome != "invalid":
-        return
-    scrubbed = staging.tools.of(data.context.project_id).scrubber.text
-    staging.dead_letters.append(
-        {
-            **data.place.columns(),
-            "project_id": data.context.project_id,
-            "event_id": data.context.event_id,
-            "received_at": data.context.received_at,
-            "item_type": data.item.type,
-            "step": step,
-            "reason": reason,
-            "detail": scrubbed(detail[:DETAIL_LENGTH]),
-        }
-    )
-
-
 def _refuse_envelope(spooled: Spooled, staging: Staging, reason: str, detail: str) -> None:
     """Every item of an envelope that cannot be opened is invalid; one dead letter tells of all."""
     receipt = spooled.receipt
     place = Place(spooled.day, spooled.part, spooled.position, -1)
     context = ItemContext(receipt.project_id, receipt.received_at, receipt.event_id)
     data = ItemData(Item({"type": "envelope"}, b""), place, context, receipt.public_key, "default")
-    _refuse(data, staging, "invalid", reason, "open", detail)
+    staging.refuse(data, "invalid", reason, "open", detail)
     staging.count(data, "invalid", reason, receipt.items - 1)
 
 
@@ -144,10 +163,10 @@ def _count_the_rest(
     """Items that are not kept: of a type we do not know, or of a category that a quota refused."""
     for index, item in enumerate(envelope.items):
         if index not in done:
-            outcome, reason = (
-                ("rate_limited", "quota") if item.type in SUPPORTED else ("unsupported", item.type)
-            )
-            staging.outcomes[outcome_key(context, public_key, category(item.type), outcome, reason[:64])] += 1
+            outcome, counted = "rate_limited", (category(item.type), "quota")
+            if item.type not in SUPPORTED:
+                outcome, counted = "unsupported", staging.notes.named(category(item.type), item.type[:64])
+            staging.outcomes[outcome_key(context, public_key, counted[0], outcome, counted[1])] += 1
 
 
 class _RefusedItems(msgspec.Struct):
@@ -175,4 +194,4 @@ def _strings(value: object) -> list[str]:
 
 
 def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return storable(value) if isinstance(value, str) and value else None

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tasks_pipeline.protocol import fields
+from tasks_pipeline.protocol.bounds import MAX_CRONTAB, MAX_INTERVAL, MAX_MINUTES, MAX_SLUG, MAX_THRESHOLD
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import NIL_ID, parse_event_id
@@ -16,16 +17,13 @@ from tasks_pipeline.protocol.sessions import seconds
 from tasks_pipeline.protocol.trim import Notes
 
 STATUSES = frozenset({"in_progress", "ok", "error"})
-UNITS = frozenset({"year", "month", "week", "day", "hour", "minute"})
 DEFAULT_ENVIRONMENT = "production"
-MAX_SLUG = 50
 
-_MINUTES = range(1, 28 * 24 * 60 + 1)
 _RANGES = {
-    "checkin_margin": range(28 * 24 * 60 + 1),
-    "max_runtime": _MINUTES,
-    "failure_issue_threshold": range(1, 721),
-    "recovery_threshold": range(1, 721),
+    "checkin_margin": range(MAX_MINUTES + 1),
+    "max_runtime": range(1, MAX_MINUTES + 1),
+    "failure_issue_threshold": range(1, MAX_THRESHOLD + 1),
+    "recovery_threshold": range(1, MAX_THRESHOLD + 1),
 }
 
 _MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
@@ -152,18 +150,19 @@ def _schedule(given: object) -> dict[str, Any]:
         return {"type": "crontab", "value": " ".join(value.split())}
     if given.get("type") != "interval":
         raise _ConfigError("schedule.type is neither crontab nor interval")
-    if isinstance(value, str) and len(value) <= 6 and value.isascii() and value.isdigit():
+    unit = given.get("unit")
+    if not isinstance(unit, str) or unit not in MAX_INTERVAL:
+        raise _ConfigError(f"schedule.unit is none of {', '.join(sorted(MAX_INTERVAL))}")
+    if isinstance(value, str) and len(value) <= 7 and value.isascii() and value.isdigit():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
-        raise _ConfigError("schedule.value is not a whole number from 1")
-    if not isinstance(given.get("unit"), str) or given["unit"] not in UNITS:
-        raise _ConfigError(f"schedule.unit is none of {', '.join(sorted(UNITS))}")
-    return {"type": "interval", "value": value, "unit": given["unit"]}
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_INTERVAL[unit]:
+        raise _ConfigError(f"schedule.value is not a whole number from 1 to {MAX_INTERVAL[unit]}")
+    return {"type": "interval", "value": value, "unit": unit}
 
 
 def is_crontab(expression: str) -> bool:
     """Whether it is a crontab expression of five fields, or one of the macros such as @daily."""
-    if len(expression) > 200:
+    if len(expression) > MAX_CRONTAB:
         return False
     fields = expression.lower().split()
     if len(fields) == 1:

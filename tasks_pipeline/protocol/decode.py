@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-MAX_DEPTH = 100
-"""Levels of lists and objects inside one another."""
+from tasks_pipeline.protocol.bounds import MAX_DEPTH, MAX_INTEGER
 
 
 class PayloadError(ValueError):
@@ -51,9 +50,14 @@ def encode_json(value: object) -> bytes:
     return _encode(value)
 
 
+def storable(text: str) -> str:
+    """A text without NUL and lone surrogates, which no store takes; each becomes U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def fits_int64(value: int) -> bool:
     """Whether a signed 64-bit integer can hold it."""
-    return -(2**63) <= value < 2**63
+    return -MAX_INTEGER - 1 <= value <= MAX_INTEGER
 
 
 def _decode_leniently(raw: bytes) -> Any:
@@ -104,13 +108,13 @@ def is_shallow(value: object) -> bool:
 def _clean(value: Any, levels: int) -> Any:
     """The same data with everything replaced that cannot be stored; raises PayloadError for too deep nesting."""
     if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
+        return storable(value)
     if isinstance(value, list | dict) and not levels:
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
         return [_clean(v, levels - 1) for v in value]
     if isinstance(value, dict):
-        return {_UNSTORABLE.sub("\ufffd", k): _clean(v, levels - 1) for k, v in value.items()}
+        return {storable(k): _clean(v, levels - 1) for k, v in value.items()}
     if isinstance(value, int) and not isinstance(value, bool) and not fits_int64(value):
         return str(value)
     return value

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import msgspec
 
+from tasks_pipeline.protocol.bounds import MAX_HEADERS_BYTES, MAX_PLAIN_HEADERS_BYTES
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 
-MAX_HEADERS_BYTES = 64 * 1024
-"""Longest header line, of the envelope or of an item."""
+EVENT_TYPES = frozenset({"event", "transaction", "feedback", "security"})
+"""Types of items that are events: they have the envelope's event id, so there is one of them at most."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -46,17 +47,19 @@ class Envelope:
     items: list[Item] = field(default_factory=list)
 
 
-def parse_envelope(data: bytes | memoryview, max_items: int = 200) -> Envelope:
+def parse_envelope(data: bytes | memoryview, max_items: int = 200, max_events: int | None = None) -> Envelope:
     """The envelope in `data`. Raises EnvelopeError, and nothing else, whatever the bytes are.
 
     A payload without `length` ends at the next newline; one with it must be followed by a newline or the end.
-    Blank lines between items are skipped. Payloads are not looked into.
+    Blank lines between items are skipped. Payloads are not looked into. The receiver asks for at most `max_events` items
+    that are events; what it took before it did so is processed all the same.
     """
     data = bytes(data)
     size = len(data)
     end = _line_end(data, 0)
     envelope = Envelope(_headers(data[:end], "envelope headers"))
     items = envelope.items
+    events = 0
     position = end + 1
     while position < size:
         end = _line_end(data, position)
@@ -66,9 +69,10 @@ def parse_envelope(data: bytes | memoryview, max_items: int = 200) -> Envelope:
             continue
         if len(items) >= max_items:
             raise EnvelopeError(f"more than {max_items} items")
-        headers = _headers(line, "item headers")
-        if not isinstance(headers.get("type"), str):
-            raise EnvelopeError("item headers: type is missing or not a string")
+        headers = _item_headers(line)
+        events += headers["type"] in EVENT_TYPES
+        if max_events is not None and events > max_events:
+            raise EnvelopeError(f"items that are events: found {events}, allowed {max_events}")
         start = min(end + 1, size)
         end = _payload_end(data, start, headers.get("length"))
         items.append(Item(headers, data[start:end]))
@@ -108,6 +112,15 @@ def _payload_end(data: bytes, start: int, length: object) -> int:
     if end < len(data) and data[end] != 0x0A:
         raise EnvelopeError("item payload is not followed by a newline")
     return end
+
+
+def _item_headers(line: bytes) -> dict[str, Any]:
+    headers = _headers(line, "item headers")
+    if not isinstance(headers.get("type"), str):
+        raise EnvelopeError("item headers: type is missing or not a string")
+    if len(line) > MAX_PLAIN_HEADERS_BYTES:
+        headers = {name: value for name, value in headers.items() if not isinstance(value, list | dict)}
+    return headers
 
 
 def _headers(line: bytes, what: str) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.protocol import fields, shapes, stacks
+from tasks_pipeline.protocol.bounds import MAX_AGE, MAX_AHEAD, MAX_DURATION
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.fields import AUTO_ADDRESS, Fields, check_fields, parse_address
 from tasks_pipeline.protocol.ids import parse_event_id
-from tasks_pipeline.protocol.times import MAX_AGE, MAX_AHEAD, clock_drift, corrected, format_time, parse_time
+from tasks_pipeline.protocol.times import clock_drift, corrected, format_time, parse_time
 from tasks_pipeline.protocol.trim import Notes
 
 SECURITY_TYPES = ("csp", "hpkp", "expectct", "expectstaple")
@@ -133,7 +134,7 @@ def normalise_transaction(payload: object, context: ItemContext) -> dict[str, An
     Always: event_id, timestamp and start_timestamp (RFC 3339), received, name, duration_ms (float, from 0), platform,
     spans (their number). If known: op, status, trace_id, span_id, release, dist, environment, server_name, tags,
     user, request, sdk. Raises PayloadError when the payload is no object, when no valid event id is known, and when there is
-    no start before an end.
+    no start before an end, or none within MAX_DURATION of it.
     """
     given = _object(payload)
     event_id = _event_id(given, context)
@@ -141,6 +142,8 @@ def normalise_transaction(payload: object, context: ItemContext) -> dict[str, An
     start, end = parse_time(given.get("start_timestamp")), parse_time(given.get("timestamp"))
     if start is None or end is None or end < start:
         raise PayloadError("no start_timestamp before its timestamp")
+    if end - start > MAX_DURATION:
+        raise PayloadError(f"it took more than {MAX_DURATION.days} days")
     spans = given.get("spans")
     contexts = given.get("contexts")
     transaction = {name: given[name] for name in _TRANSACTION if name in given}

@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+from tasks_pipeline.protocol.bounds import MAX_ADDRESS, MAX_LINE_NUMBER
 from tasks_pipeline.protocol.decode import encode_json
 from tasks_pipeline.protocol.times import corrected, format_time, is_canonical_time, parse_time
 from tasks_pipeline.protocol.trim import Notes, Path, cut_data, cut_text
@@ -119,13 +120,13 @@ def flag(value: Any, notes: Notes, path: Path, key: str) -> bool | None:
 
 def count(value: Any, notes: Notes, path: Path, key: str) -> int | None:
     """An integer from 0 to 2^31 - 1, such as a line number."""
-    if value.__class__ is int and 0 <= value < 2**31:
+    if value.__class__ is int and 0 <= value <= MAX_LINE_NUMBER:
         return int(value)
     number = None
     digits = isinstance(value, str) and len(value) <= 10 and value.isascii() and value.isdigit()
     if digits or (isinstance(value, float) and value.is_integer()):
         number = int(value)
-    if number is not None and 0 <= number < 2**31:
+    if number is not None and 0 <= number <= MAX_LINE_NUMBER:
         return number
     if value is not None:
         notes.invalid((*path, key), value)
@@ -144,9 +145,9 @@ def address(value: Any, notes: Notes, path: Path, key: str) -> str | None:
     if isinstance(value, str):
         if _HEX.fullmatch(value):
             return value
-        if len(value) <= 20 and value.isascii() and value.isdigit():
+        if len(value) <= 20 and value.isascii() and value.isdigit() and int(value) <= MAX_ADDRESS:
             return hex(int(value))
-    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ADDRESS:
         return hex(value)
     if value is not None:
         notes.invalid((*path, key), value)

@@ -1,6 +1,7 @@
 """Requests that are not envelopes, turned into envelopes: store, security, minidump, cron, user feedback, attachments.
 
-Pure functions from bytes and query to an Envelope. Reading requests and answering them belongs to the receiver.
+Pure functions from bytes and query to an Envelope. What is larger than its item may be is not looked into: the receiver
+refuses the item, and JSON is many times its size once it is decoded. Reading requests and answering them belongs to the receiver.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from tasks_pipeline.protocol.bounds import MAX_CHECK_IN_BYTES
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.protocol.encoding import EncodingError, TooLarge, decompress
 from tasks_pipeline.protocol.envelope import Envelope, Item
@@ -37,6 +39,7 @@ SECURITY_TYPES = frozenset(
 
 MINIDUMP_PART = "upload_file_minidump"
 MAX_SENTRY_DEPTH = 10
+MAX_JSON_BYTES = 1024 * 1024
 CHECK_IN_STATUSES = ("in_progress", "ok", "error")
 _SECURITY_CONTEXT = ("environment", "release")
 _SENTRY_PATH = re.compile(r"sentry((?:\[[^\[\]]+\])+)")
@@ -57,6 +60,8 @@ def store_envelope(body: bytes, max_event_bytes: int) -> Envelope:
     Raises FormError, and TooLarge when the deflated JSON is larger than `max_event_bytes`.
     """
     payload = _store_payload(body, max_event_bytes)
+    if len(payload) > max_event_bytes:
+        return _envelope(None, Item({"type": "event"}, payload))
     try:
         ids = payload_ids(payload)
     except PayloadError as error:
@@ -65,15 +70,20 @@ def store_envelope(body: bytes, max_event_bytes: int) -> Envelope:
     return _envelope(parse_event_id(ids.event_id), Item({"type": item_type}, payload))
 
 
-def security_envelope(body: bytes, query: Mapping[str, str]) -> Envelope:
+def security_envelope(
+    body: bytes, query: Mapping[str, str], max_event_bytes: int = MAX_JSON_BYTES
+) -> Envelope:
     """A browser's report, kept as it is; environment and release come from the query."""
-    _object(body)
+    if len(body) <= max_event_bytes:
+        _object(body)
     headers = {"type": "security"}
     headers |= {name: value for name in _SECURITY_CONTEXT if (value := query.get(f"sentry_{name}"))}
     return _envelope(None, Item(headers, body))
 
 
-def minidump_envelope(body: bytes, content_type: str, max_parts: int) -> Envelope:
+def minidump_envelope(
+    body: bytes, content_type: str, max_parts: int, max_event_bytes: int = MAX_JSON_BYTES
+) -> Envelope:
     """A crash report as multipart form: an event, the minidump, and every other file as attachment."""
     parts = _multipart(body, content_type, max_parts)
     dump = next((part for part in parts if part.name == MINIDUMP_PART), None)
@@ -84,7 +94,7 @@ def minidump_envelope(body: bytes, content_type: str, max_parts: int) -> Envelop
     files = [
         part for part in parts if part.filename is not None and part is not dump and part.name != "sentry"
     ]
-    event = _crash_event([part for part in parts if part is not dump and part not in files])
+    event = _crash_event([part for part in parts if part is not dump and part not in files], max_event_bytes)
     event_id = event["event_id"] = parse_event_id(event.get("event_id")) or new_event_id()
     return _envelope(
         event_id,
@@ -104,6 +114,8 @@ def attachments_envelope(body: bytes, content_type: str, event_id: str, max_part
 
 def check_in_envelope(slug: str, query: Mapping[str, str], body: bytes) -> Envelope:
     """A check-in from the query, or from a JSON body; what the query says wins."""
+    if len(body) > MAX_CHECK_IN_BYTES:
+        return Envelope({}, [Item({"type": "check_in"}, body)])
     names = ("status", "check_in_id", "environment", "duration")
     given = (_object(body) if body.strip() else {}) | {name: query[name] for name in names if name in query}
     payload: dict[str, Any] = {"check_in_id": NIL_ID, "monitor_slug": slug, "status": given.get("status")}
@@ -170,8 +182,11 @@ def _store_payload(body: bytes, limit: int) -> bytes:
 
 
 def _seconds(value: object) -> float:
+    number = (isinstance(value, str) and len(value) <= 64) or (
+        isinstance(value, int | float) and not isinstance(value, bool)
+    )
     try:
-        seconds = float(value) if isinstance(value, str | int | float) else math.nan
+        seconds = float(value) if number else math.nan  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds) or seconds < 0:
@@ -207,12 +222,14 @@ def _attachment(part: _Part, attachment_type: str | None = None) -> Item:
     return Item(headers, part.data)
 
 
-def _crash_event(fields: list[_Part]) -> dict[str, Any]:
+def _crash_event(fields: list[_Part], max_bytes: int) -> dict[str, Any]:
     """The event that the form's fields describe, completed to a fatal crash."""
     event: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     text = next((part.text for part in fields if part.name == "sentry"), "") or _chunks(fields)
-    if text:
+    if len(text) > max_bytes:
+        extra["sentry"] = text
+    elif text:
         try:
             event = _object(text.encode())
         except FormError:

@@ -22,9 +22,6 @@ SUPPORTED = frozenset(
 )
 """Types that are stored. Items of any other type have the outcome `unsupported` and stay out of the books."""
 
-EVENT_TYPES = frozenset({"event", "transaction", "feedback", "security"})
-"""Types that are events: they have the envelope's event id."""
-
 UNLIMITED = frozenset({"internal"})
 """Categories that no quota refuses: reports of what a client itself discarded."""
 

@@ -7,14 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from tasks_pipeline.protocol import fields
+from tasks_pipeline.protocol.bounds import MAX_COUNT, MAX_DISCARDED, MAX_MESSAGE
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import parse_event_id
 from tasks_pipeline.protocol.trim import Notes
-
-MAX_MESSAGE = 4096
-MAX_DISCARDED = 200
-_MAX_QUANTITY = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def _discarded(entry: object) -> DiscardedEvents:
     quantity = entry.get("quantity")
     if reason is None or category is None:
         raise PayloadError("discarded_events without reason or category")
-    if isinstance(quantity, bool) or not isinstance(quantity, int) or not 0 <= quantity <= _MAX_QUANTITY:
+    if isinstance(quantity, bool) or not isinstance(quantity, int) or not 0 <= quantity <= MAX_COUNT:
         raise PayloadError("quantity is not a count")
     return DiscardedEvents(reason, category, quantity)
 

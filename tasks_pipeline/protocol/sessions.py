@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from tasks_pipeline.protocol import fields
+from tasks_pipeline.protocol.bounds import (
+    MAX_AGGREGATES,
+    MAX_AHEAD,
+    MAX_COUNT,
+    MAX_DRIFT,
+    MAX_DURATION,
+    MAX_SESSION_AGE,
+)
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 from tasks_pipeline.protocol.ids import parse_event_id
-from tasks_pipeline.protocol.times import MAX_AHEAD, MAX_DRIFT, clock_drift, corrected, parse_time
+from tasks_pipeline.protocol.times import clock_drift, corrected, parse_time
 from tasks_pipeline.protocol.trim import Notes
 
 STATUSES = frozenset({"ok", "exited", "errored", "crashed", "abnormal", "unhandled"})
-MAX_AGGREGATES = 100
-MAX_AGE = timedelta(days=5)
-"""Sessions that began longer ago are refused."""
-
+_MAX_SECONDS = MAX_DURATION.total_seconds()
 _COUNTS = ("exited", "errored", "crashed", "abnormal", "unhandled")
-_MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class SessionRow:
 def session_rows(payload: object, context: ItemContext, aggregate: bool) -> list[SessionRow]:
     """Rows of a `sessions` item (aggregate: a row per bucket and way to end) or of a `session` item (one row).
 
-    Raises PayloadError when the item is malformed, has no valid release, or began in the future or over MAX_AGE ago.
+    Raises PayloadError when the item is malformed, has no valid release, or began in the future or over MAX_SESSION_AGE ago.
     """
     if not isinstance(payload, dict):
         raise PayloadError("not a JSON object")
@@ -69,7 +72,9 @@ def _update(payload: dict[str, Any], context: ItemContext) -> SessionRow:
     given_time = parse_time(payload.get("timestamp"))
     timestamp = context.received_at
     if given_time is not None:
-        timestamp = min(corrected(given_time, clock_drift(context)) or timestamp, timestamp)
+        told = corrected(given_time, clock_drift(context))
+        if told is not None and timestamp - MAX_SESSION_AGE <= told:
+            timestamp = min(told, timestamp)
     errors = _number(payload, "errors")
     return SessionRow(
         session_id=session_id,
@@ -135,8 +140,8 @@ def _started(payload: dict[str, Any], context: ItemContext) -> datetime:
     # clocks that are off by less than MAX_DRIFT are not corrected
     if started - context.received_at > MAX_AHEAD + MAX_DRIFT:
         raise PayloadError("started in the future")
-    if context.received_at - started > MAX_AGE:
-        raise PayloadError(f"started more than {MAX_AGE.days} days ago")
+    if context.received_at - started > MAX_SESSION_AGE:
+        raise PayloadError(f"started more than {MAX_SESSION_AGE.days} days ago")
     return started
 
 
@@ -158,13 +163,14 @@ def _number(payload: dict[str, Any], name: str) -> int:
     value = payload.get(name)
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
         raise PayloadError(f"{name} is not a count")
     return value
 
 
 def seconds(value: object) -> float | None:
-    """A duration in seconds; None when it is missing, negative or no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    """A duration in seconds; None when it is missing, negative, longer than MAX_DURATION or no number."""
+    # NaN and infinity fail the comparison; so does an integer that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_SECONDS:
         return None
     return float(value)

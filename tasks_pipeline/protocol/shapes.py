@@ -7,6 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tasks_pipeline.protocol.bounds import (
+    MAX_BREADCRUMBS,
+    MAX_CONTEXTS,
+    MAX_FINGERPRINT,
+    MAX_KEY,
+    MAX_MODULES,
+    MAX_PAIRS,
+    MAX_TAGS,
+)
 from tasks_pipeline.protocol.decode import encode_json
 from tasks_pipeline.protocol.fields import (
     Fields,
@@ -23,12 +32,7 @@ from tasks_pipeline.protocol.fields import (
     time,
     values,
 )
-from tasks_pipeline.protocol.trim import MAX_KEY, Notes, Path, cut_data, cut_text
-
-MAX_BREADCRUMBS = 100
-MAX_TAGS = 200
-MAX_CONTEXTS = 100
-MAX_PAIRS = 200
+from tasks_pipeline.protocol.trim import Notes, Path, cut_data, cut_text
 
 # Breadcrumbs and messages
 
@@ -275,7 +279,7 @@ def modules(value: Any, notes: Notes, path: Path, key: str) -> dict[str, str] | 
     path = (*path, key)
     kept: dict[str, str] = {}
     for name, version in value.items():
-        if len(kept) == 1000:
+        if len(kept) == MAX_MODULES:
             notes.cut(path, len(value))
             break
         known = (
@@ -291,8 +295,8 @@ def modules(value: Any, notes: Notes, path: Path, key: str) -> dict[str, str] | 
 def fingerprint(value: Any, notes: Notes, path: Path, key: str) -> list[str] | None:
     """The client's fingerprint as a list of texts."""
     given = value if isinstance(value, list) else [value]
-    parts = (text(v, 256, notes, (*path, key), str(i)) for i, v in enumerate(given[:50]))
-    if len(given) > 50:
+    parts = (text(v, 256, notes, (*path, key), str(i)) for i, v in enumerate(given[:MAX_FINGERPRINT]))
+    if len(given) > MAX_FINGERPRINT:
         notes.cut((*path, key), len(given))
     return [p for p in parts if p is not None] or None
 

@@ -7,6 +7,16 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 from msgspec import Meta
 
+from tasks_pipeline.protocol.bounds import (
+    MAX_EXCEPTIONS,
+    MAX_FRAMES,
+    MAX_IMAGES,
+    MAX_LINE,
+    MAX_LINE_NUMBER,
+    MAX_LINES,
+    MAX_THREADS,
+    MAX_VARS,
+)
 from tasks_pipeline.protocol.decode import encode_json, fits_int64
 from tasks_pipeline.protocol.fields import (
     Check,
@@ -23,14 +33,6 @@ from tasks_pipeline.protocol.fields import (
     values,
 )
 from tasks_pipeline.protocol.trim import Notes, Path, cut_text
-
-MAX_FRAMES = 50
-MAX_EXCEPTIONS = 50
-MAX_THREADS = 200
-MAX_IMAGES = 1000
-MAX_LINES = 10
-MAX_LINE = 256
-MAX_VARS = 8192
 
 # Stack traces
 
@@ -101,7 +103,7 @@ FRAME: Fields = _SOURCE | {
 
 _EXACT: dict[int | Check, Any] = {
     flag: bool,
-    count: Annotated[int, Meta(ge=0, lt=2**31)],
+    count: Annotated[int, Meta(ge=0, le=MAX_LINE_NUMBER)],
     _lines: Annotated[list[Annotated[str, Meta(max_length=MAX_LINE)]], Meta(max_length=MAX_LINES)],
     FRAME["vars"]: Annotated[dict[str, Any], Meta(min_length=1)],
 }
@@ -146,7 +148,7 @@ def _omitted(value: Any, notes: Notes, path: Path, key: str) -> list[int] | None
     if (
         isinstance(value, list)
         and len(value) == 2
-        and all(v.__class__ is int and 0 <= v < 2**31 for v in value)
+        and all(v.__class__ is int and 0 <= v <= MAX_LINE_NUMBER for v in value)
     ):
         return value
     if value is not None:

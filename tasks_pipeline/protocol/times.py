@@ -6,23 +6,22 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
+from tasks_pipeline.protocol.bounds import MAX_DRIFT, MAX_TIME_TEXT
 from tasks_pipeline.protocol.context import ItemContext
-
-MAX_DRIFT = timedelta(seconds=60)
-"""Clocks that differ less are taken to be right: the difference is the time on the way."""
-
-MAX_AHEAD = timedelta(minutes=1)
-MAX_AGE = timedelta(days=30)
-"""Events that claim to be from further ahead or longer ago get the time of receipt."""
 
 _NO_DRIFT = timedelta()
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII)
 
 
 def parse_time(value: object) -> datetime | None:
-    """An aware UTC datetime from RFC 3339 text (without zone: UTC) or seconds since 1970; None for anything else."""
+    """An aware UTC datetime from RFC 3339 text (without zone: UTC) or seconds since 1970; None for anything else.
+
+    Milliseconds lie beyond the year 9999 and are nothing, like all that is no time between the years 1 and 9999 in UTC.
+    """
     try:
         if isinstance(value, str):
+            if len(value) > MAX_TIME_TEXT:
+                return None
             moment = datetime.fromisoformat(value)
             if moment.tzinfo is UTC:
                 return moment

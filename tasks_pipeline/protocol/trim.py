@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from tasks_pipeline.protocol.bounds import MAX_ERRORS, MAX_KEY, MAX_META_BYTES, MAX_SHOWN
 from tasks_pipeline.protocol.decode import encode_json
 
 Path = tuple[str | int, ...]
 """Where in the event a value lies."""
-
-MAX_ERRORS = 50
-MAX_META_BYTES = 65_536
-MAX_KEY = 200
-_MAX_SHOWN = 200
 
 
 class Notes:
@@ -44,9 +40,9 @@ class Notes:
     def invalid(self, path: Path, value: object = None, kind: str = "invalid_data") -> None:
         """Note that what lay at the path was removed; texts and numbers are shown, cut short."""
         if len(self.errors) < MAX_ERRORS:
-            error: dict[str, Any] = {"type": kind, "name": ".".join(map(str, path))[:_MAX_SHOWN]}
+            error: dict[str, Any] = {"type": kind, "name": ".".join(map(str, path))[:MAX_SHOWN]}
             if isinstance(value, str | int | float):
-                error["value"] = value[:_MAX_SHOWN] if isinstance(value, str) else value
+                error["value"] = value[:MAX_SHOWN] if isinstance(value, str) else value
             self.errors.append(error)
 
     def cut(self, path: Path, length: int, start: int | None = None, end: int | None = None) -> None:
@@ -78,7 +74,7 @@ def _known_error(error: object) -> dict[str, Any] | None:
     if not isinstance(error, dict):
         return None
     kept = {
-        key: value[:_MAX_SHOWN] if isinstance(value, str) else value
+        key: value[:MAX_SHOWN] if isinstance(value, str) else value
         for key in ("type", "name", "value")
         if isinstance(value := error.get(key), str | int | float)
     }

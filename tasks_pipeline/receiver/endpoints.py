@@ -9,6 +9,7 @@ from functools import partial
 
 from tasks_pipeline.protocol import forms
 from tasks_pipeline.protocol.auth import AuthError, Credentials, parse_dsn
+from tasks_pipeline.protocol.bounds import MAX_EVENTS
 from tasks_pipeline.protocol.envelope import Envelope, parse_envelope
 from tasks_pipeline.protocol.ids import dashed, parse_event_id
 from tasks_pipeline.receiver.accounts import Account
@@ -89,7 +90,7 @@ class Endpoints:
         if credentials is not None:
             intake.account(request, credentials, None, route.project_id)
         body, encoding = await intake.body(request), request.encoding
-        make = partial(parse_envelope, max_items=intake.settings.max_items)
+        make = partial(parse_envelope, max_items=intake.settings.max_items, max_events=MAX_EVENTS)
         envelope = await intake.open(body, encoding, make)
         account = intake.account(request, credentials, envelope.headers.get("dsn"), route.project_id)
         client = credentials.client if credentials else None
@@ -114,7 +115,11 @@ class Endpoints:
         self._authenticate(request, route)
         if request.content_type not in forms.SECURITY_TYPES:
             raise Refused(415, "content_type", "the content type is not one of a security report")
-        make = partial(forms.security_envelope, query=request.query)
+        make = partial(
+            forms.security_envelope,
+            query=request.query,
+            max_event_bytes=self._intake.settings.max_event_bytes,
+        )
         return _with_id(201, await self._accept_body(request, route, make))
 
     async def _minidump(self, request: Request, route: Route) -> Answer:
@@ -122,6 +127,7 @@ class Endpoints:
             forms.minidump_envelope,
             content_type=request.header(b"content-type") or "",
             max_parts=self._intake.settings.max_items,
+            max_event_bytes=self._intake.settings.max_event_bytes,
         )
         accepted = await self._accept_body(request, route, make)
         return Answer(200, dashed(accepted.event_id or "").encode(), "text/plain", accepted.headers)

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from tasks_pipeline.config import Receiver as Settings
 from tasks_pipeline.protocol.auth import AuthError, Credentials, request_credentials, with_dsn
+from tasks_pipeline.protocol.bounds import MAX_CHECK_IN_BYTES, MAX_CLIENT_REPORT_BYTES
 from tasks_pipeline.protocol.encoding import ENCODINGS, EncodingError, TooLarge, decompress
-from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, write_envelope
+from tasks_pipeline.protocol.envelope import EVENT_TYPES, Envelope, EnvelopeError, Item, write_envelope
 from tasks_pipeline.protocol.forms import FormError
 from tasks_pipeline.protocol.ids import new_event_id, parse_event_id, payload_event_id
-from tasks_pipeline.protocol.items import EVENT_TYPES, SUPPORTED, accounted, category
+from tasks_pipeline.protocol.items import SUPPORTED, accounted, category
 from tasks_pipeline.receiver.accounts import Account, Accounts
 from tasks_pipeline.receiver.answers import Refused
 from tasks_pipeline.receiver.commit import GroupCommit, QueueFull, SpoolFailed
@@ -29,11 +30,9 @@ from tasks_pipeline.storage.spool.interface import Receipt
 SMALL_BODY = 256 * 1024
 """Bodies up to this size are opened in the event loop when they are small inside too."""
 SMALL_PLAIN = 2 * 1024 * 1024
-MAX_CHECK_IN = 100 * 1024
-MAX_CLIENT_REPORT = 4 * 1024
 MAX_META_TEXT = 500
 
-_SMALL_ITEMS = {"check_in": MAX_CHECK_IN, "client_report": MAX_CLIENT_REPORT}
+_SMALL_ITEMS = {"check_in": MAX_CHECK_IN_BYTES, "client_report": MAX_CLIENT_REPORT_BYTES}
 
 _INVALID = frozenset({400, 413, 415})
 
@@ -155,7 +154,7 @@ class Intake:
         meta: dict[str, object] = {
             "client": client,
             "user_agent": _short(request.header(b"user-agent")),
-            "remote_addr": request.remote_addr(self.settings.trust_forwarded_for),
+            "remote_addr": _short(request.remote_addr(self.settings.trust_forwarded_for)),
             "refused": sorted(refused),
             "received_id": received_id,
         }

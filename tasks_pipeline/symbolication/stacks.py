@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks_pipeline.protocol.trim import MAX_ERRORS
+from tasks_pipeline.protocol.bounds import MAX_ERRORS
 from tasks_pipeline.symbolication.requests import Lines
 
 Frame = dict[str, Any]

@@ -17,7 +17,7 @@ from symbolic.proguard import ProguardMapper
 from symbolic.sourcemapcache import SourceMapCache
 from symbolic.symcache import SymCache
 
-from tasks_pipeline.protocol.stacks import MAX_LINE
+from tasks_pipeline.protocol.bounds import MAX_LINE
 from tasks_pipeline.symbolication.cache import read_entry, write_entry
 from tasks_pipeline.symbolication.demangle import demangle
 from tasks_pipeline.symbolication.recent import Recent

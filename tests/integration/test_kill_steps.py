@@ -15,6 +15,7 @@ from tests.support.crash import (
     RUN,
     drain_and_die,
     drain_with_killer,
+    drain_with_killer_of_settling,
     event_step,
     kill_if_killer,
     recompute_and_die,
@@ -90,3 +91,20 @@ def test_an_envelope_that_kills_the_process_costs_one_dead_letter(day: Day) -> N
     with event_step(kill_if_killer):
         day.recompute()
     assert day.lake() == lake
+
+
+def test_an_envelope_that_kills_while_it_is_settled_is_found_among_others(day: Day) -> None:
+    killer, others = event(logger=KILLER), [event(f"P{n % 3}") for n in range(70)]
+    day.send(*others[:60], killer, *others[60:])
+    exits: list[int] = []
+    while not exits or exits[-1]:
+        assert len(exits) < 8, "it is killed again and again"
+        exits.append(run_in_process(drain_with_killer_of_settling, day.stores.home, day.date))
+        end_drains_of_run(day.stores.state, RUN)
+        day.assert_balanced()
+
+    # twice by chance, once in a piece of many, once alone
+    assert exits == [-signal.SIGKILL] * 4 + [0]
+    day.assert_stored_once([e["event_id"] for e in others])
+    (letter,) = day.rows("dead_letters")
+    assert (letter["event_id"], letter["reason"]) == (killer["event_id"], "killed_the_process")

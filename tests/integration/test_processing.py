@@ -12,7 +12,11 @@ import pytest
 from tasks_pipeline.grouping import Grouping, GroupingRules, group_event
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, resolve
 from tasks_pipeline.groups.lists import find_group, group_day_counts, group_value_counts
+from tasks_pipeline.processing import base, items
 from tasks_pipeline.processing import event as event_steps
+from tasks_pipeline.processing import process_batch as batch_module
+from tasks_pipeline.processing import settle as settle_module
+from tasks_pipeline.processing.base import Staged, Staging
 from tasks_pipeline.processing.event import Work
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.storage.lake.events import find_event, newest_events
@@ -331,6 +335,143 @@ def _items_with(value: Any, now: str, earlier: str) -> Iterator[Item]:
     )
     yield item("security", {"csp-report": {"document-uri": value, "blocked-uri": value}})
     yield item("attachment", b"x", filename=value, content_type=value)
+
+
+# ── bounds
+
+
+def test_aggregates_without_end_cost_their_own_envelope_alone(day: Day) -> None:
+    bucket = {
+        "started": day.at().isoformat(),
+        **dict.fromkeys(("exited", "errored", "crashed", "abnormal"), 1),
+    }
+    flood = item("sessions", {"aggregates": [bucket] * 100, "attrs": {"release": "r@1"}})
+    first, last = event(), event()
+    day.spool(
+        day.receipt(*[flood] * 150, first, item("attachment", b"log", filename="a")), day.receipt(last, flood)
+    )
+    day.drain()
+
+    assert sorted(day.ids()) == sorted([first["event_id"], last["event_id"]])
+    assert len(day.rows("sessions")) == 3 * 400
+    assert len(day.rows("attachments")) == 1
+    assert day.outcomes() == {("stored", ""): 2 + 1 + 3, ("invalid", "too_many_rows"): 148}
+    day.assert_balanced()
+    before = day.lake()
+    day.recompute()
+    assert day.lake() == before
+
+
+def test_check_ins_beyond_what_clients_send_are_refused(day: Day) -> None:
+    day.spool(day.receipt(*[item("check_in", {"status": "ok", "monitor_slug": "m"})] * 12))
+    day.drain()
+    assert len(day.rows("check_ins")) == 10
+    assert day.outcomes() == {("stored", ""): 10, ("invalid", "too_many_check_ins"): 2}
+    day.assert_balanced()
+
+
+def test_a_batch_is_staged_in_pieces_of_any_kind_of_row(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also sessions, dead letters and reports are memory; a piece is a few rows or bytes more than its bound."""
+    session = item("session", {"sid": "1" * 32, "started": day.at().isoformat(), "attrs": {"release": "r@1"}})
+    report = item("user_report", {"event_id": "1" * 32, "comments": "x" * 4000})
+    bad = item("session", {})
+    day.spool(*(day.receipt(*[one] * 5) for one in (session, report, bad) * 4))
+    sizes: list[int] = []
+    monkeypatch.setattr(batch_module, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(batch_module, "CHUNK_BYTES", 20_000)
+    settle = batch_module.settle
+
+    def settled(stores: Any, staging: Staging, *rest: Any, **options: Any) -> None:
+        sizes.append(len(staging.staged) + len(staging.dead_letters))
+        assert staging.size < 50_000
+        settle(stores, staging, *rest, **options)
+
+    monkeypatch.setattr(batch_module, "settle", settled)
+    day.drain()
+    assert sum(sizes) == 60
+    assert max(sizes) <= 10
+    assert len(day.rows("user_reports")) == len(day.rows("dead_letters")) == 20
+
+
+def test_names_that_strangers_make_up_are_counted_together_beyond_a_bound(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MAX_BATCH_REASONS", 3)
+    entries = [{"reason": f"r{n}", "category": "error", "quantity": 2} for n in range(4)]
+    day.spool(
+        day.receipt(item("made-up-1", b""), item("made-up-2", b"")),
+        day.receipt(item("client_report", {"discarded_events": entries}), item("made-up-1", b"")),
+    )
+    day.drain()
+    assert day.outcomes() == {
+        ("stored", ""): 1,
+        ("unsupported", "made-up-1"): 2,
+        ("unsupported", "made-up-2"): 1,
+        ("client_discard", "r0"): 2,
+        ("client_discard", "other"): 6,
+    }
+
+
+def test_what_a_database_does_not_take_costs_its_event_alone(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attachment shares the fate of its event; the session in its envelope does not."""
+    bad, good = event(logger="poison"), [event(), event()]
+
+    def failing(staged: Staged, tools: Any) -> Any:
+        if staged.row["logger"] == "poison":
+            raise OverflowError("date value out of range")
+        return new_group(staged, tools)
+
+    new_group = settle_module.new_group
+    monkeypatch.setattr(settle_module, "new_group", failing)
+    session = item("session", {"sid": "1" * 32, "started": day.at().isoformat(), "attrs": {"release": "r@1"}})
+    day.spool(
+        day.receipt(good[0]),
+        day.receipt(bad, item("attachment", b"x", filename="a"), session),
+        day.receipt(good[1]),
+    )
+    day.drain()
+
+    assert sorted(day.ids()) == sorted(e["event_id"] for e in good)
+    assert len(day.rows("sessions")) == 1
+    assert [(r["item_type"], r["step"], r["detail"]) for r in day.rows("dead_letters")] == [
+        (kind, "settle", "OverflowError: date value out of range") for kind in ("event", "attachment")
+    ]
+    assert day.outcomes() == {("stored", ""): 3, ("invalid", "processor_error"): 2}
+    day.assert_balanced()
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\0", 2**63, [1]])
+def test_a_row_that_no_table_takes_costs_its_item_alone(
+    day: Day, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    def spoil(work: Work) -> None:
+        if work.event.get("logger") == "poison":
+            work.event["server_name"] = value
+
+    monkeypatch.setattr(event_steps.process_event, "__defaults__", ((*event_steps.STEPS, spoil),))
+    good, bad = event(), event(logger="poison")
+    day.send(bad, good)
+    day.drain()
+    stored = day.ids()
+    # NUL is mended: a file of symbols may hold it
+    assert stored == ([bad["event_id"]] if value == "a\0" else []) + [good["event_id"]]
+    day.assert_balanced()
+
+
+def test_many_failures_of_a_kind_are_logged_once_and_counted(
+    day: Day, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("x" * 100_000)
+
+    monkeypatch.setattr(items, "session_rows", fail)
+    day.spool(day.receipt(*[item("session", {})] * 150))
+    day.drain()
+    assert len(day.rows("dead_letters")) == 150
+    assert len(caplog.text) < 15_000
+    assert "an item of type session failed: ZeroDivisionError: 150 times in this batch" in caplog.text
 
 
 # ── groups

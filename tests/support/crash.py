@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,9 +17,10 @@ import tasks_pipeline.processing.process_batch
 import tasks_pipeline.processing.recompute
 import tasks_pipeline.processing.settle
 from tasks_pipeline.home import Home
-from tasks_pipeline.processing.base import Invalid
+from tasks_pipeline.processing.base import Invalid, Staged
 from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
 from tasks_pipeline.processing.event import Work, process_event
+from tasks_pipeline.processing.settle import Settled
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
@@ -114,6 +115,19 @@ def drain_and_die(home: Home, day: date, moment: str) -> None:
 def drain_with_killer(home: Home, day: date) -> None:
     """Drain a day; die when an event is a killer."""
     with open_stores(home) as stores, event_step(kill_if_killer):
+        Day(stores, day, 0).drain(run_id=RUN)
+
+
+def drain_with_killer_of_settling(home: Home, day: date) -> None:
+    """Drain a day; die when the rows of a killer are settled."""
+    original = _processing.settle.add_rows
+
+    def add_rows(into: Settled, kept: Sequence[Staged]) -> None:
+        if any(staged.row.get("logger") == KILLER for staged in kept):
+            die()
+        original(into, kept)
+
+    with open_stores(home) as stores, patch.object(_processing.settle, "add_rows", add_rows):
         Day(stores, day, 0).drain(run_id=RUN)
 
 

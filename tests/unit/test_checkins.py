@@ -167,3 +167,19 @@ def test_what_is_no_crontab(expression: str) -> None:
 @given(st.text("0123456789*/,-@ monjan", max_size=400))
 def test_any_text_is_a_crontab_or_not(expression: str) -> None:
     assert is_crontab(expression) in (True, False)
+
+
+@pytest.mark.parametrize("duration", [28 * 86_400 + 1, 6.5e10, 1e12, 1e308, 2**63 - 1, float("inf"), "1e12"])
+def test_a_check_in_that_took_too_long_to_be_true_counts_without_its_duration(duration: object) -> None:
+    assert (make(duration=duration).status, make(duration=duration).duration) == (make().status, None)
+    assert make(duration=28 * 86_400).duration == 28 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [("minute", 5_270_400), ("hour", 87_840), ("day", 3_660), ("week", 520), ("month", 120), ("year", 10)],
+)
+def test_intervals_are_ten_years_at_most(unit: str, most: int) -> None:
+    for value, known in ((most, True), (most + 1, False)):
+        made = make(monitor_config={"schedule": {"type": "interval", "value": value, "unit": unit}})
+        assert (made.monitor_config is not None) is known

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_pipeline.protocol.decode import MAX_DEPTH, PayloadError, decode_json, encode_json
+from tasks_pipeline.protocol.bounds import MAX_DEPTH
+from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20),

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks_pipeline.demo
-from tasks_pipeline.protocol.envelope import (
-    MAX_HEADERS_BYTES,
-    Envelope,
-    EnvelopeError,
-    Item,
-    parse_envelope,
-    write_envelope,
-)
+from tasks_pipeline.protocol.bounds import MAX_HEADERS_BYTES
+from tasks_pipeline.protocol.envelope import Envelope, EnvelopeError, Item, parse_envelope, write_envelope
 
 WIRE = Path(tasks_pipeline.demo.__file__).parent / "recordings" / "wire"
 INDEX: dict[str, list[dict[str, Any]]] = json.loads((WIRE / "INDEX.json").read_text())
@@ -133,3 +127,16 @@ def test_any_bytes_are_an_envelope_or_an_envelope_error(data: bytes) -> None:
 def test_what_is_written_is_read_again(envelope_headers: dict[str, Any], envelope_items: list[Item]) -> None:
     envelope = Envelope(envelope_headers, envelope_items)
     assert parse_envelope(write_envelope(envelope)) == envelope
+
+
+def test_at_most_so_many_events() -> None:
+    data = b'{}\n{"type":"event"}\n{}\n{"type":"session"}\n{}\n{"type":"feedback"}\n{}'
+    assert len(parse_envelope(data).items) == 3
+    with pytest.raises(EnvelopeError, match="events: found 2, allowed 1"):
+        parse_envelope(data, max_events=1)
+
+
+def test_lists_in_long_headers_of_items_are_not_kept() -> None:
+    pad = b"[]," * 10_000
+    (item,) = parse_envelope(b'{}\n{"type":"attachment","filename":"a","pad":[%s1]}\nx' % pad).items
+    assert item.headers == {"type": "attachment", "filename": "a"}

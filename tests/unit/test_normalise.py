@@ -537,3 +537,28 @@ class TestTransactions:
     def test_one_without_a_duration_is_refused(self, start: object, end: object) -> None:
         with pytest.raises(PayloadError, match="start_timestamp"):
             normalise_transaction({"start_timestamp": start, "timestamp": end}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+        ("0001-01-01T00:00:00+14:00", "2026-11-22T12:00:00Z"),
+        (-62135596800, 253402300799),
+        ("2026-10-24T11:59:59Z", "2026-11-22T12:00:00Z"),
+    ],
+)
+def test_a_transaction_of_more_than_four_weeks_is_refused(start: object, end: object) -> None:
+    context = ItemContext(1, datetime(2026, 11, 22, 12, tzinfo=UTC), "a" * 32)
+    with pytest.raises(PayloadError):
+        normalise_transaction({"start_timestamp": start, "timestamp": end}, context)
+
+
+@pytest.mark.parametrize("given", [2**64, str(2**64), "9" * 20])
+def test_addresses_are_of_64_bits(given: object) -> None:
+    image = {"type": "elf", "debug_id": "x", "image_addr": given, "image_vmaddr": str(2**64 - 1)}
+    context = ItemContext(1, datetime(2026, 11, 22, 12, tzinfo=UTC), "a" * 32)
+    event = normalise_event({"debug_meta": {"images": [image]}}, context)
+    assert event["debug_meta"]["images"] == [
+        {"type": "elf", "debug_id": "x", "image_vmaddr": "0xffffffffffffffff"}
+    ]

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tasks_pipeline.demo
+from tasks_pipeline.protocol.bounds import MAX_META_BYTES
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
 from tasks_pipeline.protocol.envelope import EnvelopeError, parse_envelope
 from tasks_pipeline.protocol.event import normalise_event, normalise_transaction
 from tasks_pipeline.protocol.ids import parse_event_id
 from tasks_pipeline.protocol.times import parse_time
-from tasks_pipeline.protocol.trim import MAX_META_BYTES
 
 RECORDINGS = Path(tasks_pipeline.demo.__file__).parent / "recordings"
 CONTEXT = ItemContext(1, datetime(2026, 11, 22, 12, 30, tzinfo=UTC), "a" * 32, remote_addr="203.0.113.9")

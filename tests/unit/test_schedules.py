@@ -83,6 +83,11 @@ def test_a_day_that_never_comes_is_far_away() -> None:
     assert next_time(crontab("0 0 30 2 *"), after) > after + timedelta(days=365 * 20)
 
 
+def test_a_far_year_leaves_room_for_its_margin() -> None:
+    after = datetime(2026, 12, 5, tzinfo=UTC)
+    assert next_time(interval(7973, "year"), after) + margin({"checkin_margin": 40_320}) > after
+
+
 def test_no_margin_is_none_at_all() -> None:
     assert margin({"checkin_margin": 0}) == timedelta()
     assert margin({}) == timedelta(minutes=1)

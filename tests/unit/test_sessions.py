@@ -60,7 +60,9 @@ def test_a_crash_is_an_error_too(status: str, errors: int) -> None:
     assert (row(status=status).status, row(status=status).errors) == (status, errors)
 
 
-@pytest.mark.parametrize("duration", [None, -1, "x", True])
+@pytest.mark.parametrize(
+    "duration", [None, -1, "x", True, 28 * 86_400 + 1, 1e12, 1e308, float("nan"), float("inf"), 2**63]
+)
 def test_impossible_durations_are_unknown(duration: object) -> None:
     assert row(duration=duration).duration is None
 
@@ -90,6 +92,7 @@ def test_the_clock_is_corrected() -> None:
         {"errors": -1},
         {"errors": "1"},
         {"errors": 2**40},
+        {"errors": 10_000_001},
     ],
 )
 def test_malformed_updates_are_refused(changes: dict[str, Any]) -> None:
@@ -134,3 +137,9 @@ def test_malformed_aggregates_are_refused(aggregates: object) -> None:
 def test_what_is_no_object_is_refused(aggregate: bool) -> None:
     with pytest.raises(PayloadError):
         session_rows([], CONTEXT, aggregate)
+
+
+@pytest.mark.parametrize("given", ["0001-01-01T00:00:00Z", -62135596800, "2026-11-10T00:00:00Z"])
+def test_an_update_is_not_of_before_its_session(given: object) -> None:
+    assert row(timestamp=given, init=False).timestamp == RECEIVED
+    assert row(timestamp=given, init=False).seq > 0

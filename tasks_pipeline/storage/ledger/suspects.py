@@ -14,12 +14,13 @@ from tasks_pipeline.storage.state.tables import batches, condemned_envelopes
 
 
 @contextmanager
-def suspected(state: StateDatabase, batch: Batch, position: int) -> Iterator[None]:
+def suspected(state: StateDatabase, batch: Batch, position: int, *, of_many: bool = False) -> Iterator[None]:
     """Note which envelope is at work while the block runs, so that one that kills the process is known by it.
 
-    The note goes with the block, however it ends: what goes wrong later, or is raised, is not the envelope's doing.
+    `of_many`: it is the first of several at work together. The note goes with the block, however it ends: what goes
+    wrong later, or is raised, is not the envelope's doing.
     """
-    _note_suspect(state, batch, position)
+    _note_suspect(state, batch, -position if of_many else position)
     try:
         yield
     finally:
@@ -28,15 +29,22 @@ def suspected(state: StateDatabase, batch: Batch, position: int) -> Iterator[Non
 
 def _note_suspect(state: StateDatabase, batch: Batch, position: int | None) -> None:
     with state.write() as connection:
-        connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=position))
+        # Not in the name of another drain, to which the batch went meanwhile.
+        mine = (batches.c.id == batch.id, batches.c.attempt == batch.attempt)
+        connection.execute(update(batches).where(*mine).values(suspect=position))
 
 
-def condemn_suspect(state: StateDatabase, batch: Batch) -> None:
-    """Condemn the envelope that was at work when the last attempt died, if one is noted."""
+def condemn_suspect(state: StateDatabase, batch: Batch) -> int | None:
+    """Condemn the envelope that was at work when the last attempt died, if one is noted.
+
+    Where several were at work together nobody is condemned: gives the first of them.
+    """
     with state.write() as connection:
         position = connection.execute(select(batches.c.suspect).where(batches.c.id == batch.id)).scalar()
         if position is None:
-            return
+            return None
+        if position < 0:
+            return -int(position)
         row = {
             "day": batch.day,
             "part": batch.part,
@@ -45,6 +53,7 @@ def condemn_suspect(state: StateDatabase, batch: Batch) -> None:
         }
         connection.execute(state.insert(condemned_envelopes).on_conflict_do_nothing(), [row])
         connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=None))
+    return None
 
 
 def condemned(state: StateDatabase, day: date, part: str) -> dict[int, str]:

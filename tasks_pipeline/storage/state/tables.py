@@ -174,7 +174,12 @@ batches = Table(
     Column("status", String(8), nullable=False, comment="open or done"),
     Column("attempt", Integer, nullable=False),
     Column("drain_id", ForeignKey("drains.id"), nullable=False),
-    Column("suspect", BigInteger, nullable=True, comment="position at work when attempts keep dying"),
+    Column(
+        "suspect",
+        BigInteger,
+        nullable=True,
+        comment="position at work when attempts keep dying; negative: the first of several; negative: the first of several",
+    ),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     Column("items", BigInteger, nullable=False, server_default="0"),
