@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +12,10 @@ from sqlalchemy import Connection, func, select, update
 
 from tasks_pipeline.config.uptime import Expected, UptimeMonitor
 from tasks_pipeline.monitors.check_ins import failed, succeeded
+from tasks_pipeline.monitors.incidents import LOCKS
 from tasks_pipeline.monitors.safe_http import Answer, Asked, Refused, RequestFailed, ask
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
 from tasks_pipeline.stores import Stores
 
@@ -91,16 +94,36 @@ def check_uptime(stores: Stores, now: datetime) -> UptimeReport:
         return report
     with ThreadPoolExecutor(min(AT_ONCE, len(claimed)), thread_name_prefix="uptime") as pool:
         verdicts = list(pool.map(lambda each: examine(each[2], now), claimed))
-    with stores.state.write() as connection:
-        stores.state.serialise(connection, "monitors")
-        for (monitor, environment, _), verdict in zip(claimed, verdicts, strict=True):
-            report.asked += 1
-            report.bad += bool(verdict.reason)
-            report.opened += _record(stores, connection, monitor, environment["id"], verdict, now)
+    _record_all(stores, list(zip(claimed, verdicts, strict=True)), now, report)
     return report
 
 
 _Claimed = tuple[dict[str, Any], dict[str, Any], UptimeMonitor]
+
+
+def _record_all(
+    stores: Stores, answers: Sequence[tuple[_Claimed, Verdict]], now: datetime, report: UptimeReport
+) -> None:
+    """Remember checks; one that cannot be remembered costs itself."""
+    state = stores.state
+
+    def apply(some: Sequence[tuple[_Claimed, Verdict]]) -> int:
+        return sum(
+            _record(stores, connection, monitor, environment["id"], verdict, now)
+            for (monitor, environment, _), verdict in some
+        )
+
+    with state.write() as connection:
+        state.serialise(connection, *LOCKS)
+        opened, failed_ones = each_alone(connection, answers, apply)
+        failures = [
+            (f"monitor {monitor['slug']} of project {monitor['project_id']}", error)
+            for ((monitor, _, _), _), error in failed_ones
+        ]
+        note_passed_over(state, connection, "monitors", failures, now)
+    report.asked += len(answers)
+    report.bad += sum(bool(verdict.reason) for _, verdict in answers)
+    report.opened += sum(opened)
 
 
 def _claim(stores: Stores, configured: dict[tuple[int, str], UptimeMonitor], now: datetime) -> list[_Claimed]:
@@ -194,8 +217,13 @@ def _record(
     verdict: Verdict,
     now: datetime,
 ) -> int:
-    """Remember a check, and open or close the incident; gives how many were opened."""
+    """Remember a check, and open or close the incident; gives how many were opened. Of a monitor that was disabled while it was
+    asked nothing is remembered."""
     state, config, e = stores.state, stores.config, monitor_environments.c
+    status = select(monitors.c.status).where(monitors.c.id == monitor["id"])
+    if connection.execute(status).scalar_one() == "disabled":
+        return 0
+    detail = verdict.detail.replace("\0", "\ufffd")  # the far side's words, and no text for Postgres
     connection.execute(
         monitor_check_ins.insert().values(
             environment_id=environment_id,
@@ -203,7 +231,7 @@ def _record(
             started_at=now,
             ended_at=now,
             duration_s=verdict.data.get("milliseconds", 0) / 1000,
-            detail=verdict.detail,
+            detail=detail,
         )
     )
     connection.execute(
@@ -226,7 +254,7 @@ def _record(
         monitor,
         environment,
         verdict.reason,
-        verdict.detail,
+        detail,
         now,
         severity=severity,
     )
