@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks_pipeline.home import Home
+from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
 
 
@@ -53,6 +54,20 @@ def any_home(request: pytest.FixtureRequest) -> Home:
     """Each kind of home in turn."""
     chosen: Home = request.getfixturevalue("home" if request.param == "sqlite" else "postgres_home")
     return chosen
+
+
+@pytest.fixture(scope="session")
+def _lock_recorder() -> Iterator[LockRecorder]:
+    with recorded_locks() as recorder:
+        yield recorder
+
+
+@pytest.fixture(autouse=True)
+def _order_of_locks(_lock_recorder: LockRecorder) -> Iterator[None]:
+    """Fails a test in which a transaction of this process took locks of the state database against their order."""
+    _lock_recorder.against_order.clear()
+    yield
+    assert _lock_recorder.against_order == []
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.fire import fire
@@ -20,6 +21,7 @@ from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.decisions import first_seen_releases
 from tasks_pipeline.releases.versions import newest_release
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import Failure, is_own_fault, note_passed_over
 
 EVENT_FACTS = ("title", "culprit", "level", "platform", "type", "release", "environment")
 _PLACE = ("day", "part", "position", "item", "event_id")
@@ -35,29 +37,37 @@ def fire_changes(
 ) -> list[int]:
     """Fire the rules that changes of groups concern, in the caller's transaction. Gives the ids of the new alerts.
 
-    Of the events of a change the first that meets a rule's conditions is the one that is told of.
+    Of the events of a change the first that meets a rule's conditions is the one that is told of. A rule that raises for a
+    change is passed over for it.
     """
     firings: list[Firing] = []
+    failures: list[Failure] = []
+    latest = _latest_releases(connection)
     for change in changes:
         rules = rules_of(config, change.project_id)
         if change.kind == "recovered":
             firings += _recoveries(connection, change, rules)
             continue
-        latest = partial(latest_release, connection, change.project_id)
         for rule in rules:
-            if not _waits_for(rule, change):
-                continue
-            event = next(
-                (
-                    e
-                    for e in change.events or (change.facts,)
-                    if matches(rule.conditions, e, change.facts, now, latest)
-                ),
-                None,
-            )
-            if event is not None:
-                firings.append(firing_of(rule, change, event))
+            try:
+                firings += _firings_of(rule, change, now, partial(latest, change.project_id))
+            except Exception as error:
+                if isinstance(error, SQLAlchemyError) or not is_own_fault(error):
+                    raise  # what the transaction still is, only its owner knows
+                failures.append((f"rule {rule.name} of project {change.project_id}", error))
+    note_passed_over(state, connection, "rules", failures, now)
     return fire(state, connection, config, firings, now) if firings else []
+
+
+def _firings_of(
+    rule: AlertRule, change: GroupChange, now: datetime, latest: Callable[[], str | None]
+) -> list[Firing]:
+    if not _waits_for(rule, change):
+        return []
+    for event in change.events or (change.facts,):
+        if matches(rule.conditions, event, change.facts, now, latest):
+            return [firing_of(rule, change, event)]
+    return []
 
 
 def _waits_for(rule: AlertRule, change: GroupChange) -> bool:
@@ -117,6 +127,11 @@ def _recoveries(connection: Connection, change: GroupChange, rules: Iterable[Ale
         for rule in rules
         if rule.name in fired
     ]
+
+
+def _latest_releases(connection: Connection) -> Callable[[int], str | None]:
+    """The newest release by project, each looked up once: it means reading all releases of the project."""
+    return cache(partial(latest_release, connection))
 
 
 def latest_release(connection: Connection, project_id: int) -> str | None:

@@ -24,6 +24,7 @@ from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import Failure, is_own_fault, note_passed_over
 
 STORM = ""
 """The thread of a rule's state that is about the rule as a whole."""
@@ -39,7 +40,7 @@ def fire(
     """Record firings that are new and not within the interval of an earlier one; gives the ids of their alerts.
 
     Each alert is put into the outbox for all its targets. Above its rule's storm limit the messages are put as collapsed, and one
-    message per target tells of them at the end of the storm's window.
+    message per target tells of them at the end of the storm's window. An alert whose targets cannot be made out has no message.
     """
     if not firings:
         return []
@@ -51,12 +52,23 @@ def fire(
     storms = [book.storm_of(firing) for firing in wanted]
     ids = insert_alerts(connection, [_row(firing, now) for firing in wanted])
     messages: list[NewNotification] = []
+    failures: list[Failure] = []
     for firing, storm in zip(wanted, storms, strict=True):
-        for route in _routes(config, firing, now):
+        try:
+            found = _routes(config, firing, now)
+        except (
+            Exception
+        ) as error:  # targets and owners that cannot be made out: the alert is there, and the others are told
+            if not is_own_fault(error):
+                raise
+            failures.append((f"targets of rule {firing.rule} of project {firing.project_id}", error))
+            continue
+        for route in found:
             message = _message(firing, ids[firing.key], route, collapsed=storm is not None)
             messages.append(message)
             if storm is not None and message.status == "collapsed":
                 messages.append(_storm_message(firing, route, storm))
+    note_passed_over(state, connection, "targets of rules", failures, now)
     put_notifications(state, connection, messages)
     set_rule_states(state, connection, book.changed)
     return [ids[firing.key] for firing in wanted]

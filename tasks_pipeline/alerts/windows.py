@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import Any
 
 from tasks_pipeline.alerts.conditions import matches
 from tasks_pipeline.alerts.counts import events_in_window, group_facts, sessions_in_window
-from tasks_pipeline.alerts.escalation import escalating
+from tasks_pipeline.alerts.escalation import Escalation, escalating
 from tasks_pipeline.alerts.evaluate import firing_of, latest_release_of
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
@@ -17,6 +19,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.state.passed_over import Failure, each_alone, is_own_fault, note_passed_over
 from tasks_pipeline.stores import Stores
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")
@@ -35,40 +38,83 @@ def timed_rules(config: Config) -> dict[int, list[AlertRule]]:
 def evaluate_windows(stores: Stores, now: datetime, *, groups: Collection[int] | None = None) -> list[int]:
     """Evaluate the rules about windows for some groups, or for everything; gives the ids of new alerts.
 
-    Asking twice fires once: the key of a firing holds its window. With `groups` only what is about those is looked at.
+    Asking twice fires once: the key of a firing holds its window. With `groups` only what is about those is looked at. A rule
+    that raises is passed over, which the probe of that name tells.
     """
     rules = timed_rules(stores.config)
     if not rules:
         return []
     firings: list[Firing] = []
+    metrics: list[Reading] = []
+    failures: list[Failure] = []
+    nothing_waits = cache(partial(_nothing_waits, stores, now))
     for project_id, of_project in rules.items():
+        escalations = cache(partial(_escalating, stores, project_id, now, groups))
         for rule in of_project:
-            for trigger in rule.when:
-                if isinstance(trigger, Count | SessionPercent):
-                    firings += _counted(stores, project_id, rule, trigger, now, groups)
-    firings += _escalations(stores, rules, now, groups)
-    metrics = _of_projects(stores, rules, now) if groups is None else []
-    if not firings and not metrics:
+            try:
+                firings += _of_rule(stores, project_id, rule, now, groups, escalations)
+                if groups is None and any(t.type == "metric" for t in rule.when) and nothing_waits():
+                    metrics += readings(stores, {project_id: [rule]}, now)
+            except Exception as error:
+                if not is_own_fault(error):
+                    raise
+                failures.append((f"rule {rule.name} of project {project_id}", error))
+    if not firings and not metrics and not failures:
         return []
-    with stores.state.write() as connection:
-        firings += metric_firings(stores.state, connection, metrics, now)
-        return fire(stores.state, connection, stores.config, firings, now)
+    return _fire(stores, firings, metrics, failures, now)
 
 
-def _of_projects(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime) -> list[Reading]:
-    """Metrics. While envelopes wait their counts are not known, and a silence may be our own: nothing is said then."""
-    wanted = {
-        p: [r for r in of_project if any(t.type == "metric" for t in r.when)]
-        for p, of_project in rules.items()
-    }
-    if not any(wanted.values()):
-        return []
+def _fire(
+    stores: Stores,
+    firings: Sequence[Firing],
+    metrics: Sequence[Reading],
+    failures: Sequence[Failure],
+    now: datetime,
+) -> list[int]:
+    """Fire what was found, each by itself when one cannot be, and note what failed."""
+    state, config = stores.state, stores.config
+
+    def told(some: Sequence[Reading]) -> list[int]:
+        """The status of a metric is remembered only where its change is fired."""
+        return fire(state, connection, config, metric_firings(state, connection, some, now), now)
+
+    with state.write() as connection:
+        state.serialise(connection, "metrics", "alerts")
+        fired, untold = each_alone(
+            connection, firings, lambda some: fire(state, connection, config, some, now)
+        )
+        crossed, unread = each_alone(connection, metrics, told)
+        failed = [(firing.project_id, firing.rule, error) for firing, error in untold]
+        failed += [(reading.project_id, reading.rule.name, error) for reading, error in unread]
+        said = [(f"rule {rule} of project {project_id}", error) for project_id, rule, error in failed]
+        note_passed_over(state, connection, "rules", [*failures, *said], now)
+    return [alert_id for ids in (*fired, *crossed) for alert_id in ids]
+
+
+def _nothing_waits(stores: Stores, now: datetime) -> bool:
+    """Whether metrics may be judged. While envelopes wait their counts are not known, and a silence may be our own."""
     oldest = min(
         (b.oldest for b in backlogs(stores.state, stores.spool) if b.oldest is not None), default=None
     )
-    if oldest is not None and now - oldest > timedelta(minutes=1):
-        return []
-    return readings(stores, wanted, now)
+    return oldest is None or now - oldest <= timedelta(minutes=1)
+
+
+def _of_rule(
+    stores: Stores,
+    project_id: int,
+    rule: AlertRule,
+    now: datetime,
+    groups: Collection[int] | None,
+    escalations: Callable[[], _Escalations],
+) -> list[Firing]:
+    """What the triggers of a rule fire, metrics apart."""
+    firings: list[Firing] = []
+    for trigger in rule.when:
+        if isinstance(trigger, Count | SessionPercent):
+            firings += _counted(stores, project_id, rule, trigger, now, groups)
+    if any(trigger.type == "escalation" for trigger in rule.when):
+        firings += _escalated(stores, project_id, rule, now, *escalations())
+    return firings
 
 
 def _counted(
@@ -134,32 +180,38 @@ def _said(trigger: Count | SessionPercent, value: float, threshold: float) -> st
     return f"{value:,.0f} {trigger.type} in the last {window}; the threshold is {threshold:,.0f}."
 
 
-def _escalations(
-    stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: datetime, groups: Collection[int] | None
+_Escalations = tuple[list[Escalation], dict[int, dict[str, Any]]]
+"""Groups of a project that escalate, and facts of them."""
+
+
+def _escalating(
+    stores: Stores, project_id: int, now: datetime, groups: Collection[int] | None
+) -> _Escalations:
+    found = escalating(stores, project_id, now, groups)
+    if not found:
+        return [], {}
+    with stores.state.read() as connection:
+        return found, group_facts(connection, [each.group_id for each in found])
+
+
+def _escalated(
+    stores: Stores,
+    project_id: int,
+    rule: AlertRule,
+    now: datetime,
+    found: Sequence[Escalation],
+    facts: Mapping[int, Mapping[str, Any]],
 ) -> list[Firing]:
     firings: list[Firing] = []
-    for project_id, of_project in rules.items():
-        wanted = [rule for rule in of_project if any(t.type == "escalation" for t in rule.when)]
-        if not wanted:
+    latest = latest_release_of(stores.state, project_id)
+    for each in found:
+        known = facts.get(each.group_id)
+        if known is None or not matches(rule.conditions, each.event, known, now, latest):
             continue
-        found = escalating(stores, project_id, now, groups)
-        if not found:
-            continue
-        with stores.state.read() as connection:
-            facts = group_facts(connection, [each.group_id for each in found])
-        latest = latest_release_of(stores.state, project_id)
-        for each in found:
-            known = facts.get(each.group_id)
-            if known is None:
-                continue
-            said = {
-                "value": each.count, "threshold": round(each.bound, 1), "window_minutes": 60,
-                "changed": f"It escalates: {each.count:,} events in an hour, where at most {each.bound:,.0f} were to be expected.",
-            }  # fmt: skip
-            change = GroupChange("escalation", project_id, each.group_id, each.key, now, {**known, **said})
-            firings += [
-                firing_of(rule, change, each.event)
-                for rule in wanted
-                if matches(rule.conditions, each.event, known, now, latest)
-            ]
+        said = {
+            "value": each.count, "threshold": round(each.bound, 1), "window_minutes": 60,
+            "changed": f"It escalates: {each.count:,} events in an hour, where at most {each.bound:,.0f} were to be expected.",
+        }  # fmt: skip
+        change = GroupChange("escalation", project_id, each.group_id, each.key, now, {**known, **said})
+        firings.append(firing_of(rule, change, each.event))
     return firings

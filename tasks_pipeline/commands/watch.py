@@ -14,6 +14,7 @@ _TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",
     "invalid_items": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
     "dead_letters": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
+    "passed_over": "the log of the run (process_events, check_monitors) has where it failed",
     "outbox": "tasks-pipeline notifications queue",
     "dead_notifications": "tasks-pipeline notifications log --status dead",
     "channels": "tasks-pipeline notifications queue; notifications test channel:NAME",

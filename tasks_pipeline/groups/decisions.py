@@ -109,6 +109,7 @@ def assign_groups_to(
         raise DecisionError(f"{assignee[:100]!r} is nobody; allowed are an e-mail address and team:SLUG")
     data = {} if assignee is None else {"assignee": assignee}
     with state.write() as connection:
+        state.serialise(connection, "group_hashes")  # as in _decide
         for row in locked_groups(connection, group_ids):
             connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
             action = "unassign" if assignee is None else "assign"
@@ -213,6 +214,8 @@ def _decide(
     logged: dict[int, dict[str, Any]] = {}
     at = datetime.now(UTC)
     with state.write() as connection:
+        # Monitors change groups one by one, in no order: with rows alone the two could wait for each other in a circle.
+        state.serialise(connection, "group_hashes")
         for row in locked_groups(connection, group_ids):
             if row.status == Status.DISCARDED:
                 raise DecisionError(

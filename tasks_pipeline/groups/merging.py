@@ -146,6 +146,7 @@ def discard_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = 
 def keep_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = AUTOMATIC) -> None:
     """Keep the events of discarded groups again, from now on. Raises DecisionError."""
     with state.write() as connection:
+        state.serialise(connection, "group_hashes")
         for row in locked_groups(connection, group_ids):
             if row.status != Status.DISCARDED:
                 raise DecisionError("its events are not discarded")

@@ -27,7 +27,8 @@ def sign_groups(state: StateDatabase, lake: Lake) -> int:
     """Give every group that has none the signature of its newest event; gives how many.
 
     Groups of a fingerprint that a client or a rule chose alone (variant `custom`) get an empty one: somebody decided
-    already what belongs together there.
+    already what belongs together there. So do groups without stored events, such as those of monitors: else they would be
+    looked for in the lake each time.
     """
     version = func.substr(group_signatures.c.signature, 1, 1, type_=LargeBinary())
     current = select(group_signatures.c.group_id).where(version == bytes([VERSION]))
@@ -56,6 +57,11 @@ def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int])
                 "features": len(found),
             }
         )
+    eventless = sorted(project_of.keys() - {row["group_id"] for row in rows})
+    rows += [
+        {"group_id": group_id, "project_id": project_of[group_id], "signature": sign(set()), "features": 0}
+        for group_id in eventless
+    ]
     insert = state.insert(group_signatures)
     signed = insert.on_conflict_do_update(
         index_elements=[group_signatures.c.group_id],

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.monitors.incidents import Trouble, close_incident, trigger_monitor_alert
-from tasks_pipeline.monitors.registry import find_monitor, put_environment
-from tasks_pipeline.monitors.schedules import margin, max_runtime, next_time
+from tasks_pipeline.monitors.incidents import LOCKS, Trouble, close_incident, trigger_monitor_alert
+from tasks_pipeline.monitors.registry import TOO_MANY, TooMany, find_monitor, put_environment
+from tasks_pipeline.monitors.schedules import EARLY, margin, max_runtime, next_time
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments
 
 log = logging.getLogger(__name__)
 
-EARLY = timedelta(seconds=30)  # clocks differ: a check-in so long before its time is the one of that time
+LONGEST = timedelta(days=28)
 OVER = ("ok", "error")
+APPLIED, UNKNOWN, DISABLED = "applied", "nobody described the monitor", "the monitor is disabled"
 _DETAILS = {"error": "The job reported an error.", "timed_out": "The job ran for too long."}
 
 
@@ -31,38 +35,70 @@ def apply_check_ins(
     rows: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> int:
-    """Tell monitors of check-ins (rows of the lake's `check_ins`), in the order of their receipt. Gives how many had a monitor.
+    """Tell monitors of check-ins (rows of the lake's `check_ins`), in the order of their receipt. Gives how many were applied.
 
-    A check-in of a monitor that nobody has described is left alone: its row in the lake stays.
+    A check-in of a monitor that nobody has described, or above the number that clients may describe, changes nothing; nor does
+    one that raises. Its row in the lake stays.
     """
     if not rows:
         return 0
-    state.serialise(connection, "monitors")
-    applied = 0
-    for row in sorted(rows, key=lambda r: (r["received_at"], r["position"], r["item"])):
-        described = json.loads(row["monitor_config"]) if row["monitor_config"] else None
-        monitor = find_monitor(state, connection, row["project_id"], row["monitor_slug"], described, now)
-        if monitor is None:
-            log.warning(
-                "a check-in of %s names no known monitor of project %s",
-                row["monitor_slug"],
-                row["project_id"],
-            )
-            continue
-        if monitor["status"] == "disabled":
-            continue
-        environment = put_environment(
-            state, connection, monitor["id"], monitor["config"], row["environment"], now
+    state.serialise(connection, *LOCKS)
+    ordered = sorted(rows, key=lambda r: (r["received_at"], r["position"], r["item"]))
+
+    def apply(some: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], str]]:
+        return [(row, _apply(state, connection, config, row, now)) for row in some]
+
+    fates, raised = each_alone(connection, ordered, apply)
+    failures = [
+        (f"a check-in of {row['monitor_slug']} of project {row['project_id']}", error)
+        for row, error in raised
+    ]
+    note_passed_over(state, connection, "check-ins", failures, now)
+    of_fate: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row, fate in chain.from_iterable(fates):
+        of_fate[fate].append(row)
+    surplus = [
+        (
+            f"a check-in of {row['monitor_slug']} in {row['environment']} of project {row['project_id']}",
+            TooMany(fate),
         )
-        if environment is None:
-            log.warning("monitor %s has too many environments for %s", monitor["slug"], row["environment"])
-            continue
-        _apply(state, connection, config, monitor, environment, row, now)
-        applied += 1
-    return applied
+        for fate in TOO_MANY
+        for row in of_fate[fate]
+    ]
+    note_passed_over(state, connection, "check-ins above the limit", surplus, now)
+    if unknown := of_fate[UNKNOWN]:
+        projects = sorted({row["project_id"] for row in unknown})
+        log.info(
+            "%s check-ins of projects %s are of monitors that nobody described", len(unknown), projects[:20]
+        )
+    return len(of_fate[APPLIED])
 
 
 def _apply(
+    state: StateDatabase,
+    connection: Connection,
+    config: Config,
+    row: Mapping[str, Any],
+    now: datetime,
+) -> str:
+    """Tell a monitor of a check-in; gives what became of it."""
+    described = json.loads(row["monitor_config"]) if row["monitor_config"] else None
+    try:
+        monitor = find_monitor(state, connection, row["project_id"], row["monitor_slug"], described, now)
+        if monitor is None:
+            return UNKNOWN
+        if monitor["status"] == "disabled":
+            return DISABLED
+        environment = put_environment(
+            state, connection, monitor["id"], monitor["config"], row["environment"], now
+        )
+    except TooMany as limit:
+        return str(limit)
+    _note(state, connection, config, monitor, environment, row, now)
+    return APPLIED
+
+
+def _note(
     state: StateDatabase,
     connection: Connection,
     config: Config,
@@ -73,7 +109,7 @@ def _apply(
 ) -> None:
     at: datetime = row["received_at"]
     run = _run_of(connection, environment["id"], row)
-    started = run["started_at"] if run else at - timedelta(seconds=row["duration_s"] or 0)
+    started = run["started_at"] if run else at - _lasted(row)
     if run is None:
         _open_run(connection, monitor, environment, row, started)
     elif row["status"] == "in_progress" or run["status"] in OVER:
@@ -93,6 +129,11 @@ def _apply(
         succeeded(state, connection, config, monitor, {**environment, **values}, now)
     elif row["status"] == "error":
         failed(state, connection, config, monitor, {**environment, **values}, "error", _DETAILS["error"], now)
+
+
+def _lasted(row: Mapping[str, Any]) -> timedelta:
+    """How long a run took by its own account; no longer than any run may take, since a client may say anything."""
+    return timedelta(seconds=min(row["duration_s"] or 0.0, LONGEST.total_seconds()))
 
 
 def _planned(config: Mapping[str, Any], expected: datetime | None, started: datetime) -> dict[str, datetime]:

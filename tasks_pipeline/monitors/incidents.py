@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, update
 
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.config import Config
-from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
+from tasks_pipeline.groups.assign import NewGroup
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
-from tasks_pipeline.groups.lifecycle import Lifecycle, Status, reopen, resolve
+from tasks_pipeline.groups.incidents import count_incident, end_incident
 from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import group_hashes, groups, incidents, monitor_environments
+from tasks_pipeline.storage.state.tables import incidents, monitor_environments
 
 ALGORITHM = "monitor"
+LOCKS = ("monitors", "group_hashes", "alerts")
+"""What a transaction that may open or close an incident takes at its beginning."""
 _WORDS = {
     "missed": "no check-in came in time",
     "timed_out": "it ran for too long",
@@ -119,10 +120,7 @@ def close_incident(
     )
     if closed.group_id is None:
         return
-    group = connection.execute(select(groups).where(groups.c.id == closed.group_id)).one()
-    if group.status not in (Status.IGNORED, Status.DISCARDED):
-        _set_life(connection, group.id, resolve(now))
-        log_action(connection, group.project_id, group.id, "resolve", {"by": "recovery"})
+    group = end_incident(connection, closed.group_id, "recovery", now)
     minutes = round((now - closed.opened_at).total_seconds() / 60)
     facts = {
         "title": group.title, "culprit": group.culprit, "short_id": group.short_id, "category": group.type,
@@ -132,6 +130,18 @@ def close_incident(
         "recovered", closed.project_id, group.id, str(incident_id), now, facts, incident_id=incident_id
     )
     fire_changes(state, connection, config, [change], now)
+
+
+def drop_incident(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
+    """Close an incident of what is not watched any more, and resolve its group: nobody is told, since nothing recovered."""
+    closed = connection.execute(
+        update(incidents)
+        .where(incidents.c.id == incident_id, incidents.c.closed_at.is_(None))
+        .values(closed_at=now, detail=incidents.c.detail + f" Closed: {reason}.")
+        .returning(incidents.c.group_id)
+    ).first()
+    if closed is not None and closed.group_id is not None:
+        end_incident(connection, closed.group_id, reason, now)
 
 
 def group_key(monitor_id: int, environment: str) -> str:
@@ -144,31 +154,10 @@ def _group_of(
 ) -> tuple[Row[Any], str]:
     """The group of a monitor and environment, counted once more, and what happened to it: new_group or regression."""
     monitor = trouble.monitor
-    project_id, key = monitor["project_id"], group_key(monitor["id"], trouble.environment)
-    state.serialise(connection, "group_hashes")
-    group_id = known_keys(connection, [(project_id, key)]).get((project_id, key))
-    kind = "regression" if group_id is not None else "new_group"
-    if group_id is None:
-        group_id = create_group(state, connection, _new_group(trouble, key), _slug(config, project_id))
-        connection.execute(
-            group_hashes.insert().values(project_id=project_id, key=key, group_id=group_id, created_at=now)
-        )
-    group = connection.execute(select(groups).where(groups.c.id == group_id)).one()
-    values = {
-        "culprit": _WORDS.get(trouble.reason, trouble.reason),
-        "times_seen": group.times_seen + 1,
-        "first_seen": group.first_seen or now,
-        "last_seen": now,
-    }
+    project = config.project(monitor["project_id"])
+    new = _new_group(trouble, group_key(monitor["id"], trouble.environment))
     owner = monitor["config"].get("owner")
-    if owner and group.assignee is None and kind == "new_group":
-        values["assignee"] = owner
-    connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
-    if group.status == Status.RESOLVED:
-        life: Lifecycle = reopen(now)
-        _set_life(connection, group_id, Lifecycle(Status.REGRESSED, life.changed_at))
-        log_action(connection, project_id, group_id, "regress")
-    return connection.execute(select(groups).where(groups.c.id == group_id)).one(), kind
+    return count_incident(state, connection, new, project.slug if project else "project", owner, now)
 
 
 def _new_group(trouble: Trouble, key: str) -> NewGroup:
@@ -210,12 +199,3 @@ def _facts(trouble: Trouble, group: Row[Any]) -> dict[str, Any]:
             **{name: at.isoformat() for name, at in times.items() if at is not None},
         },
     }
-
-
-def _set_life(connection: Connection, group_id: int, life: Lifecycle) -> None:
-    connection.execute(update(groups).where(groups.c.id == group_id).values(**lifecycle_columns(life)))
-
-
-def _slug(config: Config, project_id: int) -> str:
-    project = config.project(project_id)
-    return project.slug if project else "project"

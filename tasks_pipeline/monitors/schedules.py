@@ -13,6 +13,7 @@ from cronsim import CronSim, CronSimError
 
 MARGIN_MINUTES = 1
 MAX_RUNTIME_MINUTES = 30
+EARLY = timedelta(seconds=30)  # clocks differ: a check-in so long before its time is the one of that time
 _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -37,6 +38,12 @@ def next_time(config: Mapping[str, Any], after: datetime) -> datetime:
         return _next_of_crontab(schedule["value"], zone, after)
     # Far years leave no room for a margin behind them.
     return min(_after_interval(schedule["value"], schedule["unit"], zone, after), after + _FAR)
+
+
+def following(config: Mapping[str, Any], check_in: datetime) -> datetime:
+    """When a monitor is due next after a check-in, which may have come a little before the time that it is of."""
+    crontab = config["schedule"]["type"] == "crontab"
+    return next_time(config, check_in + EARLY if crontab else check_in)
 
 
 @lru_cache(maxsize=20_000)

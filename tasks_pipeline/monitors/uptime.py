@@ -14,7 +14,9 @@ from sqlalchemy import Connection, func, select, update
 from tasks_pipeline import outbound
 from tasks_pipeline.config.uptime import Expected, UptimeMonitor
 from tasks_pipeline.monitors.check_ins import failed, succeeded
+from tasks_pipeline.monitors.incidents import LOCKS
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
 from tasks_pipeline.stores import Stores
 
@@ -136,19 +138,11 @@ class UptimeChecks:
 
     def collect(self) -> UptimeReport:
         """Record the answers that have come since, and open and close incidents."""
-        report = UptimeReport()
         over = [future for future in self._under_way if future.done()]
         if not over:
-            return report
-        state = self._stores.state
-        with state.write() as connection:
-            state.serialise(connection, "monitors")
-            for future in over:
-                (monitor, environment, _), at = self._under_way[future]
-                verdict = _verdict_of(future)
-                report.asked += 1
-                report.bad += bool(verdict.reason)
-                report.opened += _record(self._stores, connection, monitor, environment["id"], verdict, at)
+            return UptimeReport()
+        answers = [(*self._under_way[future], _verdict_of(future)) for future in over]
+        report = _record_all(self._stores, answers, max(at for _, at, _ in answers))
         for future in over:
             del self._under_way[future]
         return report
@@ -179,6 +173,33 @@ def _verdict_of(future: Future[Verdict]) -> Verdict:
 
 
 _Claimed = tuple[dict[str, Any], dict[str, Any], UptimeMonitor]
+
+
+def _record_all(
+    stores: Stores, answers: Sequence[tuple[_Claimed, datetime, Verdict]], now: datetime
+) -> UptimeReport:
+    """Remember checks; one that cannot be remembered costs itself."""
+    state = stores.state
+
+    def apply(some: Sequence[tuple[_Claimed, datetime, Verdict]]) -> int:
+        return sum(
+            _record(stores, connection, monitor, environment["id"], verdict, at)
+            for (monitor, environment, _), at, verdict in some
+        )
+
+    with state.write() as connection:
+        state.serialise(connection, *LOCKS)
+        opened, failed_ones = each_alone(connection, answers, apply)
+        failures = [
+            (f"monitor {monitor['slug']} of project {monitor['project_id']}", error)
+            for ((monitor, _, _), _, _), error in failed_ones
+        ]
+        note_passed_over(state, connection, "monitors", failures, now)
+    return UptimeReport(
+        asked=len(answers),
+        bad=sum(bool(verdict.reason) for _, _, verdict in answers),
+        opened=sum(opened),
+    )
 
 
 def _claim(
@@ -283,8 +304,13 @@ def _record(
     verdict: Verdict,
     now: datetime,
 ) -> int:
-    """Remember a check, and open or close the incident; gives how many were opened."""
+    """Remember a check, and open or close the incident; gives how many were opened. Of a monitor that was disabled while it was
+    asked nothing is remembered."""
     state, config, e = stores.state, stores.config, monitor_environments.c
+    status = select(monitors.c.status).where(monitors.c.id == monitor["id"])
+    if connection.execute(status).scalar_one() == "disabled":
+        return 0
+    detail = verdict.detail.replace("\0", "\ufffd")  # the far side's words, and no text for Postgres
     connection.execute(
         monitor_check_ins.insert().values(
             environment_id=environment_id,
@@ -292,7 +318,7 @@ def _record(
             started_at=now,
             ended_at=now,
             duration_s=verdict.data.get("milliseconds", 0) / 1000,
-            detail=verdict.detail,
+            detail=detail,
         )
     )
     connection.execute(
@@ -315,7 +341,7 @@ def _record(
         monitor,
         environment,
         verdict.reason,
-        verdict.detail,
+        detail,
         now,
         severity=severity,
     )

@@ -22,6 +22,7 @@ from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.passed_over import note_passed_over
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class DrainReport:
     ended: datetime | None = None
     ended_because: str = ""
     windows_at: float = float("-inf")
+    windows_failed: set[str] = field(default_factory=set)
 
     def add(self, result: BatchResult, now: datetime, oldest: datetime | None) -> None:
         """Count a batch."""
@@ -136,8 +138,27 @@ def _evaluate_windows(stores: Stores, report: DrainReport) -> None:
     of_the_past = _is_over(report.day)  # what is stored of it late says nothing about now
     if of_the_past or now - report.windows_at < WINDOWS_SECONDS or not timed_rules(stores.config):
         return
-    evaluate_windows(stores, datetime.now(UTC))
+    try:
+        evaluate_windows(stores, datetime.now(UTC))
+    except Exception as error:
+        # What is stored is stored, whatever rules make of it; the sensor looks at them too.
+        kind = type(error).__name__
+        if kind not in report.windows_failed:
+            report.windows_failed.add(kind)
+            log.exception("rules about windows could not be evaluated")
+        _note_windows(stores.state, error)
     report.windows_at = time.monotonic()
+
+
+def _note_windows(state: StateDatabase, error: Exception) -> None:
+    """Let the watch tell that rules could not be looked at."""
+    now = datetime.now(UTC)
+    failed = [("rules about windows", error)]
+    try:
+        with state.write() as connection:
+            note_passed_over(state, connection, "looks at windows", failed, now, logged=True)
+    except SQLAlchemyError:
+        log.warning("it could not be noted that rules about windows could not be evaluated")
 
 
 def _is_over(day: date) -> bool:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.alerts.conditions import tags_of
-from tasks_pipeline.alerts.evaluate import fire_changes
-from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.counting import count_events
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
-from tasks_pipeline.monitors.check_ins import apply_check_ins
-from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import BatchNotes, Staging
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
 from tasks_pipeline.processing.staging import stage_envelope
+from tasks_pipeline.processing.telling import locks_of, tell
 from tasks_pipeline.releases.known import note_releases
-from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
@@ -70,42 +64,18 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
     files += stores.lake.write(batch.day, to_arrow({"outcomes": rows}), label)
     with stores.lake.lock():
         with stores.state.write() as connection:
+            stores.state.serialise(connection, *locks_of(settled))
             ensure_held(connection, batch)
             raced = _make_visible(stores, connection, batch, files, settled, regrouped)
             announce_again(stores.state, connection, arrived, settled.missed)
             for project_id, releases in sorted(settled.releases.items()):
                 note_releases(stores.state, connection, project_id, releases)
             changes = count_events(stores.state, connection, batch.day, settled.groups)
-            _tell(stores, connection, changes, settled)
+            tell(stores, connection, changes, settled, datetime.now(UTC))
             finish_batch(connection, batch, settled.counts())
         if raced:
             finish_regroupings(stores.state, stores.lake)
     return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
-
-
-def _tell(stores: Stores, connection: Connection, changes: Sequence[GroupChange], settled: Settled) -> None:
-    """Tell alert rules what became of groups, and monitors of their check-ins, in the transaction that counts the batch: so they hear of it once."""
-    now = datetime.now(UTC)
-    told = [_with_events(stores, change, settled.candidates.get(change.group_id, ())) for change in changes]
-    fire_changes(stores.state, connection, stores.config, told, now)
-    apply_check_ins(stores.state, connection, stores.config, settled.check_ins, now)
-
-
-def _with_events(stores: Stores, change: GroupChange, events: Sequence[dict[str, Any]]) -> GroupChange:
-    """A change with the events that rules look at and, for projects with owners of paths, the files of the first one."""
-    project = stores.config.project(change.project_id)
-    if not events or project is None or not project.ownership:
-        return replace(change, events=events)
-    first = events[0]
-    payload = payload_of(stores.lake, change.project_id, first["day"], first["event_id"]) or {}
-    url = payload.get("request", {}).get("url")
-    facts = {
-        **change.facts,
-        "paths": paths_of(payload),
-        "tags": tags_of(first),
-        **({"url": url} if url else {}),
-    }
-    return replace(change, events=events, facts=facts)
 
 
 def _make_visible(

@@ -18,6 +18,7 @@ from tasks_pipeline.grouping import explain, former_rules, group_event
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
 from tasks_pipeline.groups.counting import GroupCounts
 from tasks_pipeline.groups.decisions import discarded_groups
+from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
@@ -50,6 +51,8 @@ class Settled:
     """By project: each release that events were seen of, with the first and the last of their timestamps."""
     candidates: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
+    owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """By group: what rules of ownership look at in the first of its candidates, in projects that have such rules."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
     size: int = 0
@@ -72,6 +75,8 @@ class Settled:
         for group_id, target in targets.items():
             self.groups[target].update(self.groups.pop(group_id))
             self.candidates[target] += self.candidates.pop(group_id, [])
+            if group_id in self.owned:
+                self.owned.setdefault(target, self.owned.pop(group_id))
 
 
 def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: Settled) -> None:
@@ -124,6 +129,7 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
         kept, discarded = apart(kept, unwanted)
     into.size += staging.size
     add_rows(into, kept)
+    _note_owned(stores, kept, into)
     _add_outcomes(into, staging, kept, duplicates, discarded)
 
 
@@ -206,6 +212,19 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         into.groups[row["group_id"]].add(row["timestamp"], values, shown)
         if row["release"]:
             into.saw_release(row["project_id"], row["release"], row["timestamp"])
+
+
+def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:
+    """Note what rules of ownership look at, while the payload is at hand: to read it back would cost a query for each group."""
+    owning = {project.id for project in stores.config.projects if project.ownership}
+    for staged in kept if owning else ():
+        if staged.payload is None or staged.row["project_id"] not in owning:
+            continue
+        if staged.row["group_id"] in into.owned:
+            continue
+        event = decode_json(staged.payload)
+        url = (event.get("request") or {}).get("url")
+        into.owned[staged.row["group_id"]] = {"paths": paths_of(event), **({"url": url} if url else {})}
 
 
 def _add_outcomes(

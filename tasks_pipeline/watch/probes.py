@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text
 from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
@@ -36,6 +37,7 @@ DESCRIPTIONS = {
     "lag": "Age of the oldest envelope that waits to be processed, in seconds.",
     "invalid_items": "Share of today's items that could not be processed, in percent.",
     "dead_letters": "Items of today that could not be processed.",
+    "passed_over": "Changes of groups, check-ins, monitors and rules that failed by themselves within the last hour.",
     "outbox": "How late the oldest message is that should have been sent, in seconds.",
     "dead_notifications": "Messages that were given up within the last hour.",
     "channels": "Channels that are left alone because they fail.",
@@ -62,6 +64,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
     """All probes."""
     yield lag(stores, now)
     yield from items(stores, now)
+    yield of_passed_over(stores, now)
     yield outbox(stores, now)
     yield dead_notifications(stores, now)
     yield channels(stores, now)
@@ -94,6 +97,18 @@ def items(stores: Stores, now: datetime) -> Iterator[Reading]:
     yield Reading("dead_letters", above(invalid, watch.dead_letters), invalid, said)
     status = above(share, watch.invalid_percent) if total >= LEAST_ITEMS else OK
     yield Reading("invalid_items", status, round(share, 3), f"{share:.2f} percent: {said}")
+
+
+def of_passed_over(stores: Stores, now: datetime) -> Reading:
+    """What failed by itself and was passed over, so that the rest went on."""
+    with stores.state.read() as connection:
+        rows = passed_over(connection, now)
+    count = sum(row["count"] for row in rows)
+    said = "; ".join(
+        f"{row['count']:,} {row['kind']} since {row['since']:%H:%M} UTC, the last: {row['detail']}"
+        for row in rows
+    )
+    return Reading("passed_over", WARNING if count else OK, count, said or "nothing was passed over")
 
 
 def outbox(stores: Stores, now: datetime) -> Reading:

@@ -56,7 +56,7 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
     try:
         report.readings = list(readings(stores, facts, now))
         with stores.state.write() as connection:
-            stores.state.serialise(connection, "watch")
+            stores.state.serialise(connection, "watch", "alerts")
             known = all_probes(connection)
             firings = []
             for reading in report.readings:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tasks_pipeline.groups.lists import list_groups
+from tasks_pipeline.groups.similar import sign_groups
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.monitors.clock import beat_clock
+from tasks_pipeline.monitors.loop import monitors_due
 from tasks_pipeline.monitors.registry import sync_monitors
+from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins, monitor_environments, monitors
 from tests.support.alerting import alert_rows, alerting, outbox
 from tests.support.day import Day
@@ -180,3 +183,210 @@ def test_downtime_of_the_service_itself_is_not_the_silence_of_others(day: Day) -
     due = environment(day)["next_at"]
     assert due == day.at(4 * 3600)
     assert check_monitors(day.stores, due + timedelta(minutes=6)).missed == 1
+
+
+def sync(day: Day, seconds: float) -> None:
+    sync_monitors(day.stores.state, day.stores.config, day.at(seconds))
+
+
+def incident_details(day: Day) -> list[str]:
+    with day.stores.state.read() as connection:
+        return list(connection.execute(select(incidents.c.detail).order_by(incidents.c.id)).scalars())
+
+
+def monitor_row(day: Day, slug: str = "nightly") -> dict[str, Any]:
+    with day.stores.state.read() as connection:
+        return dict(connection.execute(select(monitors).where(monitors.c.slug == slug)).one()._mapping)
+
+
+NIGHTLY = "monitors: [{slug: nightly, schedule: '0 * * * *', max_runtime_minutes: 10%s}]"
+
+
+@pytest.mark.parametrize("then", [NIGHTLY % ", enabled: false", ""], ids=["disabled", "removed"])
+def test_what_is_not_watched_any_more_alerts_nobody(day: Day, then: str) -> None:
+    told = alerting(day, TOLD, NIGHTLY % "")
+    sync(told, 0)
+    check_in(told, "in_progress", 10)
+    off = alerting(day, TOLD, then)
+    sync(off, 60)
+    later = off.at(20 * 60)
+    assert monitors_due(off.stores, later) == 0
+    assert check_monitors(off.stores, later).timed_out == 0
+    assert check_monitors(off.stores, off.at(20_000)).due == 0
+    assert (open_incidents(off), alert_rows(off.stores, off.project)) == ([], [])
+    assert runs(off) == ["unknown"]
+
+
+@pytest.mark.parametrize("then", [NIGHTLY % ", enabled: false", ""], ids=["disabled", "removed"])
+def test_an_open_incident_of_what_is_not_watched_any_more_is_closed_without_a_word(
+    day: Day, then: str
+) -> None:
+    told = alerting(day, TOLD, NIGHTLY % "")
+    sync(told, 0)
+    check_in(told, "error", 10)
+    assert open_incidents(told) == ["error"]
+    off = alerting(day, TOLD, then)
+    sync(off, 60)
+    assert open_incidents(off) == []
+    assert incident_details(off)[0].endswith("Closed: the monitor is disabled or was removed.")
+    assert [row["status"] for row in alert_rows(off.stores, off.project)] == ["firing"]
+    assert len(outbox(off.stores, off.project)) == 1
+    (group,) = list_groups(off.stores.state, off.stores.slugs, project_id=off.project)
+    assert group["status"] == "resolved"
+    assert (environment(off)["incident_id"], environment(off)["failures"]) == (None, 0)
+    sync(told, 120)  # and when it is watched again, the next failure is one
+    check_in(told, "error", 130)
+    assert open_incidents(told) == ["error"]
+
+
+def test_a_monitor_that_the_file_gave_up_comes_back_with_its_client(day: Day) -> None:
+    told = alerting(day, TOLD, NIGHTLY % "")
+    sync(told, 0)
+    check_in(told, "ok", 10)
+    gone = alerting(day, TOLD)
+    sync(gone, 60)
+    check_in(gone, "error", 70)  # undescribed: nobody watches it
+    assert (monitor_row(gone)["status"], open_incidents(gone)) == ("disabled", [])
+    check_in(gone, "error", 80, monitor_config=HOURLY)
+    assert (monitor_row(gone)["status"], monitor_row(gone)["source"]) == ("active", "check_in")
+    assert open_incidents(gone) == ["error"]
+    sync(gone, 90)
+    assert check_monitors(gone.stores, gone.at(3600 + 301)).missed == 1
+    sync(told, 4000)
+    assert monitor_row(told)["source"] == "file"
+
+
+def test_a_disabled_monitor_is_not_brought_back_by_its_client(day: Day) -> None:
+    told = alerting(day, TOLD, NIGHTLY % ", enabled: false")
+    sync(told, 0)
+    check_in(told, "error", 10, monitor_config=HOURLY)
+    assert (monitor_row(told)["status"], open_incidents(told)) == ("disabled", [])
+
+
+def test_jobs_of_a_project_that_is_gone_are_not_missed(day: Day) -> None:
+    told = alerting(day, TOLD)
+    sync(told, 0)
+    check_in(told, "ok", 10, monitor_config=HOURLY)
+    elsewhere = alerting(Day(day.stores, day.date, day.project + 1), TOLD)
+    sync(elsewhere, 60)
+    assert check_monitors(elsewhere.stores, day.at(20_000)).due == 0
+    sync(told, 30_000)
+    check_in(told, "error", 30_010, monitor_config=HOURLY)
+    assert open_incidents(told) == ["error"]
+
+
+def test_an_environment_that_the_file_does_not_name_any_more_is_not_expected(day: Day) -> None:
+    named = alerting(day, TOLD, NIGHTLY % ", environments: [production, staging]")
+    sync(named, 0)
+    check_in(named, "ok", 10)
+    assert check_monitors(named.stores, named.at(3600 + 61)).missed == 2
+    fewer = alerting(day, TOLD, NIGHTLY % "")
+    sync(fewer, 4000)
+    assert len(open_incidents(fewer)) == 1  # of production, which has said something
+    assert environment(fewer, name="staging")["next_at"] is None
+    assert check_monitors(fewer.stores, fewer.at(2 * 3600 + 61)).missed == 1
+    sync(named, 8000)
+    assert environment(named, name="staging")["next_at"] == named.at(3 * 3600)
+
+
+def test_two_clients_that_describe_a_job_differently_put_off_nothing_for_ever(day: Day) -> None:
+    daily = {"schedule": {"type": "crontab", "value": "0 12 * * *"}}
+    check_in(day, "ok", 60, environment="silent", monitor_config=HOURLY)
+    for hour in range(1, 30):
+        for minute, config in ((10, daily), (20, HOURLY), (50, daily)):
+            at = hour * 3600 + minute * 60
+            day.spool(
+                day.receipt(
+                    item(
+                        "check_in",
+                        {
+                            "monitor_slug": "nightly",
+                            "status": "ok",
+                            "environment": "loud",
+                            "monitor_config": config,
+                        },
+                    ),
+                    seconds=at,
+                )
+            )
+            day.drain()
+            check_monitors(day.stores, day.at(at + 1))
+    assert environment(day, name="silent")["status"] == "missed"
+    assert environment(day, name="loud")["status"] == "ok"
+
+
+def test_a_changed_description_leaves_due_what_is_due(day: Day) -> None:
+    told = alerting(day, TOLD, NIGHTLY % ", margin_minutes: 10")
+    sync(told, 0)
+    check_in(told, "ok", 60)
+    for second in range(3601, 4300, 100):  # somebody works on the file
+        sync(alerting(day, TOLD, NIGHTLY % f", margin_minutes: {second // 100}"), second)
+    assert environment(told)["next_at"] == told.at(3600)
+    assert check_monitors(told.stores, told.at(4300)).missed == 1
+
+
+def test_a_change_elsewhere_in_the_file_plans_nothing_anew(day: Day) -> None:
+    every = "monitors: [{slug: nightly, schedule: {every: 2, unit: hour}, environments: [production]}%s]"
+    told = alerting(day, TOLD, every % "")
+    sync(told, 0)
+    for hour in range(1, 5):
+        sync(alerting(day, TOLD, every % f", {{slug: other{hour}, schedule: '@daily'}}"), hour * 1000)
+    assert environment(told)["next_at"] == told.at(7200)
+
+
+def test_what_is_described_as_rarer_is_not_missed_by_the_old_schedule(day: Day) -> None:
+    told = alerting(day, TOLD, NIGHTLY % "")
+    sync(told, 0)
+    check_in(told, "ok", 60)
+    sync(alerting(day, TOLD, "monitors: [{slug: nightly, schedule: '0 */6 * * *'}]"), 1000)
+    assert environment(told)["next_at"] == told.at(6 * 3600)
+    sync(told, 2 * 3600 + 100)  # more often again: not from when nobody said so
+    assert environment(told)["next_at"] == told.at(3 * 3600)
+
+
+def test_strangers_make_so_many_monitors_and_environments_and_no_more(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = "tasks_pipeline.monitors.registry"
+    monkeypatch.setattr(f"{registry}.MAX_MONITORS", 5)
+    monkeypatch.setattr(f"{registry}.MAX_ENVIRONMENTS", 3)
+    monkeypatch.setattr(f"{registry}.MAX_IN_PROJECT", 9)
+    day.spool(
+        *(
+            day.receipt(
+                item(
+                    "check_in",
+                    {
+                        "monitor_slug": f"job-{n % 8}",
+                        "status": "ok",
+                        "environment": f"e{n // 8}",
+                        "monitor_config": HOURLY,
+                    },
+                ),
+                seconds=n,
+            )
+            for n in range(40)
+        )
+    )
+    day.drain()
+    with day.stores.state.read() as connection:
+        assert connection.execute(select(func.count()).select_from(monitors)).scalar_one() == 5
+        assert connection.execute(select(func.count()).select_from(monitor_environments)).scalar_one() == 9
+    assert len(day.rows("check_ins")) == 40
+    assert noted(day) == {"check-ins above the limit": 31}
+    check_in(day, "ok", 100, slug="job-0", environment="e0")  # those that are known go on
+    assert environment(day, "job-0", "e0")["last_check_in_at"] == day.at(100)
+    file = alerting(day, "", "monitors: [{slug: own, schedule: '@daily', environments: [a, b, c, d]}]")
+    sync(file, 200)  # the file may name as many as it likes
+    assert environment(file, "own", "d")["status"] == "waiting"
+
+
+def noted(day: Day) -> dict[str, int]:
+    with day.stores.state.read() as connection:
+        return {row["kind"]: row["count"] for row in passed_over(connection, datetime.now(UTC))}
+
+
+def test_the_group_of_a_monitor_is_looked_for_once(day: Day) -> None:
+    check_in(day, "error", 10, monitor_config=HOURLY)
+    assert sign_groups(day.stores.state, day.stores.lake) == 1
+    assert sign_groups(day.stores.state, day.stores.lake) == 0

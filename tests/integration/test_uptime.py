@@ -21,7 +21,7 @@ from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.monitors.uptime import check_uptime, examine
 from tasks_pipeline.outbound import OutboundError, Refused, Request, ask, judge
 from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins, monitor_environments, monitors
-from tests.support.alerting import alerting
+from tests.support.alerting import alert_rows, alerting
 from tests.support.day import Day
 from tests.support.dripping import HTTP, far_side
 from tests.support.events import item
@@ -309,3 +309,59 @@ def test_an_answer_that_cannot_be_judged_is_recorded_as_bad(
     monkeypatch.setattr("tasks_pipeline.monitors.uptime.examine", trips)
     report = check_uptime(told.stores, now)
     assert (report.asked, report.bad) == (2, 1)
+
+
+def test_an_address_that_is_switched_off_or_renamed_is_not_asked_and_has_no_incident(
+    day: Day, server: HttpReceiver
+) -> None:
+    def configured(more: str) -> Day:
+        front = (
+            f"slug: front, url: '{server.url}/', method: POST, allow_private: [127.0.0.0/8], interval_seconds: 10, "
+            f"failure_threshold: 1{more}"
+        )
+        return alerting(
+            day,
+            "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n",
+            f"uptime: [{{{front}}}]",
+        )
+
+    def opened() -> int:
+        with day.stores.state.read() as connection:
+            return len(
+                connection.execute(select(incidents.c.id).where(incidents.c.closed_at.is_(None))).all()
+            )
+
+    server.answer = lambda _posted, _before: (500, {}, b"")
+    on, off, renamed = configured(""), configured(", enabled: false"), configured(", environment: eu")
+    sync_monitors(day.stores.state, on.stores.config, day.at(0))
+    check_uptime(on.stores, day.at(1))
+    assert opened() == 1
+    sync_monitors(day.stores.state, renamed.stores.config, day.at(10))
+    assert opened() == 0
+    assert check_uptime(renamed.stores, day.at(20)).asked == 1  # and not the one of before as well
+    assert opened() == 1
+    sync_monitors(day.stores.state, off.stores.config, day.at(30))
+    assert (opened(), check_uptime(off.stores, day.at(40)).asked) == (0, 0)
+    sync_monitors(day.stores.state, on.stores.config, day.at(50))
+    assert check_uptime(on.stores, day.at(60)).asked == 1
+    sync_monitors(day.stores.state, alerting(day, "").stores.config, day.at(70))
+    assert opened() == 0
+    statuses = [row["status"] for row in alert_rows(day.stores, day.project)]
+    assert set(statuses) == {"firing"}
+
+
+def test_an_answer_that_no_database_takes_costs_no_other_address(day: Day, server: HttpReceiver) -> None:
+    told = alerting(
+        day,
+        "",
+        "uptime: ["
+        + ", ".join(
+            f"{{slug: {slug}, url: '{server.url}/{slug}', method: POST, allow_private: [127.0.0.0/8], failure_threshold: 1, "
+            f"expect: {{body_contains: {text}}}}}"
+            for slug, text in (("a", "never"), ("b", '"nu\\0l"'), ("c", "never"))
+        )
+        + "]",
+    )
+    sync_monitors(day.stores.state, told.stores.config, day.at(0))
+    report = check_uptime(told.stores, day.at(1))
+    assert (report.asked, report.bad, report.opened) == (3, 3, 3)

@@ -23,6 +23,21 @@ BUSY_SECONDS = 60
 CHUNK = 500
 T = TypeVar("T")
 _WRITE = "tasks_pipeline_write"
+LOCK_ORDER = (
+    "monitors",
+    "group_hashes",
+    "metrics",
+    "watch",
+    "alerts",
+    "digests",
+    "artifact_bundles",
+    "symbol_arrivals",
+)
+"""The locks of `serialise`, in the one order in which a transaction may take them. One that needs several takes them at
+its beginning, before any row, so that nobody who waits for a lock holds what its owner may want. Whatever is to come
+before all of them is put first here. Two are taken late, by transactions that hold nothing which those who hold the lock
+ask for: `group_hashes` when a batch meets a new key (assign_groups; until then it holds event ids of its own), and
+`symbol_arrivals`, whose holders ask for nothing any more."""
 
 
 class StateDatabase:
@@ -60,10 +75,13 @@ class StateDatabase:
         the rows into the statement costs ten times as much as storing them."""
         return sqlite_insert(table) if self.is_sqlite else postgres_insert(table)  # type: ignore[return-value]
 
-    def serialise(self, connection: Connection, name: str) -> None:
-        """Let only one transaction at a time go on from here; SQLite's write transactions are alone anyway."""
-        if not self.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(name.encode())})
+    def serialise(self, connection: Connection, *names: str) -> None:
+        """Let only one transaction at a time go on from here, for each of some names of LOCK_ORDER, taken in that order
+        and held until it ends. Taking one again costs a question. SQLite's write transactions are alone anyway."""
+        for name in sorted(names, key=LOCK_ORDER.index):
+            if not self.is_sqlite:
+                key = zlib.crc32(name.encode())
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
     def revision(self) -> str | None:
         """The migration that the database is at; None for an empty one."""
