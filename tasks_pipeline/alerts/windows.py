@@ -16,7 +16,7 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs, oldest_coming
 from tasks_pipeline.stores import Stores
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")
@@ -63,9 +63,7 @@ def _of_projects(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: 
     }
     if not any(wanted.values()):
         return []
-    oldest = min(
-        (b.oldest for b in backlogs(stores.state, stores.spool) if b.oldest is not None), default=None
-    )
+    oldest = oldest_coming(backlogs(stores.state, stores.spool))
     if oldest is not None and now - oldest > timedelta(minutes=1):
         return []
     return readings(stores, wanted, now)

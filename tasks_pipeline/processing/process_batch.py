@@ -148,10 +148,12 @@ def staged_chunks(stores: Stores, batch: Batch, *, careful: bool = False) -> Ite
 
 
 def _envelopes(stores: Stores, batch: Batch) -> Iterator[Spooled]:
-    after = batch.first_position - 1
-    while after < batch.last_position:
-        found = stores.spool.read(batch.day, batch.part, after, through=batch.last_position)
+    """The envelopes of a batch, with their positions in the ledger."""
+    after = batch.after
+    while after < batch.through:
+        found = stores.spool.read(batch.day, batch.part, after, through=batch.through)
         if not found or found[0].position != after + 1:
             raise RawGone(f"position {after + 1} of {batch.day} {batch.part} is not in the spool any more")
-        yield from found
         after = found[-1].position
+        for spooled in found:
+            yield replace(spooled, position=spooled.position + batch.base) if batch.base else spooled

@@ -9,7 +9,7 @@ import dagster as dg
 from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
 from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
+from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, last_sign_of_run
 from tasks_pipeline.storage.state.database import StateDatabase
 
@@ -42,6 +42,9 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
         working = active_drains(opened.state)
         for backlog in waiting:
             day = backlog.day.isoformat()
+            if not day_may_run(backlog, datetime.now(UTC)):
+                reasons.append(_why_not(backlog))
+                continue
             workers = _workers(
                 context.instance, opened.state, day, [d for d in working if d.day == backlog.day]
             )
@@ -106,6 +109,17 @@ def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
 def _describe(backlog: DayBacklog) -> str:
     age = f", oldest {(datetime.now(UTC) - backlog.oldest).total_seconds():.0f} s" if backlog.oldest else ""
     return f"{backlog.day}: {backlog.envelopes:,} envelopes wait{age}"
+
+
+def _why_not(backlog: DayBacklog) -> str:
+    """Why no drain is started for a day on which something waits or is broken."""
+    if backlog.broken and (backlog.idle or not backlog.envelopes):
+        return f"{backlog.day}: cannot be read: {backlog.broken}"
+    seconds = (backlog.not_before - datetime.now(UTC)).total_seconds() if backlog.not_before else 0.0
+    return (
+        f"{_describe(backlog)}; {backlog.failed_attempts} attempts failed, the next in {max(0.0, seconds):.0f} s: "
+        f"{backlog.error or 'the process died'}"
+    )
 
 
 def _observation(backlog: DayBacklog) -> dg.AssetObservation:

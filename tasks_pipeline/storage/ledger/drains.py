@@ -53,19 +53,19 @@ def beat(state: StateDatabase, drain_id: str) -> None:
         )
 
 
-def end_drain(state: StateDatabase, drain_id: str) -> None:
-    """Say that a drain ended; what it left open can be claimed at once."""
+def end_drain(state: StateDatabase, drain_id: str, error: str | None = None) -> None:
+    """Say that a drain ended, and why if it failed; nobody need wait for its silence then."""
+    ended = {"ended_at": datetime.now(UTC), "error": error}
     with state.write() as connection:
-        connection.execute(update(drains).where(drains.c.id == drain_id).values(ended_at=datetime.now(UTC)))
+        connection.execute(update(drains).where(drains.c.id == drain_id).values(ended))
 
 
 def end_drains_of_run(state: StateDatabase, run_id: str) -> int:
-    """Say that the drains of a Dagster run ended, because the run did; gives how many were still open."""
+    """Say that the drains of a Dagster run ended, because the run failed; gives how many were still open."""
+    ended = {"ended_at": datetime.now(UTC), "error": f"run {run_id} failed"}
     with state.write() as connection:
         return connection.execute(
-            update(drains)
-            .where(drains.c.run_id == run_id, drains.c.ended_at.is_(None))
-            .values(ended_at=datetime.now(UTC))
+            update(drains).where(drains.c.run_id == run_id, drains.c.ended_at.is_(None)).values(ended)
         ).rowcount
 
 

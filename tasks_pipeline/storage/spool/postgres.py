@@ -6,7 +6,7 @@ Locks are taken in one order everywhere, so nothing deadlocks: rows of `totals` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date
 from typing import Any
@@ -44,6 +44,7 @@ from tasks_pipeline.storage.spool.interface import (
     Spooled,
     SpoolError,
     SpoolWriter,
+    Survey,
     Waiting,
 )
 
@@ -124,7 +125,11 @@ class PostgresSpool:
         with self._transaction() as connection:
             return list(connection.scalars(select(TOTALS.c.day).distinct().order_by(TOTALS.c.day)))
 
-    def totals(self, day: date) -> dict[str, PartTotals]:
+    def survey(self, day: date) -> Survey:
+        """Totals of every part of a day. They lie apart from the envelopes: what is wrong with those shows when one looks."""
+        return Survey(self.totals(day))
+
+    def totals(self, day: date) -> Mapping[str, PartTotals]:
         """Totals of every part of a day."""
         query = select(TOTALS).where(TOTALS.c.day == day).order_by(TOTALS.c.part)
         with self._transaction() as connection:
@@ -426,5 +431,5 @@ def _set_session(connection: psycopg2.extensions.connection, _record: object) ->
 def _spool_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, msgspec.MsgspecError) as error:
         raise SpoolError(f"{what}: {error}") from error
