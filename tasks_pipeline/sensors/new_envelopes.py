@@ -10,7 +10,7 @@ from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
 from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
-from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, last_sign_of_run
+from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, drained_runs, last_sign_of_run
 from tasks_pipeline.storage.state.database import StateDatabase
 
 STARTING = (
@@ -21,7 +21,7 @@ STARTING = (
 )
 LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 LARGE_BATCHES = 2  # a backlog of so many batches is more than one drain takes soon
-# A launched run without a drain alive for so long is dead; its start and its checks take less.
+# A launched run without a drain alive for so long is dead; its start takes less.
 SILENT_RUN_SECONDS = 60
 
 
@@ -87,10 +87,15 @@ def _workers(
 def _runs_on_their_way(
     instance: dg.DagsterInstance, state: StateDatabase, day: str, alive: Set[str]
 ) -> set[str]:
-    """Drain runs of the day that are starting up, or checking what they stored. Silent ones are ended here."""
+    """Drain runs of the day that are starting up or draining. Silent ones are ended here; those that only check what
+    they stored work on nothing that waits."""
     on_their_way = set()
-    for record in instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING))):
+    records = instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING)))
+    over = drained_runs(state, [record.dagster_run.run_id for record in records])
+    for record in records:
         run = record.dagster_run
+        if run.run_id in over:
+            continue
         silence = 0.0 if run.run_id in alive else _silence(record, state)
         if run.status in LAUNCHED and silence > SILENT_RUN_SECONDS:
             instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
@@ -100,7 +105,7 @@ def _runs_on_their_way(
 
 
 def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
-    """Seconds since a run was launched or started, or since the last sign of life or the end of its drain."""
+    """Seconds since a run was launched or started, or since the last sign of life of its drain."""
     sign = last_sign_of_run(state, record.dagster_run.run_id)
     launched = record.start_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
     return datetime.now(UTC).timestamp() - max(launched, sign.timestamp() if sign else 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -79,6 +80,22 @@ def active_drains(state: StateDatabase) -> list[ActiveDrain]:
             )
         )
         return [ActiveDrain(*row) for row in rows]
+
+
+def drained_runs(state: StateDatabase, run_ids: Collection[str]) -> set[str]:
+    """Those of these Dagster runs whose drains have ended: they check what they stored, and take nothing more.
+
+    However long that takes it is no silence, and others may start meanwhile.
+    """
+    d = drains.c
+    query = (
+        select(d.run_id)
+        .where(d.run_id.in_(run_ids))
+        .group_by(d.run_id)
+        .having(func.count() == func.count(d.ended_at))
+    )
+    with state.read() as connection:
+        return set(connection.execute(query).scalars()) if run_ids else set()
 
 
 def last_sign_of_run(state: StateDatabase, run_id: str) -> datetime | None:

@@ -23,6 +23,8 @@ BUSY_SECONDS = 60
 CHUNK = 500
 T = TypeVar("T")
 _WRITE = "tasks_pipeline_write"
+_at_head: set[tuple[str, tuple[int, int] | None]] = set()
+"""Databases that this process has seen at HEAD: nothing takes them back, and a sensor opens one every second."""
 
 
 class StateDatabase:
@@ -31,10 +33,16 @@ class StateDatabase:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.engine = _engine(home)
-        if self.revision() != HEAD:
-            with process_lock(home, "migrate"):
-                if self.revision() != HEAD:
-                    self._migrate()
+        key = (home.state_url, _file_of(home))
+        if key in _at_head:
+            return
+        try:
+            if self.revision() != HEAD:
+                self._set_up()
+        except BaseException:
+            self.engine.dispose()
+            raise
+        _at_head.add(key)
 
     @property
     def is_sqlite(self) -> bool:
@@ -76,6 +84,14 @@ class StateDatabase:
         """Close all connections."""
         self.engine.dispose()
 
+    def _set_up(self) -> None:
+        """Make the schema where it is missing, and bring it to HEAD; one process at a time."""
+        with process_lock(self.home, "migrate"):
+            if not self.is_sqlite:
+                _create_schema(self.engine)
+            if self.revision() != HEAD:
+                self._migrate()
+
     def _migrate(self) -> None:
         from alembic import command
         from alembic.config import Config as AlembicConfig
@@ -96,16 +112,29 @@ def _engine(home: Home) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         (home.root / "state.sqlite").touch(mode=0o600)
         return engine
-    engine = create_engine(
+    return create_engine(
         home.postgres_url,
         pool_pre_ping=True,
         pool_size=5,
         executemany_mode="values_plus_batch",
         connect_args={"options": f"-csearch_path={SCHEMA}"},
     )
-    with process_lock(home, "schema"), engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    return engine
+
+
+def _create_schema(engine: Engine) -> None:
+    """Make the schema when it is missing: asking for it otherwise takes a role that may create schemas."""
+    there = text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+    with engine.begin() as connection:
+        if connection.execute(there, {"name": SCHEMA}).first() is None:
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+
+
+def _file_of(home: Home) -> tuple[int, int] | None:
+    """Which file an embedded database is: one that was put in its place is another. None where there is no file."""
+    if not home.embedded:
+        return None
+    found = (home.root / "state.sqlite").stat()
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
