@@ -71,7 +71,7 @@ def _stores(context: dg.SensorEvaluationContext, stores: StoresResource, now: da
         except Exception as error:
             config = stores.resolve().config_in_force().config
             broken = f"the pipeline cannot open its stores: {reason_of(error)}"
-            context.log.error(f"{broken}; fallback: {tell_directly(config, broken, now)}")
+            context.log.exception(f"{broken}; fallback: {tell_directly(config, broken, now)}")
             raise
         yield opened
 

@@ -66,6 +66,9 @@ _CONNECT_ARGS = {
 }
 _SESSION = "SET synchronous_commit = on; SET statement_timeout = '60s'"
 
+_set_up: set[str] = set()
+"""URLs where this process has seen the tables: a sensor opens the spool every second."""
+
 _metadata = MetaData(schema=SCHEMA)
 TOTALS = Table(
     "totals",
@@ -103,10 +106,12 @@ ENVELOPES = Table(
 class PostgresSpool:
     """The spool in the database of a `postgresql+psycopg2://` URL; its tables are made when they are missing.
 
-    The constructor connects and raises SpoolError when it cannot. See `storage.spool.interface.Spool`.
+    The constructor connects, the first time that a process opens a spool, and raises SpoolError when it cannot. See
+    `storage.spool.interface.Spool`.
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = create_engine(
             url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=_CONNECT_ARGS
         )
@@ -244,8 +249,11 @@ class PostgresSpool:
 
     def _set_up(self) -> None:
         there = select(func.to_regclass(str(ENVELOPES)))
+        if self._url in _set_up:
+            return
         with self._transaction() as connection:
             if connection.scalar(there) is not None:
+                _set_up.add(self._url)
                 return
             _lock_tables(connection)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
