@@ -172,20 +172,26 @@ def _claim_new(
         row = {"day": day, "part": part, "position": 0}
         connection.execute(state.insert(spool_cursors).on_conflict_do_nothing(), [row])
         before = locked(connection, day, part)
-        cursor = settled(spool, day, part, before, survey.totals[part])
+        totals = survey.totals[part]
+        cursor = settled(spool, day, part, before, totals)
         last = spool.last_position(day, part, cursor.taken, max_envelopes=max_envelopes, max_bytes=max_bytes)
         if last <= cursor.taken:
             return None
         if cursor.base != before.base:
             log.error(
                 "%s %s: the spool ends at %d, but %d were claimed; %d are lost",
-                day, part, survey.totals[part].last_position, before.taken, cursor.lost - before.lost,
+                day, part, totals.last_position, before.taken, cursor.lost - before.lost,
             )  # fmt: skip
         first = cursor.position + 1
         after = replace(
             cursor,
             position=cursor.base + last,
             first_received_at=cursor.first_received_at or spool.waiting(day, part, 0).oldest,
+            last_received_at=(
+                totals.last_received_at
+                if totals.last_position == last
+                else spool.waiting(day, part, last - 1).oldest
+            ),
         )
         store(connection, day, part, before, after)
         return _open(connection, day, part, first, after, drain_id)

@@ -6,6 +6,7 @@ was dropped and something of it comes after all. `base` is the difference; a bat
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
@@ -23,6 +24,7 @@ class Cursor:
     base: int = 0
     gone: int = 0
     first_received_at: datetime | None = None
+    last_received_at: datetime | None = None
     lost: int = 0
 
     @property
@@ -35,7 +37,9 @@ def cursors_of(connection: Connection, day: date) -> dict[str, Cursor]:
     """The cursors of a day by part."""
     c = spool_cursors.c
     rows = connection.execute(
-        select(c.part, c.position, c.base, c.gone, c.first_received_at, c.lost).where(c.day == day)
+        select(c.part, c.position, c.base, c.gone, c.first_received_at, c.last_received_at, c.lost).where(
+            c.day == day
+        )
     )
     return {part: Cursor(*values) for part, *values in rows}
 
@@ -54,19 +58,35 @@ def settled(spool: Spool, day: date, part: str, cursor: Cursor, totals: PartTota
         return cursor
     if spool.waiting(day, part, 0).oldest != cursor.first_received_at:
         return replace(cursor, base=cursor.position, gone=cursor.position, first_received_at=None)
+    left = _received_before(spool, day, part, last, cursor.last_received_at)
     return replace(
         cursor,
-        base=cursor.position - last,
+        base=cursor.position - left,
         gone=cursor.position,
-        lost=cursor.lost + cursor.taken - last,
+        lost=cursor.lost + cursor.taken - left,
     )
+
+
+def _received_before(spool: Spool, day: date, part: str, last: int, moment: datetime | None) -> int:
+    """How many of the first `last` envelopes of a part were received before a moment.
+
+    Of several received at once some may be taken for new ones: they are read again, and are duplicates.
+    """
+    if moment is None:
+        return last
+
+    def is_later(position: int) -> bool:
+        received_at = spool.waiting(day, part, position - 1).oldest
+        return received_at is None or received_at >= moment
+
+    return bisect_left(range(1, last + 1), True, key=is_later)
 
 
 def locked(connection: Connection, day: date, part: str) -> Cursor:
     """The cursor of a part, which must have one; it does not change until the transaction ends."""
     c = spool_cursors.c
     row = connection.execute(
-        select(c.position, c.base, c.gone, c.first_received_at, c.lost)
+        select(c.position, c.base, c.gone, c.first_received_at, c.last_received_at, c.lost)
         .where(c.day == day, c.part == part)
         .with_for_update()
     ).one()
@@ -83,11 +103,13 @@ def store(connection: Connection, day: date, part: str, before: Cursor, after: C
             base=after.base,
             gone=after.gone,
             first_received_at=after.first_received_at,
+            last_received_at=after.last_received_at,
             lost=after.lost,
         )
     )
     if after.base != before.base:
-        left = before.position - (after.lost - before.lost) if after.lost > before.lost else before.base
+        lost = after.lost - before.lost
+        left = before.position - lost if lost else before.base
         _cut_open_batches(connection, day, part, left)
 
 

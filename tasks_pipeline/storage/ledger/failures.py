@@ -32,8 +32,8 @@ class FailedDrains:
 
 def wait_after(failures: int) -> timedelta:
     """How long what failed so many times in a row is left alone."""
-    doubled = max(0, min(failures, 20) - 1)
-    return min(FIRST_WAIT * 2**doubled, LONGEST_WAIT)
+    doubled: int = 2 ** max(0, min(failures, 20) - 1)
+    return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
 def reason_of(error: BaseException) -> str:

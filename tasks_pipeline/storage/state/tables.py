@@ -185,6 +185,9 @@ spool_cursors = Table(
         comment="receipt of the first envelope in the spool, by which a part that was made anew is known",
     ),
     Column(
+        "last_received_at", UtcDateTime, nullable=True, comment="receipt of the last one that was claimed"
+    ),
+    Column(
         "lost",
         BigInteger,
         nullable=False,

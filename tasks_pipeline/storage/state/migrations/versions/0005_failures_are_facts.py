@@ -10,8 +10,6 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_NUMBER = {"nullable": False, "server_default": "0"}
-
 
 def upgrade() -> None:
     _add(
@@ -29,13 +27,15 @@ def upgrade() -> None:
         sa.Column(
             "base",
             sa.BigInteger(),
-            **_NUMBER,
+            nullable=False,
+            server_default="0",
             comment="added to a position in the spool; above 0 when the spool counts this part from 1 again",
         ),
         sa.Column(
             "gone",
             sa.BigInteger(),
-            **_NUMBER,
+            nullable=False,
+            server_default="0",
             comment="batches that begin at or before this position have no raw envelopes any more",
         ),
         sa.Column(
@@ -45,15 +45,28 @@ def upgrade() -> None:
             comment="receipt of the first envelope in the spool, by which a part that was made anew is known",
         ),
         sa.Column(
+            "last_received_at",
+            UtcDateTime(),
+            nullable=True,
+            comment="receipt of the last one that was claimed",
+        ),
+        sa.Column(
             "lost",
             sa.BigInteger(),
-            **_NUMBER,
+            nullable=False,
+            server_default="0",
             comment="envelopes that were claimed and then were missing, though nobody had dropped them",
         ),
     )
     _add(
         "batches",
-        sa.Column("base", sa.BigInteger(), **_NUMBER, comment="that of the cursor when claimed"),
+        sa.Column(
+            "base",
+            sa.BigInteger(),
+            nullable=False,
+            server_default="0",
+            comment="that of the cursor when claimed",
+        ),
         sa.Column("not_before", UtcDateTime(), nullable=True, comment="when another attempt is worth making"),
         sa.Column(
             "error", sa.Text(), nullable=True, comment="why the last attempt failed, as far as it could say"
@@ -88,7 +101,9 @@ def upgrade() -> None:
             nullable=False,
             comment="the last of them that the day's events missed",
         ),
-        sa.Column("attempts", sa.Integer(), **_NUMBER, comment="made without success"),
+        sa.Column(
+            "attempts", sa.Integer(), nullable=False, server_default="0", comment="made without success"
+        ),
         sa.Column("not_before", UtcDateTime(), nullable=True, comment="when another attempt is worth making"),
         sa.PrimaryKeyConstraint("day"),
         comment="Days with stored events that symbols reached too late; a row goes when they were processed again.",
@@ -110,7 +125,7 @@ def downgrade() -> None:
     for table, columns in {
         "symbol_arrivals": ("matched_at",),
         "batches": ("error", "not_before", "base"),
-        "spool_cursors": ("lost", "first_received_at", "gone", "base"),
+        "spool_cursors": ("lost", "last_received_at", "first_received_at", "gone", "base"),
         "drains": ("error", "stored_at"),
     }.items():
         with op.batch_alter_table(table) as batch:
