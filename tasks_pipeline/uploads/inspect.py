@@ -46,7 +46,7 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 
 def main(arguments: list[str]) -> None:
-    """`debug_file PATH NAME`, `bundle PATH MAX_FILES MAX_BYTES` or `unzip PATH FOLDER MAX_BYTES LEAST_FREE`."""
+    """`debug_file PATH NAME`, `bundle PATH MAX_FILES MAX_BYTES` or `unzip PATH FOLDER MAX_BYTES [LEAST_FREE]`."""
     kind, path, *rest = arguments
     _bound_this_process(writes=kind == "unzip")
     try:
@@ -179,7 +179,7 @@ def _bundle_file(name: str, about: object, names: set[str]) -> BundleFile:
     )
 
 
-def unzip(path: Path, folder: str, max_bytes: str, least_free: str) -> Findings:
+def unzip(path: Path, folder: str, max_bytes: str, least_free: str = "0") -> Findings:
     """Unpack the files of a zip into a folder, under numbers instead of their names. Raises UploadError."""
     unpacked = []
     room = Room(Path(folder), lambda: int(least_free))
