@@ -24,12 +24,12 @@ from tests.support.waiting import wait_for
 ROUNDS = 50
 
 
-def opened_and_closed(home: Home) -> None:
-    """What a sensor does: it looks at what waits, in the lake too."""
+def opened_and_closed(home: Home, *, lake: bool = True) -> None:
+    """What a sensor does: it looks at what waits, some in the lake too."""
     with open_stores(home) as stores:
         assert backlogs(stores.state, stores.spool) == []
         assert active_drains(stores.state) == []
-        assert stores.lake.query("SELECT count(*) AS n FROM lake.events") == [{"n": 1}]
+        assert not lake or stores.lake.query("SELECT count(*) AS n FROM lake.events") == [{"n": 1}]
 
 
 def descriptors() -> int:
@@ -57,8 +57,8 @@ def test_opening_and_closing_leaves_nothing_behind(any_home: Home) -> None:
     opened_and_closed(any_home)
     gc.collect()
     before = descriptors(), threading.active_count()
-    for _ in range(ROUNDS):
-        opened_and_closed(any_home)
+    for number in range(ROUNDS):
+        opened_and_closed(any_home, lake=number % 5 == 0)  # which takes a while to open
     gc.collect()
     assert (descriptors(), threading.active_count()) <= before
     wait_for("sessions end", lambda: sessions(any_home) == 0)
