@@ -261,6 +261,7 @@ class PostgresSpool:
                 _metadata.create_all(connection, checkfirst=False)
                 # Bodies come compressed: out of the row as they are, so that scans of the small columns stay dense.
                 connection.execute(text(f"ALTER TABLE {ENVELOPES} ALTER COLUMN body SET STORAGE EXTERNAL"))
+        _set_up.add(self._url)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
