@@ -18,7 +18,7 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Count, SessionPercent
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs, oldest_coming
 from tasks_pipeline.storage.state.passed_over import Failure, each_alone, is_own_fault, note_passed_over
 from tasks_pipeline.stores import Stores
 
@@ -93,9 +93,7 @@ def _fire(
 
 def _nothing_waits(stores: Stores, now: datetime) -> bool:
     """Whether metrics may be judged. While envelopes wait their counts are not known, and a silence may be our own."""
-    oldest = min(
-        (b.oldest for b in backlogs(stores.state, stores.spool) if b.oldest is not None), default=None
-    )
+    oldest = oldest_coming(backlogs(stores.state, stores.spool))
     return oldest is None or now - oldest <= timedelta(minutes=1)
 
 

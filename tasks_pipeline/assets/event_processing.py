@@ -14,11 +14,10 @@ from tasks_pipeline.processing.books import group_figures, row_counts
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.processing.recompute import recompute_day
-from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.processing.reprocess import pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.stores import Stores
-from tasks_pipeline.uploads.arrivals import arrivals
 
 GROUP = "event_processing"
 OWNERS = ["team:ingest"]
@@ -116,14 +115,10 @@ def process_events(
 def _reprocess(
     context: dg.AssetExecutionContext, stores: Stores, day: date, symbols_after: int | None
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    wanted = None
-    if symbols_after is not None:
-        with stores.state.read() as connection:
-            wanted = arrivals(connection, symbols_after)
-    report = reprocess_events(
+    report = pay_symbols(
         stores,
         day,
-        wanted=wanted,
+        symbols_after,
         on_progress=lambda done, of: context.log.info(f"{day}: {done:,} of {of:,} events"),
     )
     figures = {

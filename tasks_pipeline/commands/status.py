@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +36,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """Show the books per day, what waits, who works on it, where things lie and how big they are.
 
     The books of a day balance when every accepted item is stored, duplicate, filtered, discarded, invalid or waits.
-    Days are UTC days of receipt, as long as their raw envelopes are kept.
+    Days are UTC days of receipt, as long as their raw envelopes are kept. A day that cannot be read is named with the reason.
 
     \b
     Examples:
@@ -59,11 +59,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 def _found(stores: Stores, now: datetime) -> dict[str, Any]:
-    from tasks_pipeline.processing.books import books_of_state
     from tasks_pipeline.storage.ledger.drains import active_drains
-    from tasks_pipeline.storage.sizes import store_places, store_sizes
+    from tasks_pipeline.storage.sizes import lake_file_counts, store_places, store_sizes
 
-    days = [books_of_state(stores, day) for day in stores.spool.days()]
+    days = [_books(stores, day) for day in stores.spool.days()]
+    files = lake_file_counts(stores.home, stores.state, now.date())
     oldest = min((b.oldest_waiting for b in days if b.oldest_waiting), default=None)
     places = store_places(stores.home)
     sizes = store_sizes(stores.home, stores.state)
@@ -73,10 +73,24 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
         "oldest_waiting_seconds": None
         if oldest is None
         else round(max(0, (now - oldest).total_seconds()), 1),
+        "failed_attempts": sum(b.failed_attempts for b in days),
+        "broken": {b.day.isoformat(): b.broken for b in days if b.broken},
         "days": [_day(b) for b in days],
+        "files": files,
         "drains": [asdict(drain) for drain in active_drains(stores.state)],
         "disk": {name: {"bytes": size, "where": places[name]} for name, size in sizes.items()},
     }
+
+
+def _books(stores: Stores, day: date) -> Books:
+    """The books of a day; of one that fell apart under the reading nothing but why."""
+    from tasks_pipeline.processing.books import Books, books_of_state
+    from tasks_pipeline.storage.spool.interface import SpoolError
+
+    try:
+        return books_of_state(stores, day)
+    except SpoolError as error:
+        return Books(day, 0, 0, 0, 0, 0, 0, 0, broken=first_line(error))
 
 
 def _day(books: Books) -> dict[str, Any]:
@@ -114,6 +128,10 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         click.echo(f"\n{found['waiting']} items wait{since}")
     else:
         click.echo("\nnothing waits")
+    if found["failed_attempts"]:
+        click.echo(f"{found['failed_attempts']} attempts at it failed; tasks-pipeline watch says why")
+    for day, why in found["broken"].items():
+        click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:
         _heading("drains at work")
         rows = [
@@ -138,12 +156,20 @@ def _print(found: dict[str, Any], now: datetime) -> None:
             for run in found["runs"]
         ]
         table(rows, ["run", "job", "day", "status", "started"])
+    _print_files(found["files"])
     _heading("stores")
     rows = [
         {"store": name, "size": size_text(s["bytes"]) or "not counted", "where": s["where"]}
         for name, s in found["disk"].items()
     ]
     table(rows, ["store", "size", "where"])
+
+
+def _print_files(files: dict[str, dict[str, int]]) -> None:
+    rows = [{"table": name, **counts} for name, counts in files.items() if counts["all"]]
+    if rows:
+        _heading("files of the lake")
+        table(rows, ["table", "today", "all"])
 
 
 def _print_service(service: dict[str, Any], now: datetime) -> None:

@@ -18,6 +18,8 @@ _TO_DO = {
     "outbox": "tasks-pipeline notifications queue",
     "dead_notifications": "tasks-pipeline notifications log --status dead",
     "channels": "tasks-pipeline notifications queue; notifications test channel:NAME",
+    "spool": "tasks-pipeline status; docs/spool.md",
+    "failed_attempts": "tasks-pipeline status; the UI: Runs, failed",
     "disk": "tasks-pipeline status; make room",
     "clock": "synchronise the clocks",
     "failed_runs": "the UI: Runs, failed",
@@ -31,7 +33,8 @@ _TO_DO = {
 @json_option
 @click.pass_context
 def watch(ctx: click.Context, as_json: bool) -> None:
-    """Show how the pipeline itself is doing: what its probes read, since when, and what to do. Exits 1 when one is critical.
+    """Show how the pipeline itself is doing: what its probes read, since when, and what to do. Exits 1 when one is critical
+    or cannot be read.
 
     What Dagster knows (runs, ticks, daemons) is as the service read it last; everything else is read now.
 
@@ -66,5 +69,5 @@ def watch(ctx: click.Context, as_json: bool) -> None:
         print_json(rows)
     else:
         table(rows, ["probe", "status", "for", "detail", "what to do"])
-    if any(row["status"] == "critical" for row in rows):
+    if any(row["status"] in ("critical", "broken") for row in rows):
         raise SystemExit(1)

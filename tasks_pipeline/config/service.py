@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks_pipeline.config.model import MIB, Model
@@ -16,6 +18,10 @@ class Receiver(Model):
         None, description="URL that clients use, when a proxy stands before the receiver."
     )
     trust_forwarded_for: bool = Field(False, description="Take the client's address from X-Forwarded-For.")
+    metrics: Literal["loopback", "public"] = Field(
+        "loopback",
+        description="Who may read /metrics: whoever asks from this machine without a proxy between, or everybody.",
+    )
     max_body_bytes: int = Field(40 * MIB, ge=1024, description="Largest HTTP body, as sent.")
     max_envelope_bytes: int = Field(100 * MIB, ge=1024, description="Largest envelope after decompression.")
     max_event_bytes: int = Field(1 * MIB, ge=1024, description="Largest event, transaction or feedback item.")

@@ -54,6 +54,9 @@ class Watch(Model):
     clock_skew_seconds: Limits = Field(
         Limits(warning=5, critical=60), description="Between this machine's clock and the database's."
     )
+    failed_attempts: Limits = Field(
+        Limits(warning=3, critical=10), description="Attempts that failed at what still waits."
+    )
     failed_runs: Limits = Field(
         Limits(warning=1, critical=3), description="Runs of a job that failed in a row."
     )

@@ -15,7 +15,7 @@ from tasks_pipeline.monitors.check_ins import failed
 from tasks_pipeline.monitors.clock import Downtime, last_downtime
 from tasks_pipeline.monitors.incidents import LOCKS
 from tasks_pipeline.monitors.schedules import margin, max_runtime, next_time
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs, oldest_coming
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.passed_over import each_alone, is_own_fault, note_passed_over
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
@@ -74,7 +74,7 @@ def check_monitors(stores: Stores, now: datetime) -> CheckReport:
     started = time.monotonic()
     report = CheckReport()
     state, config = stores.state, stores.config
-    oldest = min((b.oldest for b in backlogs(state, stores.spool) if b.oldest is not None), default=None)
+    oldest = oldest_coming(backlogs(state, stores.spool))
     downtime = last_downtime(state)
     while _time_out(state, config, now, report):
         pass

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
-from tasks_pipeline.storage.ledger.batches import COUNTS, counts_of_day, outside_open_ranges, processed_items
+from tasks_pipeline.storage.ledger.batches import COUNTS, accepted_items, counts_of_day, outside_open_ranges
 from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.stores import Stores
 
@@ -25,8 +25,9 @@ READ_ATTEMPTS = 100
 class Books:
     """Items of a day.
 
-    `accepted` is what the receivers counted (once the raw envelopes are gone, what the batches counted when they were
-    done), `waiting` what is not processed yet, the rest what became of the others.
+    `accepted` is what the receivers counted (where the raw envelopes are gone or cannot be read, what the batches counted
+    when they were done), `waiting` what is not processed yet, the rest what became of the others. `failed_attempts` were
+    made at what waits; `broken` says what of the day cannot be read.
     """
 
     day: date
@@ -38,6 +39,8 @@ class Books:
     invalid: int
     waiting: int
     oldest_waiting: datetime | None = None
+    failed_attempts: int = 0
+    broken: str = ""
 
     @property
     def difference(self) -> int:
@@ -66,6 +69,7 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
     for _ in range(READ_ATTEMPTS):
         found = counts()  # not between the looks at the spool: under load it grows while this takes its time
         before = stores.spool.totals(day)
+        accepted = accepted_items(stores.state, stores.spool, day, before)
         waiting = backlog(stores.state, stores.spool, day)
         if stores.spool.totals(day) == before and counts() == found:
             break
@@ -73,8 +77,15 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
         log.warning(
             "the books of %s moved during each of %d readings; they may not balance", day, READ_ATTEMPTS
         )
-    accepted = sum(t.items for t in before.values()) if before else processed_items(stores.state, day)
-    return Books(day=day, accepted=accepted, waiting=waiting.items, oldest_waiting=waiting.oldest, **found)
+    return Books(
+        day=day,
+        accepted=accepted,
+        waiting=waiting.items,
+        oldest_waiting=waiting.oldest,
+        failed_attempts=waiting.failed_attempts,
+        broken=waiting.broken,
+        **found,
+    )
 
 
 def _lake_counts(stores: Stores, day: date) -> dict[str, int]:

@@ -19,8 +19,9 @@ from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
-from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
+from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch, fail_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
+from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.passed_over import note_passed_over
 from tasks_pipeline.stores import Stores
@@ -72,10 +73,13 @@ def drain(
 ) -> DrainReport:
     """Process what waits of a day until nothing came for `linger_seconds`, the day is over, or the run is old.
 
-    Several drains may work on one day. Raises what processing a batch raises; the batch stays open for the next.
+    Several drains may work on one day. Raises what processing a batch raises; the batch stays open for a later drain.
+    Whoever gives `linger_seconds` asks by hand, and batches that failed are tried once more, after all others; else they
+    are left alone until their back-off is over.
     """
     settings = stores.config.processing
     linger = settings.linger_seconds if linger_seconds is None else linger_seconds
+    patient = linger_seconds is None
     report = DrainReport(day, datetime.now(UTC))
     started = idle_since = time.monotonic()
     with _calm_collector(), _registered(stores.state, day, run_id) as drain_id:
@@ -89,7 +93,7 @@ def drain(
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
             elif linger > 0 and stores.config_changed:
                 report.ended_because = "the configuration changed"
-            elif _work(stores, day, drain_id, report, on_batch):
+            elif _work(stores, day, drain_id, report, on_batch, patient):
                 idle_since = time.monotonic()
             elif _is_over(day):
                 report.ended_because = "the day is over and nothing waits"
@@ -107,6 +111,7 @@ def _work(
     drain_id: str,
     report: DrainReport,
     on_batch: Callable[[Batch, BatchResult], None],
+    patient: bool,
 ) -> bool:
     settings = stores.config.processing
     batch = claim_batch(
@@ -116,20 +121,31 @@ def _work(
         drain_id,
         max_envelopes=settings.batch_envelopes,
         max_bytes=settings.batch_bytes,
+        patient=patient,
     )
     if batch is None:
         return False
-    oldest = stores.spool.waiting(day, batch.part, batch.first_position - 1).oldest
     try:
+        oldest = stores.spool.waiting(day, batch.part, batch.after).oldest
         result = process_batch(stores, batch)
     except BatchLost as lost:
         log.warning("let go of a batch: %s", lost)
         return True
+    except Exception as error:
+        _note_failure(stores.state, batch, error)
+        raise
     erase_batch(stores, batch)
     report.add(result, datetime.now(UTC), oldest)
     on_batch(batch, result)
     _evaluate_windows(stores, report)
     return True
+
+
+def _note_failure(state: StateDatabase, batch: Batch, error: Exception) -> None:
+    try:
+        fail_batch(state, batch, error)
+    except SQLAlchemyError:  # what failed may be the database; then the wait that the claim noted holds
+        log.exception("the failure of batch %d could not be noted", batch.id)
 
 
 def _evaluate_windows(stores: Stores, report: DrainReport) -> None:
@@ -208,9 +224,13 @@ def _registered(state: StateDatabase, day: date, run_id: str | None) -> Iterator
 
     heart = threading.Thread(target=keep_beating, name="drain-heartbeat", daemon=True)
     heart.start()
+    failed: str | None = None
     try:
         yield drain_id
+    except Exception as error:
+        failed = reason_of(error)
+        raise
     finally:
         over.set()
         heart.join()
-        end_drain(state, drain_id)
+        end_drain(state, drain_id, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -142,10 +142,12 @@ def _at_work(
 
 
 def _envelopes(stores: Stores, batch: Batch) -> Iterator[Spooled]:
-    after = batch.first_position - 1
-    while after < batch.last_position:
-        found = stores.spool.read(batch.day, batch.part, after, through=batch.last_position)
+    """The envelopes of a batch, with their positions in the ledger."""
+    after = batch.after
+    while after < batch.through:
+        found = stores.spool.read(batch.day, batch.part, after, through=batch.through)
         if not found or found[0].position != after + 1:
             raise RawGone(f"position {after + 1} of {batch.day} {batch.part} is not in the spool any more")
-        yield from found
         after = found[-1].position
+        for spooled in found:
+            yield replace(spooled, position=spooled.position + batch.base) if batch.base else spooled

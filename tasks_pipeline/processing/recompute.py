@@ -69,8 +69,7 @@ def recompute_day(
 
 def is_raw(stores: Stores, batch: Batch) -> bool:
     """Whether the raw envelopes of a batch are still there; they go together."""
-    before = batch.first_position - 1
-    return bool(stores.spool.read(batch.day, batch.part, before, through=batch.first_position))
+    return bool(stores.spool.read(batch.day, batch.part, batch.after, through=batch.after + 1))
 
 
 def _collect(

@@ -30,7 +30,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import Tools
-from tasks_pipeline.uploads.arrivals import Wanted, last_arrival, missed_any
+from tasks_pipeline.uploads.arrivals import Wanted, arrivals, last_arrival, missed_any, pay_debt
 
 CHUNK_EVENTS = 500  # events held in memory at once, with their payloads
 SPARSE = 4  # a range may hold so many times more positions than events that are asked for
@@ -85,6 +85,22 @@ def reprocess_events(
     raise DayChanging(f"{day} was replaced by others {ATTEMPTS} times while its events were processed again")
 
 
+def pay_symbols(
+    stores: Stores,
+    day: date,
+    after: int | None,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> ReprocessReport:
+    """Process the events of a day again that missed symbols which arrived behind a number, or all of them (None); what
+    symbols owed the day is paid then. Raises what `reprocess_events` raises; the debt stays."""
+    with stores.state.read() as connection:
+        through = last_arrival(connection)
+        wanted = None if after is None else arrivals(connection, after)
+    report = reprocess_events(stores, day, wanted=wanted, on_progress=on_progress)
+    pay_debt(stores.state, day, after or 0, through)
+    return report
+
+
 def _changes(state: StateDatabase, day: date) -> tuple[int, int]:
     """What is different when somebody else replaced the day's rows or moved them between groups."""
     with state.read() as connection:
@@ -99,7 +115,7 @@ def _process(
 ) -> tuple[ReprocessReport, pa.Table, list[LakeFile]]:
     report = ReprocessReport(day)
     files: list[LakeFile] = []
-    places: list[dict[str, Any]] = []
+    places = [_PLACES.empty_table()]
     found = event_places(stores, day, wanted)
     for rows in stored_events(stores, day, found):
         settled = Settled()
@@ -108,12 +124,12 @@ def _process(
             unwanted = give_groups(stores, connection, staged)
         add_rows(settled, apart(staged, unwanted)[0])
         files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
-        places += [{name: row[name] for name in _PLACES.names} for row in rows]
+        places.append(pa.table({name: [row[name] for row in rows] for name in _PLACES.names}, _PLACES))
         report.events += len(rows)
         report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
-        on_progress(report.events, len(found))
-    return report, pa.Table.from_pylist(places, schema=_PLACES), files
+        on_progress(report.events, found.num_rows)
+    return report, pa.concat_tables(places), files
 
 
 def stage_again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Staged:
@@ -135,8 +151,11 @@ def stage_again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Wor
 
 def event_places(
     stores: Stores, day: date, wanted: Set[Wanted] | None = None, project_id: int | None = None
-) -> list[EventPlace]:
-    """Where the events of a day lie, in the order of the spool: all, or those that missed one of the `wanted`."""
+) -> pa.Table:
+    """Where the events of a day lie, in the order of the spool: all, or those that missed one of the `wanted`.
+
+    Columns part, position and item: twenty bytes for an event of a day that may have millions.
+    """
     conditions = ["day = ?"]
     parameters: list[Any] = [day]
     if project_id is not None:
@@ -150,33 +169,37 @@ def event_places(
         f"SELECT part, position, item FROM lake.events WHERE {' AND '.join(conditions)} ORDER BY ALL",
         parameters,
     )
-    return rows.fetchall()
+    return rows.to_arrow_table().cast(_PLACES)
 
 
-def stored_events(stores: Stores, day: date, places: Sequence[EventPlace]) -> Iterator[list[dict[str, Any]]]:
+def stored_events(stores: Stores, day: date, places: pa.Table) -> Iterator[list[dict[str, Any]]]:
     """The events at these places (in order), with their `payload`, in pieces of bounded memory."""
-    for part, of_part in groupby(places, key=itemgetter(0)):
-        for chunk in _chunks(list(of_part)):
-            chosen = set(chunk)
-            rows = stores.lake.query(
-                "SELECT e.*, p.payload FROM lake.events e JOIN lake.event_payloads p "
-                "USING (day, part, position, item) "
-                "WHERE e.day = $1 AND e.part = $2 AND e.position BETWEEN $3 AND $4 "
-                "AND p.day = $1 AND p.part = $2 AND p.position BETWEEN $3 AND $4 "
-                "ORDER BY e.position, e.item",
-                [day, part, chunk[0][1], chunk[-1][1]],
-            )
-            yield [row for row in rows if (row["part"], row["position"], row["item"]) in chosen]
+    for start in range(0, places.num_rows, CHUNK_EVENTS):
+        columns = [column.to_pylist() for column in places.slice(start, CHUNK_EVENTS).columns]
+        for part, of_part in groupby(zip(*columns, strict=True), key=itemgetter(0)):
+            yield from _stored_events(stores, day, part, list(of_part))
+
+
+def _stored_events(
+    stores: Stores, day: date, part: str, places: Sequence[EventPlace]
+) -> Iterator[list[dict[str, Any]]]:
+    for chunk in _chunks(places):
+        chosen = set(chunk)
+        rows = stores.lake.query(
+            "SELECT e.*, p.payload FROM lake.events e JOIN lake.event_payloads p "
+            "USING (day, part, position, item) "
+            "WHERE e.day = $1 AND e.part = $2 AND e.position BETWEEN $3 AND $4 "
+            "AND p.day = $1 AND p.part = $2 AND p.position BETWEEN $3 AND $4 "
+            "ORDER BY e.position, e.item",
+            [day, part, chunk[0][1], chunk[-1][1]],
+        )
+        yield [row for row in rows if (row["part"], row["position"], row["item"]) in chosen]
 
 
 def _chunks(places: Sequence[EventPlace]) -> Iterator[Sequence[EventPlace]]:
-    """Pieces of at most CHUNK_EVENTS places that lie within as many positions: the lake is read in ranges."""
+    """Pieces that lie within SPARSE times CHUNK_EVENTS positions: the lake is read in ranges."""
     start = 0
     for end in range(1, len(places) + 1):
-        if (
-            end == len(places)
-            or end - start == CHUNK_EVENTS
-            or places[end][1] - places[start][1] >= CHUNK_EVENTS * SPARSE
-        ):
+        if end == len(places) or places[end][1] - places[start][1] >= CHUNK_EVENTS * SPARSE:
             yield places[start:end]
             start = end

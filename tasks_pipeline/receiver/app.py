@@ -116,6 +116,8 @@ class Receiver:
         return json_answer(503, {"detail": problem}) if problem else json_answer(200, {"status": "ok"})
 
     async def _metrics_page(self, request: Request, route: Route) -> Answer:
+        if self._intake.settings.metrics == "loopback" and not request.is_local():
+            raise Refused(403, "metrics", "metrics are for this machine alone (receiver.metrics)")
         self._metrics.body_bytes.set(self._memory.used)
         return Answer(200, self._metrics.text() + await asyncio.to_thread(self._pipeline_text), CONTENT_TYPE)
 

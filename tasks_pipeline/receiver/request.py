@@ -12,6 +12,15 @@ from tasks_pipeline.receiver.accounts import Account
 from tasks_pipeline.receiver.answers import Refused
 
 MAX_HEADERS = 256
+FORWARDING_HEADERS = (
+    b"forwarded",
+    b"via",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-real-ip",
+)
+"""What proxies add to the requests of others; one of them is enough."""
 MAX_QUERY_FIELDS = 200
 SMALL_BODY = 1024 * 1024
 """Bodies up to this size may use all of the memory for bodies."""
@@ -114,6 +123,18 @@ class Request:
                 pass  # a proxy that does not know writes "unknown"; the peer is then the best there is
         client = self._scope.get("client")
         return client[0] if client else None
+
+    def is_local(self) -> bool:
+        """Whether this machine itself asks: a proxy on it, which asks for others, says so in a header."""
+        client = self._scope.get("client")
+        if not client or any(self.header(name) is not None for name in FORWARDING_HEADERS):
+            return False
+        try:
+            address = ipaddress.ip_address(client[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return (mapped or address).is_loopback
 
     async def body(self, limit: int) -> bytes:
         """The body as sent. Reading stops at `limit` bytes. Raises Refused (413, 503) and ClientGone."""

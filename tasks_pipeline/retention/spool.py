@@ -7,6 +7,8 @@ from datetime import date, timedelta
 
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
+from tasks_pipeline.storage.ledger.cursors import forget_day
+from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -15,31 +17,53 @@ log = logging.getLogger(__name__)
 def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
     """Remove days of raw envelopes older than retention.raw_days; gives the envelopes removed per day.
 
-    With `raw_days` 7, today and the 7 days before it stay. A day on which something waits stays too: nothing accepted
-    is thrown away unprocessed.
+    With `raw_days` 7, today and the 7 days before it stay. A day on which something waits stays too, and one that cannot
+    be read: nothing accepted is thrown away unprocessed. What is wrong with one day keeps no other.
     """
     oldest_kept = today - timedelta(days=stores.config.retention.raw_days)
     dropped: dict[date, int] = {}
     for day in stores.spool.days():
         if day >= oldest_kept:
             continue
-        waiting = backlog(stores.state, stores.spool, day)
-        if waiting.envelopes:
-            log.warning("%s is past its raw retention, but %d envelopes of it wait", day, waiting.envelopes)
+        try:
+            envelopes = _drop_day(stores, day)
+        except SpoolError:
+            log.exception("%s is past its raw retention, but cannot be dropped", day)
             continue
-        dropped[day] = stores.spool.drop_day(day)
+        if envelopes is not None:
+            dropped[day] = envelopes
     return dropped
+
+
+def _drop_day(stores: Stores, day: date) -> int | None:
+    """Remove a day; gives the envelopes removed, None when it has to stay. Raises SpoolError."""
+    waiting = backlog(stores.state, stores.spool, day)
+    if waiting.envelopes or waiting.broken:
+        log.warning(
+            "%s is past its raw retention, but %d envelopes of it wait%s",
+            day,
+            waiting.envelopes,
+            f", and it cannot be read ({waiting.broken})" if waiting.broken else "",
+        )
+        return None
+    envelopes = stores.spool.drop_day(day)
+    with stores.state.write() as connection:
+        forget_day(connection, day)
+    return envelopes
 
 
 def erase_batch(stores: Stores, batch: Batch) -> None:
     """Erase the raw envelopes of a batch that is done, if retention.raw_days is 0."""
     if stores.config.retention.raw_days == 0:
-        stores.spool.erase(batch.day, batch.part, batch.first_position, batch.last_position)
+        stores.spool.erase(batch.day, batch.part, batch.after + 1, batch.through)
 
 
 def erase_done_batches(stores: Stores, day: date) -> None:
     """The same for every batch of a day, since whoever finished one may have died before it was erased."""
     if stores.config.retention.raw_days == 0:
-        ends = {batch.part: batch.last_position for batch in done_batches(stores.state, day)}
+        ends = {batch.part: batch.through for batch in done_batches(stores.state, day)}
         for part, last in ends.items():
-            stores.spool.erase(day, part, 1, last)
+            try:
+                stores.spool.erase(day, part, 1, last)
+            except SpoolError:  # the next drain comes by again
+                log.exception("what was sent on %s in part %s cannot be erased now", day, part)

@@ -11,7 +11,7 @@ from tasks_pipeline.lanes import NOTIFICATIONS
 from tasks_pipeline.notifications.outbox import waiting_notifications
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_going_on
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.stores import Stores
 
@@ -56,4 +56,6 @@ def _may_alert(config: Config) -> bool:
 
 
 def _events_are_coming(stores: Stores) -> bool:
-    return bool(active_drains(stores.state)) or bool(backlogs(stores.state, stores.spool))
+    return bool(active_drains(stores.state)) or any(
+        day_may_run(backlog, datetime.now(UTC)) for backlog in backlogs(stores.state, stores.spool)
+    )

@@ -1,11 +1,16 @@
 """late_symbols_sensor: symbols that arrived after the events that needed them heal those events."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from tasks_pipeline.jobs import reprocess_job
 from tasks_pipeline.lanes import RECOMPUTE
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.uploads.arrivals import arrivals, days_that_missed, last_arrival
+from tasks_pipeline.sensors.workers import UNDER_WAY
+from tasks_pipeline.uploads.arrivals import SymbolDebt, debts_due, match_arrivals, note_attempts
+
+DEBT_TAG = "tasks_pipeline/late_symbols"
 
 
 @dg.sensor(
@@ -14,35 +19,40 @@ from tasks_pipeline.uploads.arrivals import arrivals, days_that_missed, last_arr
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="When debug files or artifact bundles arrive for which stored events waited, processes just those events "
-    "again: symbolicated, regrouped, counted once. A run per affected day.",
+    "again: symbolicated, regrouped, counted once. A run per affected day; one that fails is made again, ever later.",
 )
 def late_symbols_sensor(context: dg.SensorEvaluationContext, stores: StoresResource) -> dg.SensorResult:
-    """A run for each day with events that missed what arrived since the last tick; the cursor is the last arrival seen."""
-    seen = int(context.cursor or 0)
+    """A run for each day to which symbols are owed. The state database knows them, so no run and no tick is the last chance."""
+    now = datetime.now(UTC)
     with stores.open() as opened:
-        with opened.state.read() as connection:
-            newest = last_arrival(connection)
-            arrived = arrivals(connection, seen, newest) if newest > seen else set()
-        if not arrived:
-            return dg.SensorResult(
-                skip_reason=f"no symbols arrived since number {seen}", cursor=str(max(seen, newest))
-            )
-        days = days_that_missed(opened.lake, arrived)
-    if not days:
-        return dg.SensorResult(
-            skip_reason=f"{len(arrived)} symbols arrived; no stored event had missed them", cursor=str(newest)
-        )
-    return dg.SensorResult(
-        cursor=str(newest),
-        run_requests=[
-            dg.RunRequest(
-                run_key=f"late-symbols-{day}-{newest}",
-                partition_key=day.isoformat(),
-                tags=RECOMPUTE.tags,
-                run_config=dg.RunConfig(
-                    ops={"process_event": {"config": {"mode": "reprocess", "symbols_after": seen}}}
-                ),
-            )
-            for day in days
-        ],
+        arrived = match_arrivals(opened.state, opened.lake, now)
+        due = debts_due(opened.state, now)
+        free = [debt for debt in due if not _under_way(context.instance, debt)]
+        if free:
+            note_attempts(opened.state, free, now)
+    if not free:
+        return dg.SensorResult(skip_reason=_why_not(arrived, due))
+    return dg.SensorResult(run_requests=[_request(debt) for debt in free])
+
+
+def _under_way(instance: dg.DagsterInstance, debt: SymbolDebt) -> bool:
+    tags = {DEBT_TAG: debt.day.isoformat()}
+    return bool(instance.get_runs(dg.RunsFilter(tags=tags, statuses=list(UNDER_WAY)), limit=1))
+
+
+def _why_not(arrived: int, due: list[SymbolDebt]) -> str:
+    if due:
+        return f"runs are under way for {', '.join(debt.day.isoformat() for debt in due)}"
+    if arrived:
+        return f"{arrived} symbols arrived; no stored event had missed them"
+    return "no symbols arrived, and none are owed now"
+
+
+def _request(debt: SymbolDebt) -> dg.RunRequest:
+    day = debt.day.isoformat()
+    config = {"mode": "reprocess", "symbols_after": debt.after}
+    return dg.RunRequest(
+        partition_key=day,
+        tags={**RECOMPUTE.tags, DEBT_TAG: day},
+        run_config=dg.RunConfig(ops={"process_event": {"config": config}}),
     )

@@ -9,8 +9,8 @@ import dagster as dg
 from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
 from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
-from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, last_sign_of_run
+from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
+from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, drained_runs, last_sign_of_run
 from tasks_pipeline.storage.state.database import StateDatabase
 
 STARTING = (
@@ -21,7 +21,7 @@ STARTING = (
 )
 LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 LARGE_BATCHES = 2  # a backlog of so many batches is more than one drain takes soon
-# A launched run without a drain alive for so long is dead; its start and its checks take less.
+# A launched run without a drain alive for so long is dead; its start takes less.
 SILENT_RUN_SECONDS = 60
 
 
@@ -42,6 +42,9 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
         working = active_drains(opened.state)
         for backlog in waiting:
             day = backlog.day.isoformat()
+            if not day_may_run(backlog, datetime.now(UTC)):
+                reasons.append(_why_not(backlog))
+                continue
             workers = _workers(
                 context.instance, opened.state, day, [d for d in working if d.day == backlog.day]
             )
@@ -84,10 +87,15 @@ def _workers(
 def _runs_on_their_way(
     instance: dg.DagsterInstance, state: StateDatabase, day: str, alive: Set[str]
 ) -> set[str]:
-    """Drain runs of the day that are starting up, or checking what they stored. Silent ones are ended here."""
+    """Drain runs of the day that are starting up or draining. Silent ones are ended here; those that only check what
+    they stored work on nothing that waits."""
     on_their_way = set()
-    for record in instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING))):
+    records = instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING)))
+    over = drained_runs(state, [record.dagster_run.run_id for record in records])
+    for record in records:
         run = record.dagster_run
+        if run.run_id in over:
+            continue
         silence = 0.0 if run.run_id in alive else _silence(record, state)
         if run.status in LAUNCHED and silence > SILENT_RUN_SECONDS:
             instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
@@ -97,7 +105,7 @@ def _runs_on_their_way(
 
 
 def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
-    """Seconds since a run was launched or started, or since the last sign of life or the end of its drain."""
+    """Seconds since a run was launched or started, or since the last sign of life of its drain."""
     sign = last_sign_of_run(state, record.dagster_run.run_id)
     launched = record.start_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
     return datetime.now(UTC).timestamp() - max(launched, sign.timestamp() if sign else 0.0)
@@ -106,6 +114,17 @@ def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
 def _describe(backlog: DayBacklog) -> str:
     age = f", oldest {(datetime.now(UTC) - backlog.oldest).total_seconds():.0f} s" if backlog.oldest else ""
     return f"{backlog.day}: {backlog.envelopes:,} envelopes wait{age}"
+
+
+def _why_not(backlog: DayBacklog) -> str:
+    """Why no drain is started for a day on which something waits or is broken."""
+    if backlog.broken and (backlog.idle or not backlog.envelopes):
+        return f"{backlog.day}: cannot be read: {backlog.broken}"
+    seconds = (backlog.not_before - datetime.now(UTC)).total_seconds() if backlog.not_before else 0.0
+    return (
+        f"{_describe(backlog)}; {backlog.failed_attempts} attempts failed, the next in {max(0.0, seconds):.0f} s: "
+        f"{backlog.error or 'the process died'}"
+    )
 
 
 def _observation(backlog: DayBacklog) -> dg.AssetObservation:

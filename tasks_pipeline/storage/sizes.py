@@ -1,11 +1,14 @@
-"""How much room each store takes. Folders and databases of our own only: what object storage holds is not counted here."""
+"""How much room each store takes, and in how many files the lake lies. Folders and databases of our own only: what object
+storage holds is not counted here."""
 
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
+from urllib.parse import quote
 
-from sqlalchemy import text
+from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -15,6 +18,37 @@ _SCHEMA_SIZES = text(
     "JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname IN ('spool', 'state', 'lake') AND c.relkind IN ('r', 'm') GROUP BY n.nspname"
 )
+
+_LIVE_FILES = (
+    "SELECT t.table_name AS name, count(DISTINCT f.data_file_id) AS files, "
+    "count(DISTINCT CASE WHEN p.partition_value = :day THEN f.data_file_id END) AS of_day "
+    "FROM {schema}ducklake_table t "
+    "LEFT JOIN {schema}ducklake_data_file f ON f.table_id = t.table_id AND f.end_snapshot IS NULL "
+    "LEFT JOIN {schema}ducklake_file_partition_value p ON p.data_file_id = f.data_file_id "
+    "WHERE t.end_snapshot IS NULL GROUP BY t.table_name ORDER BY t.table_name"
+)
+
+
+def lake_file_counts(home: Home, state: StateDatabase, day: date) -> dict[str, dict[str, int]]:
+    """Live Parquet files by table of the lake: `today` (of the day) and in `all`. Read from the catalog alone."""
+    if not home.embedded:
+        with state.read() as connection:
+            return _file_counts(connection, day, "lake")
+    if not home.lake_catalog.exists():
+        return {}
+    engine = create_engine(
+        f"sqlite:///file:{quote(str(home.lake_catalog))}?mode=ro&uri=true", poolclass=NullPool
+    )
+    with engine.connect() as connection:
+        return _file_counts(connection, day, None)
+
+
+def _file_counts(connection: Connection, day: date, schema: str | None) -> dict[str, dict[str, int]]:
+    if not inspect(connection).has_table("ducklake_file_partition_value", schema=schema):
+        return {}  # nobody has opened the lake yet
+    sql = text(_LIVE_FILES.format(schema=f"{schema}." if schema else ""))
+    rows = connection.execute(sql, {"day": day.isoformat()})
+    return {row.name: {"today": int(row.of_day), "all": int(row.files)} for row in rows}
 
 
 def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
@@ -62,7 +96,7 @@ def _database_size(path: Path) -> int:
 def _file_size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # files come and go while the service runs
+    except (FileNotFoundError, PermissionError):  # files come and go while the service runs
         return 0
 
 

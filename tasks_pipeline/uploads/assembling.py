@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from tasks_pipeline.config.uploads import Uploads
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
+from tasks_pipeline.storage.disk import DiskFull, Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.chunks import Chunk, ChunkStore
-from tasks_pipeline.uploads.facts import UploadError
+from tasks_pipeline.uploads.facts import UploadError, ZippedFile
 from tasks_pipeline.uploads.inspect import proguard_id
 from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.jobs import Jobs
@@ -64,12 +65,19 @@ class Assembling:
     """Puts files together in the background. Killed at any moment, nothing of a file is known; asking again goes on."""
 
     def __init__(
-        self, state: StateDatabase, blobs: BlobStore, chunks: ChunkStore, limits: Callable[[], Uploads]
+        self,
+        state: StateDatabase,
+        blobs: BlobStore,
+        chunks: ChunkStore,
+        limits: Callable[[], Uploads],
+        room: Callable[[], Room | None] = lambda: None,
     ) -> None:
+        """`room` gives the free disk to look at for each file that is written, None where that is not ours to see."""
         self._state = state
         self._blobs = blobs
         self._chunks = chunks
         self._limits = limits
+        self._room = room
         self._jobs = Jobs()
         self._inspector = Inspector()
         self._closing = threading.Event()
@@ -87,14 +95,25 @@ class Assembling:
         ]
 
     def add_zipped(self, project_id: int, path: Path) -> list[Row]:
-        """Make every debug file in a zip known, and give what they became. Raises UploadError at the first bad one."""
+        """Make every debug file in a zip known, and give what they became. Raises UploadError at the first bad one, and
+        DiskFull."""
+        room = self._room()
         with tempfile.TemporaryDirectory(prefix="unzip-", dir=path.parent) as folder:
             rows: list[Row] = []
-            for file in self._inspector.unzip(path, Path(folder), self._limits().max_unpacked_bytes):
+            for file in self._unzip(path, Path(folder), room):
                 with self._blobs.draft() as draft, (Path(folder) / file.unpacked).open("rb") as source:
-                    sha1 = _copy(iter(partial(source.read, _PIECE), b""), draft)
+                    sha1 = _copy(iter(partial(source.read, _PIECE), b""), draft, room)
                     rows += self._add_debug_file(DebugFileUpload(project_id, sha1, (), file.name), draft)
         return rows
+
+    def _unzip(self, path: Path, folder: Path, room: Room | None) -> tuple[ZippedFile, ...]:
+        least = room.least if room is not None else 0
+        try:
+            return self._inspector.unzip(path, folder, self._limits().max_unpacked_bytes, least)
+        except UploadError:
+            if room is not None:
+                room.look()  # then that is why
+            raise
 
     def close(self) -> None:
         """End what is at work; it is done again when its file is asked for again."""
@@ -144,9 +163,11 @@ class Assembling:
     def _assemble(self, upload: Upload, chunks: Sequence[Chunk]) -> None:
         with self._blobs.draft() as draft:
             try:
-                found = _copy(self._pieces(chunks), draft)
+                found = _copy(self._pieces(chunks), draft, self._room())
             except BlobMissing:
                 return  # the chunk is no longer known; who asks next is told to send it
+            except DiskFull as error:
+                raise UploadError("not enough free disk; send it again when there is more") from error
             if found != upload.sha1:
                 raise UploadError(f"the file has the checksum {found}, not {upload.sha1}")
             if isinstance(upload, BundleUpload):
@@ -188,10 +209,12 @@ class Assembling:
         )
 
 
-def _copy(pieces: Iterable[bytes], draft: BlobDraft) -> str:
-    """Write everything to the draft, where others can then read it; gives its SHA-1."""
+def _copy(pieces: Iterable[bytes], draft: BlobDraft, room: Room | None) -> str:
+    """Write everything to the draft, where others can then read it; gives its SHA-1. Raises DiskFull."""
     sha1 = hashlib.sha1(usedforsecurity=False)
     for piece in pieces:
+        if room is not None:
+            room.take(len(piece))
         draft.write(piece)
         sha1.update(piece)
     draft.flush()

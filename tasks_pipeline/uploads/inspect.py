@@ -19,6 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.storage.disk import DiskFull, Room
 from tasks_pipeline.uploads.facts import Bundle, BundleFile, DebugObject, Findings, UploadError, ZippedFile
 
 MEMORY_BYTES = 1024**3
@@ -45,7 +46,7 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 
 def main(arguments: list[str]) -> None:
-    """`debug_file PATH NAME`, `bundle PATH MAX_FILES MAX_BYTES` or `unzip PATH FOLDER MAX_BYTES`."""
+    """`debug_file PATH NAME`, `bundle PATH MAX_FILES MAX_BYTES` or `unzip PATH FOLDER MAX_BYTES [LEAST_FREE]`."""
     kind, path, *rest = arguments
     _bound_this_process(writes=kind == "unzip")
     try:
@@ -178,16 +179,26 @@ def _bundle_file(name: str, about: object, names: set[str]) -> BundleFile:
     )
 
 
-def unzip(path: Path, folder: str, max_bytes: str) -> Findings:
+def unzip(path: Path, folder: str, max_bytes: str, least_free: str = "0") -> Findings:
     """Unpack the files of a zip into a folder, under numbers instead of their names. Raises UploadError."""
     unpacked = []
+    room = Room(Path(folder), lambda: int(least_free))
     with path.open("rb") as file, _open_zip(file) as zipped:
         _checked_names(zipped, MAX_ZIPPED_FILES, int(max_bytes))
         for number, info in enumerate(info for info in zipped.infolist() if not info.is_dir()):
             with (Path(folder) / str(number)).open("xb") as target:
-                target.writelines(_read(zipped, info))
+                for piece in _read(zipped, info):
+                    _take(room, len(piece))
+                    target.write(piece)
             unpacked.append(ZippedFile(info.filename, str(number)))
     return Findings(unpacked=tuple(unpacked))
+
+
+def _take(room: Room, size: int) -> None:
+    try:
+        room.take(size)
+    except DiskFull as error:
+        raise UploadError("not enough free disk") from error
 
 
 def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:

@@ -47,9 +47,9 @@ class Inspector:
         found = self._run("bundle", str(path), str(max_files), str(max_bytes)).bundle
         return found or Bundle(None, None, ())
 
-    def unzip(self, path: Path, folder: Path, max_bytes: int) -> tuple[ZippedFile, ...]:
-        """Unpack a zip into a folder. Raises UploadError."""
-        return self._run("unzip", str(path), str(folder), str(max_bytes)).unpacked
+    def unzip(self, path: Path, folder: Path, max_bytes: int, least_free: int) -> tuple[ZippedFile, ...]:
+        """Unpack a zip into a folder, on whose disk so many bytes stay free. Raises UploadError."""
+        return self._run("unzip", str(path), str(folder), str(max_bytes), str(least_free)).unpacked
 
     def close(self) -> None:
         """End the processes at work, and start no more."""

@@ -21,3 +21,5 @@ class DagsterFacts:
     jobs: tuple[Failing, ...] = ()
     ticks: tuple[Failing, ...] = ()
     daemons: tuple[str, ...] = field(default=())
+    error: str = ""
+    """Why nothing is known; else empty."""

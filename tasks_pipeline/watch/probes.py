@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,17 @@ from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
+from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
 
-OK, WARNING, CRITICAL = "ok", "warning", "critical"
+log = logging.getLogger(__name__)
+
+OK, WARNING, CRITICAL, BROKEN = "ok", "warning", "critical", "broken"
+"""How a figure is doing, best first; `broken` is a probe that could not be read at all."""
 LEAST_ITEMS = 100  # of fewer items a share says little
 
 
@@ -35,6 +40,8 @@ class Reading:
 
 DESCRIPTIONS = {
     "lag": "Age of the oldest envelope that waits to be processed, in seconds.",
+    "spool": "Days of the spool that cannot be read, or miss envelopes that were there.",
+    "failed_attempts": "Attempts that failed at what still waits to be processed.",
     "invalid_items": "Share of today's items that could not be processed, in percent.",
     "dead_letters": "Items of today that could not be processed.",
     "passed_over": "Changes of groups, check-ins, monitors and rules that failed by themselves within the last hour.",
@@ -61,22 +68,53 @@ def below(value: float, limits: Limits) -> str:
 
 
 def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Reading]:
-    """All probes."""
-    yield lag(stores, now)
-    yield from items(stores, now)
-    yield of_passed_over(stores, now)
-    yield outbox(stores, now)
-    yield dead_notifications(stores, now)
-    yield channels(stores, now)
-    yield disk(stores)
-    yield clock(stores)
-    yield from dagster(stores, facts)
-    yield configuration(stores)
+    """All probes. One that raises costs itself alone: then it is `broken`, and its reason is what it read."""
+    probes: tuple[tuple[tuple[str, ...], Callable[[], Iterable[Reading]]], ...] = (
+        (("lag", "spool", "failed_attempts"), lambda: spool(stores, now)),
+        (("dead_letters", "invalid_items"), lambda: items(stores, now)),
+        (("passed_over",), lambda: [of_passed_over(stores, now)]),
+        (("outbox",), lambda: [outbox(stores, now)]),
+        (("dead_notifications",), lambda: [dead_notifications(stores, now)]),
+        (("channels",), lambda: [channels(stores, now)]),
+        (("disk",), lambda: [disk(stores)]),
+        (("clock",), lambda: [clock(stores)]),
+        (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
+        (("configuration",), lambda: [configuration(stores)]),
+    )
+    for names, read in probes:
+        try:
+            found = list(read())
+        except Exception as error:  # whatever it is, it is what there is to tell
+            log.exception("the probes %s cannot be read", ", ".join(names))
+            found = [Reading(name, BROKEN, None, f"cannot be read: {reason_of(error)}") for name in names]
+        yield from found
 
 
-def lag(stores: Stores, now: datetime) -> Reading:
+def spool(stores: Stores, now: datetime) -> Iterator[Reading]:
+    """What waits, what of it keeps failing, and what cannot be read."""
+    days = backlogs(stores.state, stores.spool)
+    yield lag(stores, days, now)
+    broken = [day for day in days if day.broken]
+    said = "; ".join(f"{day.day}: {day.broken}" for day in broken[:3])
+    detail = f"{len(broken)} days cannot be read as they should: {said}" if broken else "all days can be read"
+    yield Reading("spool", CRITICAL if broken else OK, len(broken), detail)
+    yield failed_attempts(stores, days)
+
+
+def failed_attempts(stores: Stores, days: Sequence[DayBacklog]) -> Reading:
+    """Attempts at what still waits."""
+    count = sum(day.failed_attempts for day in days)
+    said = "; ".join(
+        f"{day.day}: {day.failed_attempts} attempts failed, the last with {day.error or 'its process'}"
+        for day in days
+        if day.failed_attempts
+    )
+    status = above(count, stores.config.watch.failed_attempts)
+    return Reading("failed_attempts", status, count, said[:300] or "no attempt failed")
+
+
+def lag(stores: Stores, waiting: Sequence[DayBacklog], now: datetime) -> Reading:
     """How long the oldest envelope has waited."""
-    waiting = backlogs(stores.state, stores.spool)
     oldest = min((b.oldest for b in waiting if b.oldest is not None), default=None)
     seconds = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
     count = sum(b.envelopes for b in waiting)
@@ -171,7 +209,9 @@ def clock(stores: Stores) -> Reading:
 
 
 def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
-    """Runs, ticks and daemons."""
+    """Runs, ticks and daemons. Raises LookupError when Dagster did not say."""
+    if facts.error:
+        raise LookupError(facts.error)
     watch = stores.config.watch
     for name, found, limits in (
         ("failed_runs", facts.jobs, watch.failed_runs),

@@ -21,7 +21,7 @@ from tasks_pipeline.watch.probes import DESCRIPTIONS
 log = logging.getLogger(__name__)
 
 CACHE_SECONDS = 5.0
-_RANKS = {"ok": 0, "warning": 1, "critical": 2}
+_RANKS = {"ok": 0, "warning": 1, "critical": 2, "broken": 3}
 
 
 class PipelineMetrics:
@@ -56,7 +56,10 @@ def render(state: StateDatabase, now: datetime) -> bytes:
     """Probes, the outbox by channel, and monitors by their state."""
     registry = CollectorRegistry()
     status = Gauge(
-        "tasks_pipeline_probe_status", "0 ok, 1 warning, 2 critical.", ("probe",), registry=registry
+        "tasks_pipeline_probe_status",
+        "0 ok, 1 warning, 2 critical, 3 cannot be read.",
+        ("probe",),
+        registry=registry,
     )
     value = Gauge("tasks_pipeline_probe_value", "What a probe read.", ("probe",), registry=registry)
     waiting = Gauge(

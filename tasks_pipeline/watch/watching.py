@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,15 +13,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.fire import fire
 from tasks_pipeline.alerts.firing import Firing
+from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.config.watch import Watch
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
 from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.facts import all_probes, probe, set_probe
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
-from tasks_pipeline.watch.probes import CRITICAL, DESCRIPTIONS, OK, Reading, readings
+from tasks_pipeline.watch.probes import BROKEN, CRITICAL, DESCRIPTIONS, OK, WARNING, Reading, readings
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +45,20 @@ class WatchReport:
     @property
     def worst(self) -> str:
         """The worst status."""
-        return max(self.statuses.values(), key=("ok", "warning", "critical").index, default=OK)
+        return max(self.statuses.values(), key=(OK, WARNING, CRITICAL, BROKEN).index, default=OK)
+
+    @property
+    def well(self) -> bool:
+        """Whether the pipeline does what it is for, so that it may say so outside."""
+        return self.worst in (OK, WARNING)
 
 
 def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchReport:
     """Read all probes; a status changes after `consecutive_readings` that say so. Changes are told to the operators through the
     outbox; bad ones are told again every `repeat_minutes`.
 
-    Never raises for what it is there to notice: a database that cannot be written is told by the other way.
+    Never raises for what it is there to notice: a probe that cannot be read is `broken`, a database that cannot be written
+    is told by the other way.
     """
     report = WatchReport()
     watch = stores.config.watch
@@ -69,11 +78,12 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
             if watch.operators:
                 fire(stores.state, connection, stores.config, firings, now)
             report.told = [f"{f.data['probe']}: {f.status} {f.severity}" for f in firings]
-    except (SQLAlchemyError, OSError) as error:
+    except Exception as error:  # nobody else would tell of it
+        report.statuses = {reading.name: reading.status for reading in report.readings}
         report.statuses["watch"] = CRITICAL
         broken = f"the pipeline cannot watch itself: {type(error).__name__}: {error}"
         log.exception("the pipeline cannot watch itself")
-        report.fallback = _tell_directly(stores, broken, now, remember=False)
+        report.fallback = tell_directly(stores.config, broken, now)
         return report
     for reading in report.readings:
         if report.statuses[reading.name] != OK:
@@ -86,26 +96,31 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
                 reading.detail,
             )
     broken = "; ".join(
-        r.detail for r in report.readings if r.name in OF_THE_WAY_OUT and report.statuses[r.name] == CRITICAL
+        r.detail if r.status != BROKEN else f"{r.name} {r.detail}"
+        for r in report.readings
+        if report.statuses[r.name] == BROKEN
+        or (r.name in OF_THE_WAY_OUT and report.statuses[r.name] == CRITICAL)
     )
     if broken:
-        report.fallback = _tell_directly(stores, broken, now, remember=True)
+        told = _told_already(stores, broken, now)
+        report.fallback = "told already" if told else tell_directly(stores.config, broken, now)
     return report
 
 
 def settled(
     before: Mapping[str, Any] | None, reading: Reading, watch: Watch, now: datetime
 ) -> dict[str, Any]:
-    """The row of a probe after a reading: its status changes when the last `consecutive_readings` agree that it is another.
+    """The row of a probe after a reading: its status changes when the last `consecutive_readings` agree that it is another,
+    and at once when it cannot be read.
 
     `failures` counts the readings in a row that were not the status.
     """
     if before is None:
-        wait = watch.consecutive_readings > 1 and reading.status != OK
+        wait = watch.consecutive_readings > 1 and reading.status not in (OK, BROKEN)
         status, failures, since = (OK, 1, now) if wait else (reading.status, 0, now)
     elif reading.status == before["status"]:
         status, failures, since = before["status"], 0, before["since"]
-    elif before["failures"] + 1 >= watch.consecutive_readings:
+    elif reading.status == BROKEN or before["failures"] + 1 >= watch.consecutive_readings:
         status, failures, since = reading.status, 0, now
     else:
         status, failures, since = before["status"], before["failures"] + 1, before["since"]
@@ -130,7 +145,7 @@ def _firing(
         targets=("operators",),
         at=now,
         status="recovered" if status == OK else "firing",
-        severity="info" if status == OK else status,
+        severity={OK: "info", BROKEN: CRITICAL}.get(status, status),
         data={
             "probe": reading.name,
             "title": f"{reading.name.replace('_', ' ')}: {reading.detail}"[:300],
@@ -141,18 +156,12 @@ def _firing(
     )
 
 
-def _tell_directly(stores: Stores, detail: str, now: datetime, *, remember: bool) -> str:
+def tell_directly(config: Config, detail: str, now: datetime) -> str:
     """One message on the fallback channel, without the outbox; gives what came of it."""
-    watch = stores.config.watch
-    channel = stores.config.channel(watch.fallback_channel) if watch.fallback_channel else None
+    name = config.watch.fallback_channel
+    channel = config.channel(name) if name else None
     if channel is None:
         return "no fallback channel is configured"
-    if remember:
-        with stores.state.write() as connection:
-            last = probe(connection, _FALLBACK)
-            if last is not None and (now - last["measured_at"]).total_seconds() < watch.repeat_minutes * 60:
-                return "told already"
-            set_probe(stores.state, connection, _FALLBACK, now, status="ok", detail=detail[:500])
     message = Message(
         key=f"fallback:{now.isoformat()}",
         thread="pipeline",
@@ -165,12 +174,27 @@ def _tell_directly(stores: Stores, detail: str, now: datetime, *, remember: bool
         rule=RULE,
         commands=("tasks-pipeline watch", "tasks-pipeline notifications queue"),
     )
-    sender = open_channel(channel, stores.config)
     try:
-        receipt = sender.send(message, address="", idempotency_key=message.key)
-    except SendFailure as failure:
-        log.exception("the fallback channel %s failed too: %s", channel.name, failure.detail)
-        return f"{channel.name} failed too: {failure.detail}"
-    finally:
-        sender.close()
+        with closing(open_channel(channel, config)) as sender:
+            receipt = sender.send(message, address="", idempotency_key=message.key)
+    except Exception as failure:  # a channel that is broken in its own way costs the message, not the watch
+        why = failure.detail if isinstance(failure, SendFailure) else reason_of(failure)
+        log.exception("the fallback channel %s failed too: %s", channel.name, why)
+        return f"{channel.name} failed too: {why}"
     return f"told on {channel.name}: {receipt.detail}"
+
+
+def _told_already(stores: Stores, detail: str, now: datetime) -> bool:
+    """Whether the fallback channel was used lately; if not, it is noted that it is now."""
+    if not stores.config.watch.fallback_channel:
+        return False
+    try:
+        with stores.state.write() as connection:
+            last = probe(connection, _FALLBACK)
+            wait = stores.config.watch.repeat_minutes * 60
+            if last is not None and (now - last["measured_at"]).total_seconds() < wait:
+                return True
+            set_probe(stores.state, connection, _FALLBACK, now, status=OK, detail=detail[:500])
+    except (SQLAlchemyError, OSError):  # better told twice than not at all
+        log.exception("it cannot be noted that the fallback channel was used")
+    return False

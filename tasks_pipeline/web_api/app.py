@@ -22,6 +22,7 @@ from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
@@ -93,8 +94,12 @@ class App:
         self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
         state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
         chunks = ChunkStore(state, home.chunks_url)
-        assembling = Assembling(state, blobs, chunks, lambda: config().uploads)
-        self._services = Services(home, state, blobs, chunks, assembling)
+
+        def room() -> Room | None:
+            return None if home.data_url else Room(home.root, lambda: config().receiver.min_free_disk_bytes)
+
+        assembling = Assembling(state, blobs, chunks, lambda: config().uploads, room)
+        self._services = Services(home, state, blobs, chunks, assembling, room)
         self._starlette = Starlette(
             routes=[Route(PREFIX + e.path, self._endpoint(e), methods=[e.method]) for e in ENDPOINTS],
             exception_handlers={HTTPException: _not_served},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from tasks_pipeline.config import Config, Project
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
@@ -48,6 +49,8 @@ class Services:
     blobs: BlobStore
     chunks: ChunkStore
     assembling: Assembling
+    room: Callable[[], Room | None]
+    """The free disk to look at while a file is written; None where that is not ours to see."""
 
 
 @dataclass(frozen=True, slots=True)

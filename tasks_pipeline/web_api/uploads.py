@@ -6,7 +6,8 @@ import hashlib
 import re
 import shutil
 import zlib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from starlette.responses import Response
 
 from tasks_pipeline.config.uploads import CHUNK_BYTES
 from tasks_pipeline.storage.blobs import BlobDraft
+from tasks_pipeline.storage.disk import DiskFull, Room
 from tasks_pipeline.uploads.assembling import BundleUpload, DebugFileUpload, Progress
 from tasks_pipeline.uploads.chunks import Chunk, ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
@@ -95,6 +97,7 @@ async def receive_chunks(call: Call) -> Response:
                 raise ApiError(400, f"found a part {field!r}, allowed are file and file_gzip")
             if not _SHA1.fullmatch(filename):
                 raise ApiError(400, f"a chunk is named {filename[:80]!r} instead of by its SHA-1")
+            _check_disk(call)  # a chunk is small, but there may be many of them
             chunk = _IncomingChunk(call.services.chunks, filename, gzipped=field == "file_gzip", kept=kept)
             stack.callback(chunk.close)
             return chunk
@@ -185,12 +188,13 @@ def assemble_debug_files(call: Call) -> Response:
 async def receive_zip(call: Call) -> Response:
     """Debug files in a zip, as sentry-cli 2 sends ProGuard mappings (`proguard/<uuid>.txt`)."""
     _check_disk(call)
+    room = call.services.room()
     project = call.project()
     limit = call.config.uploads.max_file_bytes
     with call.services.blobs.draft() as draft:
 
         def open_part(field: str, filename: str) -> Part:
-            return _ZipPart(draft if field == "file" else None)
+            return _ZipPart(draft if field == "file" else None, room)
 
         await read_form(call.request, open_part, max_bytes=limit, max_parts=CHUNKS_PER_REQUEST)
         return await run_in_threadpool(_add_zipped, call, project.id, draft.path)
@@ -199,12 +203,17 @@ async def receive_zip(call: Call) -> Response:
 class _ZipPart:
     """The part with the zip, or one that is passed over."""
 
-    def __init__(self, draft: BlobDraft | None) -> None:
+    def __init__(self, draft: BlobDraft | None, room: Room | None) -> None:
         self._draft = draft
+        self._room = room
 
     def write(self, data: bytes) -> None:
-        if self._draft is not None:
-            self._draft.write(data)
+        if self._draft is None:
+            return
+        if self._room is not None:
+            with _full_disk_is_507():
+                self._room.take(len(data))
+        self._draft.write(data)
 
     def finish(self) -> None:
         if self._draft is not None:
@@ -213,7 +222,8 @@ class _ZipPart:
 
 def _add_zipped(call: Call, project_id: int, path: Path) -> Response:
     try:
-        rows = call.services.assembling.add_zipped(project_id, path)
+        with _full_disk_is_507():
+            rows = call.services.assembling.add_zipped(project_id, path)
     except UploadError as error:
         raise ApiError(400, str(error)) from error
     return answer([_file_json(row) for row in rows])
@@ -254,8 +264,17 @@ def _data_json(kind: str, features: list[str]) -> dict[str, Any]:
 
 
 def _check_disk(call: Call) -> None:
-    """Refuse uploads before the disk is full; clients try again after 507. Raises ApiError."""
+    """Refuse uploads before the disk is full. Raises ApiError."""
     home = call.services.home
     free = shutil.disk_usage(home.root).free
     if not home.data_url and free < call.config.receiver.min_free_disk_bytes:
         raise ApiError(507, "not enough free disk")
+
+
+@contextmanager
+def _full_disk_is_507() -> Iterator[None]:
+    """Clients try again after 507."""
+    try:
+        yield
+    except DiskFull as error:
+        raise ApiError(507, "not enough free disk") from error

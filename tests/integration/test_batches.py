@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -17,18 +19,21 @@ from tasks_pipeline.processing import process_batch as batch_module
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.settle import settle
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.ledger import batches as batches_module
-from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
 from tasks_pipeline.storage.ledger.drains import (
     active_drains,
     beat,
+    drained_runs,
     end_drain,
     end_drains_of_run,
     last_sign_of_run,
     start_drain,
 )
-from tasks_pipeline.stores import open_stores
+from tasks_pipeline.storage.ledger.failures import FIRST_WAIT, wait_after
+from tasks_pipeline.stores import Stores, open_stores
 from tests.support.crash import DRAIN_MOMENTS, Moment, at
 from tests.support.day import Day
 from tests.support.events import event
@@ -117,6 +122,150 @@ def test_the_backlog_names_what_is_behind_the_cursor_and_in_open_batches(day: Da
     end_drain(day.stores.state, drain_id)
     day.drain()
     assert [b for b in backlogs(day.stores.state, day.stores.spool) if b.day == day.date] == []
+
+
+def test_the_part_that_has_waited_longest_comes_first(day: Day) -> None:
+    """While one receiver is as busy as the drain, what another received is not left behind."""
+    with closing(day.stores.spool.writer()) as busy, closing(day.stores.spool.writer()) as quiet:
+        busy.append([day.receipt(event(), seconds=n) for n in range(3)])
+        quiet.append([day.receipt(event(), seconds=1.5)])
+        drain_id = start_drain(day.stores.state, day.date, None)
+        claimed = []
+        for second in range(4):
+            batch = claim(day, drain_id, max_envelopes=1)
+            assert batch is not None
+            claimed.append((batch.part, batch.first_position))
+            busy.append([day.receipt(event(), seconds=10 + second)])
+    assert claimed == [(busy.part, 1), (busy.part, 2), (quiet.part, 1), (busy.part, 3)]
+
+
+def test_a_quiet_look_for_work_writes_nothing(day: Day) -> None:
+    """Whoever lingers looks again and again; the write lock is for those who have something to write."""
+    day.send(event())
+    day.drain()
+    drain_id = start_drain(day.stores.state, day.date, None)
+    with day.stores.state.write():  # would be waited for
+        assert claim(day, drain_id) is None
+
+
+# ── what fails is left alone for a while
+
+
+def fails_for(doomed: str) -> Any:
+    """Processing fails for every batch that holds this event."""
+
+    def read(stores: Stores, batch: Batch) -> BatchResult:
+        envelopes = stores.spool.read(batch.day, batch.part, batch.after, through=batch.through)
+        if any(spooled.receipt.event_id == doomed for spooled in envelopes):
+            raise Crash("this batch cannot be processed")
+        return process_batch(stores, batch)
+
+    return patch.object(drain_module, "process_batch", read)
+
+
+def found(day: Day) -> DayBacklog:
+    return backlog(day.stores.state, day.stores.spool, day.date)
+
+
+def patient(day: Day) -> DrainReport:
+    """A drain as the sensor starts it, but for the time it lingers."""
+    return drain(day.configured(linger_seconds=0).stores, day.date)
+
+
+def test_a_batch_that_fails_does_not_keep_the_others(day: Day) -> None:
+    doomed, *others = day.send(*(event() for _ in range(4)))
+    day = day.configured(batch_envelopes=1)
+    with fails_for(doomed):
+        with pytest.raises(Crash):
+            patient(day)
+        assert not day_may_run(found(day), datetime.now(UTC))
+        assert day_may_run(found(day), datetime.now(UTC) + FIRST_WAIT)
+        day.assert_balanced()
+
+        report = patient(day)
+        assert report.batches == 3
+        assert sorted(day.ids()) == sorted(others)
+        day.assert_balanced()
+        left = found(day)
+        assert (left.envelopes, left.failed_attempts, left.error) == (
+            1, 1, "Crash: this batch cannot be processed",
+        )  # fmt: skip
+        assert not day_may_run(left, datetime.now(UTC))
+        assert patient(day).batches == 0
+
+    day.drain()  # asked for by hand it is tried at once
+    day.assert_stored_once([doomed, *others])
+    assert found(day) == DayBacklog(day.date, 0, 0, None)
+
+
+def test_each_failure_doubles_the_wait_and_a_success_ends_it(day: Day) -> None:
+    (doomed,) = day.send(event())
+    waits = []
+    with fails_for(doomed):
+        for _ in range(3):
+            with pytest.raises(Crash):
+                day.drain()
+            not_before = found(day).not_before
+            assert not_before is not None
+            waits.append((not_before - datetime.now(UTC)).total_seconds())
+    assert [round(wait, -1) for wait in waits] == [0, 10, 20]
+    assert waits == sorted(waits)
+    assert found(day).failed_attempts == 3
+    assert found(day).oldest_coming is None, "nobody waits for what keeps failing"
+    assert found(day).oldest == day.at()
+    day.drain()
+    (new,) = day.send(event())
+    assert found(day).failed_attempts == 0
+    assert day_may_run(found(day), datetime.now(UTC))
+    assert new not in day.ids()
+
+
+def test_a_day_on_which_every_batch_fails_is_left_alone_too(day: Day) -> None:
+    """Else each run would claim, and fail with, a batch more."""
+    day.send(*(event() for _ in range(5)))
+    day = day.configured(batch_envelopes=1)
+    with at(Moment(Lake, "write", after=False), crash), pytest.raises(Crash):
+        patient(day)
+    first = found(day).not_before
+    with at(Moment(Lake, "write", after=False), crash), pytest.raises(Crash):
+        patient(day)
+    second = found(day).not_before
+    assert first is not None
+    assert second is not None
+    assert second - first > FIRST_WAIT
+    assert found(day).failed_attempts == 2
+    assert not day_may_run(found(day), datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (1_000_000, 600)]
+)
+def test_how_long_what_failed_is_left_alone(failures: int, seconds: int) -> None:
+    assert wait_after(failures).total_seconds() == seconds
+
+
+def test_a_killed_process_counts_as_a_failure(day: Day) -> None:
+    """Nobody was left to note it."""
+    state = day.stores.state
+    day.send(event())
+    drain_id = start_drain(state, day.date, "killed")
+    assert claim(day, drain_id) is not None
+    assert found(day).failed_attempts == 0
+    end_drains_of_run(state, "killed")
+    assert found(day).failed_attempts == 1
+    assert not day_may_run(found(day), datetime.now(UTC))
+
+
+def test_runs_whose_drains_have_ended_are_known(day: Day) -> None:
+    state = day.stores.state
+    first, again = (start_drain(state, day.date, f"twice-{day.date}") for _ in range(2))
+    start_drain(state, day.date, f"working-{day.date}")
+    runs = [f"twice-{day.date}", f"working-{day.date}", "never seen"]
+    end_drain(state, first)
+    assert drained_runs(state, runs) == set()
+    end_drain(state, again)
+    assert drained_runs(state, runs) == {f"twice-{day.date}"}
+    assert drained_runs(state, []) == set()
 
 
 # ── exactly once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.stores import open_stores
 
@@ -296,7 +297,19 @@ def test_status_says_what_became_of_everything(filled: Filled) -> None:
     assert (today["day"], today["waiting"], today["difference"]) == (filled.today.isoformat(), 1, 0)
     assert found["oldest_waiting_seconds"] >= 0
     assert (found["drains"], found["runs"], found["service"]["running"]) == ([], [], False)
+    assert (found["failed_attempts"], found["broken"]) == (0, {})
+    assert set(found["files"]) == set(LAKE_TABLES)
+    assert found["files"]["events"] == live_files(filled.home, "events", filled.today)
+    assert found["files"]["user_reports"] == {"today": 0, "all": 0}
     assert {name for name, size in found["disk"].items() if size["bytes"] > 0} == {"spool", "lake", "state"}
+
+
+def live_files(home: Home, table: str, today: date) -> dict[str, int]:
+    """What DuckLake itself lists."""
+    with closing(Lake(home)) as lake:
+        rows = lake.query("SELECT data_file FROM ducklake_list_files('lake', ?)", [table])
+    of_today = [row for row in rows if f"day={today}" in row["data_file"]]
+    return {"today": len(of_today), "all": len(rows)}
 
 
 def test_status_for_people(filled: Filled) -> None:
@@ -421,6 +434,7 @@ def test_an_empty_home_has_nothing_to_show(any_home: Home) -> None:
         [],
         None,
     )
+    assert not any(counts["all"] for counts in status["files"].values())
     assert "no groups" in empty.call("groups", "list").stderr
 
 

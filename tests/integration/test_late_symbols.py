@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from unittest.mock import patch
 
 import dagster as dg
 import pytest
 
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.processing.reprocess import event_places, pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
+from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.state.tables import symbol_debts
 from tasks_pipeline.stores import open_stores
-from tasks_pipeline.uploads.arrivals import announce
+from tasks_pipeline.uploads.arrivals import announce, debts_due, match_arrivals, note_attempts, pay_debt
 from tests.integration.test_reprocess import KEY, again, arrive, misses, symbolicate
 from tests.support.crash import event_step
 from tests.support.day import Day
@@ -88,6 +92,67 @@ def test_an_arrival_heals_just_the_events_that_waited(waiting: Day, instance: dg
         "A: it went wrong": 1,
         "Symbolicated: it went wrong": 2,
     }
+
+
+def owed(day: Day, later: float = 0) -> list[tuple[date, int, int]]:
+    """Day, number behind which symbols are owed, and attempts, of what may be tried so many seconds from now."""
+    due = debts_due(day.stores.state, datetime.now(UTC) + timedelta(seconds=later))
+    return [(debt.day, debt.after, debt.attempts) for debt in due]
+
+
+def test_a_run_that_failed_is_made_again_ever_later(waiting: Day, instance: dg.DagsterInstance) -> None:
+    arrive(waiting, KEY)
+    assert tick(waiting, instance, None).run_requests
+    full = patch.object(Lake, "swap_events", side_effect=OSError("no space left"))
+    with again(symbolicate), full, pytest.raises(OSError, match="no space left"):
+        pay_symbols(waiting.stores, PAST, 0)
+    assert owed(waiting) == []
+    assert owed(waiting, 6) == [(PAST, 0, 1)]
+    note_attempts(waiting.stores.state, debts_due(waiting.stores.state, after_wait()), datetime.now(UTC))
+    assert owed(waiting, 6) == []
+    assert owed(waiting, 11) == [(PAST, 0, 2)]
+
+    with again(symbolicate):
+        assert pay_symbols(waiting.stores, PAST, 0).moved == 2
+    assert owed(waiting, 86_400) == []
+    assert not tick(waiting, instance, None).run_requests
+
+
+def after_wait() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
+def test_a_run_that_is_under_way_is_not_doubled(waiting: Day, instance: dg.DagsterInstance) -> None:
+    arrive(waiting, KEY)
+    (request,) = tick(waiting, instance, None).run_requests or []
+    definitions = build_defs({"stores": StoresResource(home=str(waiting.stores.home.root))})
+    instance.create_run_for_job(
+        definitions.resolve_job_def("reprocess_day"), tags=request.tags, status=dg.DagsterRunStatus.STARTED
+    )
+    with waiting.stores.state.write() as connection:
+        connection.execute(symbol_debts.update().values(not_before=None))  # its time has come
+    result = tick(waiting, instance, None)
+    assert not result.run_requests
+    assert f"under way for {PAST}" in str(result.skip_reason)
+
+
+def test_what_arrives_while_a_debt_is_paid_stays_owed(waiting: Day) -> None:
+    stores = waiting.stores
+    arrive(waiting, KEY)
+    match_arrivals(stores.state, stores.lake, datetime.now(UTC))
+    arrive(waiting, KEY)
+    match_arrivals(stores.state, stores.lake, datetime.now(UTC))
+    pay_debt(stores.state, PAST, 0, 1)
+    assert owed(waiting) == [(PAST, 1, 0)]
+    pay_debt(stores.state, PAST, 1, 2)
+    assert owed(waiting, 86_400) == []
+
+
+def test_places_of_events_take_few_bytes(waiting: Day) -> None:
+    """A day may have millions of events; their places are held while it is reprocessed."""
+    places = event_places(waiting.stores, PAST)
+    assert places.num_rows == 3
+    assert places.nbytes <= 30 * places.num_rows
 
 
 def test_a_day_is_reprocessed_as_a_whole_by_hand(waiting: Day, instance: dg.DagsterInstance) -> None:

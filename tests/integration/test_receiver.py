@@ -19,6 +19,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.encoding import decompress
 from tasks_pipeline.protocol.envelope import Envelope, parse_envelope
 from tasks_pipeline.receiver.app import create_app
+from tasks_pipeline.receiver.request import BodyMemory, Limits, Request
 from tasks_pipeline.storage.spool.interface import Receipt
 from tests.support.receiver import KEY, WIRE, configure, serving, stored
 
@@ -331,6 +332,40 @@ def test_health_and_metrics(client: httpx.Client) -> None:
         "tasks_pipeline_receiver_queued_envelopes 0.0",
     ):
         assert line in metrics
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "X-Real-IP", "Forwarded", "via"])
+def test_metrics_are_for_this_machine_alone_unless_they_are_public(home: Home, header: str) -> None:
+    """A proxy on this machine asks for others, and says so."""
+    for setting, expected in (("", 403), ("metrics: public", 200)):
+        configure(home, receiver=setting)
+        with serving(create_app(home)) as url:
+            assert httpx.get(f"{url}/metrics").status_code == 200
+            proxied = httpx.get(f"{url}/metrics", headers={header: "203.0.113.7"})
+            assert proxied.status_code == expected
+            assert (b"tasks_pipeline" in proxied.content) == (expected == 200)
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        ("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True),
+        ("203.0.113.7", False), ("::ffff:10.0.0.1", False), ("fe80::1", False), ("", False), ("a socket", False),
+    ],
+)  # fmt: skip
+def test_which_peers_are_this_machine(peer: str, local: bool) -> None:
+    async def nothing() -> dict[str, Any]:
+        return {}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "query_string": b"",
+        "headers": [],
+        "client": (peer, 1),
+    }
+    assert Request(scope, nothing, Limits(), BodyMemory(1 << 20)).is_local() is local
 
 
 def test_forwarded_for_counts_only_when_trusted(home: Home) -> None:

@@ -425,7 +425,8 @@ from itertools import count
 from datetime import UTC, datetime
 from pathlib import Path
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.spool.interface import Receipt, open_spool
+from tasks_pipeline.storage.spool.interface import Receipt
+from tasks_pipeline.storage.spool.open import open_spool
 root, url, size = sys.argv[1:]
 now = datetime(2026, 11, 22, 12, tzinfo=UTC)
 writer = open_spool(Home(root=Path(root), database_url=url)).writer()

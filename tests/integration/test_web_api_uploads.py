@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +26,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.server import serve
 from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
+from tasks_pipeline.storage import disk
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
@@ -31,6 +34,8 @@ from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.uploads.assembling import Assembling, BundleUpload, DebugFileUpload
 from tasks_pipeline.uploads.chunks import ChunkStore
+from tasks_pipeline.uploads.facts import UploadError
+from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
 from tasks_pipeline.web_api.tokens import SCOPES, create_token
 from tests.support import uploads
@@ -345,6 +350,48 @@ def test_a_full_disk_refuses_chunks(shared: Installation) -> None:
         usage.return_value.free = 0
         answer = shared.client.send({sha1(b"a"): b"a"})
     assert (answer.status_code, answer.json()) == (507, {"detail": "not enough free disk"})
+
+
+def filling_up(left: int) -> Callable[[object], SimpleNamespace]:
+    """A disk with room for so many looks."""
+    free = iter([10**12] * left)
+    return lambda _path: SimpleNamespace(free=next(free, 0))
+
+
+def test_a_disk_that_fills_up_while_a_zip_comes_refuses_it(
+    shared: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "LOOK_BYTES", 1000)
+    data = uploads.zipped({"a.txt": os.urandom(100_000)})
+    with patch.object(shutil, "disk_usage", filling_up(2)):  # the look before, and one while it is written
+        answer = shared.client.http.post("/api/0/projects/acme/shop/files/dsyms/", files={"file": data})
+    assert (answer.status_code, answer.json()) == (507, {"detail": "not enough free disk"})
+    for store in (shared.home.blobs_url, shared.home.chunks_url):
+        assert list((Path(store) / ".drafts").glob("*")) == []
+
+
+def test_a_disk_that_fills_up_while_a_file_is_put_together_ends_it_with_the_reason(
+    shared: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "LOOK_BYTES", 1000)
+    shared.client.send({sha1(CRASHER): CRASHER})
+    with patch.object(shutil, "disk_usage", filling_up(0)):
+        found = shared.client.ask_debug_file(CRASHER, "crasher")
+    assert (found["state"], "not enough free disk" in found["detail"]) == ("error", True)
+    assert shared.rows(debug_files) == []
+    assert shared.client.ask_debug_file(CRASHER, "crasher")["state"] == "ok"
+
+
+def test_unpacking_leaves_the_disk_what_it_needs(tmp_path: Path) -> None:
+    """What a zip unpacks to is larger than what was sent, and written by another process."""
+    path = tmp_path / "a.zip"
+    path.write_bytes(uploads.zipped({"a.txt": b"x" * 20_000_000}))
+    inspector = Inspector()
+    (tmp_path / "fine").mkdir()
+    assert len(inspector.unzip(path, tmp_path / "fine", 10**9, 0)) == 1
+    (tmp_path / "full").mkdir()
+    with pytest.raises(UploadError, match="not enough free disk"):
+        inspector.unzip(path, tmp_path / "full", 10**9, 1 << 62)
 
 
 def assembling(home: Home, state: StateDatabase) -> Assembling:

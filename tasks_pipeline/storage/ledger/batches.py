@@ -1,23 +1,31 @@
 """Batches: ranges of spool positions that drains claim, and the record that makes each of them processed exactly once.
 
 The protocol is in docs/storage.md. A batch is `open` from its claim until its counters are committed; an open batch
-whose drain went silent is claimed again by the next drain, with a higher `attempt`.
+whose drain went silent is claimed again by a later drain, with a higher `attempt`. Each attempt that fails makes the
+wait for the next one longer, so that a batch which nobody can process does not keep drains from the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
 
+from tasks_pipeline.storage.ledger.cursors import Cursor, cursors_of, locked, settled, store
 from tasks_pipeline.storage.ledger.drains import SILENT_AFTER
-from tasks_pipeline.storage.spool.interface import Spool
+from tasks_pipeline.storage.ledger.failures import STUCK_AFTER, reason_of, wait_after
+from tasks_pipeline.storage.spool.interface import PartTotals, Spool, SpoolError, Survey
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import batches, drains, spool_cursors
 
+log = logging.getLogger(__name__)
+
 COUNTS = ("stored", "duplicate", "filtered", "discarded", "invalid")
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class BatchLost(Exception):
@@ -35,77 +43,191 @@ class Batch:
     last_position: int
     attempt: int
     drain_id: str
+    base: int = 0
+
+    @property
+    def after(self) -> int:
+        """The position of the spool that lies before the first envelope."""
+        return self.first_position - self.base - 1
+
+    @property
+    def through(self) -> int:
+        """The position of the last envelope in the spool."""
+        return self.last_position - self.base
 
 
 def claim_batch(
-    state: StateDatabase, spool: Spool, day: date, drain_id: str, *, max_envelopes: int, max_bytes: int
+    state: StateDatabase,
+    spool: Spool,
+    day: date,
+    drain_id: str,
+    *,
+    max_envelopes: int,
+    max_bytes: int,
+    patient: bool = False,
 ) -> Batch | None:
-    """The next batch of a day for this drain: one that a silent drain left open, else a new range; None when nothing waits."""
-    parts = sorted(spool.totals(day))
-    with state.write() as connection:
-        abandoned = _claim_abandoned(connection, day, drain_id)
-        if abandoned is not None:
-            return abandoned
-        for part in parts:
-            cursor = _locked_cursor(state, connection, day, part)
-            last = spool.last_position(day, part, cursor, max_envelopes=max_envelopes, max_bytes=max_bytes)
-            if last > cursor:
-                return _claim_range(connection, day, part, cursor + 1, last, drain_id)
+    """The next batch of a day for this drain: one that a silent drain left open, else a new range; None when nothing waits.
+
+    New ranges are taken from the part whose oldest envelope has waited longest. A `patient` drain leaves a batch that
+    failed alone until its time has come; others take it at once the first times, then after everything else. Raises
+    SpoolError when all that is left lies in a part that showed what it holds but cannot be read.
+    """
+    survey = spool.survey(day)
+    with state.read() as connection:
+        cursors = cursors_of(connection, day)
+        is_open = connection.execute(_abandoned(day, survey.broken).with_only_columns(batches.c.id)).first()
+    if is_open is not None and (
+        batch := _claim_abandoned(state, day, drain_id, survey.broken, _due(patient))
+    ):
+        return batch
+    unread: SpoolError | None = None
+    for part in _oldest_first(spool, day, survey, cursors):
+        try:
+            batch = _claim_new(state, spool, day, part, survey, drain_id, max_envelopes, max_bytes)
+        except SpoolError as error:  # the others are not to wait for it
+            log.exception("no batch of %s can be claimed in part %s", day, part)
+            unread = unread or error
+            continue
+        if batch is not None:
+            return batch
+    if is_open is not None and not patient:
+        batch = _claim_abandoned(state, day, drain_id, survey.broken, true())
+        if batch is not None:
+            return batch
+    if unread is not None:
+        raise unread
     return None
 
 
-def _claim_abandoned(connection: Connection, day: date, drain_id: str) -> Batch | None:
+def _oldest_first(spool: Spool, day: date, survey: Survey, cursors: Mapping[str, Cursor]) -> list[str]:
+    """The parts with something behind their cursor, the one that has waited longest first; one alone costs no question."""
+    behind = [
+        part
+        for part, totals in sorted(survey.totals.items())
+        if totals.last_position != cursors.get(part, Cursor()).taken
+    ]
+    if len(behind) < 2:
+        return behind
+    waiting: dict[str, datetime] = {}
+    for part in behind:
+        try:
+            cursor = settled(spool, day, part, cursors.get(part, Cursor()), survey.totals[part])
+            waiting[part] = spool.waiting(day, part, cursor.taken).oldest or _NEVER
+        except SpoolError:
+            waiting[part] = _NEVER  # whoever claims from it says so
+    return sorted(behind, key=lambda part: waiting[part])
+
+
+def _abandoned(day: date, broken: Collection[str]) -> Select[Any]:
+    """Open batches of a day that no drain alive holds, but for those in parts that cannot be read."""
     alive = select(drains.c.id).where(
         drains.c.ended_at.is_(None), drains.c.heartbeat_at >= datetime.now(UTC) - SILENT_AFTER
     )
-    row = connection.execute(
-        select(batches)
-        .where(batches.c.day == day, batches.c.status == "open", batches.c.drain_id.not_in(alive))
-        .order_by(batches.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
-    if row is None:
-        return None
-    connection.execute(
-        update(batches).where(batches.c.id == row.id).values(drain_id=drain_id, attempt=row.attempt + 1)
+    return select(batches).where(
+        batches.c.day == day,
+        batches.c.status == "open",
+        batches.c.drain_id.not_in(alive),
+        batches.c.part.not_in(broken),
     )
-    return Batch(row.id, day, row.part, row.first_position, row.last_position, row.attempt + 1, drain_id)
 
 
-def _locked_cursor(state: StateDatabase, connection: Connection, day: date, part: str) -> int:
-    row = {"day": day, "part": part, "position": 0}
-    connection.execute(state.insert(spool_cursors).on_conflict_do_nothing(), [row])
-    return int(
+def _due(patient: bool) -> ColumnElement[bool]:
+    """Open batches that come before anything new."""
+    due = batches.c.not_before.is_(None) | (batches.c.not_before <= datetime.now(UTC))
+    return due if patient else due | (batches.c.attempt < STUCK_AFTER)
+
+
+def _claim_abandoned(
+    state: StateDatabase, day: date, drain_id: str, broken: Collection[str], which: ColumnElement[bool]
+) -> Batch | None:
+    """The open batch that is to be tried next of those that nobody works on."""
+    now = datetime.now(UTC)
+    query = _abandoned(day, broken).where(which)
+    query = query.order_by(batches.c.not_before.asc().nulls_first(), batches.c.id)
+    with state.write() as connection:
+        row = connection.execute(query.limit(1).with_for_update(skip_locked=True)).first()
+        if row is None:
+            return None
+        attempt = row.attempt + 1
         connection.execute(
-            select(spool_cursors.c.position)
-            .where(spool_cursors.c.day == day, spool_cursors.c.part == part)
-            .with_for_update()
-        ).scalar_one()
-    )
+            update(batches)
+            .where(batches.c.id == row.id)
+            .values(drain_id=drain_id, attempt=attempt, not_before=now + wait_after(attempt))
+        )
+    return Batch(row.id, day, row.part, row.first_position, row.last_position, attempt, drain_id, row.base)
 
 
-def _claim_range(connection: Connection, day: date, part: str, first: int, last: int, drain_id: str) -> Batch:
-    connection.execute(
-        update(spool_cursors)
-        .where(spool_cursors.c.day == day, spool_cursors.c.part == part)
-        .values(position=last)
-    )
+def _claim_new(
+    state: StateDatabase,
+    spool: Spool,
+    day: date,
+    part: str,
+    survey: Survey,
+    drain_id: str,
+    max_envelopes: int,
+    max_bytes: int,
+) -> Batch | None:
+    """A new range of a part. Raises SpoolError."""
+    with state.write() as connection:
+        row = {"day": day, "part": part, "position": 0}
+        connection.execute(state.insert(spool_cursors).on_conflict_do_nothing(), [row])
+        before = locked(connection, day, part)
+        totals = survey.totals[part]
+        cursor = settled(spool, day, part, before, totals)
+        last = spool.last_position(day, part, cursor.taken, max_envelopes=max_envelopes, max_bytes=max_bytes)
+        if last <= cursor.taken:
+            return None
+        if cursor.base != before.base:
+            log.error(
+                "%s %s: the spool ends at %d, but %d were claimed; %d are lost",
+                day, part, totals.last_position, before.taken, cursor.lost - before.lost,
+            )  # fmt: skip
+        first = cursor.position + 1
+        after = replace(
+            cursor,
+            position=cursor.base + last,
+            first_received_at=cursor.first_received_at or spool.waiting(day, part, 0).oldest,
+            last_received_at=(
+                totals.last_received_at
+                if totals.last_position == last
+                else spool.waiting(day, part, last - 1).oldest
+            ),
+        )
+        store(connection, day, part, before, after)
+        return _open(connection, day, part, first, after, drain_id)
+
+
+def _open(connection: Connection, day: date, part: str, first: int, cursor: Cursor, drain_id: str) -> Batch:
+    now = datetime.now(UTC)
     batch_id = connection.execute(
         batches.insert()
         .values(
             day=day,
             part=part,
             first_position=first,
-            last_position=last,
+            last_position=cursor.position,
             status="open",
             attempt=1,
+            base=cursor.base,
+            not_before=now + wait_after(1),  # its process may die without a word
             drain_id=drain_id,
-            opened_at=datetime.now(UTC),
+            opened_at=now,
         )
         .returning(batches.c.id)
     ).scalar_one()
-    return Batch(batch_id, day, part, first, last, 1, drain_id)
+    return Batch(batch_id, day, part, first, cursor.position, 1, drain_id, cursor.base)
+
+
+def fail_batch(state: StateDatabase, batch: Batch, error: Exception) -> None:
+    """Note that an attempt failed, and leave the batch alone for a while; nothing when another drain holds it now."""
+    now = datetime.now(UTC)
+    held = (batches.c.id == batch.id) & (batches.c.attempt == batch.attempt) & (batches.c.status == "open")
+    with state.write() as connection:
+        connection.execute(
+            update(batches)
+            .where(held)
+            .values(not_before=now + wait_after(batch.attempt), error=reason_of(error))
+        )
 
 
 def ensure_held(connection: Connection, batch: Batch) -> None:
@@ -121,17 +243,20 @@ def ensure_held(connection: Connection, batch: Batch) -> None:
 
 def finish_batch(connection: Connection, batch: Batch, counts: Mapping[str, int]) -> None:
     """Mark a batch done with what became of its items (keys of COUNTS, missing ones are 0)."""
-    values = {name: counts.get(name, 0) for name in COUNTS}
-    connection.execute(
-        update(batches)
-        .where(batches.c.id == batch.id)
-        .values(status="done", done_at=datetime.now(UTC), items=sum(values.values()), suspect=None, **values)
-    )
+    values: dict[str, Any] = {name: counts.get(name, 0) for name in COUNTS}
+    now = datetime.now(UTC)
+    done = {"status": "done", "done_at": now, "items": sum(values.values()), "suspect": None, "error": None}
+    connection.execute(update(batches).where(batches.c.id == batch.id).values(**done, **values))
+    connection.execute(update(drains).where(drains.c.id == batch.drain_id).values(stored_at=now))
 
 
 def done_batches(state: StateDatabase, day: date) -> list[Batch]:
-    """The batches of a day that form a gapless done prefix of each part, in order."""
+    """The batches of a day that form a gapless done prefix of each part, in order.
+
+    The base of those whose raw envelopes are gone leads to no position of the spool.
+    """
     with state.read() as connection:
+        gone = {part: cursor.gone for part, cursor in cursors_of(connection, day).items()}
         rows = connection.execute(
             select(batches).where(batches.c.day == day).order_by(batches.c.part, batches.c.first_position)
         ).all()
@@ -141,9 +266,9 @@ def done_batches(state: StateDatabase, day: date) -> list[Batch]:
         if row.status != "done":
             ended.add(row.part)
         if row.part not in ended:
-            prefix.append(
-                Batch(row.id, day, row.part, row.first_position, row.last_position, row.attempt, row.drain_id)
-            )
+            base = row.base if row.first_position > gone.get(row.part, 0) else row.last_position
+            place = (row.part, row.first_position, row.last_position)
+            prefix.append(Batch(row.id, day, *place, row.attempt, row.drain_id, base))
     return prefix
 
 
@@ -187,10 +312,15 @@ def counts_of_day(state: StateDatabase, day: date) -> dict[str, int]:
     return {name: int(value) for name, value in row._mapping.items()}
 
 
-def processed_items(state: StateDatabase, day: date) -> int:
-    """Items of a day's done batches."""
+def accepted_items(state: StateDatabase, spool: Spool, day: date, totals: Mapping[str, PartTotals]) -> int:
+    """Items that were accepted on a day: what the spool counts and, of what is not there or cannot be read, what the
+    batches counted when they were done. Raises SpoolError."""
+    b = batches.c
     with state.read() as connection:
-        query = select(func.coalesce(func.sum(batches.c["items"]), 0))
-        return int(
-            connection.execute(query.where(batches.c.day == day, batches.c.status == "done")).scalar_one()
-        )
+        gone = {part: c for part, c in cursors_of(connection, day).items() if c.gone and part in totals}
+        of_gone = [(b.part == part) & (b.first_position <= c.gone) for part, c in gone.items()]
+        query = select(func.coalesce(func.sum(b["items"]), 0)).where(b.day == day, b.status == "done")
+        processed = connection.execute(query.where(or_(b.part.not_in(totals), *of_gone))).scalar_one()
+    counted = [t.items for part, t in totals.items() if part not in gone]
+    counted += [spool.waiting(day, part, c.gone - c.base).items for part, c in gone.items()]
+    return int(processed) + sum(counted)

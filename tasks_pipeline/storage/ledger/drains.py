@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -53,19 +54,19 @@ def beat(state: StateDatabase, drain_id: str) -> None:
         )
 
 
-def end_drain(state: StateDatabase, drain_id: str) -> None:
-    """Say that a drain ended; what it left open can be claimed at once."""
+def end_drain(state: StateDatabase, drain_id: str, error: str | None = None) -> None:
+    """Say that a drain ended, and why if it failed; nobody need wait for its silence then."""
+    ended = {"ended_at": datetime.now(UTC), "error": error}
     with state.write() as connection:
-        connection.execute(update(drains).where(drains.c.id == drain_id).values(ended_at=datetime.now(UTC)))
+        connection.execute(update(drains).where(drains.c.id == drain_id).values(ended))
 
 
 def end_drains_of_run(state: StateDatabase, run_id: str) -> int:
-    """Say that the drains of a Dagster run ended, because the run did; gives how many were still open."""
+    """Say that the drains of a Dagster run ended, because the run failed; gives how many were still open."""
+    ended = {"ended_at": datetime.now(UTC), "error": f"run {run_id} failed"}
     with state.write() as connection:
         return connection.execute(
-            update(drains)
-            .where(drains.c.run_id == run_id, drains.c.ended_at.is_(None))
-            .values(ended_at=datetime.now(UTC))
+            update(drains).where(drains.c.run_id == run_id, drains.c.ended_at.is_(None)).values(ended)
         ).rowcount
 
 
@@ -79,6 +80,22 @@ def active_drains(state: StateDatabase) -> list[ActiveDrain]:
             )
         )
         return [ActiveDrain(*row) for row in rows]
+
+
+def drained_runs(state: StateDatabase, run_ids: Collection[str]) -> set[str]:
+    """Those of these Dagster runs whose drains have ended: they check what they stored, and take nothing more.
+
+    However long that takes it is no silence, and others may start meanwhile.
+    """
+    d = drains.c
+    query = (
+        select(d.run_id)
+        .where(d.run_id.in_(run_ids))
+        .group_by(d.run_id)
+        .having(func.count() == func.count(d.ended_at))
+    )
+    with state.read() as connection:
+        return set(connection.execute(query).scalars()) if run_ids else set()
 
 
 def last_sign_of_run(state: StateDatabase, run_id: str) -> datetime | None:

@@ -73,6 +73,14 @@ class Waiting:
     oldest: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A day by its parts: the totals of those that can be read, and why the `broken` others cannot."""
+
+    totals: Mapping[str, PartTotals]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
 class SpoolWriter(Protocol):
     """The one writer of a part name; holds a claim on it that dies with the process. Safe to use from several threads."""
 
@@ -97,7 +105,8 @@ class Spool(Protocol):
     """Reading side, and the way to a writer. Safe to use from several processes and threads.
 
     A day or part that is not there (any more) reads as empty. Every method raises SpoolError when the store cannot be
-    reached, and ValueError or finds nothing for a part that is not named r0, r1, ….
+    reached or, if it is about a part, when that part cannot be read; and ValueError or finds nothing for a part that is
+    not named r0, r1, …. What damages one part is no obstacle to reading the others.
     """
 
     def writer(self) -> SpoolWriter:
@@ -108,8 +117,12 @@ class Spool(Protocol):
         """Days that have a table, oldest first."""
         ...
 
-    def totals(self, day: date) -> dict[str, PartTotals]:
-        """Totals of every part of a day; empty when the day is not there."""
+    def survey(self, day: date) -> Survey:
+        """Totals of the parts of a day, and which parts cannot be read; empty when the day is not there."""
+        ...
+
+    def totals(self, day: date) -> Mapping[str, PartTotals]:
+        """Totals of every part of a day that can be read; empty when the day is not there."""
         ...
 
     def waiting(self, day: date, part: str, after: int) -> Waiting:

@@ -6,7 +6,7 @@ Locks are taken in one order everywhere, so nothing deadlocks: rows of `totals` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date
 from typing import Any
@@ -44,6 +44,7 @@ from tasks_pipeline.storage.spool.interface import (
     Spooled,
     SpoolError,
     SpoolWriter,
+    Survey,
     Waiting,
 )
 
@@ -64,6 +65,9 @@ _CONNECT_ARGS = {
     "application_name": "tasks-pipeline spool",
 }
 _SESSION = "SET synchronous_commit = on; SET statement_timeout = '60s'"
+
+_set_up: set[str] = set()
+"""URLs where this process has seen the tables: a sensor opens the spool every second."""
 
 _metadata = MetaData(schema=SCHEMA)
 TOTALS = Table(
@@ -102,10 +106,12 @@ ENVELOPES = Table(
 class PostgresSpool:
     """The spool in the database of a `postgresql+psycopg2://` URL; its tables are made when they are missing.
 
-    The constructor connects and raises SpoolError when it cannot. See `storage.spool.interface.Spool`.
+    The constructor connects, the first time that a process opens a spool, and raises SpoolError when it cannot. See
+    `storage.spool.interface.Spool`.
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = create_engine(
             url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=_CONNECT_ARGS
         )
@@ -124,7 +130,11 @@ class PostgresSpool:
         with self._transaction() as connection:
             return list(connection.scalars(select(TOTALS.c.day).distinct().order_by(TOTALS.c.day)))
 
-    def totals(self, day: date) -> dict[str, PartTotals]:
+    def survey(self, day: date) -> Survey:
+        """Totals of every part of a day. They lie apart from the envelopes: what is wrong with those shows when one looks."""
+        return Survey(self.totals(day))
+
+    def totals(self, day: date) -> Mapping[str, PartTotals]:
         """Totals of every part of a day."""
         query = select(TOTALS).where(TOTALS.c.day == day).order_by(TOTALS.c.part)
         with self._transaction() as connection:
@@ -239,8 +249,11 @@ class PostgresSpool:
 
     def _set_up(self) -> None:
         there = select(func.to_regclass(str(ENVELOPES)))
+        if self._url in _set_up:
+            return
         with self._transaction() as connection:
             if connection.scalar(there) is not None:
+                _set_up.add(self._url)
                 return
             _lock_tables(connection)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
@@ -248,6 +261,7 @@ class PostgresSpool:
                 _metadata.create_all(connection, checkfirst=False)
                 # Bodies come compressed: out of the row as they are, so that scans of the small columns stay dense.
                 connection.execute(text(f"ALTER TABLE {ENVELOPES} ALTER COLUMN body SET STORAGE EXTERNAL"))
+        _set_up.add(self._url)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -426,5 +440,5 @@ def _set_session(connection: psycopg2.extensions.connection, _record: object) ->
 def _spool_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, msgspec.MsgspecError) as error:
         raise SpoolError(f"{what}: {error}") from error

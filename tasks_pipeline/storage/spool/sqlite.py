@@ -12,7 +12,7 @@ import re
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from tasks_pipeline.storage.spool.interface import (
     Spooled,
     SpoolError,
     SpoolWriter,
+    Survey,
     Waiting,
 )
 
@@ -75,6 +76,8 @@ _ERASE_FACTS = "UPDATE envelopes SET event_id = NULL, meta = '{}' WHERE position
 _FILE_NAME = re.compile(r"(\d{4}-\d\d-\d\d)-(r\d{1,3})\.sqlite(?:-wal|-shm)?")
 _PART_NAME = re.compile(r"r\d{1,3}")
 _SIDE_FILES = ("-wal", "-shm")
+_DAMAGE = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+"""What values raise that no writer has written: a damaged file may read without an error of SQLite."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -101,14 +104,22 @@ class SqliteSpool:
         """Days that have a file, oldest first."""
         return sorted({day for day, _ in _files(self.folder)})
 
-    def totals(self, day: date) -> dict[str, PartTotals]:
-        """Totals of every part of a day, from the last row of each."""
-        totals = {}
+    def survey(self, day: date) -> Survey:
+        """Totals of the parts of a day, from the last row of each, and what is wrong with the others."""
+        totals: dict[str, PartTotals] = {}
+        broken: dict[str, str] = {}
         for part in sorted(part for found, part in _files(self.folder) if found == day):
-            with self._reader(day, part) as connection:
-                if connection is not None:
-                    totals[part] = _totals(connection.execute(_LAST).fetchone())
-        return totals
+            try:
+                with self._reader(day, part) as connection:
+                    if connection is not None:
+                        totals[part] = _totals(connection.execute(_LAST).fetchone())
+            except SpoolError as error:
+                broken[part] = str(error)
+        return Survey(totals, broken)
+
+    def totals(self, day: date) -> Mapping[str, PartTotals]:
+        """Totals of every part of a day that can be read."""
+        return self.survey(day).totals
 
     def waiting(self, day: date, part: str, after: int) -> Waiting:
         """What lies behind position `after`, from two rows."""
@@ -139,7 +150,7 @@ class SqliteSpool:
                 return []
             end = _end(connection, after, max_envelopes, max_bytes)
             rows = connection.execute(_RANGE, (after + 1, end)).fetchall()
-        return [_spooled(day, part, row) for row in rows]
+            return [_spooled(day, part, row) for row in rows]
 
     def last_position(self, day: date, part: str, after: int, *, max_envelopes: int, max_bytes: int) -> int:
         """The position at which `read` with the same limits would end; no body is read."""
@@ -176,13 +187,13 @@ class SqliteSpool:
     def _reader(self, day: date, part: str) -> Iterator[sqlite3.Connection | None]:
         """A connection that cannot change rows; None when the part has nothing on that day."""
         path = _path(self.folder, day, part)
-        if not path.exists():
+        if not _there(path):
             yield None
             return
         try:
             connection = _connect(path)
         except sqlite3.Error as error:  # dropped just now, or trouble
-            if path.exists():
+            if _there(path):
                 raise SpoolError(f"{path} cannot be opened: {error}") from error
             yield None
             return
@@ -191,7 +202,7 @@ class SqliteSpool:
                 connection.execute("PRAGMA query_only = ON")
                 connection.execute("BEGIN")  # one snapshot for all statements of the call
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *_DAMAGE) as error:
             raise SpoolError(f"{path} cannot be read: {error}") from error
 
 
@@ -406,10 +417,34 @@ def _drop(path: Path) -> int:
     return removed
 
 
+def _there(path: Path) -> bool:
+    """Whether something bears the name. Raises SpoolError where one may not look."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be opened: {error}") from error
+
+
 def _files(folder: Path) -> set[tuple[date, str]]:
-    """Day and part of every day file; also of those of which a crash has left only the WAL, so they can be dropped."""
-    matches = (_FILE_NAME.fullmatch(path.name) for path in folder.glob("*.sqlite*"))
-    return {(date.fromisoformat(match[1]), match[2]) for match in matches if match}
+    """Day and part of every day file; also of those of which a crash has left only the WAL, so they can be dropped.
+
+    Raises SpoolError when the folder cannot be read; one that is not there holds nothing.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise SpoolError(f"{folder} cannot be read: {error}") from error
+    matches = (_FILE_NAME.fullmatch(name) for name in names)
+    return {(day, match[2]) for match in matches if match and (day := _day(match[1])) is not None}
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # somebody's file with a name like ours
+        return None
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
 from tasks_pipeline.home import Home
 
 SCHEMA = "state"
-HEAD = "0003"  # newest revision in migrations/versions; a test keeps it true
+HEAD = "0005"  # newest revision in migrations/versions; a test keeps it true
 BUSY_SECONDS = 60
 CHUNK = 500
 T = TypeVar("T")
@@ -38,6 +38,8 @@ its beginning, before any row, so that nobody who waits for a lock holds what it
 before all of them is put first here. Two are taken late, by transactions that hold nothing which those who hold the lock
 ask for: `group_hashes` when a batch meets a new key (assign_groups; until then it holds event ids of its own), and
 `symbol_arrivals`, whose holders ask for nothing any more."""
+_at_head: set[tuple[str, tuple[int, int] | None]] = set()
+"""Databases that this process has seen at HEAD: nothing takes them back, and a sensor opens one every second."""
 
 
 class StateDatabase:
@@ -46,10 +48,16 @@ class StateDatabase:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.engine = _engine(home)
-        if self.revision() != HEAD:
-            with process_lock(home, "migrate"):
-                if self.revision() != HEAD:
-                    self._migrate()
+        key = (home.state_url, _file_of(home))
+        if key in _at_head:
+            return
+        try:
+            if self.revision() != HEAD:
+                self._set_up()
+        except BaseException:
+            self.engine.dispose()
+            raise
+        _at_head.add(key)
 
     @property
     def is_sqlite(self) -> bool:
@@ -94,6 +102,14 @@ class StateDatabase:
         """Close all connections."""
         self.engine.dispose()
 
+    def _set_up(self) -> None:
+        """Make the schema where it is missing, and bring it to HEAD; one process at a time."""
+        with process_lock(self.home, "migrate"):
+            if not self.is_sqlite:
+                _create_schema(self.engine)
+            if self.revision() != HEAD:
+                self._migrate()
+
     def _migrate(self) -> None:
         from alembic import command
         from alembic.config import Config as AlembicConfig
@@ -114,16 +130,29 @@ def _engine(home: Home) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         (home.root / "state.sqlite").touch(mode=0o600)
         return engine
-    engine = create_engine(
+    return create_engine(
         home.postgres_url,
         pool_pre_ping=True,
         pool_size=5,
         executemany_mode="values_plus_batch",
         connect_args={"options": f"-csearch_path={SCHEMA}"},
     )
-    with process_lock(home, "schema"), engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    return engine
+
+
+def _create_schema(engine: Engine) -> None:
+    """Make the schema when it is missing: asking for it otherwise takes a role that may create schemas."""
+    there = text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+    with engine.begin() as connection:
+        if connection.execute(there, {"name": SCHEMA}).first() is None:
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+
+
+def _file_of(home: Home) -> tuple[int, int] | None:
+    """Which file an embedded database is: one that was put in its place is another. None where there is no file."""
+    if not home.embedded:
+        return None
+    found = (home.root / "state.sqlite").stat()
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

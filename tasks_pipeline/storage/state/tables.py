@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 
@@ -152,7 +153,9 @@ drains = Table(
     Column("pid", BigInteger, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False, index=True),
+    Column("stored_at", UtcDateTime, nullable=True, comment="when it last finished a batch"),
     Column("ended_at", UtcDateTime, nullable=True),
+    Column("error", Text, nullable=True, comment="why it failed; null for one that ended well or is at work"),
 )
 
 spool_cursors = Table(
@@ -161,6 +164,36 @@ spool_cursors = Table(
     Column("day", Date, primary_key=True),
     Column("part", String(16), primary_key=True),
     Column("position", BigInteger, nullable=False, comment="last position that a batch has claimed"),
+    Column(
+        "base",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="added to a position in the spool; above 0 when the spool counts this part from 1 again",
+    ),
+    Column(
+        "gone",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="batches that begin at or before this position have no raw envelopes any more",
+    ),
+    Column(
+        "first_received_at",
+        UtcDateTime,
+        nullable=True,
+        comment="receipt of the first envelope in the spool, by which a part that was made anew is known",
+    ),
+    Column(
+        "last_received_at", UtcDateTime, nullable=True, comment="receipt of the last one that was claimed"
+    ),
+    Column(
+        "lost",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="envelopes that were claimed and then were missing, though nobody had dropped them",
+    ),
 )
 
 batches = Table(
@@ -173,6 +206,9 @@ batches = Table(
     Column("last_position", BigInteger, nullable=False),
     Column("status", String(8), nullable=False, comment="open or done"),
     Column("attempt", Integer, nullable=False),
+    Column("base", BigInteger, nullable=False, server_default="0", comment="that of the cursor when claimed"),
+    Column("not_before", UtcDateTime, nullable=True, comment="when another attempt is worth making"),
+    Column("error", Text, nullable=True, comment="why the last attempt failed, as far as it could say"),
     Column("drain_id", ForeignKey("drains.id"), nullable=False),
     Column(
         "suspect",
@@ -391,8 +427,31 @@ symbol_arrivals = Table(
     Column("project_id", BigInteger, nullable=False),
     Column("key", String(300), nullable=False, comment="see symbolication/keys.py"),
     Column("at", UtcDateTime, nullable=False),
+    Column(
+        "matched_at",
+        UtcDateTime,
+        nullable=True,
+        comment="when the days whose events missed it were noted in symbol_debts",
+    ),
     Index("symbol_arrivals_by_project", "project_id", "key"),
+    Index(
+        "symbol_arrivals_unmatched",
+        "id",
+        sqlite_where=text("matched_at IS NULL"),
+        postgresql_where=text("matched_at IS NULL"),
+    ),
     comment="What became available for symbolication, in order; stored events that missed it are processed again.",
+)
+
+symbol_debts = Table(
+    "symbol_debts",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("after", BigInteger, nullable=False, comment="symbol_arrivals behind this number are owed"),
+    Column("through", BigInteger, nullable=False, comment="the last of them that the day's events missed"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="made without success"),
+    Column("not_before", UtcDateTime, nullable=True, comment="when another attempt is worth making"),
+    comment="Days with stored events that symbols reached too late; a row goes when they were processed again.",
 )
 
 alerts = Table(
