@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -124,10 +125,9 @@ def _miss(
     report: CheckReport,
 ) -> None:
     e = monitor_environments.c
-    late = connection.execute(
-        _joined().where(e.late_at <= now, monitors.c.status != "disabled").order_by(e.id)
-    ).all()
-    found = [dict(row._mapping) for row in late]
+    late = connection.execute(_joined().where(e.late_at <= now, monitors.c.status != "disabled"))
+    # Sorted here: for an order by id SQLite would go through all of them in that order.
+    found = sorted((dict(row._mapping) for row in late), key=itemgetter("id"))
     report.due += len(found)
     if oldest is not None:
         held = [row for row in found if row["late_at"] >= oldest]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select, text, update
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import WEEK, Member, Preferences
@@ -21,6 +21,8 @@ from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, groups, not
 from tasks_pipeline.stores import Stores
 
 LIVE = (Status.UNRESOLVED, Status.REGRESSED)
+COLLECTED = text("notifications.status = 'digest' AND notifications.digest_id IS NULL")
+"""Entries that are in no digest yet: in the words of their index, since those that are stay in the log."""
 SETTLED = "settled before the digest: its group is resolved, ignored, merged or discarded"
 
 
@@ -59,7 +61,7 @@ def pending_digests(state: StateDatabase) -> list[Pending]:
             func.max(n.created_at, type_=UtcDateTime()),
             func.count(),
         )
-        .where(n.status == "digest", n.digest_id.is_(None))
+        .where(COLLECTED)
         .group_by(n.target, n.project_id)
         .order_by(n.target, n.project_id)
     )
@@ -141,7 +143,7 @@ def _put(
         .join(alerts, alerts.c.id == n.alert_id, isouter=True)
         .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
         .where(n.target == pending.target, n.project_id == pending.project_id)
-        .where(n.status == "digest", n.digest_id.is_(None))
+        .where(COLLECTED)
         .order_by(n.id)
     ).all()
     if not entries:  # another one was quicker

@@ -102,7 +102,7 @@ def send_alert_notification(
     started = time.monotonic()
     try:
         while not work.report.ended_because:
-            due = due_channels(stores.state, datetime.now(UTC)) & names
+            due = due_channels(stores.state, datetime.now(UTC), names)
             for name in due:
                 lanes[name].wake()
             idle = time.monotonic() - work.last_active

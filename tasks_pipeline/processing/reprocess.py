@@ -7,7 +7,7 @@ normalisation, filters, scrubbing) stays as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
@@ -52,6 +52,8 @@ class ReprocessReport:
     events: int = 0
     moved: int = 0
     missing: int = 0
+    groups: set[int] = field(default_factory=set)
+    """Groups that the events were in, and are in now."""
 
 
 def reprocess_events(
@@ -78,7 +80,7 @@ def reprocess_events(
             finish_replacements(stores.state, stores.lake)
             if _changes(stores.state, day) != before:
                 continue  # the rows that were read may be others now
-            open_replacement(stores.state, day, arrived)
+            open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
             stores.lake.swap_events(day, swap, files)
             finish_replacements(stores.state, stores.lake)
         return report
@@ -110,6 +112,7 @@ def _process(
         files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
         places += [{name: row[name] for name in _PLACES.names} for row in rows]
         report.events += len(rows)
+        report.groups.update(each["group_id"] for each in (*rows, *(s.row for s in staged)))
         report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
         on_progress(report.events, len(found))
