@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, func, literal_column, not_, select, text
+from sqlalchemy import ColumnElement, Select, func, literal_column, not_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
@@ -33,18 +33,24 @@ def list_groups(
 
     Of discarded groups no events are kept; those are listed when they are asked for by their status.
     """
-    discarded = groups.c.status == literal_column("'discarded'")
-    query = select(*_SHOWN).where(discarded if status == Status.DISCARDED else text(SEEN))
-    if project_id is not None:
-        query = query.where(groups.c.project_id == project_id)
-    if status is None:
-        query = query.where(not_(discarded))
-    elif status != Status.DISCARDED:
-        # The plus keeps SQLite from looking them up by status and sorting what may be nearly all groups.
+    hidden = groups.c.status == literal_column("'discarded'")
+    if status == Status.DISCARDED:
+        query = select(*_SHOWN).where(hidden)
+        if project_id is not None:
+            query = query.where(_filter_only(state, groups.c.project_id) == project_id)
+    else:
+        query = select(*_SHOWN).where(text(SEEN))
+        if project_id is not None:
+            query = query.where(groups.c.project_id == project_id)
         query = query.where(
-            (literal_column("+groups.status") if state.is_sqlite else groups.c.status) == status
+            not_(hidden) if status is None else _filter_only(state, groups.c.status) == status
         )
     return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id.desc()).limit(limit), slugs)
+
+
+def _filter_only(state: StateDatabase, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column that no index is looked into for: SQLite would rather find and sort all than read them in the order of a list."""
+    return literal_column(f"+{column}") if state.is_sqlite else column
 
 
 def find_group(

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
@@ -78,7 +78,7 @@ def reprocess_events(
             return report
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
-            if _changes(stores.state, day) != before:
+            if _changed(before, _changes(stores.state, day)):
                 continue  # the rows that were read may be others now
             open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
             stores.lake.swap_events(day, swap, files)
@@ -87,13 +87,16 @@ def reprocess_events(
     raise DayChanging(f"{day} was replaced by others {ATTEMPTS} times while its events were processed again")
 
 
-def _changes(state: StateDatabase, day: date) -> tuple[int, int]:
-    """What is different when somebody else replaced the day's rows or moved them between groups."""
+def _changes(state: StateDatabase, day: date) -> tuple[frozenset[str], int]:
+    """What there is more of when somebody else replaced the day's rows or moved them between groups."""
     with state.read() as connection:
-        replaced = connection.execute(
-            select(func.count()).select_from(replacements).where(replacements.c.day == day)
-        ).scalar_one()
-        return int(replaced), last_regrouping(connection)
+        replaced = connection.execute(select(replacements.c.id).where(replacements.c.day == day)).scalars()
+        return frozenset(replaced), last_regrouping(connection)
+
+
+def _changed(before: tuple[frozenset[str], int], after: tuple[frozenset[str], int]) -> bool:
+    """Replacements that are done are forgotten after a while: that one is gone is no change."""
+    return not after[0] <= before[0] or after[1] != before[1]
 
 
 def _process(

@@ -91,20 +91,19 @@ groups = Table(
     Column("ignored_until_users", BigInteger, nullable=True),
     Column("resolved_in_release", String(200), nullable=True, comment="fixed in the release after this one"),
     Column("assignee", String(200), nullable=True, comment="a member's address or team:slug"),
-    Column(
-        "merged_into", BigInteger, nullable=True, index=True, comment="the group that took this one's keys"
-    ),
+    Column("merged_into", BigInteger, nullable=True, comment="the group that took this one's keys"),
     Column("times_seen", BigInteger, nullable=False, server_default="0"),
     Column("users", BigInteger, nullable=False, server_default="0"),
     Column("first_seen", UtcDateTime, nullable=True),
     Column("last_seen", UtcDateTime, nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("project_id", "short_id"),
+    # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
+    _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
     # What people see of groups is read in these orders, backwards. `id` makes each of them complete.
     _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
     _partial("groups_of_project_by_last_seen", SEEN, "project_id", "last_seen", "id"),
     _partial("groups_of_project_by_first_seen", SEEN, "project_id", "first_seen", "id"),
-    _partial("groups_of_project_by_times_seen", SEEN, "project_id", "times_seen", "id"),
     _partial("groups_of_project_by_users", SEEN, "project_id", "users", "id"),
     _partial("groups_by_status", SEEN, "project_id", "status"),
     _partial("groups_discarded", "status = 'discarded'", "last_seen", "id"),
@@ -472,7 +471,6 @@ notifications = Table(
         "digest_id",
         BigInteger,
         nullable=True,
-        index=True,
         comment="the notification of the digest it went into",
     ),
     Column("project_id", BigInteger, nullable=False),
@@ -500,9 +498,13 @@ notifications = Table(
     Index("notifications_due", "status", "channel", "priority", "not_before"),
     Index("notifications_by_target", "target", "created_at"),
     _partial("notifications_sent", "sent_at IS NOT NULL", "sent_at", "channel"),
+    _partial("notifications_in_digests", "digest_id IS NOT NULL", "digest_id"),
+    # With what its condition says in front: else SQLite would take `notifications_due` and read what was ever collected.
     _partial(
         "notifications_for_digests",
-        "status = 'digest' AND digest_id IS NULL",
+        "status = 'digest'",
+        "status",
+        "digest_id",
         "target",
         "project_id",
         "created_at",

@@ -19,7 +19,6 @@ ADDED = (
     ("groups_by_last_seen", "groups", ("last_seen", "id"), SEEN),
     ("groups_of_project_by_last_seen", "groups", ("project_id", "last_seen", "id"), SEEN),
     ("groups_of_project_by_first_seen", "groups", ("project_id", "first_seen", "id"), SEEN),
-    ("groups_of_project_by_times_seen", "groups", ("project_id", "times_seen", "id"), SEEN),
     ("groups_of_project_by_users", "groups", ("project_id", "users", "id"), SEEN),
     ("groups_by_status", "groups", ("project_id", "status"), SEEN),
     ("groups_discarded", "groups", ("last_seen", "id"), "status = 'discarded'"),
@@ -30,11 +29,13 @@ ADDED = (
     ("regroupings_open", "regroupings", ("id",), "done_at IS NULL"),
     ("alerts_by_group", "alerts", ("group_id", "incident_id"), None),
     ("notifications_sent", "notifications", ("sent_at", "channel"), "sent_at IS NOT NULL"),
+    ("groups_merged", "groups", ("merged_into",), "merged_into IS NOT NULL"),
+    ("notifications_in_digests", "notifications", ("digest_id",), "digest_id IS NOT NULL"),
     (
         "notifications_for_digests",
         "notifications",
-        ("target", "project_id", "created_at"),
-        "status = 'digest' AND digest_id IS NULL",
+        ("status", "digest_id", "target", "project_id", "created_at"),
+        "status = 'digest'",
     ),
     ("monitor_environments_in_trouble", "monitor_environments", ("incident_id",), "incident_id IS NOT NULL"),
     (
@@ -47,7 +48,13 @@ ADDED = (
     ("ix_incidents_group_id", "incidents", ("group_id",), None),
     ("incidents_open", "incidents", ("kind",), "closed_at IS NULL"),
 )
-REMOVED = ("groups_by_last_seen", "ix_alerts_group_id", "group_values_by_day")
+REMOVED = (
+    "groups_by_last_seen",
+    "ix_alerts_group_id",
+    "group_values_by_day",
+    "ix_groups_merged_into",
+    "ix_notifications_digest_id",
+)
 STEP = 200
 """Explanations in memory at once; one takes 25 KB on average."""
 
@@ -136,6 +143,8 @@ def downgrade() -> None:
     for name, table, _columns_of, _where in ADDED:
         op.drop_index(name, table)
     op.create_index("groups_by_last_seen", "groups", ["project_id", "last_seen"])
+    op.create_index("ix_notifications_digest_id", "notifications", ["digest_id"])
+    op.create_index("ix_groups_merged_into", "groups", ["merged_into"])
     op.create_index("group_values_by_day", "group_values", ["day"])
     op.create_index("ix_alerts_group_id", "alerts", ["group_id"])
     op.drop_column("replacements", "group_ids")
