@@ -24,6 +24,7 @@ from tasks_pipeline.notifications.digests import digests_due, send_digest
 from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
 from tasks_pipeline.processing.books import books_of_state, group_figures
 from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.storage.lake.events import find_event
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
 from tasks_pipeline.storage.state import tables as t
@@ -196,6 +197,8 @@ class Work:
         list_groups(state, {}, project_id=self.day.project, limit=20)
         list_groups(state, {}, project_id=self.day.project, status="unresolved", limit=20)
         list_groups(state, {}, status="discarded", limit=20)
+        found = self.day.rows("events")[0]["event_id"]
+        assert find_event(state, self.day.stores.lake.connection, found) is not None
         list_groups(state, {}, project_id=self.day.project, status="discarded", limit=20)
 
 

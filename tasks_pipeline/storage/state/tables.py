@@ -100,11 +100,11 @@ groups = Table(
     UniqueConstraint("project_id", "short_id"),
     # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
     _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
-    # What people see of groups is read in these orders, backwards. `id` makes each of them complete.
+    # What people see of groups is read in these orders, backwards; `id` makes each of them complete. None by events or
+    # users: those change with every batch, and for `times_seen > 0` SQLite would take such an index and sort.
     _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
     _partial("groups_of_project_by_last_seen", SEEN, "project_id", "last_seen", "id"),
     _partial("groups_of_project_by_first_seen", SEEN, "project_id", "first_seen", "id"),
-    _partial("groups_of_project_by_users", SEEN, "project_id", "users", "id"),
     _partial("groups_by_status", SEEN, "project_id", "status"),
     _partial("groups_discarded", "status = 'discarded'", "last_seen", "id"),
 )

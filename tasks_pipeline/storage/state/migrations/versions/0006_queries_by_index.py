@@ -19,7 +19,6 @@ ADDED = (
     ("groups_by_last_seen", "groups", ("last_seen", "id"), SEEN),
     ("groups_of_project_by_last_seen", "groups", ("project_id", "last_seen", "id"), SEEN),
     ("groups_of_project_by_first_seen", "groups", ("project_id", "first_seen", "id"), SEEN),
-    ("groups_of_project_by_users", "groups", ("project_id", "users", "id"), SEEN),
     ("groups_by_status", "groups", ("project_id", "status"), SEEN),
     ("groups_discarded", "groups", ("last_seen", "id"), "status = 'discarded'"),
     ("ix_drains_run_id", "drains", ("run_id",), None),
