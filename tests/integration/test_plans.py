@@ -213,31 +213,58 @@ def working(home: Home) -> Iterator[Work]:
         yield work
 
 
-def test_nothing_reads_a_growing_table_from_end_to_end(any_home: Home) -> None:
-    with working(any_home) as work:
-        state = work.day.stores.state
-        with recorded(state) as statements:
-            for part in work.parts().values():
-                part()
-            work.day.recompute()
-        assert len(statements) > 100
-        write(work.day, history(work.day, HISTORY) | uploads_and_monitors(work.day, HISTORY))
-        assert scans(state, statements) == [], "\n\n".join(scans(state, statements))
-        if state.is_sqlite:
-            on_the_newest_sqlite(schema(state), statements)
+def everything(work: Work) -> dict[str, Any]:
+    """The statements of all parts, and of storing the day again; afterwards there is history."""
+    with recorded(work.day.stores.state) as statements:
+        for part in work.parts().values():
+            part()
+        work.day.recompute()
+    assert len(statements) > 100
+    write(work.day, history(work.day, HISTORY) | uploads_and_monitors(work.day, HISTORY))
+    return statements
 
 
-def on_the_newest_sqlite(made_by: str, statements: dict[str, Any]) -> None:
-    """The same plans by the newest SQLite, which is not the one that Python came with."""
+@dataclass(frozen=True)
+class Seen:
+    """What SQLite was asked, how it makes the tables, and what it would read whole."""
+
+    statements: dict[str, Any]
+    tables: str
+    scans: list[str]
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """By the SQLite of this Python."""
+    root = tmp_path_factory.mktemp("plans") / "home"
+    root.mkdir(mode=0o700)
+    with working(Home(root)) as work:
+        statements, state = everything(work), work.day.stores.state
+        return Seen(statements, schema(state), scans(state, statements))
+
+
+def test_sqlite_reads_no_growing_table_from_end_to_end(on_sqlite: Seen) -> None:
+    assert on_sqlite.scans == [], "\n\n".join(on_sqlite.scans)
+
+
+def test_nor_does_the_newest_sqlite(on_sqlite: Seen) -> None:
+    """Which is not the one that Python came with; each plans in its own way."""
     try:
         import pysqlite3
     except ImportError:
         if os.environ.get(REQUIRE_NEWEST) == "1":
             pytest.fail(f"{REQUIRE_NEWEST}=1, but pysqlite3 is not installed")
-        return
+        pytest.skip("pysqlite3, which brings the newest SQLite, is not installed")
     newest = pysqlite3.connect(":memory:")
-    newest.executescript(made_by)
-    assert sqlite_scans(lambda sql, given: newest.execute(sql, given).fetchall(), statements) == []
+    newest.executescript(on_sqlite.tables)
+    found = sqlite_scans(lambda sql, given: newest.execute(sql, given).fetchall(), on_sqlite.statements)
+    assert found == [], f"SQLite {pysqlite3.sqlite_version}: " + "\n\n".join(found)
+
+
+def test_postgres_reads_no_growing_table_from_end_to_end(postgres_home: Home) -> None:
+    with working(postgres_home) as work:
+        found = scans(work.day.stores.state, everything(work))
+        assert found == [], "\n\n".join(found)
 
 
 def test_a_scan_would_be_found(any_home: Home) -> None:
