@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, select
 
 from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
+from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
 
@@ -97,18 +98,11 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
 
 def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, _Group], list[str], int]:
     """Groups of a digest's entries by id, titles of alerts that are about no group, and the number of entries."""
-    query = (
-        select(alerts, groups.c.title, groups.c.culprit, groups.c.short_id)
-        .join(notifications, notifications.c.alert_id == alerts.c.id)
-        .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
-        .where(notifications.c.digest_id == digest_id)
-        .order_by(alerts.c.id)
-    )
     found: dict[int, _Group] = {}
     others: list[str] = []
     entries = 0
     with stores.state.read() as connection:
-        for row in connection.execute(query):
+        for row in _alerts_of(connection, digest_id):
             entries += 1
             if row.group_id is None:
                 others.append(clean(row.data.get("title") or row.rule, 150))
@@ -120,6 +114,20 @@ def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, 
             group.kinds[row.kind] = None
             group.critical = group.critical or row.severity == "critical"
     return found, others, entries
+
+
+def _alerts_of(connection: Connection, digest_id: int) -> Iterator[Row[Any]]:
+    """Alerts of a digest's entries with what their groups are called, oldest first."""
+    n = notifications.c
+    ids = list(connection.execute(select(n.alert_id).where(n.digest_id == digest_id)).scalars())
+    for chunk in chunks(sorted(alert_id for alert_id in ids if alert_id is not None)):
+        query = (
+            select(alerts, groups.c.title, groups.c.culprit, groups.c.short_id)
+            .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
+            .where(alerts.c.id.in_(chunk))
+            .order_by(alerts.c.id)
+        )
+        yield from connection.execute(query)
 
 
 def _count(stores: Stores, found: dict[int, _Group], since: datetime, until: datetime) -> None:

@@ -325,7 +325,15 @@ def uploads_and_monitors(day: Day, count: int) -> dict[Table, list[dict[str, Any
         "late_at": later,
         "data": {},
     }
+    bundle = {"project_id": day.project, "size": 1, "files": 1, "created_at": later}
+    artifact = {"path": "a", "project_id": day.project, "type": "source_map"}
     return {
+        t.artifact_bundles: [
+            {**bundle, "id": first + n, "sha1": f"{n}", "digest": f"{n}"} for n in range(count)
+        ],
+        t.artifacts: [
+            {**artifact, "bundle_id": first + n, "debug_id": f"{n}", "release": f"{n}"} for n in range(count)
+        ],
         t.monitors: [{**monitor, "id": first + n, "slug": f"m{n}"} for n in range(count)],
         t.monitor_environments: [{**environment, "monitor_id": first + n} for n in range(count)],
     }

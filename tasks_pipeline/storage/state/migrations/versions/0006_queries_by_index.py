@@ -135,7 +135,7 @@ def _let_drains_go() -> None:
         with op.batch_alter_table("batches", naming_convention=convention) as batch_op:
             batch_op.drop_constraint("batches_drain_id_fkey", type_="foreignkey")
     else:
-        op.drop_constraint(keys[0]["name"], "batches", type_="foreignkey")
+        op.drop_constraint(keys[0]["name"] or "", "batches", type_="foreignkey")
 
 
 def downgrade() -> None:
