@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -102,32 +102,41 @@ def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, 
     others: list[str] = []
     entries = 0
     with stores.state.read() as connection:
-        for row in _alerts_of(connection, digest_id):
-            entries += 1
-            if row.group_id is None:
-                others.append(clean(row.data.get("title") or row.rule, 150))
-                continue
-            group = found.get(row.group_id)
-            if group is None:
-                short_id = format_short_id(project, row.short_id)
-                group = found[row.group_id] = _Group(short_id, clean(row.title, 200), clean(row.culprit, 200))
-            group.kinds[row.kind] = None
-            group.critical = group.critical or row.severity == "critical"
+        told = _alerts_of(connection, digest_id)
+        named = _named(connection, {row.group_id for row in told if row.group_id is not None})
+    for row in told:
+        entries += 1
+        if row.group_id is None:
+            others.append(clean(row.data.get("title") or row.rule, 150))
+            continue
+        group = found.get(row.group_id)
+        if group is None:
+            name = named[row.group_id]
+            short_id = format_short_id(project, name.short_id)
+            group = found[row.group_id] = _Group(short_id, clean(name.title, 200), clean(name.culprit, 200))
+        group.kinds[row.kind] = None
+        group.critical = group.critical or row.severity == "critical"
     return found, others, entries
 
 
-def _alerts_of(connection: Connection, digest_id: int) -> Iterator[Row[Any]]:
-    """Alerts of a digest's entries with what their groups are called, oldest first."""
+def _alerts_of(connection: Connection, digest_id: int) -> list[Row[Any]]:
+    """Alerts of a digest's entries, oldest first."""
     n = notifications.c
-    ids = list(connection.execute(select(n.alert_id).where(n.digest_id == digest_id)).scalars())
+    ids = connection.execute(select(n.alert_id).where(n.digest_id == digest_id)).scalars()
+    found: list[Row[Any]] = []
     for chunk in chunks(sorted(alert_id for alert_id in ids if alert_id is not None)):
-        query = (
-            select(alerts, groups.c.title, groups.c.culprit, groups.c.short_id)
-            .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
-            .where(alerts.c.id.in_(chunk))
-            .order_by(alerts.c.id)
-        )
-        yield from connection.execute(query)
+        found += connection.execute(select(alerts).where(alerts.c.id.in_(chunk)).order_by(alerts.c.id))
+    return found
+
+
+def _named(connection: Connection, group_ids: set[int]) -> dict[int, Row[Any]]:
+    """short_id, title and culprit of groups."""
+    g = groups.c
+    found: dict[int, Row[Any]] = {}
+    for chunk in chunks(sorted(group_ids)):
+        query = select(g.id, g.short_id, g.title, g.culprit).where(g.id.in_(chunk))
+        found |= {row.id: row for row in connection.execute(query)}
+    return found
 
 
 def _count(stores: Stores, found: dict[int, _Group], since: datetime, until: datetime) -> None:

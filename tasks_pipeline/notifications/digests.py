@@ -172,15 +172,17 @@ def _put(
 def _settled(connection: Connection, alert_ids: Sequence[int]) -> set[int]:
     """Alerts whose group nobody has to hear of any more. Asked for by their ids: joined with the entries, Postgres takes
     those that wait for half of all, and reads all alerts."""
-    found: set[int] = set()
+    group_of: dict[int, int] = {}
     for chunk in chunks(alert_ids):
-        query = select(alerts.c.id, groups.c.status, groups.c.merged_into).join(
-            groups, groups.c.id == alerts.c.group_id
-        )
-        for row in connection.execute(query.where(alerts.c.id.in_(chunk))):
+        asked = select(alerts.c.id, alerts.c.group_id).where(alerts.c.id.in_(chunk))
+        group_of |= {row.id: row.group_id for row in connection.execute(asked) if row.group_id is not None}
+    over: set[int] = set()
+    for chunk in chunks(sorted(set(group_of.values()))):
+        about = select(groups.c.id, groups.c.status, groups.c.merged_into).where(groups.c.id.in_(chunk))
+        for row in connection.execute(about):
             if row.status not in LIVE or row.merged_into is not None:
-                found.add(row.id)
-    return found
+                over.add(row.id)
+    return {alert_id for alert_id, group_id in group_of.items() if group_id in over}
 
 
 def _set(connection: Connection, ids: Sequence[int], **values: Any) -> None:
