@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import runpy
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from uuid import uuid4
 
 import httpx
 
-from benchmarks import hostile
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.processes import cpu_seconds, memory_mb
 from tasks_pipeline.demo.hook import Hook, listening_hook
@@ -150,9 +150,10 @@ def measure(root: Path, count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and print."""
-    if sys.argv[1:2] == ["hostile"]:
-        hostile.main(sys.argv[2:])
+    """Measure and print; a first word names one of the other modules, which is run with the rest."""
+    if len(sys.argv) > 1 and sys.argv[1].isidentifier():
+        name = sys.argv.pop(1)
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")

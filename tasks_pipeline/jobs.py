@@ -93,13 +93,26 @@ def drop_expired_envelopes(context: dg.OpExecutionContext, stores: StoresResourc
     context.add_output_metadata({"days": len(dropped), "envelopes": sum(dropped.values())})
 
 
+@dg.op
+def drop_finished(context: dg.OpExecutionContext, stores: StoresResource) -> None:
+    """Remove what was needed only while something was at work: drains, replacements, regroupings, entries of sent digests."""
+    from tasks_pipeline.retention import finished
+
+    with stores.open() as opened:
+        dropped = finished.drop_finished(opened.state, datetime.now(UTC))
+    context.log.info(f"removed: {dropped}")
+    context.add_output_metadata(dropped)
+
+
 @dg.job(
     run_tags=MAINTENANCE.tags,
-    description="Removes raw envelopes whose retention is over. Stored events stay; those days cannot be recomputed any more.",
+    description="Removes raw envelopes whose retention is over, and what the state database needs only while something is at "
+    "work. Stored events stay; days without raw envelopes cannot be recomputed any more.",
 )
 def drop_expired_envelopes_job() -> None:
     """Raw retention."""
     drop_expired_envelopes()
+    drop_finished()
 
 
 @dg.op

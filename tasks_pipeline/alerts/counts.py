@@ -14,12 +14,22 @@ from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores
 
 EVENTS_LOOKED_AT = 100  # of a group: conditions are applied to so many of its newest
+LEAST_EVENTS_LOOKED_AT = 5  # of a group, where many groups are looked at
+ROWS_LOOKED_AT = 5000  # of all groups together: each becomes a dict
 GROUPS_LOOKED_AT = 1000
+_LOOKED_AT = (
+    "group_id, day, part, position, item, event_id, received_at, timestamp, title, culprit, level, platform, type, "
+    "release, environment, exception_type, tags"
+)
+"""What conditions and messages say of an event; its other columns are most of it."""
+
+_FACTS = ("title", "culprit", "level", "platform", "type", "times_seen", "users", "assignee", "short_id")
 
 
 @dataclass(slots=True)
 class Window:
-    """Events and users of a group within a window, and its newest events (rows of `events`)."""
+    """Events and users of a group within a window, and its newest events (columns of `events`, those that
+    conditions and messages name)."""
 
     count: int
     users: int
@@ -70,8 +80,9 @@ def events_in_window(
         if groups is None:
             where += " AND group_id IN (SELECT unnest($groups))"
         newest = stores.lake.query(
-            f"SELECT * EXCLUDE (missing_symbols) FROM lake.events WHERE {where} "
-            f"QUALIFY row_number() OVER (PARTITION BY group_id ORDER BY received_at DESC) <= {EVENTS_LOOKED_AT}",
+            f"SELECT {_LOOKED_AT} FROM lake.events WHERE {where} "
+            "QUALIFY row_number() OVER (PARTITION BY group_id ORDER BY received_at DESC) <= "
+            f"{min(EVENTS_LOOKED_AT, max(LEAST_EVENTS_LOOKED_AT, ROWS_LOOKED_AT // len(found)))}",
             bounds,
         )
         for event in newest:
@@ -123,19 +134,12 @@ def group_facts(connection: Connection, group_ids: Iterable[int]) -> dict[int, d
     """What `Firing.data` holds of groups that people want to hear of: those that are unresolved or back."""
     found: dict[int, dict[str, Any]] = {}
     for chunk in chunks(sorted(set(group_ids))):
-        query = select(groups).where(groups.c.id.in_(chunk), groups.c.status.in_(("unresolved", "regressed")))
+        columns = (groups.c[name] for name in ("id", "status", *_FACTS, "first_seen", "last_seen"))
+        query = select(*columns).where(groups.c.id.in_(chunk))
         for row in connection.execute(query):
-            names = (
-                "title",
-                "culprit",
-                "level",
-                "platform",
-                "type",
-                "times_seen",
-                "users",
-                "assignee",
-                "short_id",
-            )
-            times = {n: getattr(row, n).isoformat() for n in ("first_seen", "last_seen") if getattr(row, n)}
-            found[row.id] = {n: getattr(row, n) for n in names} | times | {"category": "error"}
+            if row.status in ("unresolved", "regressed"):
+                times = {
+                    n: getattr(row, n).isoformat() for n in ("first_seen", "last_seen") if getattr(row, n)
+                }
+                found[row.id] = {n: getattr(row, n) for n in _FACTS} | times | {"category": "error"}
     return found

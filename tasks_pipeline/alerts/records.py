@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, String, and_, func, select
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import alerts, rule_states
+from tasks_pipeline.storage.state.wanted import wanted
 
 StateKey = tuple[int, str, str]
 """(project id, rule, thread)"""
@@ -55,10 +56,12 @@ def fired_rules(connection: Connection, group_id: int, incident_id: int | None) 
 
 def rule_state_rows(connection: Connection, keys: Iterable[StateKey]) -> dict[StateKey, dict[str, Any]]:
     """What rules remember: status, fired_at, changed_at, data."""
-    columns = (rule_states.c.project_id, rule_states.c.rule, rule_states.c.thread)
     found: dict[StateKey, dict[str, Any]] = {}
+    r = rule_states.c
     for chunk in chunks(sorted(set(keys))):
-        for row in connection.execute(select(rule_states).where(tuple_(*columns).in_(chunk))):
+        w = wanted(connection, chunk, project_id=BigInteger(), rule=String(), thread=String())
+        same = and_(r.project_id == w.c.project_id, r.rule == w.c.rule, r.thread == w.c.thread)
+        for row in connection.execute(select(rule_states).join_from(w, rule_states, same)):
             found[row.project_id, row.rule, row.thread] = dict(row._mapping)
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.groups.algorithms import in_transition
+from tasks_pipeline.groups.explanations import keep_explanation
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_hashes, groups, projects
 
@@ -121,7 +122,7 @@ def create_group(state: StateDatabase, connection: Connection, event: NewGroup, 
             set_={"last_short_id": projects.c.last_short_id + 1, "slug": slug},
         ).returning(projects.c.last_short_id)
     ).scalar_one()
-    return int(
+    group_id = int(
         connection.execute(
             groups.insert()
             .values(
@@ -134,9 +135,11 @@ def create_group(state: StateDatabase, connection: Connection, event: NewGroup, 
                 type=event.type,
                 metadata=dict(event.metadata),
                 algorithm=event.algorithm,
-                explanation=event.explanation() or None,
                 created_at=datetime.now(UTC),
             )
             .returning(groups.c.id)
         ).scalar_one()
     )
+    if explanation := event.explanation():
+        keep_explanation(connection, group_id, explanation)
+    return group_id

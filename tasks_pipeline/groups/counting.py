@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, func, select, update
 
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.decisions import first_seen_releases, lifecycle, lifecycle_columns, log_action
@@ -16,6 +16,7 @@ from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
 from tasks_pipeline.releases.versions import is_newer
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
+from tasks_pipeline.storage.state.wanted import wanted
 
 VALUE_KINDS = ("user", "release", "environment")
 VALUE_LENGTH = 200
@@ -194,11 +195,18 @@ def _count_values(
 
 def _known_users(connection: Connection, users: Sequence[tuple[int, str]]) -> dict[int, int]:
     """How many of the users, given with their group, were seen in it before; by group."""
+    w = wanted(connection, users, group_id=BigInteger(), value=String())
     known = func.count(func.distinct(group_values.c.value)).label("known")
     rows = connection.execute(
         select(group_values.c.group_id, known)
-        .where(
-            group_values.c.kind == "user", tuple_(group_values.c.group_id, group_values.c.value).in_(users)
+        .join_from(
+            w,
+            group_values,
+            and_(
+                group_values.c.group_id == w.c.group_id,
+                group_values.c.kind == "user",
+                group_values.c.value == w.c.value,
+            ),
         )
         .group_by(group_values.c.group_id)
     )

@@ -1,17 +1,30 @@
-"""Counters of groups and batches derived from the lake again, after a day was replaced or events changed their group."""
+"""Counters of groups derived from the lake again, after a day was replaced or events changed their group.
+
+What the lake holds and what was counted is read outside of any transaction that writes, and only what differs is
+written, in small ones: nobody else counts events meanwhile, since the caller holds the lake's lock. A process that dies
+in between leaves groups that are right and groups that are not yet, and whoever derives again comes to the same end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, update
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
+
+T = TypeVar("T")
+Newest = Mapping[str, Any]
+WRITTEN_ROWS = 10_000  # in one transaction: a tenth of a second of everybody's time
+EVENTS_LOOKED_AT = 50_000  # of groups that are compared together: their users are in memory
+GROUPS_LOOKED_AT = 500
 
 
 def lake_days(lake: Lake, where: str) -> list[dict[str, Any]]:
@@ -45,23 +58,209 @@ def lake_values(lake: Lake, where: str) -> list[dict[str, Any]]:
     )
 
 
-def derive_group(connection: Connection, group_id: int, newest: Mapping[str, Any] | None) -> None:
-    """Counters from the group's days; what people see of it from `newest`, if no other day has a newer event."""
-    days = connection.execute(
-        select(
-            func.coalesce(func.sum(group_days.c.times_seen), 0).label("times_seen"),
-            func.min(group_days.c.first_seen).label("first_seen"),
-            func.max(group_days.c.last_seen).label("last_seen"),
-        ).where(group_days.c.group_id == group_id)
-    ).one()
-    users = connection.execute(
-        select(func.count(func.distinct(group_values.c.value))).where(
-            group_values.c.group_id == group_id, group_values.c.kind == "user"
+def derive_counters(
+    state: StateDatabase,
+    lake: Lake,
+    where: str,
+    *,
+    day: date | None = None,
+    group_ids: Collection[int] | None = None,
+    metadata_of: Callable[[Lake, Newest], Mapping[str, Any] | None] | None = None,
+) -> None:
+    """Make the counters of groups, and what people see of them, follow from the events that meet a condition.
+
+    Of one `day`, or of all; of these groups, or of all that the day has or had. `metadata_of` gives the metadata of a
+    group from its newest event; without it type and value are taken over. The caller holds the lake's lock.
+    """
+    scoped = where if group_ids is None else f"{where} AND {_among(group_ids)}"
+    days = {(row["group_id"], row["day"]): row for row in lake_days(lake, scoped)}
+    with state.read() as connection:
+        counted = _counted_days(connection, day, group_ids)
+    events: dict[int, int] = dict.fromkeys((group_id for group_id, _ in counted), 0)
+    events |= dict.fromkeys(group_ids or (), 0)
+    for (group_id, _), row in days.items():
+        events[group_id] = events.get(group_id, 0) + row["times_seen"]
+    for some in _together(events):
+        of_these = frozenset(some)
+        _derive(
+            state,
+            lake,
+            f"{where} AND {_among(some)}",
+            day,
+            some,
+            {key: row for key, row in days.items() if key[0] in of_these},
+            {key: row for key, row in counted.items() if key[0] in of_these},
+            metadata_of,
         )
-    ).scalar_one()
-    values = {**days._mapping, "users": users}
-    if newest is not None and newest["timestamp"] == days.last_seen:
-        values |= {name: newest[name] for name in ("title", "culprit", "level")}
-        known = connection.execute(select(groups.c.metadata).where(groups.c.id == group_id)).scalar_one()
-        values["metadata"] = known | {n: newest[n] for n in ("type", "value") if newest[n] is not None}
-    connection.execute(update(groups).where(groups.c.id == group_id).values(values))
+
+
+def _derive(
+    state: StateDatabase,
+    lake: Lake,
+    where: str,
+    day: date | None,
+    group_ids: Sequence[int],
+    days: Mapping[tuple[int, date], Mapping[str, Any]],
+    counted: Mapping[tuple[int, date], Mapping[str, Any]],
+    metadata_of: Callable[[Lake, Newest], Mapping[str, Any] | None] | None,
+) -> None:
+    """Some groups: days come before values and go after them, so that a day is known of as long as it has values."""
+    values = {
+        (row["group_id"], row["kind"], row["value"], row["day"]): row["times_seen"]
+        for row in lake_values(lake, where)
+    }
+    with state.read() as connection:
+        stale = _counted_values(connection, day, group_ids)
+    newest = lake_newest(lake, where)
+    metadata = (
+        {group_id: metadata_of(lake, shown) for group_id, shown in newest.items()} if metadata_of else {}
+    )
+    _put(state, group_days, [dict(row) for key, row in days.items() if counted.get(key) != row])
+    names = [column.name for column in group_values.primary_key.columns]
+    _put(
+        state,
+        group_values,
+        [
+            dict(zip(names, key, strict=True)) | {"times_seen": n}
+            for key, n in values.items()
+            if stale.get(key) != n
+        ],
+    )
+    _remove(
+        state,
+        group_values,
+        (dict(zip(names, key, strict=True)) for key in sorted(stale.keys() - values.keys())),
+    )
+    gone = [{"group_id": group_id, "day": on} for group_id, on in sorted(counted.keys() - days.keys())]
+    _remove(state, group_days, gone)
+    with state.read() as connection:
+        rows = [_totals_row(row, newest, metadata) for row in _totals(connection, group_ids)]
+    with state.write() as connection:
+        for shown in (True, False):
+            if some := [row for row in rows if ("title" in row) is shown]:
+                connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
+
+
+def _totals_row(
+    row: Mapping[str, Any], newest: Mapping[int, Newest], metadata: Mapping[int, Mapping[str, Any] | None]
+) -> dict[str, Any]:
+    """New values of a group's row, whose id is `group`; what people see of it, if no other day has a newer event."""
+    group_id = row["id"]
+    values = {"group": group_id, **{n: row[n] for n in ("times_seen", "users", "first_seen", "last_seen")}}
+    shown = newest.get(group_id)
+    if shown is None or (shown["timestamp"] != row["last_seen"] and group_id not in metadata):
+        return values
+    values |= {name: shown[name] for name in ("title", "culprit", "level")}
+    taken_over = row["metadata"] | {n: shown[n] for n in ("type", "value") if shown[n] is not None}
+    return values | {"metadata": metadata.get(group_id) or taken_over}
+
+
+def _totals(connection: Connection, group_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """id, metadata, times_seen, users, first_seen and last_seen of groups, from what was counted of their days."""
+    of_days = {
+        row.group_id: row._mapping
+        for row in connection.execute(
+            select(
+                group_days.c.group_id,
+                func.sum(group_days.c.times_seen).label("times_seen"),
+                func.min(group_days.c.first_seen).label("first_seen"),
+                func.max(group_days.c.last_seen).label("last_seen"),
+            )
+            .where(group_days.c.group_id.in_(group_ids))
+            .group_by(group_days.c.group_id)
+        )
+    }
+    each = (
+        select(group_values.c.group_id, group_values.c.value)
+        .where(group_values.c.group_id.in_(group_ids), group_values.c.kind == "user")
+        .distinct()
+        .subquery()
+    )
+    counts = select(each.c.group_id, func.count()).group_by(each.c.group_id)
+    users = {row[0]: int(row[1]) for row in connection.execute(counts)}
+    known = select(groups.c.id, groups.c.metadata).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
+    for row in connection.execute(known):
+        found = of_days.get(row.id)
+        yield {
+            "id": row.id,
+            "metadata": row.metadata,
+            "times_seen": int(found["times_seen"]) if found else 0,
+            "users": users.get(row.id, 0),
+            "first_seen": found["first_seen"] if found else None,
+            "last_seen": found["last_seen"] if found else None,
+        }
+
+
+def _counted_days(
+    connection: Connection, day: date | None, group_ids: Collection[int] | None
+) -> dict[tuple[int, date], Mapping[str, Any]]:
+    found: dict[tuple[int, date], Mapping[str, Any]] = {}
+    for condition in _scopes(group_days, day, group_ids):
+        rows = connection.execute(select(group_days).where(condition))
+        found |= {(row.group_id, row.day): dict(row._mapping) for row in rows}
+    return found
+
+
+def _counted_values(
+    connection: Connection, day: date | None, group_ids: Collection[int]
+) -> dict[tuple[int, str, str, date], int]:
+    found: dict[tuple[int, str, str, date], int] = {}
+    for condition in _scopes(group_values, day, group_ids):
+        rows = connection.execute(
+            select(*group_values.primary_key.columns, group_values.c.times_seen).where(condition)
+        )
+        found |= {(group_id, kind, value, on): n for group_id, kind, value, on, n in rows}
+    return found
+
+
+def _scopes(
+    table: Table, day: date | None, group_ids: Collection[int] | None
+) -> Iterator[ColumnElement[bool]]:
+    """Conditions that together mean a day, or all, of these groups, or of all."""
+    of_day = [] if day is None else [table.c.day == day]
+    if group_ids is None:
+        yield and_(*of_day)
+        return
+    for some in chunks(sorted(group_ids)):
+        yield and_(*of_day, table.c.group_id.in_(some))
+
+
+def _put(state: StateDatabase, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    insert = state.insert(table)
+    keys = list(table.primary_key.columns)
+    others = {c.name: insert.excluded[c.name] for c in table.columns if not c.primary_key}
+    put = insert.on_conflict_do_update(index_elements=keys, set_=others)
+    for some in _pieces(rows, WRITTEN_ROWS):
+        with state.write() as connection:
+            connection.execute(put, some)
+
+
+def _remove(state: StateDatabase, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    named = and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key.columns))
+    for some in _pieces(list(rows), WRITTEN_ROWS):
+        with state.write() as connection:
+            connection.execute(
+                delete(table).where(named), [{f"old_{n}": value for n, value in row.items()} for row in some]
+            )
+
+
+def _pieces(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _together(events: Mapping[int, int]) -> Iterator[list[int]]:
+    """Groups in order, as many at a time as have EVENTS_LOOKED_AT events; one that has more is alone."""
+    some: list[int] = []
+    size = 0
+    for group_id, count in sorted(events.items()):
+        if some and (size + count > EVENTS_LOOKED_AT or len(some) == GROUPS_LOOKED_AT):
+            yield some
+            some, size = [], 0
+        some.append(group_id)
+        size += count
+    if some:
+        yield some
+
+
+def _among(group_ids: Iterable[int]) -> str:
+    return f"group_id IN ({', '.join(str(int(group_id)) for group_id in sorted(group_ids)) or 'NULL'})"

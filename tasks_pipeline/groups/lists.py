@@ -6,13 +6,19 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, not_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_days, group_values, groups
+from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups
+
+_SHOWN = tuple(groups.c[name] for name in (
+    "id", "project_id", "short_id", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
+    "platform", "type", "metadata", "status_changed_at", "ignored_until", "ignored_until_times_seen",
+    "ignored_until_users", "resolved_in_release", "assignee", "merged_into",
+))  # fmt: skip
 
 
 def list_groups(
@@ -27,13 +33,24 @@ def list_groups(
 
     Of discarded groups no events are kept; those are listed when they are asked for by their status.
     """
-    seen = and_(groups.c.times_seen > 0, groups.c.merged_into.is_(None), groups.c.status != Status.DISCARDED)
-    query = select(groups).where(groups.c.status == status if status == Status.DISCARDED else seen)
-    if project_id is not None:
-        query = query.where(groups.c.project_id == project_id)
-    if status is not None:
-        query = query.where(groups.c.status == status)
-    return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id).limit(limit), slugs)
+    hidden = groups.c.status == literal_column("'discarded'")
+    if status == Status.DISCARDED:
+        query = select(*_SHOWN).where(hidden)
+        if project_id is not None:
+            query = query.where(_filter_only(state, groups.c.project_id) == project_id)
+    else:
+        query = select(*_SHOWN).where(text(SEEN))
+        if project_id is not None:
+            query = query.where(groups.c.project_id == project_id)
+        query = query.where(
+            not_(hidden) if status is None else _filter_only(state, groups.c.status) == status
+        )
+    return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id.desc()).limit(limit), slugs)
+
+
+def _filter_only(state: StateDatabase, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column that no index is looked into for: SQLite would rather find and sort all than read them in the order of a list."""
+    return literal_column(f"+{column}") if state.is_sqlite else column
 
 
 def find_group(
@@ -44,7 +61,7 @@ def find_group(
     short_id: tuple[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """One group by id, or by (project slug, number); None when there is none."""
-    query = select(groups)
+    query = select(*_SHOWN)
     if group_id is not None:
         query = query.where(groups.c.id == group_id)
     elif short_id is not None:
@@ -90,14 +107,6 @@ def group_value_counts(
     return result
 
 
-def group_explanation(state: StateDatabase, group_id: int) -> dict[str, Any] | None:
-    """Why the first event of a group was grouped as it was; None for groups of before that was kept."""
-    with state.read() as connection:
-        query = select(groups.c.explanation).where(groups.c.id == group_id)
-        explanation: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
-    return explanation
-
-
 def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:
     """Events per day of receipt, oldest first."""
     with state.read() as connection:
@@ -115,29 +124,6 @@ def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -
     shown = []
     for row in rows:
         slug = slugs.get(row.project_id, str(row.project_id))
-        values = {
-            "id": row.id,
-            "short_id": format_short_id(slug, row.short_id),
-            "project": slug,
-            "title": row.title,
-            "culprit": row.culprit,
-            "level": row.level,
-            "status": row.status,
-            "times_seen": row.times_seen,
-            "users": row.users,
-            "first_seen": row.first_seen,
-            "last_seen": row.last_seen,
-            "platform": row.platform,
-            "type": row.type,
-            "metadata": row.metadata,
-            "project_id": row.project_id,
-            "status_changed_at": row.status_changed_at,
-            "ignored_until": row.ignored_until,
-            "ignored_until_times_seen": row.ignored_until_times_seen,
-            "ignored_until_users": row.ignored_until_users,
-            "resolved_in_release": row.resolved_in_release,
-            "assignee": row.assignee,
-            "merged_into": row.merged_into,
-        }
+        values = {**row._mapping, "short_id": format_short_id(slug, row.short_id), "project": slug}
         shown.append(values)
     return shown

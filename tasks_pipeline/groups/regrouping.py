@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from tasks_pipeline.grouping.titles import title_and_metadata
 from tasks_pipeline.groups.decisions import discarded_groups
-from tasks_pipeline.groups.derived import derive_group, lake_days, lake_newest, lake_values
+from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.ledger.batches import outside_open_batches
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_days, group_hashes, group_values, groups, regroupings
+from tasks_pipeline.storage.state.tables import group_hashes, regroupings
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.lake.lake import Lake
@@ -65,7 +65,7 @@ def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
     lake's lock."""
     with state.read() as connection:
         opened = connection.execute(
-            select(regroupings.c.id, regroupings.c.group_ids).where(regroupings.c.done_at.is_(None))
+            select(regroupings.c.id, regroupings.c.group_ids).where(text("done_at IS NULL"))
         ).all()
         group_ids = sorted({group_id for row in opened for group_id in row.group_ids})
         keys, discarded = _keys(connection, group_ids), discarded_groups(connection, group_ids)
@@ -74,8 +74,8 @@ def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
     lake.regroup(group_ids, keys)
     if discarded:
         lake.drop_groups(sorted(discarded))
+    derive_groups(state, lake, group_ids)
     with state.write() as connection:
-        derive_groups(state, connection, lake, group_ids)
         done = regroupings.c.id.in_([row.id for row in opened])
         connection.execute(update(regroupings).where(done).values(done_at=datetime.now(UTC)))
     return len(opened)
@@ -90,25 +90,11 @@ def _keys(connection: Connection, group_ids: Collection[int]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_KEYS)
 
 
-def derive_groups(
-    state: StateDatabase, connection: Connection, lake: Lake, group_ids: Collection[int]
-) -> None:
+def derive_groups(state: StateDatabase, lake: Lake, group_ids: Collection[int]) -> None:
     """Counters of these groups, and what people see of them, from the lake: all days of them."""
-    ordered = sorted(group_ids)
-    for chunk in chunks(ordered):
-        for table in (group_days, group_values):
-            connection.execute(delete(table).where(table.c.group_id.in_(chunk)))
-    # Batches that are not done are counted when they are.
-    where = f"group_id IN ({', '.join(map(str, ordered))}) AND {outside_open_batches(connection)}"
-    for table, rows in ((group_days, lake_days(lake, where)), (group_values, lake_values(lake, where))):
-        for part in chunks(rows):
-            connection.execute(table.insert(), list(part))
-    newest = lake_newest(lake, where)
-    for group_id in ordered:
-        shown = newest.get(group_id)
-        derive_group(connection, group_id, shown)
-        if shown is not None and (metadata := _metadata(lake, shown)):
-            connection.execute(update(groups).where(groups.c.id == group_id).values(metadata=metadata))
+    with state.read() as connection:
+        done = outside_open_batches(connection)  # batches that are not done are counted when they are
+    derive_counters(state, lake, done, group_ids=group_ids, metadata_of=_metadata)
 
 
 def _metadata(lake: Lake, newest: Mapping[str, Any]) -> dict[str, str] | None:

@@ -104,7 +104,7 @@ def _joined(*more: Any) -> Any:
 
 def _late(now: datetime) -> Any:
     e = monitor_environments.c
-    return _joined().where(e.late_at <= now).order_by(e.id)
+    return _joined().where(e.late_at <= now).order_by(e.late_at, e.id)  # in the order of its index
 
 
 def _long(now: datetime) -> Any:

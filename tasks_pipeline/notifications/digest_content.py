@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, select
 
 from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
+from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
 
@@ -97,29 +98,45 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
 
 def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, _Group], list[str], int]:
     """Groups of a digest's entries by id, titles of alerts that are about no group, and the number of entries."""
-    query = (
-        select(alerts, groups.c.title, groups.c.culprit, groups.c.short_id)
-        .join(notifications, notifications.c.alert_id == alerts.c.id)
-        .join(groups, groups.c.id == alerts.c.group_id, isouter=True)
-        .where(notifications.c.digest_id == digest_id)
-        .order_by(alerts.c.id)
-    )
     found: dict[int, _Group] = {}
     others: list[str] = []
     entries = 0
     with stores.state.read() as connection:
-        for row in connection.execute(query):
-            entries += 1
-            if row.group_id is None:
-                others.append(clean(row.data.get("title") or row.rule, 150))
-                continue
-            group = found.get(row.group_id)
-            if group is None:
-                short_id = format_short_id(project, row.short_id)
-                group = found[row.group_id] = _Group(short_id, clean(row.title, 200), clean(row.culprit, 200))
-            group.kinds[row.kind] = None
-            group.critical = group.critical or row.severity == "critical"
+        told = _alerts_of(connection, digest_id)
+        named = _named(connection, {row.group_id for row in told if row.group_id is not None})
+    for row in told:
+        entries += 1
+        if row.group_id is None:
+            others.append(clean(row.data.get("title") or row.rule, 150))
+            continue
+        group = found.get(row.group_id)
+        if group is None:
+            name = named[row.group_id]
+            short_id = format_short_id(project, name.short_id)
+            group = found[row.group_id] = _Group(short_id, clean(name.title, 200), clean(name.culprit, 200))
+        group.kinds[row.kind] = None
+        group.critical = group.critical or row.severity == "critical"
     return found, others, entries
+
+
+def _alerts_of(connection: Connection, digest_id: int) -> list[Row[Any]]:
+    """Alerts of a digest's entries, oldest first."""
+    n = notifications.c
+    ids = connection.execute(select(n.alert_id).where(n.digest_id == digest_id)).scalars()
+    found: list[Row[Any]] = []
+    for chunk in chunks(sorted(alert_id for alert_id in ids if alert_id is not None)):
+        found += connection.execute(select(alerts).where(alerts.c.id.in_(chunk)).order_by(alerts.c.id))
+    return found
+
+
+def _named(connection: Connection, group_ids: set[int]) -> dict[int, Row[Any]]:
+    """short_id, title and culprit of groups."""
+    g = groups.c
+    found: dict[int, Row[Any]] = {}
+    for chunk in chunks(sorted(group_ids)):
+        query = select(g.id, g.short_id, g.title, g.culprit).where(g.id.in_(chunk))
+        found |= {row.id: row for row in connection.execute(query)}
+    return found
 
 
 def _count(stores: Stores, found: dict[int, _Group], since: datetime, until: datetime) -> None:

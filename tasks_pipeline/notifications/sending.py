@@ -129,7 +129,7 @@ def send_alert_notification(
 def _looked(work: _Work, lanes: Mapping[str, _Lane], linger: float) -> str:
     """Wake the lanes that have something to do; gives why the sender ends, empty when it goes on."""
     stores = work.stores
-    due = due_channels(stores.state, datetime.now(UTC)) & lanes.keys()
+    due = due_channels(stores.state, datetime.now(UTC), lanes.keys())
     for name in due:
         lanes[name].wake()
     idle = time.monotonic() - work.last_active

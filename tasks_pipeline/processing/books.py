@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, not_, select
 
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
@@ -129,11 +129,11 @@ def odd_timestamps(stores: Stores, day: date, late_days: int = 1) -> dict[str, i
 
 def group_figures(stores: Stores, day: date) -> dict[str, int]:
     """Groups that got events on a day, and how many of them are new on it."""
-    first_days = select(group_days.c.group_id, func.min(group_days.c.day).label("first")).group_by(
-        group_days.c.group_id
-    )
-    firsts = first_days.subquery()
+    earlier = group_days.alias("earlier")
+    before = exists().where(earlier.c.group_id == group_days.c.group_id, earlier.c.day < day)
     with stores.state.read() as connection:
         touched = connection.execute(select(func.count()).where(group_days.c.day == day)).scalar_one()
-        new = connection.execute(select(func.count()).where(firsts.c.first == day)).scalar_one()
+        new = connection.execute(
+            select(func.count()).where(group_days.c.day == day, not_(before))
+        ).scalar_one()
     return {"groups": int(touched), "new_groups": int(new)}

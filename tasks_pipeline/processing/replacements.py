@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from tasks_pipeline.groups.derived import derive_group, lake_days, lake_newest, lake_values
+from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
-from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import batches, group_days, group_values, replacements
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import batches, replacements
 from tasks_pipeline.uploads.arrivals import Wanted, announce_again, last_arrival
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
 
 
-def open_replacement(state: StateDatabase, day: date, arrival: int) -> str:
+def open_replacement(
+    state: StateDatabase, day: date, arrival: int, group_ids: Collection[int] | None = None
+) -> str:
     """Note that a day is about to be replaced in the lake. The caller holds the lake's lock.
 
-    `arrival` is the newest of symbol_arrivals before the new rows were computed.
+    `arrival` is the newest of symbol_arrivals before the new rows were computed. `group_ids`: all groups that the
+    replaced rows or the new ones name; None where it may be any.
     """
     replacement_id = uuid.uuid4().hex
+    touched = None if group_ids is None else sorted(group_ids)
+    row = {"id": replacement_id, "day": day, "arrival": arrival, "group_ids": touched}
     with state.write() as connection:
-        connection.execute(
-            replacements.insert().values(
-                id=replacement_id, day=day, arrival=arrival, started_at=datetime.now(UTC)
-            )
-        )
+        connection.execute(replacements.insert().values(**row, started_at=datetime.now(UTC)))
     return replacement_id
+
+
+@dataclass(slots=True)
+class _Open:
+    """What the open replacements of a day are about."""
+
+    arrival: int
+    group_ids: set[int] | None
 
 
 def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
@@ -40,24 +51,42 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
     The caller holds the lake's lock. Derived, not added up: so doing it again after a crash changes nothing.
     """
     with state.read() as connection:
-        rows = connection.execute(
-            select(replacements.c.day, func.min(replacements.c.arrival))
-            .where(replacements.c.done_at.is_(None))
-            .group_by(replacements.c.day)
-            .order_by(replacements.c.day)
+        opened = _opened(connection)
+    for day, each in opened.items():
+        _derive_day(state, lake, day, each)
+    return list(opened)
+
+
+def _opened(connection: Connection) -> dict[date, _Open]:
+    columns = replacements.c.day, replacements.c.arrival, replacements.c.group_ids
+    query = select(*columns).where(text("done_at IS NULL")).order_by(replacements.c.day)
+    found: dict[date, _Open] = {}
+    for day, arrival, group_ids in connection.execute(query):
+        touched = None if group_ids is None else set(group_ids)
+        known = found.setdefault(day, _Open(arrival or 0, touched))
+        known.arrival = min(known.arrival, arrival or 0)
+        both = known.group_ids is not None and touched is not None
+        known.group_ids = (known.group_ids or set()) | (touched or set()) if both else None
+    return found
+
+
+def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) -> None:
+    with state.read() as connection:
+        # Counters of batches that are not done come when they are.
+        done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
+        arrived = last_arrival(connection)
+    derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
+    # Whoever announces symbols from here on finds the new rows.
+    missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
+    counts = _batch_counts(lake, day) if replaced.group_ids is None else {}
+    with state.write() as connection:
+        _set_batch_counts(connection, day, counts)
+        announce_again(state, connection, replaced.arrival, missed)
+        connection.execute(
+            update(replacements)
+            .where(replacements.c.day == day, text("done_at IS NULL"))
+            .values(done_at=datetime.now(UTC))
         )
-        opened = [(day, arrival) for day, arrival in rows]
-    for day, arrival in opened:
-        with state.write() as connection:
-            _derive_day(state, connection, lake, day)
-            if last_arrival(connection) > (arrival or 0):
-                announce_again(state, connection, arrival or 0, _missed_symbols(lake, day))
-            connection.execute(
-                update(replacements)
-                .where(replacements.c.day == day, replacements.c.done_at.is_(None))
-                .values(done_at=datetime.now(UTC))
-            )
-    return [day for day, _ in opened]
 
 
 def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:
@@ -67,24 +96,8 @@ def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:
     return {(row["project_id"], row["key"]) for row in rows}
 
 
-def _derive_day(state: StateDatabase, connection: Connection, lake: Lake, day: date) -> None:
-    before = set(connection.execute(select(group_days.c.group_id).where(group_days.c.day == day)).scalars())
-    connection.execute(delete(group_days).where(group_days.c.day == day))
-    connection.execute(delete(group_values).where(group_values.c.day == day))
-    # Counters of batches that are not done come when they are.
-    done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
-    for chunk in chunks(lake_days(lake, done)):
-        connection.execute(group_days.insert(), list(chunk))
-    for chunk in chunks(lake_values(lake, done)):
-        connection.execute(group_values.insert(), list(chunk))
-    _derive_batches(connection, lake, day)
-    newest = lake_newest(lake, done)
-    for group_id in sorted(before | newest.keys()):
-        derive_group(connection, group_id, newest.get(group_id))
-
-
-def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
-    """Counts per batch: its outcome rows carry the first position of its range."""
+def _batch_counts(lake: Lake, day: date) -> dict[tuple[str, int], dict[str, int]]:
+    """Items by outcome, by part and first position of a batch: its outcome rows carry that."""
     rows = lake.query(
         "SELECT part, position, outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcomes WHERE day = ? "
         "AND outcome IN ('stored', 'duplicate', 'filtered', 'discarded', 'invalid') GROUP BY ALL",
@@ -93,15 +106,22 @@ def _derive_batches(connection: Connection, lake: Lake, day: date) -> None:
     counts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for row in rows:
         counts[row["part"], row["position"]][row["outcome"]] = row["quantity"]
-    for (part, position), found in counts.items():
-        values = {name: found.get(name, 0) for name in COUNTS}
-        connection.execute(
-            update(batches)
-            .where(
-                batches.c.day == day,
-                batches.c.part == part,
-                batches.c.first_position == position,
-                batches.c.status == "done",
-            )
-            .values(items=sum(values.values()), **values)
-        )
+    return counts
+
+
+def _set_batch_counts(
+    connection: Connection, day: date, counts: Mapping[tuple[str, int], Mapping[str, int]]
+) -> None:
+    """Counts of the day's done batches; those that are as they were are left alone."""
+    if not counts:
+        return
+    columns = [batches.c[name] for name in COUNTS]
+    query = select(batches.c.id, batches.c.part, batches.c.first_position, *columns)
+    changed = []
+    for row in connection.execute(query.where(batches.c.day == day, batches.c.status == "done")):
+        found = counts.get((row.part, row.first_position))
+        values = {name: (found or {}).get(name, 0) for name in COUNTS}
+        if found is not None and any(getattr(row, name) != n for name, n in values.items()):
+            changed.append({"batch": row.id, "items": sum(values.values()), **values})
+    if changed:
+        connection.execute(update(batches).where(batches.c.id == bindparam("batch")), changed)

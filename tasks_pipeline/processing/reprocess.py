@@ -7,14 +7,14 @@ normalisation, filters, scrubbing) stays as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
@@ -52,6 +52,8 @@ class ReprocessReport:
     events: int = 0
     moved: int = 0
     missing: int = 0
+    groups: set[int] = field(default_factory=set)
+    """Groups that the events were in, and are in now."""
 
 
 def reprocess_events(
@@ -76,9 +78,9 @@ def reprocess_events(
             return report
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
-            if _changes(stores.state, day) != before:
+            if _changed(before, _changes(stores.state, day)):
                 continue  # the rows that were read may be others now
-            open_replacement(stores.state, day, arrived)
+            open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
             stores.lake.swap_events(day, swap, files)
             finish_replacements(stores.state, stores.lake)
         return report
@@ -101,13 +103,16 @@ def pay_symbols(
     return report
 
 
-def _changes(state: StateDatabase, day: date) -> tuple[int, int]:
-    """What is different when somebody else replaced the day's rows or moved them between groups."""
+def _changes(state: StateDatabase, day: date) -> tuple[frozenset[str], int]:
+    """What there is more of when somebody else replaced the day's rows or moved them between groups."""
     with state.read() as connection:
-        replaced = connection.execute(
-            select(func.count()).select_from(replacements).where(replacements.c.day == day)
-        ).scalar_one()
-        return int(replaced), last_regrouping(connection)
+        replaced = connection.execute(select(replacements.c.id).where(replacements.c.day == day)).scalars()
+        return frozenset(replaced), last_regrouping(connection)
+
+
+def _changed(before: tuple[frozenset[str], int], after: tuple[frozenset[str], int]) -> bool:
+    """Replacements that are done are forgotten after a while: that one is gone is no change."""
+    return not after[0] <= before[0] or after[1] != before[1]
 
 
 def _process(
@@ -126,6 +131,7 @@ def _process(
         files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
         places.append(pa.table({name: [row[name] for row in rows] for name in _PLACES.names}, _PLACES))
         report.events += len(rows)
+        report.groups.update(each["group_id"] for each in (*rows, *(s.row for s in staged)))
         report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
         on_progress(report.events, found.num_rows)

@@ -47,7 +47,7 @@ def arrivals(connection: Connection, after: int, through: int | None = None) -> 
     query = select(symbol_arrivals.c.project_id, symbol_arrivals.c.key).where(symbol_arrivals.c.id > after)
     if through is not None:
         query = query.where(symbol_arrivals.c.id <= through)
-    return {(row.project_id, row.key) for row in connection.execute(query.distinct())}
+    return {(row.project_id, row.key) for row in connection.execute(query)}
 
 
 def announce_again(state: StateDatabase, connection: Connection, after: int, missed: Set[Wanted]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tasks_pipeline.grouping import FORMER_ALGORITHM, Grouping, GroupingRules, former_rules, group_event
-from tasks_pipeline.groups.lists import group_explanation
+from tasks_pipeline.groups.explanations import group_explanation
 from tasks_pipeline.processing import event as event_steps
 from tasks_pipeline.storage.state.tables import group_hashes, project_algorithms
 from tests.support.day import Day

@@ -11,6 +11,7 @@ from tests.support.crash import (
     BAD,
     DRAIN_MOMENTS,
     KILLER,
+    LAKE_REPLACED,
     RECOMPUTE_MOMENTS,
     RUN,
     drain_and_die,
@@ -57,7 +58,7 @@ def test_a_recomputation_killed_at_any_step_leaves_one_state_or_the_other(day: D
     assert run_in_process(recompute_and_die, day.stores.home, day.date, moment) == -signal.SIGKILL
     day.drain()  # the next who holds the lock heals what is open
 
-    replaced = moment in ("lake replaced", "counters derived")
+    replaced = moment in LAKE_REPLACED
     expected = [good["event_id"]] if replaced else [good["event_id"], bad["event_id"]]
     day.assert_stored_once(expected)
     assert day.group()["times_seen"] == len(expected)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import delete, select, text
 
 import tasks_pipeline.storage.state
+from tasks_pipeline.groups.explanations import group_explanation
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
-from tasks_pipeline.storage.state.tables import metadata
+from tasks_pipeline.storage.state.tables import batches, drains, group_explanations, metadata
 
 
 def _revision(home: Home) -> str | None:
@@ -23,12 +29,27 @@ def _revision(home: Home) -> str | None:
         return state.revision()
 
 
-def test_the_code_knows_the_newest_revision() -> None:
+def _config() -> Config:
     config = Config()
     config.set_main_option(
         "script_location", str(Path(tasks_pipeline.storage.state.__file__).with_name("migrations"))
     )
-    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+    return config
+
+
+def _at(home: Home, revision: str, statements: Sequence[str]) -> None:
+    """A database of an earlier version of the code, with rows in it."""
+    engine, config = database._engine(home), _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_the_code_knows_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(_config()).get_heads() == [HEAD]
 
 
 def test_the_migrated_schema_is_that_of_the_code(any_home: Home) -> None:
@@ -42,3 +63,41 @@ def test_the_migrated_schema_is_that_of_the_code(any_home: Home) -> None:
 def test_several_processes_may_open_an_empty_database_at_once(any_home: Home) -> None:
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         assert list(pool.map(_revision, [any_home] * 3)) == [HEAD] * 3
+
+
+def test_explanations_move_into_a_table_of_their_own(any_home: Home) -> None:
+    """More of them than one step takes; a group without one, and one whose explanation is a JSON null, have none."""
+    explained = {n: {"strategy": "app", "variants": {"é": ["\U0001f600" * n]}} for n in range(1, 450)}
+    values = [
+        f"({n}, 1, {n}, 't', '', 'error', 'python', 'error', '{{}}', 'a', {told}, 1, '2020-01-01')"
+        for n, told in [
+            *((n, "'" + json.dumps(tree) + "'") for n, tree in explained.items()), (500, "NULL"), (501, "'null'"),
+        ]
+    ]  # fmt: skip
+    insert = (
+        "INSERT INTO groups (id, project_id, short_id, title, culprit, level, platform, type, metadata, algorithm, explanation, "
+        f"times_seen, created_at) VALUES {', '.join(values)}"
+    )
+    _at(any_home, "0003", [insert.replace(":", "\\:")])
+    with closing(StateDatabase(any_home)) as state:
+        assert {n: group_explanation(state, n) for n in explained} == explained
+        assert group_explanation(state, 500) is group_explanation(state, 501) is None
+        with state.read() as connection:
+            assert len(connection.execute(select(group_explanations.c.group_id)).all()) == len(explained)
+            assert connection.execute(text("SELECT count(*) FROM groups")).scalar_one() == 451
+
+
+def test_batches_outlive_their_drains(any_home: Home) -> None:
+    """Rows of the former version too: nothing of them is lost when their table is made anew."""
+    drain = "INSERT INTO drains (id, day, host, pid, started_at, heartbeat_at) VALUES ('d', '2020-01-01', 'h', 1, '2020-01-01', '2020-01-01')"
+    batch = (
+        "INSERT INTO batches (day, part, first_position, last_position, status, attempt, drain_id, opened_at, stored) "
+        "VALUES ('2020-01-01', 'r0', 1, 9, 'done', 1, 'd', '2020-01-01', 7)"
+    )
+    _at(any_home, "0003", [drain, batch])
+    with closing(StateDatabase(any_home)) as state:
+        with state.write() as connection:
+            assert connection.execute(delete(drains)).rowcount == 1
+        with state.read() as connection:
+            (row,) = connection.execute(select(batches)).all()
+        assert (row.id, row.last_position, row.stored, row.drain_id) == (1, 9, 7, "d")

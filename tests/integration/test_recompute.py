@@ -10,7 +10,15 @@ from tasks_pipeline.processing.event import Work
 from tasks_pipeline.processing.event import group as group_again
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.stores import open_stores
-from tests.support.crash import BAD, DRAIN_MOMENTS, RECOMPUTE_MOMENTS, at, event_step, refuse_if_bad
+from tests.support.crash import (
+    BAD,
+    DRAIN_MOMENTS,
+    LAKE_REPLACED,
+    RECOMPUTE_MOMENTS,
+    at,
+    event_step,
+    refuse_if_bad,
+)
 from tests.support.day import Day
 from tests.support.events import event, item
 
@@ -148,7 +156,7 @@ def test_a_recomputation_that_fails_is_healed_by_the_next_drain(day: Day, moment
     with event_step(refuse_if_bad), at(RECOMPUTE_MOMENTS[moment], crash), pytest.raises(Crash):
         day.recompute()
     day.drain()
-    replaced = moment in ("lake replaced", "counters derived")
+    replaced = moment in LAKE_REPLACED
     day.assert_stored_once([good["event_id"]] if replaced else [good["event_id"], bad["event_id"]])
 
 

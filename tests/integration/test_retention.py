@@ -1,14 +1,22 @@
-"""Raw retention: old days go, and only when nothing of them waits."""
+"""Retention: old days go, and only when nothing of them waits; what was needed while something was at work goes too."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
+from tasks_pipeline.groups.merging import merge_groups, unmerge_group
+from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping
 from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.retention.finished import FINISHED_FOR, drop_finished
 from tasks_pipeline.retention.spool import drop_expired_days
 from tasks_pipeline.storage.ledger.backlog import backlog
+from tasks_pipeline.storage.ledger.batches import claim_batch
+from tasks_pipeline.storage.ledger.drains import start_drain
+from tasks_pipeline.storage.state.tables import notifications, replacements
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -68,3 +76,75 @@ def test_a_drop_that_nobody_could_note_is_noticed_by_what_comes_then(day: Day) -
     day.drain()
     day.assert_stored_once([*ids, late["event_id"]])
     assert backlog(day.stores.state, day.stores.spool, day.date).broken == ""
+
+
+def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> None:
+    """Drains, replacements and regroupings that are done; not the open ones, and not the newest number of regroupings."""
+    day, state = own_day, own_day.stores.state
+    day.send(event("A"), event("B"))
+    day.drain()
+    day.recompute()
+    first, second = (group["id"] for group in day.groups())
+    for _ in range(2):
+        merge_groups(state, first, [second])
+        unmerge_group(state, second)
+    with day.stores.lake.lock():
+        finish_regroupings(state, day.stores.lake)
+    with state.write() as connection:
+        newest = last_regrouping(connection)
+        connection.execute(
+            insert(replacements), [{"id": "open", "day": day.date, "arrival": 0, "started_at": day.at()}]
+        )
+    now = datetime.now(UTC)
+    assert set(drop_finished(state, now).values()) == {0}
+    later = now + FINISHED_FOR + timedelta(minutes=1)
+    assert drop_finished(state, later) == {
+        "drains": 1,
+        "replacements": 1,
+        "regroupings": 3,
+        "digest_entries": 0,
+    }
+    with state.read() as connection:
+        assert last_regrouping(connection) == newest
+        assert list(connection.execute(select(replacements.c.id)).scalars()) == ["open"]
+    day.send(event("A"))
+    day.drain()
+    assert sum(group["times_seen"] for group in day.groups()) == 3
+    day.assert_balanced()
+
+
+def test_a_drain_that_is_forgotten_lets_go_of_its_batch(own_day: Day) -> None:
+    """As after a machine that was off for days, with a batch half done."""
+    state = own_day.stores.state
+    own_day.send(event())
+    lost = start_drain(state, own_day.date, "run")
+    assert claim_batch(state, own_day.stores.spool, own_day.date, lost, max_envelopes=9, max_bytes=2**20)
+    assert drop_finished(state, datetime.now(UTC) + timedelta(days=3))["drains"] == 1
+    assert own_day.drain().counts["stored"] == 1
+
+
+def test_entries_of_a_digest_go_a_month_after_it_was_sent(own_day: Day) -> None:
+    """Those that wait stay, and those whose digest was not sent yet."""
+    state, now = own_day.stores.state, datetime.now(UTC)
+
+    def put(key: str, **columns: Any) -> int:
+        row = {
+            "key": key, "type": "alert", "project_id": 1, "target": "member:m@acme.example", "channel": "mail", "thread": "t", "data": {},
+            "status": "digest", "created_at": now, "not_before": now,
+        }  # fmt: skip
+        with state.write() as connection:
+            found = connection.execute(
+                insert(notifications).values(row | columns).returning(notifications.c.id)
+            )
+            return int(found.scalar_one())
+
+    sent = put("digest:1", type="digest", status="sent", sent_at=now)
+    due = put("digest:2", type="digest", status="waiting")
+    put("in a digest that was sent", digest_id=sent)
+    put("in a digest that is due", digest_id=due)
+    put("in none")
+    assert drop_finished(state, now + timedelta(days=29))["digest_entries"] == 0
+    assert drop_finished(state, now + timedelta(days=31))["digest_entries"] == 1
+    with state.read() as connection:
+        left = connection.execute(select(notifications.c.key).order_by(notifications.c.id)).scalars()
+        assert list(left) == ["digest:1", "digest:2", "in a digest that is due", "in none"]

@@ -12,9 +12,11 @@ from datetime import date
 from typing import Any
 from unittest.mock import patch
 
+import tasks_pipeline.groups.derived
 import tasks_pipeline.processing.drain
 import tasks_pipeline.processing.process_batch
 import tasks_pipeline.processing.recompute
+import tasks_pipeline.processing.replacements
 import tasks_pipeline.processing.settle
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.base import Invalid, Staged
@@ -29,6 +31,7 @@ RUN = "the-run-that-dies"
 KILLER = "killer"
 BAD = "bad"
 _processing = tasks_pipeline.processing
+_derived = tasks_pipeline.groups.derived
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,14 @@ RECOMPUTE_MOMENTS = {
     "files written": Moment(_processing.recompute, "_flush"),
     "replacement noted": Moment(_processing.recompute, "open_replacement"),
     "lake replaced": Moment(Lake, "replace"),
+    "days counted": Moment(_derived, "_put"),
+    "values counted": Moment(_derived, "_remove"),
+    "totals not written": Moment(_derived, "_totals"),
+    "batches not counted": Moment(tasks_pipeline.processing.replacements, "_batch_counts"),
     "counters derived": Moment(_processing.recompute, "finish_replacements"),
 }
+LAKE_REPLACED = frozenset(RECOMPUTE_MOMENTS) - {"files written", "replacement noted"}
+"""Moments at which readers see the new day."""
 
 
 @contextmanager

@@ -103,12 +103,8 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.decisions import actions_of, merged_groups
-        from tasks_pipeline.groups.lists import (
-            group_day_counts,
-            group_explanation,
-            group_value_counts,
-            short_ids,
-        )
+        from tasks_pipeline.groups.explanations import group_explanation
+        from tasks_pipeline.groups.lists import group_day_counts, group_value_counts, short_ids
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])

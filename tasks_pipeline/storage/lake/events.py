@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import event_ids
+from tasks_pipeline.storage.state.tables import event_ids, projects
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,10 +25,10 @@ def find_event(
     The state database knows its day, so one day's files are read. `event_id` is 32 lower-case hex digits.
     """
     query = select(event_ids.c.project_id, event_ids.c.day).where(
-        event_ids.c.event_id == bytes.fromhex(event_id)
+        event_ids.c.event_id == bytes.fromhex(event_id),
+        # The key begins with the project: without one, each that has groups is looked into.
+        event_ids.c.project_id.in_(select(projects.c.id) if project_id is None else [project_id]),
     )
-    if project_id is not None:
-        query = query.where(event_ids.c.project_id == project_id)
     with state.read() as connection:
         place = connection.execute(query.order_by(event_ids.c.project_id).limit(1)).first()
     if place is None:

@@ -15,6 +15,8 @@ def open_reader(home: Home) -> duckdb.DuckDBPyConnection:
     Lake(home).connection.close()  # the first to come makes the tables
     StateDatabase(home).close()
     connection = connect(home)
+    # Late materialisation reads the files of the newest rows twice, which costs more over the lake than it saves.
+    connection.execute("SET late_materialization_max_rows = 0")
     attach_lake(connection, home, read_only=True)
     if home.embedded:
         connection.execute(f"ATTACH '{quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)")

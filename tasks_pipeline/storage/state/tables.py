@@ -53,6 +53,15 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
+SEEN = "times_seen > 0 AND merged_into IS NULL"
+"""Groups that people see: some event belongs to them, and they are part of no other."""
+
+
+def _partial(name: str, where: str, *columns: str) -> Index:
+    """An index on the rows that meet a condition. A query uses it when it says the condition in the same words."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 projects = Table(
     "projects",
     metadata,
@@ -82,19 +91,35 @@ groups = Table(
     Column("ignored_until_users", BigInteger, nullable=True),
     Column("resolved_in_release", String(200), nullable=True, comment="fixed in the release after this one"),
     Column("assignee", String(200), nullable=True, comment="a member's address or team:slug"),
-    Column(
-        "merged_into", BigInteger, nullable=True, index=True, comment="the group that took this one's keys"
-    ),
-    Column(
-        "explanation", JSON, nullable=True, comment="why its first event is grouped so: the contribution tree"
-    ),
+    Column("merged_into", BigInteger, nullable=True, comment="the group that took this one's keys"),
     Column("times_seen", BigInteger, nullable=False, server_default="0"),
     Column("users", BigInteger, nullable=False, server_default="0"),
     Column("first_seen", UtcDateTime, nullable=True),
     Column("last_seen", UtcDateTime, nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("project_id", "short_id"),
-    Index("groups_by_last_seen", "project_id", "last_seen"),
+    # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
+    _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
+    # What people see of groups is read in these orders, backwards; `id` makes each of them complete. None by events or
+    # users: those change with every batch, and for `times_seen > 0` SQLite would take such an index and sort.
+    _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
+    _partial("groups_of_project_by_last_seen", SEEN, "project_id", "last_seen", "id"),
+    _partial("groups_of_project_by_first_seen", SEEN, "project_id", "first_seen", "id"),
+    _partial("groups_by_status", SEEN, "project_id", "status"),
+    _partial("groups_discarded", "status = 'discarded'", "last_seen", "id"),
+)
+
+group_explanations = Table(
+    "group_explanations",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column(
+        "explanation",
+        LargeBinary,
+        nullable=False,
+        comment="why its first event is grouped so: the contribution tree as JSON, zstd",
+    ),
+    comment="Why groups are groups. Large, and read for one group at a time: so it lies apart from what lists read.",
 )
 
 group_hashes = Table(
@@ -127,7 +152,7 @@ group_values = Table(
     Column("value", String(200), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("times_seen", BigInteger, nullable=False),
-    Index("group_values_by_day", "day"),
+    Index("group_values_by_day", "day", "group_id"),
 )
 
 event_ids = Table(
@@ -148,7 +173,7 @@ drains = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("day", Date, nullable=False),
-    Column("run_id", String(64), nullable=True, comment="the Dagster run at work"),
+    Column("run_id", String(64), nullable=True, index=True, comment="the Dagster run at work"),
     Column("host", String(255), nullable=False),
     Column("pid", BigInteger, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
@@ -209,12 +234,12 @@ batches = Table(
     Column("base", BigInteger, nullable=False, server_default="0", comment="that of the cursor when claimed"),
     Column("not_before", UtcDateTime, nullable=True, comment="when another attempt is worth making"),
     Column("error", Text, nullable=True, comment="why the last attempt failed, as far as it could say"),
-    Column("drain_id", ForeignKey("drains.id"), nullable=False),
+    Column("drain_id", String(32), nullable=False),  # no foreign key: drains are forgotten sooner
     Column(
         "suspect",
         BigInteger,
         nullable=True,
-        comment="position at work when attempts keep dying; negative: the first of several; negative: the first of several",
+        comment="position at work when attempts keep dying; negative: the first of several",
     ),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
@@ -247,8 +272,11 @@ replacements = Table(
     Column(
         "arrival", BigInteger, nullable=True, comment="newest symbol_arrivals when its events were processed"
     ),
+    Column("group_ids", JSON(none_as_null=True), nullable=True, comment="groups of its events; null: any"),
     Column("started_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
+    Index("replacements_by_day", "day"),
+    _partial("replacements_open", "done_at IS NULL", "day"),
     comment="Replacements of a day in the lake, opened under the writer lock; whoever holds the lock and finds an "
     "open one knows that its process died, and derives the day's counters again.",
 )
@@ -280,7 +308,7 @@ similar_groups = Table(
     "similar_groups",
     metadata,
     Column("group_id", ForeignKey("groups.id"), primary_key=True, comment="the older of the two"),
-    Column("other_id", ForeignKey("groups.id"), primary_key=True),
+    Column("other_id", ForeignKey("groups.id"), primary_key=True, index=True),
     Column("project_id", BigInteger, nullable=False),
     Column("score", Float, nullable=False, comment="estimated Jaccard similarity, 0 to 1"),
     Column("status", String(16), nullable=False, comment="proposed, merged or rejected"),
@@ -297,6 +325,7 @@ regroupings = Table(
     Column("reason", String(32), nullable=False, comment="merge, unmerge, discard, race"),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
+    _partial("regroupings_open", "done_at IS NULL", "id"),
     comment="Changes of group_hashes that stored events have to follow; whoever holds the lake's lock finishes open ones.",
 )
 
@@ -464,12 +493,13 @@ alerts = Table(
     Column("kind", String(32), nullable=False, comment="new_group, regression, events, metric, monitor …"),
     Column("status", String(16), nullable=False, comment="firing or recovered"),
     Column("severity", String(16), nullable=False, comment="info, warning or critical"),
-    Column("group_id", ForeignKey("groups.id"), nullable=True, index=True),
+    Column("group_id", ForeignKey("groups.id"), nullable=True),
     Column("incident_id", BigInteger, nullable=True),
     Column("thread", String(200), nullable=False, comment="what messages about one thing share: group:17 …"),
     Column("data", JSON, nullable=False, comment="the facts at that moment: the event, counts, thresholds"),
     Column("at", UtcDateTime, nullable=False, index=True),
     Index("alerts_by_rule", "project_id", "rule", "at"),
+    Index("alerts_by_group", "group_id", "incident_id"),
     comment="Firings of alert rules.",
 )
 
@@ -504,7 +534,6 @@ notifications = Table(
         "digest_id",
         BigInteger,
         nullable=True,
-        index=True,
         comment="the notification of the digest it went into",
     ),
     Column("project_id", BigInteger, nullable=False),
@@ -531,6 +560,18 @@ notifications = Table(
     Column("sent_at", UtcDateTime, nullable=True),
     Index("notifications_due", "status", "channel", "priority", "not_before"),
     Index("notifications_by_target", "target", "created_at"),
+    _partial("notifications_sent", "sent_at IS NOT NULL", "sent_at", "channel"),
+    _partial("notifications_in_digests", "digest_id IS NOT NULL", "digest_id"),
+    # With what its condition says in front: else SQLite would take `notifications_due` and read what was ever collected.
+    _partial(
+        "notifications_for_digests",
+        "status = 'digest'",
+        "status",
+        "digest_id",
+        "target",
+        "project_id",
+        "created_at",
+    ),
     comment="The outbox: every message that was decided on, also those that were held back, and why.",
 )
 
@@ -544,7 +585,7 @@ deliveries = Table(
     Column("ended_at", UtcDateTime, nullable=True),
     Column("outcome", String(16), nullable=False, comment="started, sent, retry, dead, unknown"),
     Column("detail", Text, nullable=False, server_default="", comment="what the far side said"),
-    Column("run_id", String(64), nullable=True),
+    Column("run_id", String(64), nullable=True, index=True),
     comment="Attempts to send a notification.",
 )
 
@@ -604,6 +645,7 @@ monitor_environments = Table(
     Column("data", JSON, nullable=False, comment="of uptime: the last answer"),
     UniqueConstraint("monitor_id", "environment"),
     Index("monitor_environments_next", "next_at"),
+    _partial("monitor_environments_in_trouble", "incident_id IS NOT NULL", "incident_id"),
 )
 
 monitor_check_ins = Table(
@@ -627,6 +669,7 @@ monitor_check_ins = Table(
     Column("detail", Text, nullable=False, server_default=""),
     UniqueConstraint("environment_id", "check_in_id"),
     Index("monitor_check_ins_by_time", "environment_id", "started_at"),
+    _partial("monitor_check_ins_at_work", "status = 'in_progress'", "environment_id", "started_at"),
     comment="Runs of monitors as they are understood: what check-ins said, and what was missing.",
 )
 
@@ -638,11 +681,12 @@ incidents = Table(
     Column("kind", String(16), nullable=False, comment="cron, uptime or pipeline"),
     Column("environment_id", ForeignKey("monitor_environments.id"), nullable=True, index=True),
     Column("probe", String(100), nullable=True, comment="what the pipeline watches of itself"),
-    Column("group_id", ForeignKey("groups.id"), nullable=True),
+    Column("group_id", ForeignKey("groups.id"), nullable=True, index=True),
     Column("reason", String(32), nullable=False, comment="missed, timed_out, error, down, expiring …"),
     Column("detail", Text, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False, index=True),
     Column("closed_at", UtcDateTime, nullable=True),
+    _partial("incidents_open", "closed_at IS NULL", "kind"),
 )
 
 probes = Table(

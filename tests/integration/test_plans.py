@@ -1,0 +1,422 @@
+"""Every query of a batch, a tick and a sender finds its rows by an index, and costs the same however long the history is."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, insert, select, update
+
+from tasks_pipeline.alerts.windows import evaluate_windows
+from tasks_pipeline.groups.lists import find_group, list_groups
+from tasks_pipeline.groups.merging import merge_groups
+from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.home import Home
+from tasks_pipeline.monitors.check import check_monitors
+from tasks_pipeline.monitors.loop import monitors_due
+from tasks_pipeline.notifications.digests import digests_due, send_digest
+from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
+from tasks_pipeline.processing.books import books_of_state, group_figures
+from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.storage.lake.events import find_event
+from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
+from tasks_pipeline.storage.state import tables as t
+from tasks_pipeline.stores import open_stores
+from tasks_pipeline.uploads.arrivals import announce, arrivals, last_arrival
+from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.watch.prometheus import render
+from tasks_pipeline.watch.watching import watch_pipeline
+from tests.support.alerting import alerting, send
+from tests.support.day import Day
+from tests.support.events import event, item
+from tests.support.outside import http_receiver
+from tests.support.plans import counted_steps, recorded, scans, schema, sqlite_scans
+
+REQUIRE_NEWEST = "TASKS_PIPELINE_TEST_REQUIRE_NEWEST_SQLITE"
+HOURLY = {"schedule": {"type": "crontab", "value": "0 * * * *"}, "checkin_margin": 5, "max_runtime": 10}
+CONFIG = """
+channels:
+  - {{name: hook, type: webhook, url: '{url}/hook'}}
+  - {{name: other, type: webhook, url: '{url}/other'}}
+members: [{{email: m@acme.example, notifications: {{delivery: digest, digest: {{min_delay_minutes: 0, max_delay_minutes: 1}}, channel: hook}}}}]
+alert_rules:
+  - {{name: all, when: [new_group, regression, unignored, monitor, escalation], notify: ['channel:hook', members]}}
+  - {{name: often, when: [{{type: events, count: 2, window_minutes: 60}}, {{type: users, count: 2, window_minutes: 60}}], notify: ['channel:other']}}
+  - {{name: errors, when: [{{type: metric, metric: error_count, window_minutes: 60, critical: 3}}], notify: ['channel:hook']}}
+watch: {{operators: ['channel:hook']}}
+"""
+Steps = dict[str, Callable[[], object]]
+
+
+@dataclass
+class Work:
+    """What the pipeline does all day, in parts; doing it again is the same work again."""
+
+    day: Day
+    round: int = 0
+
+    @property
+    def now(self) -> datetime:
+        """Some seconds after the last events."""
+        return self.day.at(self.round * 4000 + 50)
+
+    def parts(self) -> Steps:
+        """By name, in order."""
+        return {
+            "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
+            "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
+        }  # fmt: skip
+
+    def batch(self) -> None:
+        """New groups and known ones, new users and known ones, twice the same event, check-ins, sessions."""
+        self.round += 1
+        now = self.now - timedelta(seconds=50)
+        again = event("Known", user={"id": "1"}, release="s@1", environment="prod", timestamp=now.isoformat())
+        frame = {
+            "function": "f",
+            "filename": "https://x.example/a.js",
+            "abs_path": "https://x.example/a.js",
+            "lineno": 1,
+            "colno": 2,
+        }
+        script = event(f"Script{self.round}", platform="javascript", release="s@1", timestamp=now.isoformat())
+        script["exception"]["values"][0]["stacktrace"]["frames"] = [frame]
+        script["debug_meta"] = {
+            "images": [
+                {"type": "sourcemap", "code_file": frame["abs_path"], "debug_id": str(uuid.UUID(int=7))}
+            ]
+        }
+        events = [
+            again, again, script,
+            *(event("Known", user={"id": f"{self.round}-{n}"}, release=f"s@{n % 3}", timestamp=now.isoformat()) for n in range(40)),
+            *(event(f"New{self.round}-{n}", user={"id": "1"}, timestamp=now.isoformat()) for n in range(3)),
+        ]  # fmt: skip
+        session = {
+            "sid": uuid.uuid4().hex,
+            "started": now.isoformat(),
+            "attrs": {"release": "s@1"},
+            "status": "ok",
+            "init": True,
+        }
+        begun = {"monitor_slug": "nightly", "status": "in_progress", "monitor_config": HOURLY}
+        done = {"monitor_slug": "nightly", "status": "ok"}
+        seconds = (now - self.day.at()).total_seconds()
+        contents: list[Any] = [
+            *events,
+            item("session", session),
+            item("check_in", begun),
+            item("check_in", done),
+        ]
+        self.day.spool(*(self.day.receipt(each, seconds=seconds) for each in contents))
+        self.day.drain(run_id="run")
+
+    def ticks(self) -> None:
+        """What sensors ask when they tick, and what is done for a run that died."""
+        state, now = self.day.stores.state, datetime.now(UTC)
+        active_drains(state)
+        backlogs(state, self.day.stores.spool)
+        last_sign_of_run(state, "run")
+        waiting_notifications(state, now)
+        digests_due(state, self.day.stores.config, now)
+        with state.read() as connection:
+            arrivals(connection, max(0, last_arrival(connection) - 3))
+        end_drains_of_run(state, "run")
+        release_claims(state, "run", now)
+        books_of_state(self.day.stores, self.day.date)
+        group_figures(self.day.stores, self.day.date)
+
+    def windows(self) -> None:
+        """Rules on windows of time."""
+        evaluate_windows(self.day.stores, self.now)
+
+    def monitors(self) -> None:
+        """A check-in that did not come, and a run that takes too long."""
+        stuck = {"monitor_slug": "stuck", "status": "in_progress", "monitor_config": HOURLY}
+        self.day.spool(
+            self.day.receipt(item("check_in", stuck), seconds=(self.now - self.day.at()).total_seconds())
+        )
+        self.day.drain()
+        monitors_due(self.day.stores, self.now)
+        check_monitors(self.day.stores, self.now + timedelta(seconds=3700))
+
+    def sender(self) -> None:
+        """What is due, and one that another sender had in flight for too long."""
+        n = t.notifications.c
+        with self.day.stores.state.write() as connection:
+            first = connection.execute(
+                select(n.id).where(n.status == "waiting").order_by(n.id).limit(1)
+            ).scalar()
+            if first is not None:
+                lost = update(t.notifications).where(n.id == first)
+                connection.execute(lost.values(status="sending", lease_until=self.day.at()))
+        send(self.day.stores)
+
+    def digest(self) -> None:
+        """What was collected, and its message."""
+        put = send_digest(self.day.stores, datetime.now(UTC) + timedelta(minutes=5)).put
+        now = update(t.notifications).where(t.notifications.c.key.in_(put)).values(not_before=self.day.at())
+        with self.day.stores.state.write() as connection:
+            connection.execute(now)
+        send(self.day.stores)
+
+    def watch(self) -> None:
+        """Probes, and what Prometheus reads."""
+        watch_pipeline(self.day.stores, DagsterFacts(), datetime.now(UTC))
+        render(self.day.stores.state, datetime.now(UTC))
+
+    def symbols(self) -> None:
+        """Stored events are healed."""
+        state = self.day.stores.state
+        with state.write() as connection:
+            announce(state, connection, [(self.day.project, "debug_id:none")])
+        reprocess_events(
+            self.day.stores, self.day.date, wanted={(self.day.project, f"debug_id:{uuid.UUID(int=7)}")}
+        )
+
+    def merge(self) -> None:
+        """Two small groups become one, and their events follow."""
+        new = {
+            g["title"].partition(":")[0]: g["id"] for g in list_groups(self.day.stores.state, {}, limit=20)
+        }
+        merge_groups(self.day.stores.state, new[f"New{self.round}-0"], [new[f"New{self.round}-1"]])
+        with self.day.stores.lake.lock():
+            finish_regroupings(self.day.stores.state, self.day.stores.lake)
+
+    def people(self) -> None:
+        """Lists of groups, in each form."""
+        state = self.day.stores.state
+        shown = list_groups(state, {}, limit=20)
+        find_group(state, {}, group_id=shown[0]["id"])
+        list_groups(state, {}, project_id=self.day.project, limit=20)
+        list_groups(state, {}, project_id=self.day.project, status="unresolved", limit=20)
+        list_groups(state, {}, status="discarded", limit=20)
+        found = self.day.rows("events")[0]["event_id"]
+        assert find_event(state, self.day.stores.lake.connection, found) is not None
+        list_groups(state, {}, project_id=self.day.project, status="discarded", limit=20)
+
+
+@contextmanager
+def working(home: Home) -> Iterator[Work]:
+    """The pipeline, after one round of everything."""
+    with open_stores(home) as stores, http_receiver() as http:
+        day = alerting(Day(stores, date(2020, 1, 1), 1000), CONFIG.format(url=http.url))
+        work = Work(day)
+        for part in work.parts().values():
+            part()
+        yield work
+
+
+def everything(work: Work) -> dict[str, Any]:
+    """The statements of all parts, and of storing the day again; afterwards there is history."""
+    with recorded(work.day.stores.state) as statements:
+        for part in work.parts().values():
+            part()
+        work.day.recompute()
+    assert len(statements) > 100
+    write(work.day, history(work.day, HISTORY) | uploads_and_monitors(work.day, HISTORY))
+    return statements
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What SQLite was asked, how it makes the tables, and what it would read whole."""
+
+    statements: dict[str, Any]
+    tables: str
+    scans: list[str]
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """By the SQLite of this Python."""
+    root = tmp_path_factory.mktemp("plans") / "home"
+    root.mkdir(mode=0o700)
+    with working(Home(root)) as work:
+        statements, state = everything(work), work.day.stores.state
+        return Seen(statements, schema(state), scans(state, statements))
+
+
+def test_sqlite_reads_no_growing_table_from_end_to_end(on_sqlite: Seen) -> None:
+    assert on_sqlite.scans == [], "\n\n".join(on_sqlite.scans)
+
+
+def test_nor_does_the_newest_sqlite(on_sqlite: Seen) -> None:
+    """Which is not the one that Python came with; each plans in its own way."""
+    try:
+        import pysqlite3
+    except ImportError:
+        if os.environ.get(REQUIRE_NEWEST) == "1":
+            pytest.fail(f"{REQUIRE_NEWEST}=1, but pysqlite3 is not installed")
+        pytest.skip("pysqlite3, which brings the newest SQLite, is not installed")
+    newest = pysqlite3.connect(":memory:")
+    newest.executescript(on_sqlite.tables)
+    found = sqlite_scans(lambda sql, given: newest.execute(sql, given).fetchall(), on_sqlite.statements)
+    assert found == [], f"SQLite {pysqlite3.sqlite_version}: " + "\n\n".join(found)
+
+
+def test_postgres_reads_no_growing_table_from_end_to_end(postgres_home: Home) -> None:
+    with working(postgres_home) as work:
+        found = scans(work.day.stores.state, everything(work))
+        assert found == [], "\n\n".join(found)
+
+
+def test_a_scan_would_be_found(any_home: Home) -> None:
+    """Of a table, of all of an index, and beneath a limit that has to sort first."""
+    with open_stores(any_home) as stores, recorded(stores.state) as statements:
+        n = t.notifications.c
+        with stores.state.read() as connection:
+            connection.execute(select(t.alerts.c.id).where(t.alerts.c.severity == "info"))
+            connection.execute(select(n.channel).distinct())
+            connection.execute(select(n.id).order_by(n.reason).limit(1))
+            connection.execute(select(n.id).order_by(n.id.desc()).limit(1))
+            connection.execute(select(n.id).where(n.key == "x"))
+        assert len(scans(stores.state, statements)) == 3
+
+
+HISTORY = 5_000
+
+
+def test_history_costs_nothing(home: Home) -> None:
+    """What SQLite does for each part of the work, before and after years of history."""
+    with working(home) as work:
+        parts = work.parts()
+
+        def measured() -> dict[str, int]:
+            found = {}
+            with counted_steps(work.day.stores.state) as steps:
+                for name, part in parts.items():
+                    steps()
+                    part()
+                    found[name] = steps()
+            return found
+
+        measured()
+        before = measured()
+        write(work.day, history(work.day, HISTORY))
+        after = measured()
+        # Some of what is asked is about the day, which had a round more: that may show.
+        grown = {name: (before[name], n) for name, n in after.items() if n > 1.3 * before[name] + 50}
+        assert grown == {}
+
+
+def write(day: Day, tables: dict[Table, list[dict[str, Any]]]) -> None:
+    for table, rows in tables.items():
+        with day.stores.state.write() as connection:
+            connection.execute(insert(table), rows)
+
+
+def uploads_and_monitors(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
+    """Artifacts that nobody asks for, and monitors that are not due for long."""
+    later, first = datetime(2099, 1, 1, tzinfo=UTC), 1_000_000
+    monitor = {
+        "project_id": day.project, "type": "cron", "name": "", "config": {}, "source": "check_in", "created_at": later, "updated_at": later,
+    }  # fmt: skip
+    environment = {
+        "environment": "production",
+        "status": "ok",
+        "next_at": later,
+        "late_at": later,
+        "data": {},
+    }
+    bundle = {"project_id": day.project, "size": 1, "files": 1, "created_at": later}
+    artifact = {"path": "a", "project_id": day.project, "type": "source_map"}
+    return {
+        t.artifact_bundles: [
+            {**bundle, "id": first + n, "sha1": f"{n}", "digest": f"{n}"} for n in range(count)
+        ],
+        t.artifacts: [
+            {**artifact, "bundle_id": first + n, "debug_id": f"{n}", "release": f"{n}"} for n in range(count)
+        ],
+        t.monitors: [{**monitor, "id": first + n, "slug": f"m{n}"} for n in range(count)],
+        t.monitor_environments: [{**environment, "monitor_id": first + n} for n in range(count)],
+    }
+
+
+def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
+    """So many rows in each table that has them, of long ago and finished; in the same project, groups and monitors."""
+    long_ago, old = datetime(2019, 1, 1, tzinfo=UTC), date(2019, 1, 1)
+    known = {g["title"].partition(":")[0]: g["id"] for g in list_groups(day.stores.state, {}, limit=100)}[
+        "Known"
+    ]
+    with day.stores.state.read() as connection:
+        environments = list(connection.execute(select(t.monitor_environments.c.id)).scalars())
+    numbers, first = range(count), 1_000_000
+    group = {
+        "project_id": day.project, "title": "Old", "culprit": "", "level": "error", "platform": "python", "type": "error", "metadata": {},
+        "algorithm": "a", "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago, "created_at": long_ago,
+    }  # fmt: skip
+    batch = {
+        "day": old,
+        "part": "r0",
+        "status": "done",
+        "attempt": 1,
+        "drain_id": "x",
+        "opened_at": long_ago,
+        "done_at": long_ago,
+    }
+    alert = {
+        "project_id": day.project,
+        "kind": "new_group",
+        "status": "firing",
+        "severity": "info",
+        "data": {},
+        "at": long_ago,
+    }
+    message = {
+        "type": "alert", "project_id": day.project, "address": "", "data": {}, "created_at": long_ago, "not_before": long_ago,
+        "thread": "t", "channel": "hook",
+    }  # fmt: skip
+    sent = {**message, "target": "channel:hook", "status": "sent", "sent_at": long_ago, "digest_id": None}
+    collected = {**message, "target": "member:m@acme.example", "status": "digest"}
+    return {
+        t.drains: [
+            {"id": f"d{n}", "day": old, "run_id": f"r{n}", "host": "h", "pid": 1, "started_at": long_ago, "heartbeat_at": long_ago,
+             "ended_at": long_ago} for n in numbers
+        ],
+        t.batches: [{**batch, "first_position": n, "last_position": n} for n in numbers],
+        t.groups: [
+            {**group, "id": first + n, "short_id": first + n, "status": "unresolved" if n % 100 else "discarded"} for n in numbers
+        ],
+        t.group_hashes: [{"project_id": day.project, "key": f"k{n}", "group_id": first + n, "created_at": long_ago} for n in numbers],
+        t.group_days: [
+            {"group_id": first + n, "day": old, "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago} for n in numbers
+        ],
+        t.group_values: [
+            {"group_id": known, "kind": "user", "value": f"id:old{n}", "day": old, "times_seen": 1} for n in numbers
+        ],
+        t.event_ids: [
+            {"project_id": day.project, "event_id": n.to_bytes(16, "big"), "day": old, "part": "r0", "position": n, "item": 0} for n in numbers
+        ],
+        t.regroupings: [
+            {"project_id": day.project, "group_ids": [n], "reason": "merge", "opened_at": long_ago, "done_at": long_ago} for n in numbers
+        ],
+        t.replacements: [{"id": f"r{n}", "day": old, "started_at": long_ago, "done_at": long_ago} for n in numbers],
+        t.symbol_arrivals: [{"project_id": day.project, "key": f"old{n}", "at": long_ago} for n in numbers],
+        t.group_actions: [
+            {"project_id": day.project, "group_id": known, "action": "resolve", "data": {}, "actor": "a", "at": long_ago} for n in numbers
+        ],
+        t.alerts: [{**alert, "key": f"old{n}", "rule": "all", "thread": f"group:{n}", "group_id": known} for n in numbers],
+        t.rule_states: [
+            {"project_id": day.project, "rule": "all", "thread": f"old{n}", "status": "ok", "changed_at": long_ago, "data": {}}
+            for n in numbers
+        ],
+        t.notifications: [{**(sent if n % 2 else collected | {"sent_at": None, "digest_id": first + n}), "key": f"old{n}", "id": first + n} for n in numbers],
+        t.deliveries: [
+            {"notification_id": first + n, "attempt": 1, "started_at": long_ago, "outcome": "sent", "run_id": f"r{n}"} for n in numbers
+        ],
+        t.incidents: [
+            {"project_id": day.project, "kind": "cron", "environment_id": environments[n % len(environments)], "reason": "missed",
+             "detail": "", "opened_at": long_ago, "closed_at": long_ago} for n in numbers
+        ],
+        t.monitor_check_ins: [
+            {"environment_id": environments[n % len(environments)], "status": "ok", "started_at": long_ago, "ended_at": long_ago}
+            for n in numbers
+        ],
+    }  # fmt: skip
