@@ -9,8 +9,6 @@ from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS,
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.resources.stores import StoresResource
 
-DRAIN_TAG = "tasks_pipeline/drain"
-
 _event_assets = dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("envelopes")
 
 

@@ -11,7 +11,7 @@ from tasks_pipeline.uploads.arrivals import arrivals, days_that_missed, last_arr
 @dg.sensor(
     name="late_symbols_sensor",
     job=reprocess_job,
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="When debug files or artifact bundles arrive for which stored events waited, processes just those events "
     "again: symbolicated, regrouped, counted once. A run per affected day.",

@@ -1,16 +1,22 @@
 """new_envelopes_sensor: starts drains for every day on which more envelopes wait than those at work take soon."""
 
 from collections.abc import Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
-from tasks_pipeline.lanes import EVENTS
+from tasks_pipeline.jobs import process_events_job
+from tasks_pipeline.lanes import DRAIN_TAG
+from tasks_pipeline.nudging.wanted import drain_of
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
-from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, last_sign_of_run
+from tasks_pipeline.storage.ledger.drains import (
+    ActiveDrain,
+    active_drains,
+    last_sign_of_run,
+    runs_past_draining,
+)
 from tasks_pipeline.storage.state.database import StateDatabase
 
 STARTING = (
@@ -21,14 +27,14 @@ STARTING = (
 )
 LAUNCHED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 LARGE_BATCHES = 2  # a backlog of so many batches is more than one drain takes soon
-# A launched run without a drain alive for so long is dead; its start and its checks take less.
+# A launched run whose drain is not alive for so long, and did not end, is dead; its start takes less.
 SILENT_RUN_SECONDS = 60
 
 
 @dg.sensor(
     name="new_envelopes_sensor",
     job=process_events_job,
-    minimum_interval_seconds=1,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts process_events for a day when envelopes wait and no drain of that day is alive; for a large "
     "backlog up to processing.parallel_drains of them.",
@@ -47,7 +53,7 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
             )
             large = backlog.envelopes >= LARGE_BATCHES * settings.batch_envelopes
             if len(workers) < (settings.parallel_drains if large else 1):
-                requests.append(_request(day))
+                requests.append(_request(backlog.day))
             else:
                 reasons.append(
                     f"{_describe(backlog)}; {' and '.join(workers)} {'works' if len(workers) == 1 else 'work'} on it"
@@ -61,18 +67,15 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
     )
 
 
-def _request(day: str) -> dg.RunRequest:
-    return dg.RunRequest(
-        partition_key=day,
-        tags={**EVENTS.tags, DRAIN_TAG: day},
-        run_config=dg.RunConfig(ops={"process_event": {"config": {"mode": "drain"}}}),
-    )
+def _request(day: date) -> dg.RunRequest:
+    drain = drain_of(day)
+    return dg.RunRequest(partition_key=day.isoformat(), tags=dict(drain.tags), run_config=dict(drain.config))
 
 
 def _workers(
     instance: dg.DagsterInstance, state: StateDatabase, day: str, drains: Sequence[ActiveDrain]
 ) -> list[str]:
-    """Who works on a day, for people: the drains that are alive, and the runs that are on their way."""
+    """Who works on a day, for people: the drains that are alive, and the runs that start up."""
     outside = ["a drain outside Dagster" for drain in drains if drain.run_id is None]
     alive = {drain.run_id for drain in drains if drain.run_id is not None}
     return [
@@ -84,10 +87,17 @@ def _workers(
 def _runs_on_their_way(
     instance: dg.DagsterInstance, state: StateDatabase, day: str, alive: Set[str]
 ) -> set[str]:
-    """Drain runs of the day that are starting up, or checking what they stored. Silent ones are ended here."""
+    """Drain runs of the day that will take what waits: those that start up. Silent ones are ended here.
+
+    One whose drain has ended takes nothing more, whatever else it does: it is left to its checks, which may take long.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING)))
+    checking = runs_past_draining(state, [record.dagster_run.run_id for record in records])
     on_their_way = set()
-    for record in instance.get_run_records(dg.RunsFilter(tags={DRAIN_TAG: day}, statuses=list(STARTING))):
+    for record in records:
         run = record.dagster_run
+        if run.run_id in checking:
+            continue
         silence = 0.0 if run.run_id in alive else _silence(record, state)
         if run.status in LAUNCHED and silence > SILENT_RUN_SECONDS:
             instance.report_run_failed(run, f"its drain gave no sign of life for {silence:.0f} s")
@@ -97,7 +107,7 @@ def _runs_on_their_way(
 
 
 def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
-    """Seconds since a run was launched or started, or since the last sign of life or the end of its drain."""
+    """Seconds since a run was launched or started, or since the last sign of life of its drain."""
     sign = last_sign_of_run(state, record.dagster_run.run_id)
     launched = record.start_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
     return datetime.now(UTC).timestamp() - max(launched, sign.timestamp() if sign else 0.0)

@@ -15,8 +15,7 @@ import pytest
 import tasks_pipeline
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.jobs import DRAIN_TAG
-from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor

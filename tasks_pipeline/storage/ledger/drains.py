@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -79,6 +80,20 @@ def active_drains(state: StateDatabase) -> list[ActiveDrain]:
             )
         )
         return [ActiveDrain(*row) for row in rows]
+
+
+def runs_past_draining(state: StateDatabase, run_ids: Collection[str]) -> set[str]:
+    """Those of some runs whose drains have all ended: what comes now waits for another, though the run goes on checking."""
+    if not run_ids:
+        return set()
+    query = (
+        select(drains.c.run_id)
+        .where(drains.c.run_id.in_(sorted(run_ids)))
+        .group_by(drains.c.run_id)
+        .having(func.count() == func.count(drains.c.ended_at))
+    )
+    with state.read() as connection:
+        return set(connection.execute(query).scalars())
 
 
 def last_sign_of_run(state: StateDatabase, run_id: str) -> datetime | None:

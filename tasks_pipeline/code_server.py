@@ -1,0 +1,56 @@
+"""Dagster's code server with warm starts: a run is forked from a process that has imported everything already.
+
+Run by the service instead of `dagster api grpc`, with the same arguments. What is different is one thing: Dagster's
+server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
+import Dagster and us; here it is multiprocessing's `forkserver`. Launching, canceling and noticing that a run died stay
+Dagster's. When the fork server is killed, multiprocessing starts another for the next run.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import multiprocessing
+from multiprocessing import forkserver
+from typing import Any
+
+from dagster._cli.api import grpc_command
+from dagster._grpc import server
+
+from tasks_pipeline.service.dagster_home import DEFINITIONS_MODULE
+
+NEEDED_BY_RUNS = (
+    "duckdb",
+    "pyarrow",
+    "alembic.command",
+    "dagster._core.execution.api",
+    "tasks_pipeline.monitors.loop",
+    "tasks_pipeline.notifications.task",
+    "tasks_pipeline.stores",
+)
+"""What runs import late, so that the code server itself stays small. None of it starts a thread when imported."""
+
+
+class WarmApiServer(server.DagsterApiServer):
+    """Dagster's code server; the processes of its runs are forked from a warm one."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([f"{__package__}.warm_run"])
+        self._mp_ctx = context
+        forkserver.ensure_running()  # it gets warm now, not when the first run is started
+
+
+def warm_up() -> None:
+    """Import what runs need, and make the definitions; called in the fork server, before its first fork."""
+    for name in NEEDED_BY_RUNS:
+        importlib.import_module(name)
+    importlib.import_module(DEFINITIONS_MODULE).defs.get_repository_def()
+    gc.collect()
+    gc.freeze()  # a collection in a run would copy every page that it has in common with the others
+
+
+if __name__ == "__main__":
+    server.DagsterApiServer = WarmApiServer  # type: ignore[misc]
+    grpc_command()
