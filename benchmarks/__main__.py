@@ -1,5 +1,6 @@
 """`python -m benchmarks`: starts the service in a temporary home, measures it from outside, prints one JSON object.
 
+`python -m benchmarks rest` measures it with nothing to do instead.
 Times depend on the machine and on what else it does; the floor is measured in the same run to compare with.
 """
 
@@ -17,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 
+from benchmarks import rest
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.processes import cpu_seconds, memory_mb
 from tasks_pipeline.demo.hook import Hook, listening_hook
@@ -149,6 +151,9 @@ def measure(root: Path, count: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
+    if sys.argv[1:2] == ["rest"]:
+        rest.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")
     arguments = parser.parse_args()

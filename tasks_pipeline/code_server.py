@@ -17,18 +17,23 @@ from typing import Any
 from dagster._cli.api import grpc_command
 from dagster._grpc import server
 
+from tasks_pipeline.config import default_config
 from tasks_pipeline.service.dagster_home import DEFINITIONS_MODULE
+from tasks_pipeline.tools import Tools
 
 NEEDED_BY_RUNS = (
     "duckdb",
     "pyarrow",
+    "pandas",  # pyarrow imports it with the first table made of rows: half a second
     "alembic.command",
     "dagster._core.execution.api",
     "tasks_pipeline.monitors.loop",
     "tasks_pipeline.notifications.task",
+    "tasks_pipeline.storage.spool.sqlite",
     "tasks_pipeline.stores",
 )
-"""What runs import late, so that the code server itself stays small. None of it starts a thread when imported."""
+"""What runs import late, so that the code server itself stays small. Threads do not live on in a fork: none may be
+there but the one of Arrow's allocator, which starts its own anew. (OpenBLAS is given one thread by the service.)"""
 
 
 class WarmApiServer(server.DagsterApiServer):
@@ -43,10 +48,12 @@ class WarmApiServer(server.DagsterApiServer):
 
 
 def warm_up() -> None:
-    """Import what runs need, and make the definitions; called in the fork server, before its first fork."""
+    """Import and compile what runs need, and make the definitions; called in the fork server, before its first fork."""
     for name in NEEDED_BY_RUNS:
         importlib.import_module(name)
     importlib.import_module(DEFINITIONS_MODULE).defs.get_repository_def()
+    importlib.import_module("duckdb").default_connection().close()  # made by the import, with a thread
+    Tools(default_config("0" * 32)).of(0)  # our own rules are compiled here, and kept
     gc.collect()
     gc.freeze()  # a collection in a run would copy every page that it has in common with the others
 

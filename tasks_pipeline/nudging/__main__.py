@@ -11,5 +11,6 @@ from tasks_pipeline.nudging.loop import nudge_forever
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     nudge_forever(Home.resolve(), sys.argv[1], threading.Event())

@@ -34,6 +34,6 @@ class DagsterLauncher:
         tags = {**start.tags, **partition, **NUDGED_TAG}
         return launch_run(self.ui_url, LOCATION_NAME, start.job, tags, start.config)
 
-    def succeeded(self, run_id: str) -> bool:
-        """Whether a run ended well."""
-        return run_status(self.ui_url, run_id) == "SUCCESS"
+    def failed(self, run_id: str) -> bool:
+        """Whether a run ended, and not well."""
+        return run_status(self.ui_url, run_id) in ("FAILURE", "CANCELED")

@@ -12,7 +12,7 @@ from tasks_pipeline.nudging.wanted import Start
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 5.0
-"""The least time between two starts of the same; doubled for each of its runs in a row that did not succeed."""
+"""The least time between two starts of the same; doubled for each of its runs in a row that failed."""
 LONGEST_PAUSE_SECONDS = 300.0
 KNOWN_SECONDS = 5.0
 """For so long a run that was found under way is believed to be: a steady stream asks Dagster seldom."""
@@ -27,8 +27,8 @@ class Launcher(Protocol):
     def launch(self, start: Start) -> str:
         """Start a run; gives its id."""
 
-    def succeeded(self, run_id: str) -> bool:
-        """Whether a run ended well."""
+    def failed(self, run_id: str) -> bool:
+        """Whether a run ended, and not well."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Nudge:
         return launched
 
     def _launch(self, start: Start, pace: _Pace, now: float) -> None:
-        failed = bool(pace.run_id) and not self.launcher.succeeded(pace.run_id)
+        failed = bool(pace.run_id) and self.launcher.failed(pace.run_id)
         pace.failures = pace.failures + 1 if failed else 0
         # Before the launch: one that fails is not tried again at once either.
         pace.not_before = now + min(PAUSE_SECONDS * 2**pace.failures, LONGEST_PAUSE_SECONDS)

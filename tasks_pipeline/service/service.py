@@ -136,6 +136,8 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
         "PYTHONUNBUFFERED": "1",  # the last words of a process that dies must reach its log
         # Two arenas instead of eight per core: the processes have many threads that are idle most of the time.
         "MALLOC_ARENA_MAX": "2",
+        # Nothing here multiplies matrices, and what runs are forked from must have no thread.
+        "OPENBLAS_NUM_THREADS": "1",
         # Retries of runs that died; the work itself is started again by sensors and the nudge.
         "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "20",
     }
