@@ -52,3 +52,9 @@ class Retention(Model):
         le=365,
         description="Raw envelopes in the spool; days in here can be recomputed. 0: gone once they are processed.",
     )
+    dagster_days: int = Field(
+        7,
+        ge=1,
+        le=3650,
+        description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
+    )

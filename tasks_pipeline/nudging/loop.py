@@ -7,9 +7,10 @@ a sensor opens Dagster's own stores each time.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,16 +96,18 @@ def _written(home: Home, spool: Spool) -> object:
     of today's spool. What other hosts write into the state there is seen by the clock."""
     if not home.embedded:
         return spool.totals(datetime.now(UTC).date())
-    return _changes(home.spool_dir.glob("*.sqlite*")) | _changes(home.root.glob("state.sqlite*"))
+    return _changes(home.spool_dir) | _changes(home.root)
 
 
-def _changes(files: Iterable[Path]) -> frozenset[tuple[str, int, int]]:
+def _changes(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """Name, time and size of the SQLite files of a folder; not of what readers write, too."""
     found = set()
-    for path in files:
-        try:
-            stat = path.stat()
-        except FileNotFoundError:  # a write-ahead log that was folded in
-            continue
-        if not path.name.endswith("-shm"):  # written by readers, too
-            found.add((path.name, stat.st_mtime_ns, stat.st_size))
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if ".sqlite" in entry.name and not entry.name.endswith("-shm"):
+                    stat = entry.stat()
+                    found.add((entry.name, stat.st_mtime_ns, stat.st_size))
+    except FileNotFoundError:  # no spool yet, or a write-ahead log that was folded in just now
+        found.add(("", 0, 0))
     return frozenset(found)
