@@ -32,6 +32,7 @@ PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a dra
 EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
+    *("old_runs", "code_server", "warm_run"),
 }
 
 
@@ -113,6 +114,7 @@ def test_what_people_find_in_the_ui() -> None:
         "check_monitors": "monitoring",
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
+        "drop_old_runs_job": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -127,6 +129,7 @@ def test_what_people_find_in_the_ui() -> None:
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *",
         "drop_stale_chunks_schedule": "27 3 * * *",
+        "drop_old_runs_schedule": "37 3 * * *",
         "merge_events_schedule": "41 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
@@ -360,32 +363,18 @@ def test_the_sensor_ends_a_run_that_was_launched_and_never_started(
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_whose_drain_has_just_ended_is_left_to_its_checks(
+def test_a_run_whose_drain_has_ended_is_left_to_its_checks_and_holds_nobody_up(
     past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It started long ago and has no drain any more, but it is alive."""
+    """It started long ago, its drain ended long ago, it is alive: what waits now is for another."""
     past.send(event())
     alive = started_run(past, instance)
     end_drain(past.stores.state, start_drain(past.stores.state, past.date, alive.run_id))
-    (record,) = instance.get_run_records()
-    assert record.start_time is not None
-    monkeypatch.setattr(
-        new_envelopes, "_silence", _aged(new_envelopes._silence, timedelta(hours=1), record.start_time)
-    )
-    assert not tick(past, instance).run_requests
+    monkeypatch.setattr(new_envelopes, "SILENT_RUN_SECONDS", -1)
+    assert len(tick(past, instance).run_requests or []) == 1
     found = instance.get_run_by_id(alive.run_id)
     assert found is not None
     assert found.status == dg.DagsterRunStatus.STARTED
-
-
-def _aged(silence: Any, by: timedelta, start_time: float) -> Any:
-    """The same question about a run that started so much earlier."""
-
-    def asked(record: dg.RunRecord, state: Any) -> float:
-        older = record._replace(start_time=start_time - by.total_seconds())
-        return float(silence(older, state))
-
-    return asked
 
 
 def test_a_failed_run_frees_the_batches_it_held(past: Day, instance: dg.DagsterInstance) -> None:
