@@ -3,14 +3,20 @@
 Run by the service instead of `dagster api grpc`, with the same arguments. What is different is one thing: Dagster's
 server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
 import Dagster and us; here it is multiprocessing's `forkserver`. Launching, canceling and noticing that a run died stay
-Dagster's. When the fork server is killed, multiprocessing starts another for the next run.
+Dagster's. When the fork server is killed its runs end, and multiprocessing starts another for the next run.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import forkserver
 from typing import Any
 
@@ -27,6 +33,7 @@ from tasks_pipeline.config import default_config
 from tasks_pipeline.service.dagster_home import DEFINITIONS_MODULE
 from tasks_pipeline.tools import Tools
 
+_PR_SET_PDEATHSIG = 1
 NEEDED_BY_RUNS = (
     "duckdb",
     "pyarrow",
@@ -67,7 +74,7 @@ class WarmApiServer(server.DagsterApiServer):
         super().__init__(*arguments, **more)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([f"{__package__}.warm_run"])
-        self._mp_ctx = context
+        self._mp_ctx = context  # type: ignore[assignment]
         forkserver.ensure_running()  # it gets warm now, not when the first run is started
 
 
@@ -81,8 +88,16 @@ def warm_up() -> None:
     importlib.import_module(DEFINITIONS_MODULE).defs.get_repository_def()
     importlib.import_module("duckdb").default_connection().close()  # made by the import, with a thread
     Tools(default_config("0" * 32)).of(0)  # our own rules are compiled here, and kept
+    if sys.platform == "linux":
+        os.register_at_fork(after_in_child=partial(_end_with, os.getpid(), ctypes.CDLL(None).prctl))
     gc.collect()
     gc.freeze()  # a collection in a run would copy every page that it has in common with the others
+
+
+def _end_with(warm_process: int, prctl: Callable[[int, int], int]) -> None:
+    """Let a run end when the process that it was forked from is killed: the code server takes it for dead then."""
+    if os.getppid() == warm_process:  # and not a process that the run itself forks
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ it is the one that shows when a partition was last written: of a day that is the
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from datetime import datetime
@@ -14,6 +15,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+
+log = logging.getLogger(__name__)
 
 STEP = 200
 """Runs that are looked at together."""
@@ -45,8 +48,7 @@ def drop_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = MO
                 dropped.append(run_id)
         if len(dropped) >= most:
             break
-    if dropped:
-        _give_space_back(Path(instance.storage_directory()).parent)
+    _give_space_back(Path(instance.storage_directory()).parent)
     return dropped
 
 
@@ -79,12 +81,17 @@ def _drop(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def _give_space_back(folder: Path) -> None:
+    """Write SQLite files afresh that are largely empty. One that is in use stays as it is until the next night."""
     for path in sorted(folder.rglob("*.db")):
-        if WORTH_BYTES <= path.stat().st_size <= LARGEST_BYTES:
-            with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+        if not WORTH_BYTES <= path.stat().st_size <= LARGEST_BYTES:
+            continue
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+            try:
                 free, size = (
                     connection.execute(f"PRAGMA {what}").fetchone()[0]
                     for what in ("freelist_count", "page_size")
                 )
                 if free * size >= WORTH_BYTES:
                     connection.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                log.warning("%s was not written afresh: %s", path, error)

@@ -10,6 +10,7 @@ from tasks_pipeline.service.dagster_home import LOCATION_NAME
 from tasks_pipeline.storage.ledger.drains import runs_past_draining
 from tasks_pipeline.storage.state.database import StateDatabase
 
+SENSOR_TAG = "dagster/sensor_name"  # the UI shows the run with its sensor; without it, as started by hand
 NUDGED_TAG = {"tasks_pipeline/started_by": "nudge"}
 
 
@@ -31,7 +32,7 @@ class DagsterLauncher:
     def launch(self, start: Start) -> str:
         """Start a run; gives its id."""
         partition = {PARTITION_TAGS[0]: start.day.isoformat()} if start.day else {}
-        tags = {**start.tags, **partition, **NUDGED_TAG}
+        tags = {**start.tags, **partition, SENSOR_TAG: start.sensor, **NUDGED_TAG}
         return launch_run(self.ui_url, LOCATION_NAME, start.job, tags, start.config)
 
     def failed(self, run_id: str) -> bool:

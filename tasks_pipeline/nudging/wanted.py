@@ -26,9 +26,10 @@ _UNTIL_IT_IS_QUIET = {"config": {"linger_seconds": None}}
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A run to be started: its job, its tags and its configuration, for a drain the day."""
+    """A run to be started: its job, its sensor, its tags and its configuration, for a drain the day."""
 
     job: str
+    sensor: str
     tags: Mapping[str, str]
     config: Mapping[str, Any]
     day: date | None = None
@@ -43,15 +44,23 @@ def drain_of(day: date) -> Start:
     """A drain of a day."""
     return Start(
         "process_events",
+        "new_envelopes_sensor",
         {**EVENTS.tags, DRAIN_TAG: day.isoformat()},
         {"ops": {"process_event": {"config": {"mode": "drain"}}}},
         day,
     )
 
 
-SENDER = Start("send_alert_notification", NOTIFICATIONS.tags, {"ops": {"notifications": _UNTIL_IT_IS_QUIET}})
-MONITORS = Start("check_monitors", MONITORING.tags, {"ops": {"monitor_incidents": _UNTIL_IT_IS_QUIET}})
-DIGESTS = Start("send_digest", NOTIFICATIONS.tags, {})
+SENDER = Start(
+    "send_alert_notification",
+    "alert_notifications_sensor",
+    NOTIFICATIONS.tags,
+    {"ops": {"notifications": _UNTIL_IT_IS_QUIET}},
+)
+MONITORS = Start(
+    "check_monitors", "monitors_sensor", MONITORING.tags, {"ops": {"monitor_incidents": _UNTIL_IT_IS_QUIET}}
+)
+DIGESTS = Start("send_digest", "digests_sensor", NOTIFICATIONS.tags, {})
 
 
 def may_alert(config: Config) -> bool:

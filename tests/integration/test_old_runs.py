@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from tasks_pipeline import old_runs
 from tasks_pipeline.home import Home
 from tasks_pipeline.old_runs import drop_old_runs, shown_by_partitions
 from tasks_pipeline.service.dagster_home import dagster_environment, write_dagster_home
@@ -65,6 +68,21 @@ def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> 
     newest = instance.get_latest_materialization_event(outbox.key)
     assert newest is not None
     assert newest.run_id == kept[-1]
+
+
+def test_the_disk_space_is_given_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(old_runs, "WORTH_BYTES", 1)
+    write_dagster_home(home)
+    index = home.dagster_home / "history" / "runs" / "index.db"
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        for _ in range(8):
+            run(instance, events, "2026-11-01")
+        before = index.stat().st_size
+        assert len(drop_old_runs(instance, now())) == 7
+    with closing(sqlite3.connect(index)) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert index.stat().st_size < before
 
 
 def test_runs_at_work_are_left_alone(instance: dg.DagsterInstance) -> None:
