@@ -1,7 +1,7 @@
 """Dagster's code server with warm starts: a run is forked from a process that has imported everything already.
 
-Run by the service instead of `dagster api grpc`, with the same arguments. What is different is one thing: Dagster's
-server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
+Run by the service instead of `dagster api grpc`, with the same arguments. What is different (beside the revisions of
+Dagster's tables, read once instead of at each tick) is one thing: Dagster's server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
 import Dagster and us; here it is multiprocessing's `forkserver`. Launching, canceling and noticing that a run died stay
 Dagster's. When the fork server is killed its runs end, and multiprocessing starts another for the next run.
 """

@@ -138,6 +138,8 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
         "MALLOC_ARENA_MAX": "2",
         # Nothing here multiplies matrices, and what runs are forked from must have no thread.
         "OPENBLAS_NUM_THREADS": "1",
+        # Two lines a tick that say that nothing was started are 3 MB a day.
+        "DAGSTER_DAEMON_LOG_LEVEL": "warning",
         # Retries of runs that died; the work itself is started again by sensors and the nudge.
         "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "20",
     }
