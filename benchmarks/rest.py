@@ -43,9 +43,11 @@ def measure_rest(root: Path, minutes: float, settle_minutes: float) -> dict[str,
 
 
 def _bytes_on_disk(root: Path) -> dict[str, int]:
-    """Bytes in use on disk by file, logs of processes included."""
+    """Bytes in use on disk by file, logs of processes included; without what SQLite writes ahead, which is bounded."""
     sizes = {}
     for path in root.rglob("*"):
+        if path.name.endswith(("-wal", "-shm")):
+            continue
         try:
             sizes[str(path.relative_to(root))] = path.lstat().st_blocks * 512
         except FileNotFoundError:  # it was temporary

@@ -1,7 +1,6 @@
 """Dagster's code server with warm starts: a run is forked from a process that has imported everything already.
 
-Run by the service instead of `dagster api grpc`, with the same arguments. What is different (beside the revisions of
-Dagster's tables, read once instead of at each tick) is one thing: Dagster's server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
+Run by the service instead of `dagster api grpc`, with the same arguments. What is different (beside what `dagster_process.py` spares) is one thing: Dagster's server makes the process of a run with multiprocessing's `spawn`, a fresh interpreter that takes two seconds of CPU to
 import Dagster and us; here it is multiprocessing's `forkserver`. Launching, canceling and noticing that a run died stay
 Dagster's. When the fork server is killed its runs end, and multiprocessing starts another for the next run.
 """
@@ -20,7 +19,6 @@ from functools import partial
 from multiprocessing import forkserver
 from typing import Any
 
-from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from dagster._cli.api import grpc_command
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
@@ -28,8 +26,10 @@ from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sql import get_alembic_config
 from dagster._grpc import server
+from grpc import _common as grpc_common
 
 from tasks_pipeline.config import default_config
+from tasks_pipeline.dagster_process import spare
 from tasks_pipeline.service.dagster_home import DEFINITIONS_MODULE
 from tasks_pipeline.tools import Tools
 
@@ -49,24 +49,6 @@ NEEDED_BY_RUNS = (
 there but the one of Arrow's allocator, which starts its own anew. (OpenBLAS is given one thread by the service.)"""
 
 
-def remember_revisions() -> None:
-    """Let alembic read the revisions of a database once per process.
-
-    Dagster compares its tables with them each time it opens its stores, in each tick of a sensor; three quarters of the
-    CPU of a tick went into reading those files again.
-    """
-    read = ScriptDirectory.from_config.__func__  # type: ignore[attr-defined]
-    known: dict[str, ScriptDirectory] = {}
-
-    def from_config(cls: type[ScriptDirectory], config: AlembicConfig) -> ScriptDirectory:
-        location = config.get_main_option("script_location") or ""
-        if location not in known:
-            known[location] = read(cls, config)
-        return known[location]
-
-    ScriptDirectory.from_config = classmethod(from_config)  # type: ignore[method-assign, assignment]
-
-
 class WarmApiServer(server.DagsterApiServer):
     """Dagster's code server; the processes of its runs are forked from a warm one."""
 
@@ -80,7 +62,7 @@ class WarmApiServer(server.DagsterApiServer):
 
 def warm_up() -> None:
     """Import and compile what runs need, and make the definitions; called in the fork server, before its first fork."""
-    remember_revisions()
+    spare()
     for storage in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
         ScriptDirectory.from_config(get_alembic_config(storage.__file__)).get_current_head()
     for name in NEEDED_BY_RUNS:
@@ -101,6 +83,9 @@ def _end_with(warm_process: int, prctl: Callable[[int, int], int]) -> None:
 
 
 if __name__ == "__main__":
-    remember_revisions()
+    spare()
+    grpc_common.MAXIMUM_WAIT_TIMEOUT = (
+        1.0  # the main thread waits for signals only, ten times a second otherwise
+    )
     server.DagsterApiServer = WarmApiServer  # type: ignore[misc]
     grpc_command()

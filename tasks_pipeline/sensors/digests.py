@@ -14,7 +14,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
 @dg.sensor(
     name="digests_sensor",
     job=send_digest_job,
-    minimum_interval_seconds=120,
+    minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts send_digest when a digest is due: at the member's fixed times, or a while after its first entry. "
     "After downtime a digest that is overdue is sent once.",

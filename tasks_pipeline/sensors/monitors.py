@@ -14,7 +14,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
 @dg.sensor(
     name="monitors_sensor",
     job=check_monitors_job,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts check_monitors when a monitor is due: a check-in is missing past its margin, a job runs for too "
     "long, or an uptime check is to be made. Its run goes on while something is due soon.",

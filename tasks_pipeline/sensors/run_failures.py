@@ -14,7 +14,7 @@ from tasks_pipeline.storage.ledger.drains import end_drains_of_run
 @dg.run_failure_sensor(
     name="run_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=120,
     description="Says which run failed and why, and frees the batches a dead drain held, and the messages a dead sender had in flight.",
 )
 def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> None:

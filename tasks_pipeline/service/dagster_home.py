@@ -23,6 +23,7 @@ DAGSTER_SCHEMA = "dagster"
 LOCATION_NAME = "tasks_pipeline"
 DEFINITIONS_MODULE = "tasks_pipeline.definitions"
 CODE_SERVER_MODULE = "tasks_pipeline.code_server"
+DAGSTER_PROCESS_MODULE = "tasks_pipeline.dagster_process"
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """For every Python started with -m: it must not import what happens to lie in the directory it was started in."""
 

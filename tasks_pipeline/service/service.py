@@ -20,6 +20,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
 from tasks_pipeline.service.dagster_home import (
     CODE_SERVER_MODULE,
+    DAGSTER_PROCESS_MODULE,
     DEFINITIONS_MODULE,
     LOCATION_NAME,
     SAFE_PATH,
@@ -129,6 +130,7 @@ def introduction(home: Home, config: Config, service: RunningService) -> list[st
 def service_parts(home: Home, receiver: Address, ui: Address, code_server: Address) -> list[Part]:
     """The processes of a service. They start at the same time: Dagster's wait for the code server by themselves."""
     python = [sys.executable, "-m"]
+    dagster = [*python, DAGSTER_PROCESS_MODULE]
     environment = {
         **dagster_environment(home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -155,9 +157,9 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
             "--empty-working-directory", "--host", code_server.host, "--port", str(code_server.port),
         ],
         "webserver": [
-            *python, "dagster_webserver", *workspace, "--host", ui.host, "--port", str(ui.port),
+            *dagster, "dagster_webserver", *workspace, "--host", ui.host, "--port", str(ui.port),
         ],
-        "daemon": [*python, "dagster._daemon", "run", *workspace],
+        "daemon": [*dagster, "dagster._daemon", "run", *workspace],
         "nudge": [*python, "tasks_pipeline.nudging", ui.url],
     }  # fmt: skip
     questions: dict[str, Callable[[], str | None]] = {

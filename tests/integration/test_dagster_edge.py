@@ -32,7 +32,7 @@ PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a dra
 EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
-    *("old_runs", "code_server", "warm_run"),
+    *("old_runs", "code_server", "warm_run", "dagster_process"),
 }
 
 

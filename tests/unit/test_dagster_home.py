@@ -44,6 +44,9 @@ def test_dagster_loads_what_is_written(home: Home) -> None:
         assert instance.get_settings("telemetry") == {"enabled": False}
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
+        assert not {"ASSET", "FRESHNESS_DAEMON"} & set(
+            instance.get_required_daemon_types()
+        )  # they cost at rest
 
 
 def test_the_workspace_names_the_code_server(home: Home) -> None:
