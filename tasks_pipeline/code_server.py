@@ -21,12 +21,10 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 from dagster._cli.api import grpc_command
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
-from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sql import get_alembic_config
 from dagster._grpc import server
-from grpc import _common as grpc_common
+from grpc import _common as grpc_common  # type: ignore[import-untyped]
 
 from tasks_pipeline.config import default_config
 from tasks_pipeline.dagster_process import spare
@@ -63,8 +61,7 @@ class WarmApiServer(server.DagsterApiServer):
 def warm_up() -> None:
     """Import and compile what runs need, and make the definitions; called in the fork server, before its first fork."""
     spare()
-    for storage in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
-        ScriptDirectory.from_config(get_alembic_config(storage.__file__)).get_current_head()
+    ScriptDirectory.from_config(get_alembic_config(sqlite_run_storage.__file__)).get_current_head()
     for name in NEEDED_BY_RUNS:
         importlib.import_module(name)
     importlib.import_module(DEFINITIONS_MODULE).defs.get_repository_def()
