@@ -16,14 +16,19 @@ from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._grpc import server_watcher
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool, Pool
 
+WATCH_SECONDS = 5
+"""Between two questions whether the code server is another one, each over a connection of its own; Dagster's is one second."""
+
 
 def spare() -> None:
-    """Keep engines and revisions from now on."""
+    """Keep engines and revisions from now on, and ask seldom for the code server."""
     for storage in (sqlite_run_storage, sqlite_schedule_storage):
         storage.create_engine = _kept_engine  # type: ignore[attr-defined]
+    server_watcher.WATCH_INTERVAL = WATCH_SECONDS
     if ScriptDirectory.from_config.__func__ is not _kept_revisions:  # type: ignore[attr-defined]
         ScriptDirectory.from_config = classmethod(_kept_revisions)  # type: ignore[method-assign, assignment]
 
