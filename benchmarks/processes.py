@@ -39,11 +39,12 @@ def memory_mb(pid: int) -> dict[str, float]:
 
 def _role(words: list[str]) -> str:
     text = " ".join(words)
-    if "spawn_main" in text or "compute_logs" in text or "watch_orphans" in text:
+    if "multiprocessing.forkserver" in text or "compute_logs" in text or "watch_orphans" in text:
         return "run"
     known = {
         "receive": "receiver",
-        "grpc": "code-server",
+        "tasks_pipeline.code_server": "code-server",
+        "tasks_pipeline.nudging": "nudge",
         "dagster_webserver": "webserver",
         "dagster._daemon": "daemon",
     }

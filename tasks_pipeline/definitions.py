@@ -14,6 +14,7 @@ from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
     check_monitors_job,
     drop_expired_envelopes_job,
+    drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
     process_events_job,
@@ -25,6 +26,7 @@ from tasks_pipeline.jobs import (
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
     drop_expired_envelopes_schedule,
+    drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
 )
@@ -62,6 +64,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             check_monitors_job,
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
+            drop_old_runs_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -73,7 +76,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             pipeline_watch_sensor,
             run_failure,
         ],
-        schedules=[drop_expired_envelopes_schedule, drop_stale_chunks_schedule, merge_events_schedule],
+        schedules=[
+            drop_expired_envelopes_schedule,
+            drop_stale_chunks_schedule,
+            drop_old_runs_schedule,
+            merge_events_schedule,
+        ],
         resources={"stores": StoresResource(), **(resource_overrides or {})},
         # A fresh interpreter per step would cost seconds; a run is one process.
         executor=dg.in_process_executor,

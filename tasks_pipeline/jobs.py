@@ -9,8 +9,6 @@ from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS,
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.resources.stores import StoresResource
 
-DRAIN_TAG = "tasks_pipeline/drain"
-
 _event_assets = dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("envelopes")
 
 
@@ -134,3 +132,24 @@ def drop_stale_chunks(context: dg.OpExecutionContext, stores: StoresResource) ->
 def drop_stale_chunks_job() -> None:
     """Retention of upload chunks."""
     drop_stale_chunks()
+
+
+@dg.op
+def drop_old_runs(context: dg.OpExecutionContext, stores: StoresResource) -> None:
+    """Remove runs, their events and their captured output after `retention.dagster_days`."""
+    from tasks_pipeline import old_runs
+
+    days = stores.resolve().config_in_force().config.retention.dagster_days
+    dropped = old_runs.drop_old_runs(context.instance, datetime.now(UTC) - timedelta(days=days))
+    context.log.info(f"{len(dropped)} runs that ended more than {days} days ago removed")
+    context.add_output_metadata({"runs": len(dropped), "days": days})
+
+
+@dg.job(
+    run_tags=MAINTENANCE.tags,
+    description="Removes old runs with their events and captured output. The newest run of each partition stays, and so "
+    "does what it says of it.",
+)
+def drop_old_runs_job() -> None:
+    """Retention of Dagster's own data."""
+    drop_old_runs()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LANE_TAG = "lane"
+DRAIN_TAG = "tasks_pipeline/drain"
+"""On a run that drains: its day."""
 
 
 @dataclass(frozen=True, slots=True)

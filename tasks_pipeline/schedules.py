@@ -2,7 +2,12 @@
 
 import dagster as dg
 
-from tasks_pipeline.jobs import drop_expired_envelopes_job, drop_stale_chunks_job, merge_events_job
+from tasks_pipeline.jobs import (
+    drop_expired_envelopes_job,
+    drop_old_runs_job,
+    drop_stale_chunks_job,
+    merge_events_job,
+)
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -26,6 +31,15 @@ drop_stale_chunks_schedule = dg.ScheduleDefinition(
     name="drop_stale_chunks_schedule",
     job=drop_stale_chunks_job,
     cron_schedule="27 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night.",
+)
+
+drop_old_runs_schedule = dg.ScheduleDefinition(
+    name="drop_old_runs_schedule",
+    job=drop_old_runs_job,
+    cron_schedule="37 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night.",

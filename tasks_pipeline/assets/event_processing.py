@@ -1,6 +1,7 @@
 """Assets of event processing: the spool as an external asset, and all tables that process_events writes, by day of receipt."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import date
 from enum import Enum
 from typing import Any
@@ -12,14 +13,16 @@ from tasks_pipeline.assets.metadata import column_schema, drain_metadata, rows_m
 from tasks_pipeline.partitions import daily
 from tasks_pipeline.processing.books import group_figures, row_counts
 from tasks_pipeline.processing.drain import drain
-from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.processing.process_batch import BatchResult, RawGone
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.ledger.batches import Batch
 from tasks_pipeline.stores import Stores
 
 GROUP = "event_processing"
+TELL_SECONDS = 60.0
 OWNERS = ["team:ingest"]
 
 envelopes = dg.AssetSpec(
@@ -142,14 +145,27 @@ def _drain(
         day,
         run_id=context.run.run_id,
         linger_seconds=linger,
-        on_batch=lambda batch, result: context.log.debug(
-            f"batch {batch.id}: {result.envelopes} envelopes, {result.counts}, {result.groups} groups"
-        ),
+        on_batch=_told_sparingly(context.log),
     )
     context.log.info(
         f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}"
     )
     return drain_metadata(report) if report.batches else {}
+
+
+def _told_sparingly(log: dg.DagsterLogManager) -> Callable[[Batch, BatchResult], None]:
+    """Tells of a batch now and then: each line is an event that Dagster keeps with the run, and a trickle makes a batch a second."""
+    told_at = float("-inf")
+
+    def tell(batch: Batch, result: BatchResult) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= TELL_SECONDS:
+            told_at = time.monotonic()
+            log.debug(
+                f"batch {batch.id}: {result.envelopes} envelopes, {result.counts}, {result.groups} groups"
+            )
+
+    return tell
 
 
 def _recompute(context: dg.AssetExecutionContext, stores: Stores, day: date) -> dict[str, Any]:

@@ -35,7 +35,11 @@ class Receiver(Model):
 class Processing(Model):
     """How runs of process_events drain the spool."""
 
-    linger_seconds: float = Field(30, ge=0, description="How long a drain waits for new work before it ends.")
+    linger_seconds: float = Field(
+        150,
+        ge=0,
+        description="How long a drain waits for new work before it ends. Each start leaves a run of 0.2 MB in Dagster.",
+    )
     max_run_seconds: float = Field(
         600, gt=0, description="After this long a drain ends and a fresh one is started."
     )
@@ -57,4 +61,10 @@ class Retention(Model):
         ge=0,
         le=365,
         description="Raw envelopes in the spool; days in here can be recomputed. 0: gone once they are processed.",
+    )
+    dagster_days: int = Field(
+        7,
+        ge=1,
+        le=3650,
+        description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
     )

@@ -4,11 +4,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from tasks_pipeline.alerts.rules import rules_of
-from tasks_pipeline.config import Config
 from tasks_pipeline.jobs import send_alert_notification_job
-from tasks_pipeline.lanes import NOTIFICATIONS
 from tasks_pipeline.notifications.outbox import waiting_notifications
+from tasks_pipeline.nudging.wanted import SENDER, may_alert
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_going_on
 from tasks_pipeline.storage.ledger.backlog import backlogs, day_may_run
@@ -19,7 +17,7 @@ from tasks_pipeline.stores import Stores
 @dg.sensor(
     name="alert_notifications_sensor",
     job=send_alert_notification_job,
-    minimum_interval_seconds=1,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts send_alert_notification when messages are due and nobody sends. Where alert rules have somewhere "
     "to send to, a sender stands by as soon as events wait: starting it after them would cost seconds more.",
@@ -33,7 +31,7 @@ def alert_notifications_sensor(
         backlog = waiting_notifications(opened.state, now)
         if backlog.oldest is not None:
             waiting = f"{backlog.count:,} messages wait, the oldest for {(now - backlog.oldest).total_seconds():.0f} s"
-        elif _may_alert(opened.config) and _events_are_coming(opened):
+        elif may_alert(opened.config) and _events_are_coming(opened):
             waiting = "no message waits, but events are on their way"
         else:
             return dg.SkipReason("nothing waits")
@@ -44,15 +42,11 @@ def alert_notifications_sensor(
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                tags=NOTIFICATIONS.tags,
-                run_config=dg.RunConfig(ops={"notifications": {"config": {"linger_seconds": None}}}),
+                tags=dict(SENDER.tags),
+                run_config=dict(SENDER.config),
             )
         ]
     )
-
-
-def _may_alert(config: Config) -> bool:
-    return bool(config.channels) and any(rules_of(config, project.id) for project in config.projects)
 
 
 def _events_are_coming(stores: Stores) -> bool:

@@ -10,7 +10,7 @@ from tasks_pipeline.resources.stores import StoresResource
 
 @dg.sensor(
     name="alert_windows_sensor",
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates rules on windows, sessions, metrics and escalation; the drain does so too for the groups it "
     "touches. Their messages are sent by alert_notifications_sensor.",

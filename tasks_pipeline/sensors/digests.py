@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from tasks_pipeline.jobs import send_digest_job
-from tasks_pipeline.lanes import NOTIFICATIONS
 from tasks_pipeline.notifications.digests import digests_due
+from tasks_pipeline.nudging.wanted import DIGESTS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
 
@@ -14,7 +14,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
 @dg.sensor(
     name="digests_sensor",
     job=send_digest_job,
-    minimum_interval_seconds=20,
+    minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts send_digest when a digest is due: at the member's fixed times, or a while after its first entry. "
     "After downtime a digest that is overdue is sent once.",
@@ -32,4 +32,4 @@ def digests_sensor(
     at_work = runs_under_way(context.instance, send_digest_job.name)
     if at_work:
         return dg.SkipReason(f"{due} digests are due; {described(at_work)}")
-    return dg.SensorResult(run_requests=[dg.RunRequest(tags=NOTIFICATIONS.tags)])
+    return dg.SensorResult(run_requests=[dg.RunRequest(tags=dict(DIGESTS.tags))])

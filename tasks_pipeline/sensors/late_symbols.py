@@ -16,7 +16,7 @@ DEBT_TAG = "tasks_pipeline/late_symbols"
 @dg.sensor(
     name="late_symbols_sensor",
     job=reprocess_job,
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="When debug files or artifact bundles arrive for which stored events waited, processes just those events "
     "again: symbolicated, regrouped, counted once. A run per affected day; one that fails is made again, ever later.",

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from tasks_pipeline.jobs import check_monitors_job
-from tasks_pipeline.lanes import MONITORING
 from tasks_pipeline.monitors.loop import monitors_due
+from tasks_pipeline.nudging.wanted import MONITORS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
 
@@ -14,7 +14,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
 @dg.sensor(
     name="monitors_sensor",
     job=check_monitors_job,
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts check_monitors when a monitor is due: a check-in is missing past its margin, a job runs for too "
     "long, or an uptime check is to be made. Its run goes on while something is due soon.",
@@ -33,8 +33,8 @@ def monitors_sensor(
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                tags=MONITORING.tags,
-                run_config=dg.RunConfig(ops={"monitor_incidents": {"config": {"linger_seconds": None}}}),
+                tags=dict(MONITORS.tags),
+                run_config=dict(MONITORS.config),
             )
         ]
     )

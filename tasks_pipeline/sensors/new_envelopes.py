@@ -1,13 +1,14 @@
 """new_envelopes_sensor: starts drains for every day on which more envelopes wait than those at work take soon."""
 
 from collections.abc import Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.jobs import DRAIN_TAG, process_events_job
-from tasks_pipeline.lanes import EVENTS
+from tasks_pipeline.jobs import process_events_job
+from tasks_pipeline.lanes import DRAIN_TAG
+from tasks_pipeline.nudging.wanted import drain_of
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, drained_runs, last_sign_of_run
@@ -28,7 +29,7 @@ SILENT_RUN_SECONDS = 60
 @dg.sensor(
     name="new_envelopes_sensor",
     job=process_events_job,
-    minimum_interval_seconds=1,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts process_events for a day when envelopes wait and no drain of that day is alive; for a large "
     "backlog up to processing.parallel_drains of them.",
@@ -50,7 +51,7 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
             )
             large = backlog.envelopes >= LARGE_BATCHES * settings.batch_envelopes
             if len(workers) < (settings.parallel_drains if large else 1):
-                requests.append(_request(day))
+                requests.append(_request(backlog.day))
             else:
                 reasons.append(
                     f"{_describe(backlog)}; {' and '.join(workers)} {'works' if len(workers) == 1 else 'work'} on it"
@@ -64,18 +65,15 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
     )
 
 
-def _request(day: str) -> dg.RunRequest:
-    return dg.RunRequest(
-        partition_key=day,
-        tags={**EVENTS.tags, DRAIN_TAG: day},
-        run_config=dg.RunConfig(ops={"process_event": {"config": {"mode": "drain"}}}),
-    )
+def _request(day: date) -> dg.RunRequest:
+    drain = drain_of(day)
+    return dg.RunRequest(partition_key=day.isoformat(), tags=dict(drain.tags), run_config=dict(drain.config))
 
 
 def _workers(
     instance: dg.DagsterInstance, state: StateDatabase, day: str, drains: Sequence[ActiveDrain]
 ) -> list[str]:
-    """Who works on a day, for people: the drains that are alive, and the runs that are on their way."""
+    """Who works on a day, for people: the drains that are alive, and the runs that start up."""
     outside = ["a drain outside Dagster" for drain in drains if drain.run_id is None]
     alive = {drain.run_id for drain in drains if drain.run_id is not None}
     return [

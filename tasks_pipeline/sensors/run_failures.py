@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from tasks_pipeline.jobs import DRAIN_TAG, send_alert_notification_job
+from tasks_pipeline.jobs import send_alert_notification_job
+from tasks_pipeline.lanes import DRAIN_TAG
 from tasks_pipeline.notifications.outbox import release_claims
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.drains import end_drains_of_run
@@ -13,7 +14,7 @@ from tasks_pipeline.storage.ledger.drains import end_drains_of_run
 @dg.run_failure_sensor(
     name="run_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=120,
     description="Says which run failed and why, and frees the batches a dead drain held, and the messages a dead sender had in flight.",
 )
 def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> None:

@@ -1,4 +1,4 @@
-"""What commands ask of the running webserver over GraphQL: recent runs, backfills. Plain data in and out, no Dagster import."""
+"""What commands and the nudge ask of the running webserver over GraphQL: runs, their start, backfills. Plain data in and out, no Dagster import."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ TIMEOUT_SECONDS = 15
 # A run of one partition carries the first; a run that a backfill with a policy made carries the second.
 PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
 BACKFILL_TAG = "dagster/backfill"
+UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED")
+REPOSITORY = "__repository__"  # Dagster's name for the one of a code location made of Definitions
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 
@@ -58,6 +60,51 @@ def recent_runs(ui_url: str, limit: int) -> list[Run]:
         {"limit": limit},
     )
     return [_run(found) for found in _checked(answer["runsOrError"])["results"]]
+
+
+def runs_under_way(ui_url: str, job: str) -> list[Run]:
+    """The runs of a job that wait, start or work. Raises DagsterError."""
+    answer = _ask(
+        ui_url,
+        f"query($filter: RunsFilter!) {{ runsOrError(filter: $filter) {{ ... on Runs {{ results {{ {_RUN} }} }} {_ERROR} }} }}",
+        {"filter": {"pipelineName": job, "statuses": list(UNDER_WAY)}},
+    )
+    return [_run(found) for found in _checked(answer["runsOrError"])["results"]]
+
+
+def run_status(ui_url: str, run_id: str) -> str:
+    """Dagster's word for what became of a run; empty when it is gone. Raises DagsterError."""
+    answer = _ask(
+        ui_url, "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", {"id": run_id}
+    )
+    return str(answer["runOrError"].get("status", ""))
+
+
+def launch_run(
+    ui_url: str, location: str, job: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+) -> str:
+    """Put a run of a job into Dagster's queue; gives its id. A partition is a tag. Raises DagsterError."""
+    answer = _ask(
+        ui_url,
+        "mutation($params: ExecutionParams!) { launchRun(executionParams: $params) "
+        f"{{ ... on LaunchRunSuccess {{ run {{ runId }} }} {_ERROR} "
+        "... on RunConfigValidationInvalid { errors { message } } } }",
+        {
+            "params": {
+                "selector": {
+                    "repositoryLocationName": location,
+                    "repositoryName": REPOSITORY,
+                    "jobName": job,
+                },
+                "runConfigData": dict(run_config),
+                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+            }
+        },
+    )
+    result = _checked(answer["launchRun"])
+    if "run" not in result:
+        raise DagsterError(f"Dagster refused: {[e['message'] for e in result.get('errors', ())]}")
+    return str(result["run"]["runId"])
 
 
 def launch_backfill(

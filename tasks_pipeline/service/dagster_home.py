@@ -22,6 +22,8 @@ DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DAGSTER_SCHEMA = "dagster"
 LOCATION_NAME = "tasks_pipeline"
 DEFINITIONS_MODULE = "tasks_pipeline.definitions"
+CODE_SERVER_MODULE = "tasks_pipeline.code_server"
+DAGSTER_PROCESS_MODULE = "tasks_pipeline.dagster_process"
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """For every Python started with -m: it must not import what happens to lie in the directory it was started in."""
 
@@ -60,11 +62,14 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
             "enabled": True,
             "start_timeout_seconds": 120,
             "max_runtime_seconds": 1800,
-            "poll_interval_seconds": 15,
+            "poll_interval_seconds": 30,
             "free_slots_after_run_end_seconds": 60,
         },
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "sensors": {"use_threads": True, "num_workers": 4, "num_submit_workers": 4},
+        # Nothing here is automated by conditions or has a freshness policy, and looking for them costs at rest.
+        "auto_materialize": {"enabled": False, "use_sensors": False},
+        "freshness": {"enabled": False},
         "retention": {
             "sensor": {"purge_after_days": {"skipped": 1, "failure": 14, "success": 7, "started": 1}},
             "schedule": {"purge_after_days": 30},

@@ -19,6 +19,8 @@ import msgspec
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
 from tasks_pipeline.service.dagster_home import (
+    CODE_SERVER_MODULE,
+    DAGSTER_PROCESS_MODULE,
     DEFINITIONS_MODULE,
     LOCATION_NAME,
     SAFE_PATH,
@@ -129,6 +131,7 @@ def introduction(home: Home, config: Config, service: RunningService) -> list[st
 def service_parts(home: Home, receiver: Address, ui: Address, code_server: Address) -> list[Part]:
     """The processes of a service. They start at the same time: Dagster's wait for the code server by themselves."""
     python = [sys.executable, "-m"]
+    dagster = [*python, DAGSTER_PROCESS_MODULE]
     environment = {
         **dagster_environment(home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -136,22 +139,29 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
         "PYTHONUNBUFFERED": "1",  # the last words of a process that dies must reach its log
         # Two arenas instead of eight per core: the processes have many threads that are idle most of the time.
         "MALLOC_ARENA_MAX": "2",
+        # Nothing here multiplies matrices, and what runs are forked from must have no thread.
+        "OPENBLAS_NUM_THREADS": "1",
+        # Two lines a tick that say that nothing was started are 3 MB a day.
+        "DAGSTER_DAEMON_LOG_LEVEL": "warning",
+        # Retries of runs that died; the work itself is started again by sensors and the nudge.
+        "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "20",
     }
     workspace = ["-w", str(home.dagster_home / "workspace.yaml")]
     commands = {
         "receiver": [
             *python, "tasks_pipeline.cli", "receive", "--host", receiver.host, "--port", str(receiver.port),
         ],
-        # One process. `dagster code-server start` puts a proxy before the same server to reload code without a
+        # `dagster api grpc` with warm starts for runs. `dagster code-server start` puts a proxy before the same server to reload code without a
         # restart; here the supervisor restarts it, which costs 80 MB less.
         "code-server": [
-            *python, "dagster", "api", "grpc", "--module-name", DEFINITIONS_MODULE, "--location-name", LOCATION_NAME,
+            *python, CODE_SERVER_MODULE, "--module-name", DEFINITIONS_MODULE, "--location-name", LOCATION_NAME,
             "--empty-working-directory", "--host", code_server.host, "--port", str(code_server.port),
         ],
         "webserver": [
-            *python, "dagster_webserver", *workspace, "--host", ui.host, "--port", str(ui.port),
+            *dagster, "dagster_webserver", *workspace, "--host", ui.host, "--port", str(ui.port),
         ],
-        "daemon": [*python, "dagster._daemon", "run", *workspace],
+        "daemon": [*dagster, "dagster._daemon", "run", *workspace],
+        "nudge": [*python, "tasks_pipeline.nudging", ui.url],
     }  # fmt: skip
     questions: dict[str, Callable[[], str | None]] = {
         "receiver": functools.partial(receiver_missing, receiver.url),

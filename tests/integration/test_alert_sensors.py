@@ -7,6 +7,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
 
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
@@ -17,6 +24,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
 from tasks_pipeline.sensors.digests import digests_sensor
+from tasks_pipeline.sensors.idle_ticks import drop_idle_ticks
 from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.stores import open_stores
@@ -178,6 +186,55 @@ def test_the_watch_reports_a_check_per_probe(home: Home, instance: dg.DagsterIns
     checks = {e.check_name: e.passed for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
     assert set(checks) == set(DESCRIPTIONS)
     assert checks["lag"]
+
+
+def test_the_watch_writes_a_check_when_its_status_changes(home: Home, instance: dg.DagsterInstance) -> None:
+    """Thirteen events a minute would be 75 MB a day."""
+    write(home, "watch: {consecutive_readings: 1}\n")
+    stores = {"stores": StoresResource(home=str(home.root))}
+    cursor, written = None, []
+    for text in (
+        "",
+        "",
+        "alert_rules: [{name: a, when: [never]}]\n",
+        "alert_rules: [{name: a, when: [never]}]\n",
+        "",
+    ):
+        write(home, "watch: {consecutive_readings: 1}\n" + text)
+        context = dg.build_sensor_context(instance=instance, resources=stores, cursor=cursor)
+        found = pipeline_watch_sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        cursor = found.cursor or cursor
+        written.append([e.check_name for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)])
+    assert set(written[0]) == set(DESCRIPTIONS)
+    assert written[1:] == [[], ["configuration"], [], ["configuration"]]
+
+
+def test_ticks_that_skipped_are_forgotten_soon_and_others_are_kept(instance: dg.DagsterInstance) -> None:
+    now = datetime.now(UTC)
+    instance.add_instigator_state(
+        InstigatorState(origin := _origin(), InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+    )
+    for age, status in ((3600, TickStatus.SKIPPED), (3600, TickStatus.SUCCESS), (30, TickStatus.SKIPPED)):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=origin.get_id(),
+                instigator_name="a_sensor",
+                instigator_type=InstigatorType.SENSOR,
+                status=status,
+                timestamp=now.timestamp() - age,
+                selector_id=origin.get_selector().get_id(),
+                run_ids=["a"] if status is TickStatus.SUCCESS else [],
+            )
+        )
+    drop_idle_ticks(instance, now)
+    left = instance.get_ticks(origin.get_id(), origin.get_selector().get_id())
+    assert [tick.status for tick in left] == [TickStatus.SKIPPED, TickStatus.SUCCESS]
+
+
+def _origin() -> RemoteInstigatorOrigin:
+    location = GrpcServerCodeLocationOrigin("localhost", 1, location_name="here")
+    return RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), "a_sensor")
 
 
 def test_a_broken_configuration_stops_no_watch_and_is_told(home: Home, instance: dg.DagsterInstance) -> None:

@@ -15,8 +15,7 @@ import pytest
 import tasks_pipeline
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.jobs import DRAIN_TAG
-from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
@@ -33,6 +32,7 @@ PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a dra
 EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
+    *("old_runs", "code_server", "warm_run", "dagster_process"),
 }
 
 
@@ -114,6 +114,7 @@ def test_what_people_find_in_the_ui() -> None:
         "check_monitors": "monitoring",
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
+        "drop_old_runs_job": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -128,6 +129,7 @@ def test_what_people_find_in_the_ui() -> None:
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *",
         "drop_stale_chunks_schedule": "27 3 * * *",
+        "drop_old_runs_schedule": "37 3 * * *",
         "merge_events_schedule": "41 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
@@ -361,7 +363,7 @@ def test_the_sensor_ends_a_run_that_was_launched_and_never_started(
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_whose_drain_has_just_ended_is_left_to_its_checks(
+def test_a_run_whose_drain_has_ended_is_left_to_its_checks_and_holds_nobody_up(
     past: Day, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It started long ago and has no drain any more, but it is alive. What waits is taken by another run meanwhile."""

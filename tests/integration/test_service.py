@@ -19,6 +19,7 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
 from tasks_pipeline.service.leftovers import marked_processes
 from tasks_pipeline.service.running import RunningService, running_service
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
@@ -90,6 +91,9 @@ def check_service(service: subprocess.Popen[str], home: Home) -> None:
     assert sent.exit_code == 0, sent.output
     assert len(sent.stdout.strip()) == 32
 
+    wait_for("the nudge starts a drain, long before its sensor ticks", lambda: nudged(home))
+    wait_for("it is forked from the warm process", lambda: forked_runs(home))
+
     second = subprocess.run(
         [*COMMAND, "--home", str(home.root), "run"],
         capture_output=True,
@@ -100,6 +104,27 @@ def check_service(service: subprocess.Popen[str], home: Home) -> None:
     assert second.returncode == 1
     assert f"pid {service.pid}, receiver {known(home).receiver_url}, UI {known(home).ui_url}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def nudged(home: Home) -> list[dict[str, str]]:
+    """Runs of process_events that the nudge started."""
+    tags = [{"key": "tasks_pipeline/started_by", "value": "nudge"}]
+    question = {
+        "query": "query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results { runId } } } }",
+        "variables": {"filter": {"pipelineName": "process_events", "tags": tags}},
+    }
+    answer = httpx.post(f"{known(home).ui_url}/graphql", json=question, timeout=30).json()
+    runs: list[dict[str, str]] = answer["data"]["runsOrError"]["results"]
+    return runs
+
+
+def forked_runs(home: Home) -> list[psutil.Process]:
+    """Processes whose parent is what runs are forked from."""
+    processes = [psutil.Process(pid) for pid in marked_processes(str(home.root))]
+    warm = {
+        process.pid for process in processes if "multiprocessing.forkserver" in " ".join(process.cmdline())
+    }
+    return [process for process in processes if process.ppid() in warm]
 
 
 def test_a_port_that_is_taken_is_named(home: Home) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,9 @@ def test_dagster_loads_what_is_written(home: Home) -> None:
         assert instance.get_settings("telemetry") == {"enabled": False}
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
+        assert not {"ASSET", "FRESHNESS_DAEMON"} & set(
+            instance.get_required_daemon_types()
+        )  # they cost at rest
 
 
 def test_the_workspace_names_the_code_server(home: Home) -> None:
@@ -141,3 +147,21 @@ def test_runs_that_an_interrupted_service_left_under_way_are_ended() -> None:
         assert len(ended) == 3
         events = instance.all_logs(runs[DagsterRunStatus.STARTED])
         assert any(REASON in event.message for event in events)
+
+
+def test_processes_of_dagster_make_an_engine_per_database_and_read_revisions_once(home: Home) -> None:
+    """In a process of its own, since Dagster's modules are changed; that they still work is seen by every service started."""
+    write_dagster_home(home)
+    program = (
+        "import tasks_pipeline.dagster_process as p; p.spare(); p.spare()\n"
+        "from dagster import DagsterInstance\n"
+        "for _ in range(3):\n"
+        "    with DagsterInstance.get() as instance:\n"
+        "        for _ in range(5): instance.get_runs(); instance.all_instigator_state()\n"
+        "print(p._kept_engine.cache_info().misses, len(p._revisions))\n"
+    )
+    environment = {**os.environ, **dagster_environment(home)}
+    found = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == ["2", "1"], found.stderr

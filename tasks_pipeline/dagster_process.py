@@ -1,0 +1,57 @@
+"""Processes of Dagster with stores that cost less to ask: `python -m tasks_pipeline.dagster_process MODULE ARGUMENTS…`.
+
+On SQLite, Dagster makes a new engine for each question to its stores, so that SQLAlchemy compiles each statement again, and
+reads all revisions of its tables whenever it opens them, at each tick of a sensor. That was most of what the service took at rest.
+Both are made once per process here; the module is then run as `python -m` would.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from functools import cache
+from typing import Any
+
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._grpc import server_watcher
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool, Pool
+
+WATCH_SECONDS = 5
+"""Between two questions whether the code server is another one, each over a connection of its own; Dagster's is one second."""
+
+
+def spare() -> None:
+    """Keep engines and revisions from now on, and ask seldom for the code server."""
+    for storage in (sqlite_run_storage, sqlite_schedule_storage):
+        storage.create_engine = _kept_engine  # type: ignore[attr-defined]
+    server_watcher.WATCH_INTERVAL = WATCH_SECONDS
+    if ScriptDirectory.from_config.__func__ is not _kept_revisions:  # type: ignore[attr-defined]
+        ScriptDirectory.from_config = classmethod(_kept_revisions)  # type: ignore[method-assign, assignment]
+
+
+@cache
+def _kept_engine(url: str, poolclass: type[Pool], **more: Any) -> Engine:
+    """One engine for each database. Nothing is shared but compiled statements: connections are made for each use."""
+    assert poolclass is NullPool
+    return create_engine(url, poolclass=poolclass, **more)
+
+
+_read_revisions = ScriptDirectory.from_config.__func__  # type: ignore[attr-defined]
+_revisions: dict[str, ScriptDirectory] = {}
+
+
+def _kept_revisions(cls: type[ScriptDirectory], config: AlembicConfig) -> ScriptDirectory:
+    location = config.get_main_option("script_location") or ""
+    if location not in _revisions:
+        _revisions[location] = _read_revisions(cls, config)
+    return _revisions[location]
+
+
+if __name__ == "__main__":
+    spare()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
