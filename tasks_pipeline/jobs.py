@@ -102,15 +102,30 @@ def drop_finished(context: dg.OpExecutionContext, stores: StoresResource) -> Non
     context.add_output_metadata(dropped)
 
 
+@dg.op
+def tidy_lake(context: dg.OpExecutionContext, stores: StoresResource) -> None:
+    """Merge the files of days that are over, forget old snapshots, and remove files that dead processes left."""
+    from tasks_pipeline.storage.lake import compaction
+
+    with stores.open() as opened:
+        lake, now = opened.lake, datetime.now(UTC)
+        merged = compaction.compact(lake, compaction.of_past_days(lake, now.date()))
+        compaction.tidy(lake, now)
+        orphans = compaction.drop_orphans(lake, now)
+    context.log.info(f"{merged} files merged, {orphans} removed that nobody had registered")
+    context.add_output_metadata({"merged": merged, "orphans": orphans})
+
+
 @dg.job(
     run_tags=MAINTENANCE.tags,
     description="Removes raw envelopes whose retention is over, and what the state database needs only while something is at "
-    "work. Stored events stay; days without raw envelopes cannot be recomputed any more.",
+    "work; tidies the files of the lake. Stored events stay; days without raw envelopes cannot be recomputed any more.",
 )
 def drop_expired_envelopes_job() -> None:
     """Raw retention."""
     drop_expired_envelopes()
     drop_finished()
+    tidy_lake()
 
 
 @dg.op

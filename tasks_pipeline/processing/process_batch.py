@@ -19,7 +19,7 @@ from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.processing.telling import locks_of, tell
 from tasks_pipeline.releases.known import note_releases
 from tasks_pipeline.storage.lake.arrow import to_arrow
-from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tail import LOCK, add_rows, fits
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
@@ -54,13 +54,13 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 
     Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
     """
-    work = _Work(stores, batch)
-    with stores.state.read() as connection:
-        work.arrived, work.regrouped = last_arrival(connection), last_regrouping(connection)
-    stores.tools.arrived_through(work.arrived)
-    careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
-    alone = condemn_suspect(stores.state, batch) if careful else None
-    try:
+    with stores.lake.writing(batch.day, f"batch-{batch.id}") as files:
+        work = _Work(stores, batch, files)
+        with stores.state.read() as connection:
+            work.arrived, work.regrouped = last_arrival(connection), last_regrouping(connection)
+        stores.tools.arrived_through(work.arrived)
+        careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
+        alone = condemn_suspect(stores.state, batch) if careful else None
         for staging in staged_chunks(stores, batch, careful=careful, alone=alone):
             settle(stores, staging, batch, held=True, into=work.settled)
             if not work.may_be_small():
@@ -71,9 +71,8 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         small = work.may_be_small() and _into_tail(work)
         if not small:
             work.write()
+            files.finish()
             _into_files(work)
-    finally:
-        stores.lake.discard(work.unregistered)
     return BatchResult(
         batch.last_position - batch.first_position + 1,
         work.settled.counts(),
@@ -84,25 +83,26 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 
 @dataclass(slots=True)
 class _Work:
-    """A batch at work: what is settled of it, files that were written and that no catalog knows yet, and the numbers of
-    the newest arrival of symbols and of the newest regrouping when it began."""
+    """A batch at work: what is settled of it, its files, and the numbers of the newest arrival of symbols and of the
+    newest regrouping when it began."""
 
     stores: Stores
     batch: Batch
+    files: DayFiles
     settled: Settled = field(default_factory=Settled)
-    unregistered: list[LakeFile] = field(default_factory=list)
+    written: bool = False
     arrived: int = 0
     regrouped: int = 0
 
     def may_be_small(self) -> bool:
         """Whether the batch can go into the tail. Not in a later attempt: its rows may be in files."""
-        return self.batch.attempt == 1 and not self.unregistered and fits(self.settled.rows)
+        return self.batch.attempt == 1 and not self.written and fits(self.settled.rows)
 
     def write(self) -> None:
         """Write the rows that are settled into files."""
-        label = f"batch-{self.batch.id}"
-        self.unregistered += self.stores.lake.write(self.batch.day, to_arrow(self.settled.rows), label)
+        self.files.add(to_arrow(self.settled.rows))
         self.settled.rows.clear()
+        self.written = True
 
 
 def _into_tail(work: _Work) -> bool:
@@ -164,8 +164,8 @@ def _make_visible(work: _Work, connection: Connection) -> bool:
     lake, batch, settled = work.stores.lake, work.batch, work.settled
     group_ids, since = set(settled.groups), work.regrouped
     if batch.attempt == 1 or not lake.holds_batch(batch.day, batch.part, batch.first_position):
-        lake.register(work.unregistered)
-        work.unregistered.clear()
+        lake.register(work.files.finished)
+        work.files.finished.clear()  # the catalog has them
     else:  # those rows may be of any age
         since = 0
         group_ids |= lake.groups_of_batch(batch.day, batch.part, batch.first_position, batch.last_position)

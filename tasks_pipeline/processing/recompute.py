@@ -12,13 +12,13 @@ from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.storage.lake.arrow import to_arrow
-from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
 
-FILE_ROWS = 50_000  # rows of one table collected before a file is written
+FILE_ROWS = 50_000  # rows of one table collected before they are written
 
 
 @dataclass(slots=True)
@@ -54,19 +54,20 @@ def recompute_day(
         arrived, regrouped = last_arrival(connection), last_regrouping(connection)
     stores.tools.arrived_through(arrived)
     collected = Settled()
-    files: list[LakeFile] = []
-    for number, batch in enumerate(batches, 1):
-        _collect(stores, batch, collected, files, report)
-        on_progress(number, len(batches))
-    files += _flush(stores, day, collected)
-    with stores.lake.lock():
-        open_replacement(stores.state, day, arrived)
-        with stores.state.write() as connection:
-            note_race(connection, regrouped, report.groups)
-        flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
-        stores.lake.replace(day, report.bounds, files)
-        finish_replacements(stores.state, stores.lake)
-        finish_regroupings(stores.state, stores.lake)
+    with stores.lake.writing(day, "recomputed") as files:
+        for number, batch in enumerate(batches, 1):
+            _collect(stores, batch, collected, files, report)
+            on_progress(number, len(batches))
+        _flush(collected, files)
+        files.finish()
+        with stores.lake.lock():
+            open_replacement(stores.state, day, arrived)
+            with stores.state.write() as connection:
+                note_race(connection, regrouped, report.groups)
+            flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
+            stores.lake.replace(day, report.bounds, files.finished)
+            finish_replacements(stores.state, stores.lake)
+            finish_regroupings(stores.state, stores.lake)
     return report
 
 
@@ -76,14 +77,14 @@ def is_raw(stores: Stores, batch: Batch) -> bool:
 
 
 def _collect(
-    stores: Stores, batch: Batch, collected: Settled, files: list[LakeFile], report: RecomputeReport
+    stores: Stores, batch: Batch, collected: Settled, files: DayFiles, report: RecomputeReport
 ) -> None:
     outcomes = Settled(rows=collected.rows)
     for staging in staged_chunks(stores, batch):
         settle(stores, staging, batch, held=False, into=outcomes)
         collected.size, outcomes.size = collected.size + outcomes.size, 0
         if collected.size >= CHUNK_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):
-            files += _flush(stores, batch.day, collected)
+            _flush(collected, files)
     collected.rows["outcomes"] += outcome_rows(outcomes.outcomes, batch.day, batch.part, batch.first_position)
     report.batches += 1
     report.envelopes += batch.last_position - batch.first_position + 1
@@ -92,8 +93,7 @@ def _collect(
     report.bounds[batch.part] = batch.last_position
 
 
-def _flush(stores: Stores, day: date, collected: Settled) -> list[LakeFile]:
-    files = stores.lake.write(day, to_arrow(collected.rows), "recomputed")
+def _flush(collected: Settled, files: DayFiles) -> None:
+    files.add(to_arrow(collected.rows))
     collected.rows.clear()
     collected.size = 0
-    return files

@@ -27,7 +27,7 @@ from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.events import payloads_of, place_of
-from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
@@ -77,16 +77,18 @@ def reprocess_events(
             arrived = last_arrival(connection)
         stores.tools.arrived_through(arrived)
         flush(stores.state, stores.lake)
-        report, swap, files = _process(stores, day, wanted, on_progress)
-        if not report.events:
-            return report
-        with stores.lake.lock():
-            finish_replacements(stores.state, stores.lake)
-            if _changed(before, _changes(stores.state, day)):
-                continue  # the rows that were read may be others now
-            open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
-            stores.lake.swap_events(day, swap, files)
-            finish_replacements(stores.state, stores.lake)
+        with stores.lake.writing(day, "reprocessed") as files:
+            report, swap = _process(stores, day, wanted, files, on_progress)
+            if not report.events:
+                return report
+            files.finish()
+            with stores.lake.lock():
+                finish_replacements(stores.state, stores.lake)
+                if _changed(before, _changes(stores.state, day)):
+                    continue  # the rows that were read may be others now
+                open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
+                stores.lake.swap_events(day, swap, files.finished)
+                finish_replacements(stores.state, stores.lake)
         return report
     raise DayChanging(f"{day} was replaced by others {ATTEMPTS} times while its events were processed again")
 
@@ -120,10 +122,13 @@ def _changed(before: tuple[frozenset[str], int], after: tuple[frozenset[str], in
 
 
 def _process(
-    stores: Stores, day: date, wanted: Set[Wanted] | None, on_progress: Callable[[int, int], None]
-) -> tuple[ReprocessReport, pa.Table, list[LakeFile]]:
+    stores: Stores,
+    day: date,
+    wanted: Set[Wanted] | None,
+    files: DayFiles,
+    on_progress: Callable[[int, int], None],
+) -> tuple[ReprocessReport, pa.Table]:
     report = ReprocessReport(day)
-    files: list[LakeFile] = []
     places = [_PLACES.empty_table()]
     found = event_places(stores, day, wanted)
     for rows in stored_events(stores, day, found):
@@ -132,14 +137,14 @@ def _process(
         with stores.state.write() as connection:
             unwanted = give_groups(stores, connection, staged)
         add_rows(settled, apart(staged, unwanted)[0])
-        files += stores.lake.write(day, to_arrow(settled.rows), "reprocessed")
+        files.add(to_arrow(settled.rows))
         places.append(pa.table({name: [row[name] for row in rows] for name in _PLACES.names}, _PLACES))
         report.events += len(rows)
         report.groups.update(each["group_id"] for each in (*rows, *(s.row for s in staged)))
         report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
         on_progress(report.events, found.num_rows)
-    return report, pa.concat_tables(places), files
+    return report, pa.concat_tables(places)
 
 
 def stage_again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Staged:

@@ -19,7 +19,7 @@ from tasks_pipeline.processing import process_batch as batch_module
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.settle import settle
-from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.ledger import batches as batches_module
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
@@ -224,10 +224,10 @@ def test_a_day_on_which_every_batch_fails_is_left_alone_too(day: Day) -> None:
     """Else each run would claim, and fail with, a batch more."""
     day.send(*(event() for _ in range(5)))
     day = day.configured(batch_envelopes=1)
-    with at(Moment(Lake, "write", after=False, large=True), crash), pytest.raises(Crash):
+    with at(Moment(DayFiles, "finish", after=False, large=True), crash), pytest.raises(Crash):
         patient(day)
     first = found(day).not_before
-    with at(Moment(Lake, "write", after=False, large=True), crash), pytest.raises(Crash):
+    with at(Moment(DayFiles, "finish", after=False, large=True), crash), pytest.raises(Crash):
         patient(day)
     second = found(day).not_before
     assert first is not None

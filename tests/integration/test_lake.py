@@ -37,7 +37,11 @@ def letters(day: date, part: str, positions: range, reason: str = "old") -> dict
 
 
 def written(lake: Lake, day: Day, rows: dict[str, list[dict[str, Any]]]) -> list[LakeFile]:
-    return lake.write(day.date, to_arrow(rows), "test")
+    with lake.writing(day.date, "test") as files:
+        files.add(to_arrow(rows))
+        finished = files.finish()[:]
+        files.finished.clear()
+    return finished
 
 
 def stored(day: Day) -> list[tuple[str, int, str]]:

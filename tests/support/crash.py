@@ -26,6 +26,7 @@ from tasks_pipeline.processing.event import Work, process_event
 from tasks_pipeline.processing.settle import Settled
 from tasks_pipeline.storage.lake import compaction, flush, tail
 from tasks_pipeline.storage.lake.catalog import LiveFile
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
@@ -56,7 +57,7 @@ DRAIN_MOMENTS = {
     "counted, not committed": Moment(_processing.process_batch, "count_events"),
     "done, not committed": Moment(_processing.process_batch, "finish_batch"),
     "done": Moment(_processing.drain, "process_batch"),
-    "half of the files written": Moment(Lake, "write_table", large=True),
+    "half of the files written": Moment(DayFiles, "_finish_one", large=True),
     "all files written": Moment(Lake, "register", after=False, large=True),
     "lake committed": Moment(Lake, "register", large=True),
     "counted after the lake, not committed": Moment(_processing.process_batch, "count_events", large=True),
@@ -67,13 +68,13 @@ FLUSH_MOMENTS = {
     "nothing sealed": Moment(flush, "seal", after=False),
     "sealed": Moment(flush, "seal"),
     "rows read": Moment(flush, "_rows"),
-    "half of the files written": Moment(Lake, "write_table"),
+    "half of the files written": Moment(DayFiles, "_finish_one"),
     "all files written": Moment(flush, "_written"),
     "lake committed": Moment(Lake, "register"),
     "rows removed": Moment(flush, "drop_segments"),
 }
 MERGE_MOMENTS = {
-    "merged file written": Moment(Lake, "write_table"),
+    "merged file written": Moment(DayFiles, "_finish_one"),
     "old files found": Moment(Lake, "exchange", after=False),
     "exchanged": Moment(Lake, "exchange"),
     "snapshots forgotten": Moment(Lake, "forget_before"),

@@ -51,14 +51,13 @@ def _by_day(files: Sequence[LiveFile]) -> dict[tuple[str, date], list[LiveFile]]
 
 def merge_files(lake: Lake, files: Sequence[LiveFile]) -> bool:
     """Make one file of several of one table and day. Gives whether it was done: not when one of them changed meanwhile."""
-    table = LAKE_TABLES[files[0].table]
-    pieces = lake.rows_of(files, READ_ROWS if table.name != "event_payloads" else table.row_group)
-    merged = lake.write_table(files[0].day, table.name, pieces, "merged")
-    with lake.lock():
-        if lake.exchange(files, [merged]):
-            return True
-    lake.discard([merged])
-    return False
+    table, day = LAKE_TABLES[files[0].table], files[0].day
+    with lake.writing(day, "merged") as merged:
+        for piece in lake.rows_of(files, READ_ROWS if table.name != "event_payloads" else table.row_group):
+            merged.add_piece(table.name, piece)
+        new = merged.finish()
+        with lake.lock():
+            return lake.exchange(files, new)
 
 
 def compact(lake: Lake, groups: Sequence[Sequence[LiveFile]]) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -15,7 +16,10 @@ import pyarrow.parquet as pq
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.disk import sync_folder
-from tasks_pipeline.storage.lake.tables import LakeTable
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+
+LARGE_BYTES = 512 * 1024 * 1024
+"""A file that has so many is finished, and the next begins: however large a day is, its files are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +41,97 @@ def remove_file(home: Home, file: LakeFile) -> None:
         Path(file.path).unlink(missing_ok=True)
 
 
-def write_durably(path: Path, rows: Iterable[pa.Table], table: LakeTable) -> int:
-    """Write a file that is whole and on disk under its final name, whatever is killed when. Gives its rows."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        written = write_parquet(rows, file, table)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-    return written
+class FileBeingWritten:
+    """A Parquet file that grows in row groups. Under its final name it is whole and on disk, whatever is killed when; in
+    object storage it appears whole or not at all."""
+
+    def __init__(self, home: Home, table: LakeTable, path: str) -> None:
+        self.table, self.path, self.rows, self.size = table, path, 0, 0
+        if home.data_url:
+            self._temporary = None
+            self._sink = fsspec.open(path, "wb").open()
+        else:
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._temporary = Path(path).with_suffix(".tmp")
+            self._sink = self._temporary.open("wb")
+        columns = [c.name for c in table.columns if c.name != "payload"]
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            table.arrow,
+            compression="zstd",
+            compression_level=3,
+            # A dictionary of payloads never repeats, and statistics of them would be payloads again.
+            use_dictionary=columns,
+            write_statistics=columns,
+        )
+
+    def add(self, rows: pa.Table) -> None:
+        """Write rows, in row groups as the table says."""
+        self._writer.write_table(rows, row_group_size=self.table.row_group)
+        self.rows += rows.num_rows
+        self.size = self._sink.tell()
+
+    def finish(self) -> LakeFile:
+        """Make it durable under its name."""
+        self._writer.close()
+        if self._temporary is None:
+            self._sink.close()
+        else:
+            self._sink.flush()
+            os.fsync(self._sink.fileno())
+            self._sink.close()
+            self._temporary.replace(self.path)
+            sync_folder(self._temporary.parent)
+        return LakeFile(self.table.name, self.path, self.rows)
+
+    def abandon(self) -> None:
+        """Leave nothing of it, as far as that is in our hands."""
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+        with suppress(OSError):
+            self._sink.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
 
 
-def write_parquet(rows: Iterable[pa.Table], sink: Any, table: LakeTable) -> int:
-    """Write pieces of rows as Parquet, in row groups as the table says; gives how many rows there were."""
-    columns = [c.name for c in table.columns if c.name != "payload"]
-    written = 0
-    with pq.ParquetWriter(
-        sink,
-        table.arrow,
-        compression="zstd",
-        compression_level=3,
-        # A dictionary of payloads never repeats, and statistics of them would be payloads again.
-        use_dictionary=columns,
-        write_statistics=columns,
-    ) as writer:
-        for piece in rows:
-            writer.write_table(piece, row_group_size=table.row_group)
-            written += piece.num_rows
-    return written
+class DayFiles:
+    """The files of one day while rows come: one per table, and the next one when that is large."""
+
+    def __init__(self, home: Home, day: date, label: str) -> None:
+        self._home, self._day, self._label = home, day, label
+        self._open: dict[str, FileBeingWritten] = {}
+        self.finished: list[LakeFile] = []
+
+    def add(self, tables: Mapping[str, pa.Table]) -> None:
+        """Write rows by table, those of each call in the table's order."""
+        for name, rows in tables.items():
+            table = LAKE_TABLES[name]
+            order = [(column, "ascending") for column in table.sort]
+            if rows.num_rows:
+                self.add_piece(name, rows.sort_by(order) if order else rows)
+
+    def add_piece(self, name: str, rows: pa.Table) -> None:
+        """Write rows of one table in the order they have."""
+        if name not in self._open:
+            folder = f"{self._home.lake_files}/main/{name}/day={self._day.isoformat()}"
+            path = f"{folder}/{self._label}-{uuid.uuid4().hex[:12]}.parquet"
+            self._open[name] = FileBeingWritten(self._home, LAKE_TABLES[name], path)
+        self._open[name].add(rows)
+        if self._open[name].size >= LARGE_BYTES:
+            self._finish_one(name)
+
+    def finish(self) -> list[LakeFile]:
+        """Make all of it durable; gives all files."""
+        for name in list(self._open):
+            self._finish_one(name)
+        return self.finished
+
+    def _finish_one(self, name: str) -> None:
+        self.finished.append(self._open[name].finish())
+        del self._open[name]
+
+    def abandon(self) -> None:
+        """Leave nothing of what is not finished."""
+        for file in self._open.values():
+            file.abandon()
+        self._open.clear()

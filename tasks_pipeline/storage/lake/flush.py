@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import date
 from typing import Any
 
@@ -27,12 +28,12 @@ def flush(state: StateDatabase, lake: Lake) -> int:
     while True:
         marker = lake.flushed_through()
         sealed = seal(state, marker)
-        files = _written(state, lake, sealed)
-        with lake.lock():
-            if lake.flushed_through() == marker:
-                _finish(state, lake, files, sealed[-1] if sealed else marker)
-                return len(files)
-        lake.discard(files)
+        with ExitStack() as stack:
+            files = _written(state, lake, sealed, stack)
+            with lake.lock():
+                if lake.flushed_through() == marker:
+                    _finish(state, lake, files, sealed[-1] if sealed else marker)
+                    return len(files)
 
 
 def flush_locked(state: StateDatabase, lake: Lake) -> int:
@@ -40,9 +41,10 @@ def flush_locked(state: StateDatabase, lake: Lake) -> int:
     is added later sees all that the caller had committed."""
     marker = lake.flushed_through()
     sealed = seal(state, marker)
-    files = _written(state, lake, sealed)
-    _finish(state, lake, files, sealed[-1] if sealed else marker)
-    return len(files)
+    with ExitStack() as stack:
+        files = _written(state, lake, sealed, stack)
+        _finish(state, lake, files, sealed[-1] if sealed else marker)
+        return len(files)
 
 
 def _finish(state: StateDatabase, lake: Lake, files: Sequence[LakeFile], through: int) -> None:
@@ -51,20 +53,19 @@ def _finish(state: StateDatabase, lake: Lake, files: Sequence[LakeFile], through
     drop_segments(state, through)
 
 
-def _written(state: StateDatabase, lake: Lake, sealed: Sequence[int]) -> list[LakeFile]:
+def _written(state: StateDatabase, lake: Lake, sealed: Sequence[int], stack: ExitStack) -> list[LakeFile]:
     if not sealed:
         return []
-    label = f"segment-{sealed[-1]}"
     files: list[LakeFile] = []
-    try:
-        for (day, table), rows in sorted(_rows(state, sealed).items()):
-            files += lake.write(day, to_arrow({table: rows}), label)
-            if table == "events":
-                pieces = _payloads(state, sealed, day)
-                files.append(lake.write_table(day, EVENT_PAYLOADS.name, pieces, label))
-    except BaseException:
-        lake.discard(files)
-        raise
+    by_day: dict[date, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for (day, table), rows in sorted(_rows(state, sealed).items()):
+        by_day[day][table] = rows
+    for day, tables in by_day.items():
+        writing = stack.enter_context(lake.writing(day, f"segment-{sealed[-1]}"))
+        writing.add(to_arrow(tables))
+        for piece in _payloads(state, sealed, day):
+            writing.add_piece(EVENT_PAYLOADS.name, piece)
+        files += writing.finish()
     return files
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 
 from tasks_pipeline.home import Home
@@ -33,15 +30,15 @@ from tasks_pipeline.storage.lake.catalog import (
     live_files,
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
-from tasks_pipeline.storage.lake.files import LakeFile, remove_file, write_durably, write_parquet
+from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, remove_file
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.lake.tail import Place
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 
 log = logging.getLogger(__name__)
 
-REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again; a file each
+REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again
 
 
 class Lake:
@@ -96,16 +93,19 @@ class Lake:
         _ = self._stored  # opening takes the lock too, and it does not nest
         return process_lock(self.home, "lake")
 
-    def write(self, day: date, tables: Mapping[str, pa.Table], label: str) -> list[LakeFile]:
-        """Write rows as Parquet files of a day and make them durable. The catalog does not know them yet.
+    @contextmanager
+    def writing(self, day: date, label: str) -> Iterator[DayFiles]:
+        """Files of a day to be written. What of them was not registered when the block ends is removed.
 
-        `label` tells people what wrote a file; names are unique whatever it is.
+        The catalog does not know them before `register`. `label` tells people what wrote a file; names are unique
+        whatever it is.
         """
-        return [
-            self._write_file(day, LAKE_TABLES[name], rows, label)
-            for name, rows in tables.items()
-            if rows.num_rows
-        ]
+        files = DayFiles(self.home, day, label)
+        try:
+            yield files
+        finally:
+            files.abandon()
+            self._discard(files.finished)
 
     def register(self, files: Sequence[LakeFile], *, flushed: int | None = None) -> None:
         """Make files visible, all in one transaction. The caller holds the lock.
@@ -122,9 +122,8 @@ class Lake:
         rows = self._stored.execute(f"SELECT {MARKER}").fetchall()
         return int(rows[0][0])
 
-    def discard(self, files: Sequence[LakeFile]) -> None:
-        """Remove files that were not registered, and will never be. Where the catalog cannot be asked they stay, and are
-        orphans."""
+    def _discard(self, files: Sequence[LakeFile]) -> None:
+        """Remove files that were not registered. Where the catalog cannot be asked they stay, and are orphans."""
         if not files:
             return
         try:
@@ -184,29 +183,31 @@ class Lake:
         )
         connection.unregister("known_keys")
         days = connection.execute("SELECT day, count(*) FROM misplaced GROUP BY day ORDER BY day").fetchall()
-        files = [file for day, _ in days for file in self._write_regrouped(day, of_groups)]
-        with self._transaction():
-            for day, _ in days:
-                connection.execute(
-                    f"DELETE FROM stored.events WHERE day = $1 AND {of_groups} AND (part, position, item) IN "
-                    "(SELECT (part, position, item) FROM misplaced WHERE day = $1)",
-                    [day],
-                )
-            add_files(connection, files)
+        with ExitStack() as stack:
+            written = [stack.enter_context(self.writing(day, "regrouped")) for day, _ in days]
+            for (day, _), files in zip(days, written, strict=True):
+                self._write_regrouped(day, of_groups, files)
+                files.finish()
+            with self._transaction():
+                for day, _ in days:
+                    connection.execute(
+                        f"DELETE FROM stored.events WHERE day = $1 AND {of_groups} AND (part, position, item) IN "
+                        "(SELECT (part, position, item) FROM misplaced WHERE day = $1)",
+                        [day],
+                    )
+                add_files(connection, [file for files in written for file in files.finished])
         connection.execute("DROP TABLE misplaced")
         return sum(events for _, events in days)
 
-    def _write_regrouped(self, day: date, of_groups: str) -> list[LakeFile]:
+    def _write_regrouped(self, day: date, of_groups: str, files: DayFiles) -> None:
         rows = self._stored.execute(
             "SELECT e.* REPLACE (m.group_id AS group_id) FROM stored.events e "
             "JOIN misplaced m USING (day, part, position, item) "
             f"WHERE e.day = $1 AND m.day = $1 AND e.{of_groups}",
             [day],
         )
-        files: list[LakeFile] = []
         for batch in rows.to_arrow_reader(REGROUPED_ROWS):
-            files += self.write(day, {"events": pa.Table.from_batches([batch])}, "regrouped")
-        return files
+            files.add({"events": pa.Table.from_batches([batch]).cast(LAKE_TABLES["events"].arrow)})
 
     def drop_groups(self, group_ids: Sequence[int]) -> None:
         """Remove the events of these groups, their payloads and attachments, in one transaction. The caller holds the lock."""
@@ -328,23 +329,6 @@ class Lake:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
-
-    def write_table(self, day: date, name: str, pieces: Iterable[pa.Table], label: str) -> LakeFile:
-        """Write one table's rows of a day, in the order and the pieces as they come, and make the file durable."""
-        table = LAKE_TABLES[name]
-        folder = f"{self.home.lake_files}/main/{name}/day={day.isoformat()}"
-        path = f"{folder}/{label}-{uuid.uuid4().hex[:12]}.parquet"
-        if self.home.data_url:
-            with fsspec.open(path, "wb") as remote:  # an object appears whole or not at all
-                written = write_parquet(pieces, remote, table)
-        else:
-            written = write_durably(Path(path), pieces, table)
-        return LakeFile(name, path, written)
-
-    def _write_file(self, day: date, table: LakeTable, rows: pa.Table, label: str) -> LakeFile:
-        if table.sort:
-            rows = rows.sort_by([(column, "ascending") for column in table.sort])
-        return self.write_table(day, table.name, [rows], label)
 
 
 def _numbers(ids: Iterable[int]) -> str:
