@@ -155,9 +155,13 @@ def _count_days(
         }
         for group_id, c in sorted(counts.items())
     ]
+    state.put(connection, _added_days, rows)
+
+
+def _added_days(state: StateDatabase) -> Any:
     insert = state.insert(group_days)
     least, most = (func.min, func.max) if state.is_sqlite else (func.least, func.greatest)
-    added = insert.on_conflict_do_update(
+    return insert.on_conflict_do_update(
         index_elements=[group_days.c.group_id, group_days.c.day],
         set_={
             "times_seen": group_days.c.times_seen + insert.excluded.times_seen,
@@ -165,7 +169,6 @@ def _count_days(
             "last_seen": most(group_days.c.last_seen, insert.excluded.last_seen),
         },
     )
-    connection.execute(added, rows)
 
 
 def _count_values(
@@ -184,13 +187,16 @@ def _count_values(
     for chunk in chunks(users):
         new_users.subtract(_known_users(connection, chunk))
     if rows:
-        insert = state.insert(group_values)
-        added = insert.on_conflict_do_update(
-            index_elements=list(group_values.primary_key.columns),
-            set_={"times_seen": group_values.c.times_seen + insert.excluded.times_seen},
-        )
-        connection.execute(added, rows)
+        state.put(connection, _added_values, rows)
     return new_users
+
+
+def _added_values(state: StateDatabase) -> Any:
+    insert = state.insert(group_values)
+    return insert.on_conflict_do_update(
+        index_elements=list(group_values.primary_key.columns),
+        set_={"times_seen": group_values.c.times_seen + insert.excluded.times_seen},
+    )
 
 
 def _known_users(connection: Connection, users: Sequence[tuple[int, str]]) -> dict[int, int]:

@@ -37,17 +37,20 @@ def note_releases(
         for version, (first, last) in sorted(versions.items())
         if 0 < len(version) <= MAX_VERSION
     ]
+    for some in chunks(rows):
+        state.put(connection, _seen_releases, some)
+
+
+def _seen_releases(state: StateDatabase) -> Any:
     statement = state.insert(releases)
     first, last, new = releases.c.first_event_at, releases.c.last_event_at, statement.excluded
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["project_id", "version"],
         set_={
             "first_event_at": case((first < new.first_event_at, first), else_=new.first_event_at),
             "last_event_at": case((last > new.last_event_at, last), else_=new.last_event_at),
         },
     )
-    for some in chunks(rows):
-        connection.execute(statement, list(some))
 
 
 def save_release(

@@ -157,6 +157,10 @@ def _claim_abandoned(
     return Batch(row.id, day, row.part, row.first_position, row.last_position, attempt, drain_id, row.base)
 
 
+def _new_cursor(state: StateDatabase) -> Any:
+    return state.insert(spool_cursors).on_conflict_do_nothing()
+
+
 def _claim_new(
     state: StateDatabase,
     spool: Spool,
@@ -170,7 +174,7 @@ def _claim_new(
     """A new range of a part. Raises SpoolError."""
     with state.write() as connection:
         row = {"day": day, "part": part, "position": 0}
-        connection.execute(state.insert(spool_cursors).on_conflict_do_nothing(), [row])
+        state.put(connection, _new_cursor, [row])
         before = locked(connection, day, part)
         totals = survey.totals[part]
         cursor = settled(spool, day, part, before, totals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -45,7 +46,7 @@ def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence
             }
             for p in chunk
         ]
-        taken = connection.execute(state.insert(event_ids).on_conflict_do_nothing(), rows).rowcount
+        taken = state.put(connection, _taken, rows)
         if taken == len(rows):  # the usual case: nobody had one of them
             owners.update({(p.project_id, p.event_id): (p.day, p.part, p.position, p.item) for p in chunk})
             continue
@@ -59,3 +60,7 @@ def own_event_ids(state: StateDatabase, connection: Connection, places: Sequence
             {(r.project_id, bytes(r.event_id).hex()): (r.day, r.part, r.position, r.item) for r in found}
         )
     return [owners[p.project_id, p.event_id] == (p.day, p.part, p.position, p.item) for p in places]
+
+
+def _taken(state: StateDatabase) -> Any:
+    return state.insert(event_ids).on_conflict_do_nothing()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect,
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
+from sqlalchemy.engine.interfaces import Compiled
 
 from tasks_pipeline.home import Home
 
@@ -48,6 +49,7 @@ class StateDatabase:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.engine = _engine(home)
+        self._compiled: dict[Any, Compiled] = {}
         key = (home.state_url, _file_of(home))
         if key in _at_head:
             return
@@ -82,6 +84,24 @@ class StateDatabase:
         """An INSERT that can say ON CONFLICT, in this database's dialect. Execute it with a list of rows: compiling
         the rows into the statement costs ten times as much as storing them."""
         return sqlite_insert(table) if self.is_sqlite else postgres_insert(table)  # type: ignore[return-value]
+
+    def put(
+        self,
+        connection: Connection,
+        statement: Callable[[StateDatabase], SqliteInsert],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> int:
+        """Execute an INSERT that says ON CONFLICT, for rows that have the same columns; gives how many it took.
+
+        `statement` makes it, and is a function of a module: SQLAlchemy would compile what it says afresh each time,
+        which costs 15 times what storing a row does, so what it came to is kept.
+        """
+        key = statement, tuple(rows[0])
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            made = statement(self).compile(dialect=self.engine.dialect, column_keys=list(rows[0]))
+            compiled = self._compiled[key] = made
+        return connection.execute(compiled, list(rows)).rowcount  # type: ignore[call-overload,no-any-return]
 
     def serialise(self, connection: Connection, *names: str) -> None:
         """Let only one transaction at a time go on from here, for each of some names of LOCK_ORDER, taken in that order
