@@ -41,6 +41,12 @@ from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores, open_stores
 
 LOOKS = 5
+CONFIG = f"""\
+projects: [{{slug: shop, id: 1, platform: python, keys: [{{public_key: "{PUBLIC_KEY}"}}]}}]
+channels: [{{name: hook, type: webhook, url: "http://127.0.0.1:9/"}}]
+alert_rules:
+  - {{name: told, when: [new_group, regression, escalation, {{type: events, count: 100000, window_minutes: 60}}], notify: ["channel:hook"]}}
+"""
 
 
 class Clock:
@@ -67,6 +73,8 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 def soak(root: Path, days: int, rate: float, hours: float) -> Iterator[dict[str, Any]]:
     """What each simulated day came to."""
     home = Home.resolve(root)
+    home.root.mkdir(parents=True, exist_ok=True)
+    home.config_path.write_text(CONFIG)
     first = datetime.now(UTC).date() - timedelta(days=days - 1)
     source, chance, clock = bodies(), random.Random(1), Clock()
     total = 0
