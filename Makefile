@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.ready
 UV     ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench clean lock dagster-yaml
+.PHONY: help demo run test lint bench clean lock snapshot dagster-yaml
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lock: ## Resolve requirements.lock afresh from pyproject.toml (needs uv)
 	@printf 'editables\nhatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
+
+snapshot: $(STAMP) ## Write tests/data/edge.json afresh: all that is declared to Dagster, for a test and for reviewers
+	@$(BIN)/python -m tests.support.edge
 
 dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh after a change of the lanes
 	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(), end="")' > dagster.yaml
