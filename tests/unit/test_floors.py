@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def test_what_is_imported_for_types_alone() -> None:
 def test_every_relation_of_two_packages_has_one_direction() -> None:
     real = [one for one in IMPORTS if not names_a_setting(one) and package_of(one.module)]
     assert circles(real, package_of) == []
+
+
+def test_the_layout_names_every_package() -> None:
+    text = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    layout = text.split("## Layout\n")[1].split("```")[1]
+    named = set(re.findall(r"\b(\w+)(?:/|\.py)", layout))
+    assert frozenset().union(*FLOORS, *ROOMS) <= named
 
 
 @pytest.mark.parametrize(
