@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.ready
 UV     ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench clean lock dagster-yaml
+.PHONY: help demo run test lint hooks bench clean lock snapshot dagster-yaml
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .
+	@if git rev-parse --git-dir > /dev/null 2>&1; then git ls-files -z | xargs -0 $(BIN)/python .ci/check_files.py; fi
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict
+
+hooks: $(STAMP) ## Have git run the fast part of lint before each commit (needs pre-commit)
+	@if command -v pre-commit > /dev/null; then pre-commit install; else echo "pre-commit is not installed: https://pre-commit.com"; fi
 
 bench: $(STAMP) ## Measure; ARGS="--help" says what can be measured
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -37,6 +41,9 @@ lock: ## Resolve requirements.lock afresh from pyproject.toml (needs uv)
 	@printf 'editables\nhatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
+
+snapshot: $(STAMP) ## Write tests/data/edge.json afresh: all that is declared to Dagster, for a test and for reviewers
+	@$(BIN)/python -m tests.support.edge
 
 dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh after a change of the lanes
 	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(), end="")' > dagster.yaml

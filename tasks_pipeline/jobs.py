@@ -6,7 +6,6 @@ import dagster as dg
 
 from tasks_pipeline.assets.event_processing import GROUP
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE
-from tasks_pipeline.partitions import daily
 from tasks_pipeline.resources.stores import StoresResource
 
 _event_assets = dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("envelopes")
@@ -19,7 +18,6 @@ def _mode(mode: str) -> dg.RunConfig:
 process_events_job = dg.define_asset_job(
     "process_events",
     selection=_event_assets,
-    partitions_def=daily,
     config=_mode("drain"),
     run_tags=EVENTS.tags,
     description="Drains a day: processes everything that waits in batches, lingers for more, checks the books. "
@@ -29,7 +27,6 @@ process_events_job = dg.define_asset_job(
 recompute_job = dg.define_asset_job(
     "recompute_day",
     selection=_event_assets,
-    partitions_def=daily,
     config=_mode("recompute"),
     run_tags=RECOMPUTE.tags,
     description="Stores days again from their raw envelopes, with today's code. Safe while a day is being drained.",
@@ -39,7 +36,6 @@ recompute_job = dg.define_asset_job(
 reprocess_job = dg.define_asset_job(
     "reprocess_day",
     selection=_event_assets,
-    partitions_def=daily,
     config=_mode("reprocess"),
     run_tags=RECOMPUTE.tags,
     description="Symbolicates and groups the stored events of days again, with today's symbols and rules; works also where "

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from tasks_pipeline.home import Home
+from tests.support.environment import forget_the_caller
 from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
+
+forget_the_caller(os.environ)  # here, before fixtures of the session and processes of any test take it over
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import DESCRIPTIONS
 from tests.support.day import Day, damage
+from tests.support.edge import SNAPSHOT, edge
 from tests.support.events import event, item
 
 PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a drain of it does not linger
@@ -138,6 +140,11 @@ def test_what_people_find_in_the_ui() -> None:
         *(f"pipeline_probes:{name}" for name in DESCRIPTIONS),
         "events:timestamps_sane",
     }
+
+
+def test_the_edge_is_as_it_was_decided() -> None:
+    """What else is declared: dependencies, groups, partitions, lanes, intervals. `make snapshot` writes a change down."""
+    assert edge() == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
 def test_everything_that_ticks_runs_by_default() -> None:

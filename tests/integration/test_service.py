@@ -23,16 +23,13 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TASKS_PIPELINE_")}
 
 
 @contextmanager
 def running(home: Home, directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service that said `ready`, and what it said before. It is killed at the end unless it was stopped."""
     command = [*COMMAND, "--home", str(home.root), "run", "--port", "0", "--ui-port", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=directory
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=directory) as process:
         try:
             assert process.stdout is not None
             said = []
@@ -99,7 +96,6 @@ def check_service(service: subprocess.Popen[str], home: Home) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=ENVIRONMENT,
     )
     assert second.returncode == 1
     assert f"pid {service.pid}, receiver {known(home).receiver_url}, UI {known(home).ui_url}" in second.stderr

@@ -24,12 +24,6 @@ projects:
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "CONFIG", "DATABASE_URL", "DATA_URL"):
-        monkeypatch.delenv(f"TASKS_PIPELINE_{name}", raising=False)
-
-
 def call(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), *arguments])
 

@@ -17,12 +17,6 @@ from tests.support.config_files import DAMAGES, GOOD, damaged
 FILE = "projects:\n  - {id: 1, slug: shop, keys: [{public_key: '${env:SHOP_KEY}', name: a}, {public_key: efgh}]}\n"
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "CONFIG", "DATABASE_URL", "DATA_URL"):
-        monkeypatch.delenv(f"TASKS_PIPELINE_{name}", raising=False)
-
-
 def call(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), "config", *arguments])
 

@@ -12,12 +12,6 @@ from tasks_pipeline.home import CONFIG_COPY, Home, _in_force, dsn
 from tests.support.config_files import DAMAGES, GOOD, damaged
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "CONFIG", "DATABASE_URL", "DATA_URL"):
-        monkeypatch.delenv(f"TASKS_PIPELINE_{name}", raising=False)
-
-
 def test_the_argument_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKS_PIPELINE_HOME", str(tmp_path / "environment"))
     assert Home.resolve().root == (tmp_path / "environment").resolve()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 PROJECT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -36,3 +39,30 @@ def test_the_lock_names_no_machine_and_no_index() -> None:
         r"^\s*(-i|-f|--(index-url|extra-index-url|find-links|trusted-host))\b", LOCK, re.MULTILINE
     )
     assert not re.search(r"://| @ |(?<=[\s=])/\w", LOCK)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"a\nb\n", ""),
+        (b"", ""),
+        (b"a \nb\n", "file:1: white space"),
+        (b"a\r\n", "file:1: white space"),
+        (b"a", "one newline"),
+        (b"a\n\n", "one newline"),
+        (b"\0 \n", ""),
+        (b"a" * 500_001, "500,001 bytes"),
+    ],
+)
+def test_a_glance_at_a_file(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(data)
+    command = [sys.executable, str(PROJECT / ".ci" / "check_files.py"), "file", "gone"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == bool(said), done.stderr
+    assert said in done.stdout
+
+
+def test_hooks_need_no_network() -> None:
+    hooks = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repository["repo"] for repository in hooks["repos"]} == {"local"}
+    assert {hook["language"] for repository in hooks["repos"] for hook in repository["hooks"]} == {"system"}

@@ -16,12 +16,6 @@ from tasks_pipeline.uploads.facts import Bundle, BundleFile, DebugObject
 from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "CONFIG", "DATABASE_URL", "DATA_URL"):
-        monkeypatch.delenv(f"TASKS_PIPELINE_{name}", raising=False)
-
-
 def call(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), *arguments])
 
