@@ -1,5 +1,6 @@
 """`python -m benchmarks`: starts the service in a temporary home, measures it from outside, prints one JSON object.
-`python -m benchmarks hostile` sends hostile envelopes instead (`benchmarks/hostile.py`).
+`python -m benchmarks hostile` sends hostile envelopes instead (`benchmarks/hostile.py`), `python -m benchmarks soak` simulates
+weeks of a trickle (`benchmarks/soak.py`).
 
 `python -m benchmarks rest` measures it with nothing to do instead.
 Times depend on the machine and on what else it does; the floor is measured in the same run to compare with.
@@ -68,7 +69,7 @@ def latency(stores: Stores, url: str, hook: Hook) -> tuple[float, float]:
     }
     started = time.perf_counter()
     httpx.post(f"{url}/api/1/store/?sentry_key={PUBLIC_KEY}", json=event, timeout=30).raise_for_status()
-    while find_event(stores.state, stores.lake.connection, event_id) is None:
+    while find_event(stores.state, stores.lake, event_id) is None:
         if time.perf_counter() - started > PATIENCE_SECONDS:
             raise SystemExit("an event never became visible")
         time.sleep(POLL_SECONDS)

@@ -59,7 +59,7 @@ def open_stores(home: Home) -> Iterator[Stores]:
         config=config,
         spool=open_spool(home),
         state=state,
-        lake=Lake(home),
+        lake=Lake(home, state),
         blobs=blobs,
         tools=Tools(config, symbolicator),
         config_mistakes=in_force.mistakes,

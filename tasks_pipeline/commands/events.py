@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def list_command(ctx: click.Context, group_id: str | None, limit: int, as_json: 
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
         only = group_named(state, slugs, group_id)["id"] if group_id is not None else None
-        found = _newest(home, only, limit)
+        found = _newest(home, state, only, limit)
         names = short_ids(state, slugs, (event["group_id"] for event in found))
     now = datetime.now(UTC)
     for event in found:
@@ -116,20 +117,20 @@ def _find(home: Home, state: StateDatabase, event_id: str) -> dict[str, Any] | N
     import duckdb
 
     from tasks_pipeline.storage.lake.events import find_event
-    from tasks_pipeline.storage.lake.reader import open_reader
+    from tasks_pipeline.storage.lake.lake import Lake
 
-    with one_line(duckdb.Error), open_reader(home) as lake:
+    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
         return find_event(state, lake, event_id)
 
 
-def _newest(home: Home, group_id: int | None, limit: int) -> list[dict[str, Any]]:
+def _newest(home: Home, state: StateDatabase, group_id: int | None, limit: int) -> list[dict[str, Any]]:
     import duckdb
 
     from tasks_pipeline.storage.lake.events import newest_events
-    from tasks_pipeline.storage.lake.reader import open_reader
+    from tasks_pipeline.storage.lake.lake import Lake
 
-    with one_line(duckdb.Error), open_reader(home) as lake:
-        return newest_events(lake, group_id, limit)
+    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
+        return newest_events(state, lake, group_id, limit)
 
 
 def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> list[str]:

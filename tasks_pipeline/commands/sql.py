@@ -60,7 +60,7 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     try:
         check_reads(statement)
         with one_line(*database_errors(home)):
-            reader = open_reader(home)
+            reader = open_reader(home, payloads="event_payloads" in statement.lower())
         with reader as connection:
             _print(connection.execute(statement), limit, form)
     except NotReadOnly as error:

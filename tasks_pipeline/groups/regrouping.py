@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ from tasks_pipeline.grouping.titles import title_and_metadata
 from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.storage.lake.events import payloads_of, place_of
+from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import outside_open_batches
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_hashes, regroupings
@@ -71,6 +74,9 @@ def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
         keys, discarded = _keys(connection, group_ids), discarded_groups(connection, group_ids)
     if not opened:
         return 0
+    flush_locked(
+        state, lake
+    )  # batches that go into the tail see from here on what is open, and leave these groups alone
     lake.regroup(group_ids, keys)
     if discarded:
         lake.drop_groups(sorted(discarded))
@@ -94,18 +100,15 @@ def derive_groups(state: StateDatabase, lake: Lake, group_ids: Collection[int]) 
     """Counters of these groups, and what people see of them, from the lake: all days of them."""
     with state.read() as connection:
         done = outside_open_batches(connection)  # batches that are not done are counted when they are
-    derive_counters(state, lake, done, group_ids=group_ids, metadata_of=_metadata)
+    derive_counters(state, lake, done, group_ids=group_ids, metadata_of=partial(_metadata, state))
 
 
-def _metadata(lake: Lake, newest: Mapping[str, Any]) -> dict[str, str] | None:
+def _metadata(state: StateDatabase, lake: Lake, newest: Mapping[str, Any]) -> dict[str, str] | None:
     """What the title of an event was made of, from its payload; None when that is not there."""
-    stored = lake.query(
-        "SELECT payload FROM lake.event_payloads WHERE day = ? AND part = ? AND position = ? AND item = ?",
-        [newest[name] for name in ("day", "part", "position", "item")],
-    )
-    if not stored:
+    payload = payloads_of(state, lake, [newest]).get(place_of(newest))
+    if payload is None:
         return None
-    event = decode_json(stored[0]["payload"].encode())
+    event = decode_json(payload)
     named = {"type": newest["type"], "value": newest["value"]}
     for exception in reversed(range(len((event.get("exception") or {}).get("values") or ()))):
         metadata = title_and_metadata(event, exception)[1]

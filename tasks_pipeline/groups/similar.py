@@ -12,6 +12,7 @@ from sqlalchemy import Connection, LargeBinary, func, or_, select
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.similarity import VERSION, Pair, features, is_comparable, is_current, sign
 from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.storage.lake.events import payloads_of, place_of
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_signatures, groups, similar_groups
 
@@ -47,8 +48,13 @@ def sign_groups(state: StateDatabase, lake: Lake) -> int:
 
 def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int]) -> int:
     rows = []
-    for event in _newest_events(lake, project_of):
-        found = set() if event["variant"] == "custom" else features(decode_json(event["payload"].encode()))
+    newest = _newest_events(lake, project_of)
+    payloads = payloads_of(state, lake, newest)
+    for event in newest:
+        payload = payloads.get(place_of(event))
+        if payload is None:
+            continue
+        found = set() if event["variant"] == "custom" else features(decode_json(payload))
         rows.append(
             {
                 "group_id": event["group_id"],
@@ -74,14 +80,13 @@ def _sign_chunk(state: StateDatabase, lake: Lake, project_of: Mapping[int, int])
 
 
 def _newest_events(lake: Lake, group_ids: Collection[int]) -> list[dict[str, Any]]:
-    """Of each group the variant and the payload of its newest event."""
+    """Of each group the variant and the place of its newest event."""
     numbers = ", ".join(str(group_id) for group_id in sorted(group_ids))
     return lake.query(
-        "SELECT n.group_id, n.variant, p.payload FROM (SELECT group_id, unnest(arg_max("
+        "SELECT group_id, unnest(arg_max("
         "{'day': day, 'part': part, 'position': position, 'item': item, 'variant': variant}, "
         "(timestamp, day, part, position, item))) "
-        f"FROM lake.events WHERE group_id IN ({numbers}) GROUP BY group_id) n "
-        "JOIN lake.event_payloads p USING (day, part, position, item) ORDER BY n.group_id"
+        f"FROM lake.events WHERE group_id IN ({numbers}) GROUP BY group_id ORDER BY group_id"
     )
 
 

@@ -41,7 +41,7 @@ FramesOf = Callable[[int, str, str], tuple[Frame, ...] | None]
 
 def stored_frames(stores: Stores, project_id: int, day: str, event_id: str) -> tuple[Frame, ...] | None:
     """The frames that a message shows of a stored event; None when it is not kept any more."""
-    payload = payload_of(stores.lake, project_id, date.fromisoformat(day), event_id)
+    payload = payload_of(stores.state, stores.lake, project_id, date.fromisoformat(day), event_id)
     return None if payload is None else frames_of(payload)
 
 

@@ -104,7 +104,7 @@ def row_counts(stores: Stores, day: date) -> dict[str, int]:
     union = " UNION ALL ".join(
         f"SELECT '{name}' AS name, count(*) AS rows FROM lake.{name} WHERE day = $day" for name in LAKE_TABLES
     )
-    return dict(stores.lake.connection.execute(union, {"day": day}).fetchall())
+    return {row["name"]: row["rows"] for row in stores.lake.query(union, {"day": day})}
 
 
 def repeated_event_ids(stores: Stores, day: date) -> list[dict[str, Any]]:

@@ -18,7 +18,9 @@ from tasks_pipeline.alerts.windows import evaluate_windows, timed_rules
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.replacements import finish_replacements
+from tasks_pipeline.processing.upkeep import Upkeep
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
+from tasks_pipeline.storage.lake.tail import SMALL
 from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch, fail_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.ledger.failures import reason_of
@@ -32,7 +34,8 @@ HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.05
 COLLECTOR_THRESHOLD = 50_000  # new containers; an event of 39 KB makes about 500
 WINDOWS_SECONDS = 5.0  # between looks at rules about windows of time
-COLLECT_SECONDS = 0.25  # a trickle is stored in few files rather than one per event
+PACE_SECONDS = 1.0  # a small batch costs ten milliseconds whatever it holds: at most one is stored in so long
+PACE_POLL_SECONDS = 0.1
 DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool after midnight
 
 
@@ -48,6 +51,9 @@ class DrainReport:
     counts: Counter[str] = field(default_factory=Counter)
     rate: Counter[int] = field(default_factory=Counter)
     lag_seconds: list[float] = field(default_factory=list)
+    small: bool = False  # the last batch
+    claimed_at: float = float("-inf")
+    claimed_size: int = 0
     ended: datetime | None = None
     ended_because: str = ""
     windows_at: float = float("-inf")
@@ -82,7 +88,11 @@ def drain(
     patient = linger_seconds is None
     report = DrainReport(day, datetime.now(UTC))
     started = idle_since = time.monotonic()
-    with _calm_collector(), _registered(stores.state, day, run_id) as drain_id:
+    with (
+        _calm_collector(),
+        _registered(stores.state, day, run_id) as drain_id,
+        Upkeep(stores) as upkeep,
+    ):
         with stores.lake.lock():
             finish_replacements(stores.state, stores.lake)
             finish_regroupings(stores.state, stores.lake)
@@ -93,7 +103,7 @@ def drain(
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
             elif linger > 0 and stores.config_changed:
                 report.ended_because = "the configuration changed"
-            elif _work(stores, day, drain_id, report, on_batch, patient):
+            elif _work(stores, day, drain_id, report, on_batch, patient, upkeep):
                 idle_since = time.monotonic()
             elif _is_over(day):
                 report.ended_because = "the day is over and nothing waits"
@@ -101,6 +111,8 @@ def drain(
                 report.ended_because = f"nothing came for {linger:g} s"
             else:
                 _await_work(stores, day, seen, min(idle_since + linger, started + settings.max_run_seconds))
+            if linger > 0:
+                _keep_pace(stores, day, report)
     report.ended = datetime.now(UTC)
     return report
 
@@ -112,6 +124,7 @@ def _work(
     report: DrainReport,
     on_batch: Callable[[Batch, BatchResult], None],
     patient: bool,
+    upkeep: Upkeep,
 ) -> bool:
     settings = stores.config.processing
     batch = claim_batch(
@@ -125,6 +138,7 @@ def _work(
     )
     if batch is None:
         return False
+    report.claimed_at, report.claimed_size = time.monotonic(), _size(stores, day)
     try:
         oldest = stores.spool.waiting(day, batch.part, batch.after).oldest
         result = process_batch(stores, batch)
@@ -136,7 +150,9 @@ def _work(
         raise
     erase_batch(stores, batch)
     report.add(result, datetime.now(UTC), oldest)
+    report.small = not result.in_files
     on_batch(batch, result)
+    upkeep.after_batch(result.in_files)
     _evaluate_windows(stores, report)
     return True
 
@@ -187,8 +203,15 @@ def _await_work(stores: Stores, day: date, seen: int, until: float) -> None:
     while time.monotonic() < until:
         time.sleep(POLL_SECONDS)
         if _size(stores, day) != seen:
-            time.sleep(COLLECT_SECONDS)
             return
+
+
+def _keep_pace(stores: Stores, day: date, report: DrainReport) -> None:
+    """After a small batch, let what comes collect until the next one is due, or is not small any more."""
+    while report.small and time.monotonic() - report.claimed_at < PACE_SECONDS:
+        if _size(stores, day) - report.claimed_size > SMALL.events:
+            return
+        time.sleep(PACE_POLL_SECONDS)
 
 
 def _size(stores: Stores, day: date) -> int:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, or_, select
 
 from tasks_pipeline.groups.counting import count_events
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.base import BatchNotes, Staging
-from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
+from tasks_pipeline.processing.replacements import finish_replacements
+from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.processing.telling import locks_of, tell
 from tasks_pipeline.releases.known import note_releases
+from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.tail import LOCK, add_rows, fits
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
 from tasks_pipeline.storage.spool.interface import Spooled
+from tasks_pipeline.storage.state.tables import regroupings, replacements
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import announce_again, last_arrival
 
@@ -36,11 +40,13 @@ class RawGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch: envelopes read, items by outcome, groups that got events."""
+    """What became of a batch: envelopes read, items by outcome, groups that got events; whether its rows lie in files of
+    their own, and not in the tail."""
 
     envelopes: int
     counts: dict[str, int]
     groups: int
+    in_files: bool = True
 
 
 def process_batch(stores: Stores, batch: Batch) -> BatchResult:
@@ -48,55 +54,122 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
 
     Raises BatchLost and RawGone. Whatever else goes wrong leaves the batch open, and doing it again is safe.
     """
+    work = _Work(stores, batch)
     with stores.state.read() as connection:
-        arrived, regrouped = last_arrival(connection), last_regrouping(connection)
-    stores.tools.arrived_through(arrived)
+        work.arrived, work.regrouped = last_arrival(connection), last_regrouping(connection)
+    stores.tools.arrived_through(work.arrived)
     careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
     alone = condemn_suspect(stores.state, batch) if careful else None
-    settled = Settled()
-    files: list[LakeFile] = []
-    label = f"batch-{batch.id}"
-    for staging in staged_chunks(stores, batch, careful=careful, alone=alone):
-        settle(stores, staging, batch, held=True, into=settled)
-        files += stores.lake.write(batch.day, to_arrow(settled.rows), label)
-        settled.rows.clear()
-    rows = outcome_rows(settled.outcomes, batch.day, batch.part, batch.first_position)
-    files += stores.lake.write(batch.day, to_arrow({"outcomes": rows}), label)
+    try:
+        for staging in staged_chunks(stores, batch, careful=careful, alone=alone):
+            settle(stores, staging, batch, held=True, into=work.settled)
+            if not work.may_be_small():
+                work.write()
+        work.settled.rows["outcomes"] += outcome_rows(
+            work.settled.outcomes, batch.day, batch.part, batch.first_position
+        )
+        small = work.may_be_small() and _into_tail(work)
+        if not small:
+            work.write()
+            _into_files(work)
+    finally:
+        stores.lake.discard(work.unregistered)
+    return BatchResult(
+        batch.last_position - batch.first_position + 1,
+        work.settled.counts(),
+        len(work.settled.groups),
+        in_files=not small,
+    )
+
+
+@dataclass(slots=True)
+class _Work:
+    """A batch at work: what is settled of it, files that were written and that no catalog knows yet, and the numbers of
+    the newest arrival of symbols and of the newest regrouping when it began."""
+
+    stores: Stores
+    batch: Batch
+    settled: Settled = field(default_factory=Settled)
+    unregistered: list[LakeFile] = field(default_factory=list)
+    arrived: int = 0
+    regrouped: int = 0
+
+    def may_be_small(self) -> bool:
+        """Whether the batch can go into the tail. Not in a later attempt: its rows may be in files."""
+        return self.batch.attempt == 1 and not self.unregistered and fits(self.settled.rows)
+
+    def write(self) -> None:
+        """Write the rows that are settled into files."""
+        label = f"batch-{self.batch.id}"
+        self.unregistered += self.stores.lake.write(self.batch.day, to_arrow(self.settled.rows), label)
+        self.settled.rows.clear()
+
+
+def _into_tail(work: _Work) -> bool:
+    """Store a small batch in one transaction of the state database. Gives whether it could be."""
+    state, batch = work.stores.state, work.batch
+    for _ in range(2):
+        with state.write() as connection:
+            state.serialise(connection, LOCK, *locks_of(work.settled))
+            ensure_held(connection, batch)
+            if last_regrouping(connection) != work.regrouped:
+                return False  # keys moved since the groups were chosen
+            if not _is_rebuilding(connection):
+                positions = batch.first_position, batch.last_position
+                add_rows(state, connection, batch.day, batch.part, positions, work.settled.rows)
+                _count(work, connection)
+                return True
+        # Counters are being derived from what is stored, or were when a process died: nothing may be added meanwhile.
+        with work.stores.lake.lock():
+            finish_replacements(state, work.stores.lake)
+            finish_regroupings(state, work.stores.lake)
+    return False
+
+
+def _is_rebuilding(connection: Connection) -> bool:
+    """Whether a day is being replaced, or events are being moved between groups."""
+    opened = [
+        select(table.c.id).where(table.c.done_at.is_(None)).exists() for table in (replacements, regroupings)
+    ]
+    return bool(connection.execute(select(or_(*opened))).scalar_one())
+
+
+def _into_files(work: _Work) -> None:
+    """Store a batch whose rows lie in files: in the lake, then in the state database, under the lake's lock."""
+    stores = work.stores
     with stores.lake.lock():
         with stores.state.write() as connection:
-            stores.state.serialise(connection, *locks_of(settled))
-            ensure_held(connection, batch)
-            raced = _make_visible(stores, connection, batch, files, settled, regrouped)
-            announce_again(stores.state, connection, arrived, settled.missed)
-            for project_id, releases in sorted(settled.releases.items()):
-                note_releases(stores.state, connection, project_id, releases)
-            changes = count_events(stores.state, connection, batch.day, settled.groups)
-            tell(stores, connection, changes, settled, datetime.now(UTC))
-            finish_batch(connection, batch, settled.counts())
+            stores.state.serialise(connection, *locks_of(work.settled))
+            ensure_held(connection, work.batch)
+            raced = _make_visible(work, connection)
+            _count(work, connection)
         if raced:
             finish_regroupings(stores.state, stores.lake)
-    return BatchResult(batch.last_position - batch.first_position + 1, settled.counts(), len(settled.groups))
 
 
-def _make_visible(
-    stores: Stores,
-    connection: Connection,
-    batch: Batch,
-    files: Sequence[LakeFile],
-    settled: Settled,
-    regrouped: int,
-) -> bool:
-    """Put the rows of the batch into the lake, unless an earlier attempt did. Gives whether groups of them were merged,
-    unmerged or discarded since regrouping number `regrouped`: then a regrouping is open for them."""
-    group_ids = set(settled.groups)
-    if batch.attempt == 1 or not stores.lake.holds_batch(batch.day, batch.part, batch.first_position):
-        stores.lake.register(files)
+def _count(work: _Work, connection: Connection) -> None:
+    """What a batch changes beside its rows, in the transaction that marks it done."""
+    stores, settled = work.stores, work.settled
+    announce_again(stores.state, connection, work.arrived, settled.missed)
+    for project_id, releases in sorted(settled.releases.items()):
+        note_releases(stores.state, connection, project_id, releases)
+    changes = count_events(stores.state, connection, work.batch.day, settled.groups)
+    tell(stores, connection, changes, settled, datetime.now(UTC))
+    finish_batch(connection, work.batch, settled.counts())
+
+
+def _make_visible(work: _Work, connection: Connection) -> bool:
+    """Put the files of the batch into the lake, unless an earlier attempt did. Gives whether groups of them were merged,
+    unmerged or discarded since it began: then a regrouping is open for them."""
+    lake, batch, settled = work.stores.lake, work.batch, work.settled
+    group_ids, since = set(settled.groups), work.regrouped
+    if batch.attempt == 1 or not lake.holds_batch(batch.day, batch.part, batch.first_position):
+        lake.register(work.unregistered)
+        work.unregistered.clear()
     else:  # those rows may be of any age
-        regrouped = 0
-        group_ids |= stores.lake.groups_of_batch(
-            batch.day, batch.part, batch.first_position, batch.last_position
-        )
-    raced = note_race(connection, regrouped, group_ids)
+        since = 0
+        group_ids |= lake.groups_of_batch(batch.day, batch.part, batch.first_position, batch.last_position)
+    raced = note_race(connection, since, group_ids)
     if raced:
         settled.follow(merged_targets(connection, settled.groups))
     return raced

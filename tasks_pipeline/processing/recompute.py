@@ -10,8 +10,10 @@ from datetime import date
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
-from tasks_pipeline.processing.settle import Settled, outcome_rows, settle, to_arrow
+from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
+from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
@@ -61,6 +63,7 @@ def recompute_day(
         open_replacement(stores.state, day, arrived)
         with stores.state.write() as connection:
             note_race(connection, regrouped, report.groups)
+        flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
         stores.lake.replace(day, report.bounds, files)
         finish_replacements(stores.state, stores.lake)
         finish_regroupings(stores.state, stores.lake)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from tasks_pipeline.groups.derived import derive_counters
+from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import batches, replacements
@@ -52,6 +53,8 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
     """
     with state.read() as connection:
         opened = _opened(connection)
+    if opened:
+        flush_locked(state, lake)  # batches that go into the tail see from here on what is open, and wait
     for day, each in opened.items():
         _derive_day(state, lake, day, each)
     return list(opened)

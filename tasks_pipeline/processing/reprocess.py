@@ -20,12 +20,15 @@ from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
 from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
-from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups, to_arrow
+from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.protocol.exact import DecodedEvent
+from tasks_pipeline.storage.lake.arrow import to_arrow
+from tasks_pipeline.storage.lake.events import payloads_of, place_of
 from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores
@@ -73,6 +76,7 @@ def reprocess_events(
         with stores.state.read() as connection:
             arrived = last_arrival(connection)
         stores.tools.arrived_through(arrived)
+        flush(stores.state, stores.lake)
         report, swap, files = _process(stores, day, wanted, on_progress)
         if not report.events:
             return report
@@ -171,11 +175,11 @@ def event_places(
         missed, values = missed_any(wanted)
         conditions.append(missed)
         parameters += values
-    rows = stores.lake.connection.execute(
+    table = stores.lake.arrow(
         f"SELECT part, position, item FROM lake.events WHERE {' AND '.join(conditions)} ORDER BY ALL",
         parameters,
     )
-    return rows.to_arrow_table().cast(_PLACES)
+    return table.cast(_PLACES)
 
 
 def stored_events(stores: Stores, day: date, places: pa.Table) -> Iterator[list[dict[str, Any]]]:
@@ -192,14 +196,17 @@ def _stored_events(
     for chunk in _chunks(places):
         chosen = set(chunk)
         rows = stores.lake.query(
-            "SELECT e.*, p.payload FROM lake.events e JOIN lake.event_payloads p "
-            "USING (day, part, position, item) "
-            "WHERE e.day = $1 AND e.part = $2 AND e.position BETWEEN $3 AND $4 "
-            "AND p.day = $1 AND p.part = $2 AND p.position BETWEEN $3 AND $4 "
-            "ORDER BY e.position, e.item",
+            "SELECT * FROM lake.events WHERE day = ? AND part = ? AND position BETWEEN ? AND ? "
+            "ORDER BY position, item",
             [day, part, chunk[0][1], chunk[-1][1]],
         )
-        yield [row for row in rows if (row["part"], row["position"], row["item"]) in chosen]
+        asked = [row for row in rows if (row["part"], row["position"], row["item"]) in chosen]
+        payloads = payloads_of(stores.state, stores.lake, asked)
+        yield [
+            row | {"payload": payloads[place].decode()}
+            for row in asked
+            if (place := place_of(row)) in payloads
+        ]
 
 
 def _chunks(places: Sequence[EventPlace]) -> Iterator[Sequence[EventPlace]]:

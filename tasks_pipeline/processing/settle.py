@@ -1,16 +1,13 @@
-"""From staged rows to rows as they are stored: who owns its event id, which group it is, and Arrow tables of it all."""
+"""From staged rows to rows as they are stored: who owns its event id, and which group it is."""
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import accumulate
 from typing import Any
 
-import pyarrow as pa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -21,7 +18,6 @@ from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.stores import Stores
@@ -270,21 +266,3 @@ def outcome_rows(
         for (project_id, hour, public_key, category, outcome, reason), quantity in sorted(outcomes.items())
         if quantity
     ]
-
-
-def to_arrow(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, pa.Table]:
-    """Rows as Arrow tables in the schemas of the lake; absent columns are null, a `payload` is the UTF-8 of its JSON."""
-    tables = {}
-    for name, found in rows.items():
-        schema = LAKE_TABLES[name].arrow
-        columns = [_column(f, [row.get(f.name) for row in found]) for f in schema]
-        tables[name] = pa.Table.from_arrays(columns, schema=schema)
-    return tables
-
-
-def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
-    if field.name != "payload":
-        return pa.array(values, field.type)
-    # Nearly all bytes of an event are its payload. Arrow would check and copy one after the other; we have encoded them.
-    ends = array("i", accumulate(map(len, values), initial=0))
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(values)))

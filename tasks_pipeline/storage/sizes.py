@@ -25,12 +25,16 @@ _LIVE_FILES = (
     "FROM {schema}ducklake_table t "
     "LEFT JOIN {schema}ducklake_data_file f ON f.table_id = t.table_id AND f.end_snapshot IS NULL "
     "LEFT JOIN {schema}ducklake_file_partition_value p ON p.data_file_id = f.data_file_id "
-    "WHERE t.end_snapshot IS NULL GROUP BY t.table_name ORDER BY t.table_name"
+    "WHERE t.end_snapshot IS NULL AND t.table_name <> 'flushed_segments' GROUP BY t.table_name ORDER BY t.table_name"
 )
 
 
 def lake_file_counts(home: Home, state: StateDatabase, day: date) -> dict[str, dict[str, int]]:
-    """Live Parquet files by table of the lake: `today` (of the day) and in `all`. Read from the catalog alone."""
+    """Live Parquet files by table of the lake: `today` (of the day) and in `all`.
+
+    Read from the catalog alone. For processes that have not opened the lake: DuckDB brings a SQLite of its own, and what
+    Python's closes takes the locks of both with it.
+    """
     if not home.embedded:
         with state.read() as connection:
             return _file_counts(connection, day, "lake")

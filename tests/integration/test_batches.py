@@ -224,10 +224,10 @@ def test_a_day_on_which_every_batch_fails_is_left_alone_too(day: Day) -> None:
     """Else each run would claim, and fail with, a batch more."""
     day.send(*(event() for _ in range(5)))
     day = day.configured(batch_envelopes=1)
-    with at(Moment(Lake, "write", after=False), crash), pytest.raises(Crash):
+    with at(Moment(Lake, "write", after=False, large=True), crash), pytest.raises(Crash):
         patient(day)
     first = found(day).not_before
-    with at(Moment(Lake, "write", after=False), crash), pytest.raises(Crash):
+    with at(Moment(Lake, "write", after=False, large=True), crash), pytest.raises(Crash):
         patient(day)
     second = found(day).not_before
     assert first is not None

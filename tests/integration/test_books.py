@@ -15,7 +15,7 @@ from tasks_pipeline.processing.books import (
 )
 from tasks_pipeline.storage.ledger.drains import end_drain, start_drain
 from tests.support.crash import DRAIN_MOMENTS, at
-from tests.support.day import Day
+from tests.support.day import Day, damage
 from tests.support.events import event, item
 
 
@@ -60,8 +60,7 @@ def test_a_lost_row_is_noticed(day: Day, table: str) -> None:
     day.send(event(), event())
     day.drain()
     if table == "outcomes":
-        with day.stores.lake.lock():
-            day.stores.lake.query("DELETE FROM lake.outcomes WHERE day = ?", [day.date])
+        damage(day.stores, "DELETE FROM stored.outcomes WHERE day = ?", [day.date])
         assert books_of_lake(day.stores, day.date).difference == 2
         assert books_of_state(day.stores, day.date).difference == 0
     else:
@@ -102,10 +101,11 @@ def test_repeated_event_ids_are_named(day: Day) -> None:
     (event_id,) = day.send(event())
     day.drain()
     assert repeated_event_ids(day.stores, day.date) == []
-    with day.stores.lake.lock():
-        day.stores.lake.query(
-            "INSERT INTO lake.events BY NAME SELECT * FROM lake.events WHERE day = ?", [day.date]
-        )
+    damage(
+        day.stores,
+        "INSERT INTO stored.events BY NAME SELECT * FROM stored.events WHERE day = ?",
+        [day.date],
+    )
     assert repeated_event_ids(day.stores, day.date) == [
         {"project_id": day.project, "event_id": event_id, "times": 2}
     ]

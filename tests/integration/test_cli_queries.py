@@ -21,6 +21,7 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.stores import open_stores
+from tests.support.day import damage
 
 CONFIG = """\
 projects:
@@ -402,7 +403,8 @@ def test_sql_cannot_write_even_where_the_check_is_passed(filled: Filled) -> None
         for statement in (
             "DELETE FROM state.groups",
             "DELETE FROM lake.events",
-            "CREATE TABLE lake.x (a INTEGER)",
+            "DELETE FROM stored.events",
+            "CREATE TABLE stored.x (a INTEGER)",
         ):
             with pytest.raises(duckdb.Error):
                 connection.execute(statement)
@@ -459,18 +461,14 @@ def test_a_database_that_is_away_is_one_line(home: Home) -> None:
 
 
 def titles(home: Home) -> list[Any]:
-    lake = Lake(home)
-    try:
-        return lake.query("SELECT day, event_id, title FROM lake.events ORDER BY ALL")
-    finally:
-        lake.close()
+    with open_stores(home) as stores:
+        return stores.lake.query("SELECT day, event_id, title FROM lake.events ORDER BY ALL")
 
 
 def test_backfill_recomputes_days_in_this_process(filled: Filled) -> None:
     before = titles(filled.home)
-    lake = Lake(filled.home)
-    lake.connection.execute("DELETE FROM lake.events WHERE day = ?", [filled.yesterday])
-    lake.close()
+    with open_stores(filled.home) as stores:
+        damage(stores, "DELETE FROM stored.events WHERE day = ?", [filled.yesterday])
     first = filled.yesterday - timedelta(days=1)
     result = filled.call("backfill", "--from", first.isoformat(), "--json")
     assert result.exit_code == 0, result.output

@@ -26,7 +26,7 @@ from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import DESCRIPTIONS
-from tests.support.day import Day
+from tests.support.day import Day, damage
 from tests.support.edge import SNAPSHOT, edge
 from tests.support.events import event, item
 
@@ -226,9 +226,8 @@ def test_a_run_drains_a_day_and_shows_what_it_did(
 def test_a_row_lost_from_the_lake_fails_the_blocking_check(past: Day, instance: dg.DagsterInstance) -> None:
     past.send(event(), event())
     past.drain()
-    with past.stores.lake.lock():
-        past.stores.lake.query("DELETE FROM lake.outcomes")
-        past.stores.lake.query("DELETE FROM lake.event_payloads WHERE position = 1")
+    damage(past.stores, "DELETE FROM stored.outcomes")
+    damage(past.stores, "DELETE FROM stored.event_payloads WHERE position = 1")
     result = run(past, instance)
     assert not result.success
     assert checks(result) == {"books_balance": False, "event_ids_unique": False, "timestamps_sane": True}
@@ -241,8 +240,7 @@ def test_a_row_lost_from_the_lake_fails_the_blocking_check(past: Day, instance: 
 def test_materialising_by_hand_recomputes_the_day(past: Day, instance: dg.DagsterInstance) -> None:
     ids = past.send(event(), event())
     past.drain()
-    with past.stores.lake.lock():
-        past.stores.lake.query("DELETE FROM lake.events WHERE position = 1")
+    damage(past.stores, "DELETE FROM stored.events WHERE position = 1")
     late = past.send(event())
     result = run(past, instance, "recompute_day")
     assert result.success

@@ -13,11 +13,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from tasks_pipeline.processing.settle import to_arrow
+from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.reader import open_reader
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tests.support.crash import nothing_is_small
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -25,7 +26,7 @@ from tests.support.events import event
 @pytest.fixture
 def lake(day: Day) -> Iterator[Lake]:
     """A lake of one's own on the shared home, as another process would have."""
-    with closing(Lake(day.stores.home)) as lake:
+    with closing(Lake(day.stores.home, day.stores.state)) as lake:
         yield lake
 
 
@@ -139,7 +140,8 @@ def test_files_are_plain_parquet(day: Day) -> None:
     """Whoever leaves takes the files along: pyarrow and plain DuckDB read them."""
     sent = event("A", tags={"k": "v"})
     day.send(sent)
-    day.drain()
+    with nothing_is_small():
+        day.drain()
     (path,) = Path(day.stores.home.lake_files, "main", "events", f"day={day.date}").glob("*.parquet")
     assert pq.read_table(path).column("event_id").to_pylist() == [sent["event_id"]]
     with duckdb.connect() as plain:
@@ -160,6 +162,7 @@ def test_the_tables_are_as_described(stores: Any, table: LakeTable) -> None:
 
 def test_a_registered_batch_is_known_by_its_first_position(day: Day) -> None:
     day.configured(batch_envelopes=2).send(event(), event(), event())
-    day.configured(batch_envelopes=2).drain()
+    with nothing_is_small():
+        day.configured(batch_envelopes=2).drain()
     held = [day.stores.lake.holds_batch(day.date, "r0", position) for position in range(5)]
     assert held == [False, True, False, True, False]

@@ -32,13 +32,13 @@ def test_an_event_is_stored_whole_and_found_by_its_id(day: Day) -> None:
     report = day.drain()
 
     assert (report.batches, report.envelopes, report.counts["stored"]) == (1, 1, 1)
-    found = find_event(day.stores.state, day.stores.lake.connection, sent["event_id"], day.project)
+    found = find_event(day.stores.state, day.stores.lake, sent["event_id"], day.project)
     assert found is not None
     assert found["title"] == "ZeroDivisionError: it went wrong"
     assert (found["release"], found["user_key"], found["user_email"]) == ("shop@1.0", "id:7", "a@example.org")
     assert found["received_at"] == day.at()
     assert '"do_ZeroDivisionError"' in found["payload"]
-    assert find_event(day.stores.state, day.stores.lake.connection, "f" * 32) is None
+    assert find_event(day.stores.state, day.stores.lake, "f" * 32) is None
 
 
 def test_every_kind_of_item_gets_its_rows(day: Day) -> None:
@@ -260,7 +260,7 @@ def test_huge_events_are_cut_and_stored(day: Day) -> None:
     huge = event(exception={"values": [exception]}, tags={f"t{n}": "x" * 500 for n in range(1000)})
     day.send(huge, event())
     day.drain()
-    stored = find_event(day.stores.state, day.stores.lake.connection, huge["event_id"])
+    stored = find_event(day.stores.state, day.stores.lake, huge["event_id"])
     assert stored is not None
     assert stored["title"] == "RecursionError: deep"
     assert len(stored["payload"]) < 500_000
@@ -504,7 +504,7 @@ def test_a_group_counts_events_users_releases_and_environments(day: Day) -> None
     assert dict(values["release"]) == {"a@1": 2, "a@2": 1}
     assert dict(values["environment"]) == {"prod": 2, "test": 1}
     assert group_day_counts(day.stores.state, group["id"]) == [(day.date, 3), (tomorrow.date, 2)]
-    newest = newest_events(day.stores.lake.connection, group["id"], 2)
+    newest = newest_events(day.stores.state, day.stores.lake, group["id"], 2)
     assert [row["timestamp"] for row in newest] == [tomorrow.at(1), tomorrow.at(0)]
 
 

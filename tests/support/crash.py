@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from itertools import groupby
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,8 @@ from tasks_pipeline.processing.base import Invalid, Staged
 from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
 from tasks_pipeline.processing.event import Work, process_event
 from tasks_pipeline.processing.settle import Settled
+from tasks_pipeline.storage.lake import compaction, flush, tail
+from tasks_pipeline.storage.lake.catalog import LiveFile
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
@@ -36,11 +39,12 @@ _derived = tasks_pipeline.groups.derived
 
 @dataclass(frozen=True)
 class Moment:
-    """Before or after the first call of a function."""
+    """Before or after the first call of a function; `large`: while no batch is small enough for the tail."""
 
     owner: Any
     function: str
     after: bool = True
+    large: bool = False
 
 
 DRAIN_MOMENTS = {
@@ -48,12 +52,31 @@ DRAIN_MOMENTS = {
     "event ids taken, not committed": Moment(_processing.settle, "own_event_ids"),
     "groups made, not committed": Moment(_processing.settle, "assign_groups"),
     "event ids and groups committed": Moment(_processing.process_batch, "settle"),
-    "half of the files written": Moment(Lake, "_write_file"),
-    "all files written": Moment(Lake, "register", after=False),
-    "lake committed": Moment(Lake, "register"),
+    "in the tail, not committed": Moment(_processing.process_batch, "add_rows"),
     "counted, not committed": Moment(_processing.process_batch, "count_events"),
     "done, not committed": Moment(_processing.process_batch, "finish_batch"),
     "done": Moment(_processing.drain, "process_batch"),
+    "half of the files written": Moment(Lake, "write_table", large=True),
+    "all files written": Moment(Lake, "register", after=False, large=True),
+    "lake committed": Moment(Lake, "register", large=True),
+    "counted after the lake, not committed": Moment(_processing.process_batch, "count_events", large=True),
+    "done after the lake, not committed": Moment(_processing.process_batch, "finish_batch", large=True),
+    "done in files": Moment(_processing.drain, "process_batch", large=True),
+}
+FLUSH_MOMENTS = {
+    "nothing sealed": Moment(flush, "seal", after=False),
+    "sealed": Moment(flush, "seal"),
+    "rows read": Moment(flush, "_rows"),
+    "half of the files written": Moment(Lake, "write_table"),
+    "all files written": Moment(flush, "_written"),
+    "lake committed": Moment(Lake, "register"),
+    "rows removed": Moment(flush, "drop_segments"),
+}
+MERGE_MOMENTS = {
+    "merged file written": Moment(Lake, "write_table"),
+    "old files found": Moment(Lake, "exchange", after=False),
+    "exchanged": Moment(Lake, "exchange"),
+    "snapshots forgotten": Moment(Lake, "forget_before"),
 }
 RECOMPUTE_MOMENTS = {
     "files written": Moment(_processing.recompute, "_flush"),
@@ -86,9 +109,19 @@ def at(moment: Moment, do: Callable[[], object]) -> Iterator[None]:
             do()
         return result
 
-    with patch.object(moment.owner, moment.function, interrupted):
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(moment.owner, moment.function, interrupted))
+        if moment.large:
+            stack.enter_context(nothing_is_small())
         yield
     assert done, f"{moment} never came"
+
+
+@contextmanager
+def nothing_is_small() -> Iterator[None]:
+    """Every batch makes files of its own."""
+    with patch.object(tail, "SMALL", tail.Small(events=-1)):
+        yield
 
 
 @contextmanager
@@ -125,6 +158,26 @@ def drain_with_killer(home: Home, day: date) -> None:
     """Drain a day; die when an event is a killer."""
     with open_stores(home) as stores, event_step(kill_if_killer):
         Day(stores, day, 0).drain(run_id=RUN)
+
+
+def flush_and_die(home: Home, moment: str) -> None:
+    """Flush the tail and die at the moment."""
+    with open_stores(home) as stores, at(FLUSH_MOMENTS[moment], die):
+        flush.flush(stores.state, stores.lake)
+
+
+def compact_and_die(home: Home, day: date, moment: str) -> None:
+    """Merge the files of a day, forget all old snapshots, and die at the moment."""
+    with open_stores(home) as stores, at(MERGE_MOMENTS[moment], die):
+        files = [f for f in stores.lake.live_files() if f.day == day]
+        compact_tables(stores.lake, files)
+        compaction.tidy(stores.lake, datetime.now(UTC) + compaction.SNAPSHOTS_FOR)
+
+
+def compact_tables(lake: Lake, files: list[LiveFile]) -> int:
+    """Merge these files of one day, table by table; gives how many were merged."""
+    by_table = groupby(sorted(files, key=lambda f: f.table), key=lambda f: f.table)
+    return compaction.compact(lake, [list(found) for _, found in by_table])
 
 
 def drain_with_killer_of_settling(home: Home, day: date) -> None:

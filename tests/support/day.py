@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from tasks_pipeline.processing.books import books_of_lake, books_of_state
 from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.recompute import RecomputeReport, recompute_day
 from tasks_pipeline.protocol.envelope import Item
+from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS
@@ -32,6 +34,13 @@ from tasks_pipeline.stores import Stores
 from tests.support.events import receipt
 
 Rows = dict[str, list[Any]]
+
+
+def damage(stores: Stores, statement: str, parameters: Sequence[Any] = ()) -> None:
+    """Change what the lake holds behind everybody's back; the tail is flushed before."""
+    flush(stores.state, stores.lake)
+    with stores.lake.lock():
+        stores.lake._stored.execute(statement, list(parameters))
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,11 @@ class Day:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Rows of the day in a lake table, in the order of the spool."""
-        return self.stores.lake.query(f"SELECT * FROM lake.{table} WHERE day = ? ORDER BY ALL", [self.date])
+        return self.stores.lake.query(
+            f"SELECT * FROM lake.{table} WHERE day = ? ORDER BY ALL",
+            [self.date],
+            payloads=table == "event_payloads",
+        )
 
     def ids(self, table: str = "events") -> list[str]:
         """Event ids of the day in a lake table, in the order of the spool."""

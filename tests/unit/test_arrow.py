@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks_pipeline.processing.settle import to_arrow
+from tasks_pipeline.storage.lake.arrow import to_arrow
 
 PLACE = {"day": date(2026, 11, 22), "part": "r0", "position": 1, "item": 0}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tasks_pipeline.commands.groups.preview import preview_rules
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 SHOWN = (
     "id", "short_id", "project", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
@@ -112,8 +114,9 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
+        newest = _events(home, state, group["id"])
     details = {
-        "events": _events(home, group["id"]),
+        "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
             for kind, counts in values.items()
@@ -142,14 +145,14 @@ def _summary(group: dict[str, Any]) -> dict[str, Any]:
     return {name: group[name] for name in SHOWN}
 
 
-def _events(home: Home, group_id: int) -> list[dict[str, Any]]:
+def _events(home: Home, state: StateDatabase, group_id: int) -> list[dict[str, Any]]:
     import duckdb
 
     from tasks_pipeline.storage.lake.events import newest_events
-    from tasks_pipeline.storage.lake.reader import open_reader
+    from tasks_pipeline.storage.lake.lake import Lake
 
-    with one_line(duckdb.Error), open_reader(home) as lake:
-        return newest_events(lake, group_id)
+    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
+        return newest_events(state, lake, group_id)
 
 
 def _print_group(

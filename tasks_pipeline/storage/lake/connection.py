@@ -15,9 +15,13 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.state.database import process_lock
 
 MEMORY_LIMIT = "512MB"
-THREADS = 2
 LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
 _EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
+
+
+def threads(home: Home) -> int:
+    """How many threads DuckDB may use: with more than one, snapshots of a SQLite catalog are torn (docs/storage.md)."""
+    return 1 if home.embedded else 2
 
 
 def connect(home: Home) -> duckdb.DuckDBPyConnection:
@@ -29,18 +33,21 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
             "extension_directory": str(_extension_directory(home)),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "threads": str(THREADS),
+            "threads": str(threads(home)),
             "memory_limit": MEMORY_LIMIT,
             "temp_directory": str(temporary),
             "preserve_insertion_order": "false",
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(
+        "SET late_materialization_max_rows = 0"
+    )  # costs ORDER BY … LIMIT over the lake twice its price
     return connection
 
 
 def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bool) -> None:
-    """Attach the lake as `lake`; the first to come creates its catalog."""
+    """Attach the lake as `stored`; the first to come creates its catalog."""
     connection.execute("LOAD ducklake")
     mode = ", READ_ONLY" if read_only else ""
     files = quoted(home.lake_files)
@@ -58,12 +65,12 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
         target = f"ducklake:postgres:{quoted(libpq(home))}"
         options = f"DATA_PATH '{files}', META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
     if read_only:
-        connection.execute(f"ATTACH '{target}' AS lake ({options})")
+        connection.execute(f"ATTACH '{target}' AS stored ({options})")
         return
     with process_lock(home, "lake"):  # the first to come creates the catalog
         if not home.embedded:
             _create_catalog_schema(home)
-        connection.execute(f"ATTACH '{target}' AS lake ({options})")
+        connection.execute(f"ATTACH '{target}' AS stored ({options})")
     connection.execute("SET ducklake_max_retry_count = 100")
 
 

@@ -1,16 +1,17 @@
-"""The lake: DuckLake tables over Parquet files that we write ourselves.
+"""The lake: DuckLake tables over Parquet files that we write ourselves, and the tail as if it were part of them.
 
-Facts behind the choices (writer lock, fsync before the catalog commits, no inlining) are in docs/storage.md.
+Whoever reads asks `query`, of the tables of `lake`; only this module names `stored`, what DuckLake itself holds. Facts
+behind the choices (writer lock, fsync before the catalog commits, no inlining) are in docs/storage.md.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,26 @@ import fsspec
 import pyarrow as pa
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, THREADS, attach_lake, connect
-from tasks_pipeline.storage.lake.files import LakeFile, write_durably, write_parquet
+from tasks_pipeline.storage.lake.catalog import (
+    FLUSHED,
+    LiveFile,
+    add_files,
+    catalog_rows,
+    create_missing_tables,
+    delete_orphans,
+    drop_from_catalog,
+    expire_snapshots,
+    known_paths,
+    live_files,
+)
+from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
+from tasks_pipeline.storage.lake.files import LakeFile, remove_file, write_durably, write_parquet
+from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.lake.tail import Place
+from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+
+log = logging.getLogger(__name__)
 
 REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again; a file each
 
@@ -30,31 +47,53 @@ REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again;
 class Lake:
     """An open lake. One instance serves one thread at a time; readers in other processes need no lock."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, state: StateDatabase) -> None:
         self.home = home
+        self._state = state
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._mirror = Mirror(state)
         self._guard = threading.Lock()
 
     @property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB with the lake attached as `lake`; opened on first use, tables made when they are missing."""
+    def _stored(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB with DuckLake attached as `stored` and the views as `lake`; opened on first use, tables made when they
+        are missing."""
         with self._guard:
             if self._connection is None:
-                self._connection = connect(self.home)
-                attach_lake(self._connection, self.home, read_only=False)
-                self._create_missing_tables(self._connection)
+                connection = connect(self.home)
+                attach_lake(connection, self.home, read_only=False)
+                create_missing_tables(connection, self.home)
+                create_views(connection)
+                self._connection = connection
         return self._connection
 
-    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """Rows of a query as dicts; its parameters are `?`, or `$name` for those in a mapping."""
-        given = parameters if isinstance(parameters, Mapping) else list(parameters)
-        cursor = self.connection.execute(sql, given)
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, payloads: bool = False
+    ) -> list[dict[str, Any]]:
+        """Rows of a query as dicts; its parameters are `?`, or `$name` for those in a mapping.
+
+        `payloads` is for queries that read `event_payloads.payload`: of events in the tail it is not at hand otherwise.
+        """
+        cursor = self._execute(sql, parameters, payloads)
         names = [d[0] for d in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def arrow(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
+        """Rows of a query as one Arrow table, for many small ones."""
+        return self._execute(sql, parameters, payloads=False).to_arrow_table()
+
+    def _execute(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], payloads: bool
+    ) -> duckdb.DuckDBPyConnection:
+        connection = self._stored
+        self._mirror.refresh(connection)  # before the statement takes its snapshot of the lake
+        if payloads:
+            self._mirror.fill_payloads(connection)
+        return connection.execute(sql, parameters if isinstance(parameters, Mapping) else list(parameters))
+
     def lock(self) -> AbstractContextManager[None]:
         """The writer lock; every commit to the lake happens under it."""
-        _ = self.connection  # opening takes the lock too, and it does not nest
+        _ = self._stored  # opening takes the lock too, and it does not nest
         return process_lock(self.home, "lake")
 
     def write(self, day: date, tables: Mapping[str, pa.Table], label: str) -> list[LakeFile]:
@@ -68,10 +107,34 @@ class Lake:
             if rows.num_rows
         ]
 
-    def register(self, files: Iterable[LakeFile]) -> None:
-        """Make files visible, all in one transaction. The caller holds the lock."""
+    def register(self, files: Sequence[LakeFile], *, flushed: int | None = None) -> None:
+        """Make files visible, all in one transaction. The caller holds the lock.
+
+        With `flushed` they hold the rows of the tail's segments up to this number, and are read in their place.
+        """
         with self._one_thread(), self._transaction() as connection:
-            _add(connection, files)
+            add_files(connection, files)
+            if flushed is not None:
+                connection.execute("INSERT INTO stored.flushed_segments VALUES (?)", [flushed])
+
+    def flushed_through(self) -> int:
+        """The number of the last segment of the tail whose rows are in files."""
+        rows = self._stored.execute(f"SELECT {MARKER}").fetchall()
+        return int(rows[0][0])
+
+    def discard(self, files: Sequence[LakeFile]) -> None:
+        """Remove files that were not registered, and will never be. Where the catalog cannot be asked they stay, and are
+        orphans."""
+        if not files:
+            return
+        try:
+            known = known_paths(self._stored, self.home, [file.path for file in files])
+        except duckdb.Error as error:
+            log.warning("files of a failed attempt stay until orphans are removed: %s", error)
+            return
+        for file in files:
+            if file.path not in known:
+                remove_file(self.home, file)
 
     def replace(self, day: date, bounds: Mapping[str, int], files: Iterable[LakeFile]) -> None:
         """Swap what a day holds for the given files, in one transaction. The caller holds the lock.
@@ -83,10 +146,10 @@ class Lake:
             for table in LAKE_TABLES:
                 for part, last in bounds.items():
                     connection.execute(
-                        f"DELETE FROM lake.{table} WHERE day = ? AND part = ? AND position <= ?",
+                        f"DELETE FROM stored.{table} WHERE day = ? AND part = ? AND position <= ?",
                         [day, part, last],
                     )
-            _add(connection, files)
+            add_files(connection, files)
 
     def swap_events(self, day: date, places: pa.Table, files: Iterable[LakeFile]) -> None:
         """Swap the events at these places (columns part, position, item) of a day, and their payloads, for the given
@@ -95,12 +158,12 @@ class Lake:
             connection.register("swapped_places", places)
             for table in ("events", "event_payloads"):
                 connection.execute(
-                    f"DELETE FROM lake.{table} WHERE day = ? AND (part, position, item) IN "
+                    f"DELETE FROM stored.{table} WHERE day = ? AND (part, position, item) IN "
                     "(SELECT (part, position, item) FROM swapped_places)",
                     [day],
                 )
             connection.unregister("swapped_places")
-            _add(connection, files)
+            add_files(connection, files)
 
     def regroup(self, group_ids: Sequence[int], keys: pa.Table) -> int:
         """Give each event of these groups the group of the first of its keys that is among `keys` (columns project_id,
@@ -108,13 +171,13 @@ class Lake:
 
         The rows are written again by us, like all others: DuckDB's UPDATE would leave files that are not synced.
         """
-        connection, of_groups = self.connection, f"group_id IN ({_numbers(group_ids)})"
+        connection, of_groups = self._stored, f"group_id IN ({_numbers(group_ids)})"
         connection.register("known_keys", keys)
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE misplaced AS WITH keys AS ("
             "SELECT day, part, position, item, project_id, group_id, "
             "unnest(group_keys) AS key, generate_subscripts(group_keys, 1) AS number "
-            f"FROM lake.events WHERE {of_groups}), decided AS ("
+            f"FROM stored.events WHERE {of_groups}), decided AS ("
             "SELECT day, part, position, item, e.group_id AS former, arg_min(k.group_id, number) AS group_id "
             "FROM keys e JOIN known_keys k USING (project_id, key) GROUP BY ALL) "
             "SELECT * EXCLUDE (former) FROM decided WHERE group_id <> former"
@@ -125,17 +188,17 @@ class Lake:
         with self._transaction():
             for day, _ in days:
                 connection.execute(
-                    f"DELETE FROM lake.events WHERE day = $1 AND {of_groups} AND (part, position, item) IN "
+                    f"DELETE FROM stored.events WHERE day = $1 AND {of_groups} AND (part, position, item) IN "
                     "(SELECT (part, position, item) FROM misplaced WHERE day = $1)",
                     [day],
                 )
-            _add(connection, files)
+            add_files(connection, files)
         connection.execute("DROP TABLE misplaced")
         return sum(events for _, events in days)
 
     def _write_regrouped(self, day: date, of_groups: str) -> list[LakeFile]:
-        rows = self.connection.execute(
-            "SELECT e.* REPLACE (m.group_id AS group_id) FROM lake.events e "
+        rows = self._stored.execute(
+            "SELECT e.* REPLACE (m.group_id AS group_id) FROM stored.events e "
             "JOIN misplaced m USING (day, part, position, item) "
             f"WHERE e.day = $1 AND m.day = $1 AND e.{of_groups}",
             [day],
@@ -147,30 +210,97 @@ class Lake:
 
     def drop_groups(self, group_ids: Sequence[int]) -> None:
         """Remove the events of these groups, their payloads and attachments, in one transaction. The caller holds the lock."""
-        events = f"FROM lake.events WHERE group_id IN ({_numbers(group_ids)})"
+        events = f"FROM stored.events WHERE group_id IN ({_numbers(group_ids)})"
         with self._transaction() as connection:
             for table in ("event_payloads", "attachments"):
                 connection.execute(
-                    f"DELETE FROM lake.{table} WHERE day IN (SELECT day {events}) "
+                    f"DELETE FROM stored.{table} WHERE day IN (SELECT day {events}) "
                     f"AND (project_id, event_id) IN (SELECT (project_id, event_id) {events})"
                 )
             connection.execute(f"DELETE {events}")
 
     def groups_of_batch(self, day: date, part: str, first: int, last: int) -> set[int]:
         """The groups that the rows of a range of positions name."""
-        rows = self.connection.execute(
-            "SELECT DISTINCT group_id FROM lake.events WHERE day = ? AND part = ? AND position BETWEEN ? AND ?",
+        rows = self._stored.execute(
+            "SELECT DISTINCT group_id FROM stored.events WHERE day = ? AND part = ? AND position BETWEEN ? AND ?",
             [day, part, first, last],
         )
         return {group_id for (group_id,) in rows.fetchall()}
 
     def holds_batch(self, day: date, part: str, first_position: int) -> bool:
         """Whether a batch was registered; its outcome rows carry the first position of its range."""
-        rows = self.connection.execute(
-            "SELECT 1 FROM lake.outcomes WHERE day = ? AND part = ? AND position = ? LIMIT 1",
+        rows = self._stored.execute(
+            "SELECT 1 FROM stored.outcomes WHERE day = ? AND part = ? AND position = ? LIMIT 1",
             [day, part, first_position],
         ).fetchall()
         return bool(rows)
+
+    def payloads_at(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        """The payloads (JSON) of events at these places that are in files."""
+        if not places:
+            return {}
+        days = sorted(
+            {f"DATE '{place[0].isoformat()}'" for place in places}
+        )  # as constants they choose the files
+        rows = self._stored.execute(
+            "SELECT p.day, p.part, p.position, p.item, p.payload FROM stored.event_payloads p JOIN (SELECT "
+            "unnest($days) AS day, unnest($parts) AS part, unnest($positions) AS position, unnest($items) AS item) w "
+            "ON w.day = p.day AND w.part = p.part AND w.position = p.position AND w.item = p.item "
+            f"WHERE p.day IN ({', '.join(days)}) "
+            "AND p.position BETWEEN $first AND $last",
+            {
+                "days": [place[0] for place in places],
+                "parts": [place[1] for place in places],
+                "positions": [place[2] for place in places],
+                "items": [place[3] for place in places],
+                "first": min(place[2] for place in places),
+                "last": max(place[2] for place in places),
+            },
+        )
+        return {
+            (day, part, position, item): text.encode() for day, part, position, item, text in rows.fetchall()
+        }
+
+    def live_files(self, *, more_than: int = 0, before: date | None = None) -> list[LiveFile]:
+        """The files of each table and day that has more than so many; `before` leaves out that day and later ones."""
+        return live_files(self._stored, self.home, more_than=more_than, before=before)
+
+    def catalog_rows(self) -> int:
+        """Rows of all tables of the catalog: what grows with files, columns and snapshots."""
+        return catalog_rows(self._stored, self.home)
+
+    def rows_of(self, files: Sequence[LiveFile], batch: int) -> Iterator[pa.Table]:
+        """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows."""
+        table = LAKE_TABLES[files[0].table]
+        order = f"ORDER BY {', '.join(table.sort)}" if table.sort else ""
+        names = ", ".join("?" * len(files))
+        columns = ", ".join(c.name for c in table.columns)
+        rows = self._stored.execute(
+            f"SELECT {columns} FROM stored.{table.name} WHERE day = ? AND filename IN ({names}) {order}",
+            [files[0].day, *(file.path for file in files)],
+        )
+        for piece in rows.to_arrow_reader(batch):
+            yield pa.Table.from_batches([piece]).cast(table.arrow)
+
+    def exchange(self, old: Sequence[LiveFile], new: Sequence[LakeFile]) -> bool:
+        """Put new files in the place of old ones, in one transaction, unless one of the old ones is not what it was;
+        gives whether. The caller holds the lock."""
+        if not set(old) <= set(self.live_files()):
+            return False
+        with self._transaction() as connection:
+            drop_from_catalog(connection, old)
+            add_files(connection, new)
+        return True
+
+    def forget_before(self, moment: datetime) -> int:
+        """Forget snapshots older than that, the files that only they held, and what the marker was before. Gives how
+        many snapshots went. The caller holds the lock."""
+        self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
+        return expire_snapshots(self._stored, moment)
+
+    def drop_orphans(self, before: datetime) -> int:
+        """Remove files written before that moment that no snapshot knows; gives how many. The caller holds the lock."""
+        return delete_orphans(self._stored, before)
 
     def close(self) -> None:
         """Close the connection."""
@@ -182,15 +312,15 @@ class Lake:
     @contextmanager
     def _one_thread(self) -> Iterator[None]:
         """Registering asks the catalog a hundred small things; a second thread for each takes half as much CPU again."""
-        self.connection.execute("SET threads = 1")
+        self._stored.execute("SET threads = 1")
         try:
             yield
         finally:
-            self.connection.execute(f"SET threads = {THREADS}")
+            self._stored.execute(f"SET threads = {threads(self.home)}")
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self.connection
+        connection = self._stored
         connection.execute("BEGIN")
         try:
             yield connection
@@ -199,64 +329,23 @@ class Lake:
             raise
         connection.execute("COMMIT")
 
-    def _create_missing_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        known = _known_columns(connection)
-        if all(
-            known.get(name, set()) >= {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
-        ):
-            return
-        with process_lock(self.home, "lake"):
-            connection.execute("BEGIN")  # one commit: each takes tens of milliseconds
-            known = _known_columns(connection)
-            for table in LAKE_TABLES.values():
-                if table.name in known:
-                    for (
-                        column
-                    ) in table.columns:  # a lake made by an earlier version; its rows hold null there
-                        if column.name not in known[table.name]:
-                            connection.execute(
-                                f"ALTER TABLE lake.{table.name} ADD COLUMN {column.name} {column.type}"
-                            )
-                    continue
-                connection.execute(f"CREATE TABLE lake.{table.ddl}")
-                connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)")
-                if table.sort:
-                    connection.execute(
-                        f"ALTER TABLE lake.{table.name} SET SORTED BY ({', '.join(table.sort)})"
-                    )
-            connection.execute("COMMIT")
-            for option, value in LAKE_OPTIONS.items():
-                connection.execute(f"CALL lake.set_option('{option}', ?)", [value])
+    def write_table(self, day: date, name: str, pieces: Iterable[pa.Table], label: str) -> LakeFile:
+        """Write one table's rows of a day, in the order and the pieces as they come, and make the file durable."""
+        table = LAKE_TABLES[name]
+        folder = f"{self.home.lake_files}/main/{name}/day={day.isoformat()}"
+        path = f"{folder}/{label}-{uuid.uuid4().hex[:12]}.parquet"
+        if self.home.data_url:
+            with fsspec.open(path, "wb") as remote:  # an object appears whole or not at all
+                written = write_parquet(pieces, remote, table)
+        else:
+            written = write_durably(Path(path), pieces, table)
+        return LakeFile(name, path, written)
 
     def _write_file(self, day: date, table: LakeTable, rows: pa.Table, label: str) -> LakeFile:
         if table.sort:
             rows = rows.sort_by([(column, "ascending") for column in table.sort])
-        folder = f"{self.home.lake_files}/main/{table.name}/day={day.isoformat()}"
-        path = f"{folder}/{label}-{uuid.uuid4().hex[:12]}.parquet"
-        if self.home.data_url:
-            with fsspec.open(path, "wb") as remote:  # an object appears whole or not at all
-                write_parquet(rows, remote, table)
-        else:
-            write_durably(Path(path), rows, table)
-        return LakeFile(table.name, path, rows.num_rows)
+        return self.write_table(day, table.name, [rows], label)
 
 
 def _numbers(ids: Iterable[int]) -> str:
     return ", ".join(str(int(i)) for i in ids)
-
-
-def _add(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> None:
-    for file in files:
-        connection.execute(
-            "CALL ducklake_add_data_files('lake', ?, ?, hive_partitioning => true)", [file.table, file.path]
-        )
-
-
-def _known_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
-    """Names of columns by table, as the catalog has them."""
-    known: dict[str, set[str]] = defaultdict(set)
-    for table, column in connection.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
-    ).fetchall():
-        known[table].add(column)
-    return known

@@ -24,6 +24,7 @@ CHUNK = 500
 T = TypeVar("T")
 _WRITE = "tasks_pipeline_write"
 LOCK_ORDER = (
+    "tail",
     "monitors",
     "group_hashes",
     "metrics",
@@ -34,8 +35,7 @@ LOCK_ORDER = (
     "symbol_arrivals",
 )
 """The locks of `serialise`, in the one order in which a transaction may take them. One that needs several takes them at
-its beginning, before any row, so that nobody who waits for a lock holds what its owner may want. Whatever is to come
-before all of them is put first here. Two are taken late, by transactions that hold nothing which those who hold the lock
+its beginning, before any row, so that nobody who waits for a lock holds what its owner may want. Two are taken late, by transactions that hold nothing which those who hold the lock
 ask for: `group_hashes` when a batch meets a new key (assign_groups; until then it holds event ids of its own), and
 `symbol_arrivals`, whose holders ask for nothing any more."""
 _at_head: set[tuple[str, tuple[int, int] | None]] = set()

@@ -254,6 +254,54 @@ batches = Table(
     comment="Ranges of spool positions, each processed exactly once.",
 )
 
+tail_segments = Table(
+    "tail_segments",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column(
+        "rows", Integer, nullable=False, server_default="0", comment="of all tables of the lake but payloads"
+    ),
+    Column(
+        "bytes", BigInteger, nullable=False, server_default="0", comment="of texts and payloads as stored"
+    ),
+    Column(
+        "first_at", UtcDateTime, nullable=True, comment="when its first rows came; null while it is empty"
+    ),
+    Column("sealed_at", UtcDateTime, nullable=True, comment="since when it takes no rows"),
+    comment="Pieces of the tail. The highest is open; numbers grow and never come again. What is in the lake is gone here.",
+)
+
+tail_rows = Table(
+    "tail_rows",
+    metadata,
+    Column("seq", Id, primary_key=True, comment="grows in the order of commits"),
+    Column("segment", BigInteger, nullable=False, index=True),
+    Column("day", Date, nullable=False),
+    Column("part", String(16), nullable=False),
+    Column("first_position", BigInteger, nullable=False, comment="of the batch"),
+    Column("last_position", BigInteger, nullable=False),
+    Column("name", String(32), nullable=False, comment="table of the lake"),
+    Column("quantity", Integer, nullable=False),
+    Column("rows", Text, nullable=False, comment="JSON list of objects; times are microseconds since 1970"),
+    Index("tail_rows_place", "day", "part", "first_position"),
+    sqlite_autoincrement=True,
+    comment="Rows of small batches that are not in files of the lake yet: one per batch and table of the lake.",
+)
+
+tail_payloads = Table(
+    "tail_payloads",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("part", String(16), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("segment", BigInteger, nullable=False, index=True),
+    Column("project_id", BigInteger, nullable=False),
+    Column("event_id", String(32), nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="zstd of the event's JSON"),
+    comment="Payloads of the events in the tail.",
+)
+
 condemned_envelopes = Table(
     "condemned_envelopes",
     metadata,

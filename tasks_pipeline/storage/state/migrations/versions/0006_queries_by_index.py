@@ -136,6 +136,13 @@ def _let_drains_go() -> None:
             batch_op.drop_constraint("batches_drain_id_fkey", type_="foreignkey")
     else:
         op.drop_constraint(keys[0]["name"] or "", "batches", type_="foreignkey")
+        op.alter_column(
+            "batches",
+            "suspect",
+            comment="position at work when attempts keep dying; negative: the first of several",
+            existing_type=sa.BigInteger(),
+            existing_nullable=True,
+        )
 
 
 def downgrade() -> None:

@@ -1,0 +1,206 @@
+"""Weeks of a trickle: N days of R events a second, in batches as a drain makes them. `python -m benchmarks soak` prints what
+each day cost.
+
+Time is an argument: nothing is waited for. A batch holds what comes in a second (`PACE_SECONDS` of the drain), at least one
+event. With `--hours` each day has only so many hours of traffic, for machines with less patience.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from tasks_pipeline.alerts.windows import evaluate_windows
+from tasks_pipeline.demo.show import temporary_root
+from tasks_pipeline.demo.traffic import PUBLIC_KEY, shop_events
+from tasks_pipeline.home import Home
+from tasks_pipeline.processing.drain import PACE_SECONDS
+from tasks_pipeline.processing.process_batch import process_batch
+from tasks_pipeline.processing.upkeep import Upkeep
+from tasks_pipeline.retention.spool import erase_batch
+from tasks_pipeline.storage.lake.events import find_event, newest_events
+from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.ledger.batches import claim_batch
+from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
+from tasks_pipeline.storage.sizes import folder_size
+from tasks_pipeline.storage.spool.interface import Receipt
+from tasks_pipeline.storage.state.tables import groups
+from tasks_pipeline.stores import Stores, open_stores
+
+LOOKS = 5
+
+
+class Clock:
+    """The time of the simulation."""
+
+    moment = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+
+def forget_all(lake: Lake) -> None:
+    """Forget all snapshots but the newest: the machine's clock hardly moves between them."""
+    with lake.lock():
+        lake.forget_before(datetime.now(UTC))
+
+
+def bodies() -> Iterator[tuple[str, bytes]]:
+    """Ids and envelopes of the shop's events, for ever."""
+    for event in shop_events(sys.maxsize):
+        yield event.event_id, event.body
+
+
+def soak(root: Path, days: int, rate: float, hours: float) -> Iterator[dict[str, Any]]:
+    """What each simulated day came to."""
+    home = Home.resolve(root)
+    first = datetime.now(UTC).date() - timedelta(days=days - 1)
+    source, chance, clock = bodies(), random.Random(1), Clock()
+    total = 0
+    with open_stores(home) as stores, Upkeep(stores, clock, forget_all) as upkeep:
+        for number in range(days):
+            day = first + timedelta(days=number)
+            began = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            ids, cpu = _day(stores, upkeep, clock, day, began, rate, hours, source)
+            total += len(ids)
+            found = _figures(stores, home, day, ids, cpu, total, number + 1, chance)
+            print(json.dumps({"day": number + 1, **found}), file=sys.stderr, flush=True)
+            yield found
+
+
+def _day(
+    stores: Stores,
+    upkeep: Upkeep,
+    clock: Clock,
+    day: date,
+    began: datetime,
+    rate: float,
+    hours: float,
+    source: Iterator[tuple[str, bytes]],
+) -> tuple[list[str], float]:
+    """Process a day; gives the ids of its events and the seconds of CPU that the drain's part took."""
+    interval = max(PACE_SECONDS, 1 / rate)
+    ids: list[str] = []
+    cpu = 0.0
+    drain_id = start_drain(stores.state, day, None)
+    with closing(stores.spool.writer()) as writer:
+        for batch_number in range(int(hours * 3600 / interval)):
+            moment = began + timedelta(seconds=batch_number * interval)
+            receipts = []
+            for event_id, body in itertools.islice(source, max(1, round(rate * interval))):
+                receipts.append(Receipt(moment, 1, PUBLIC_KEY, event_id, "gzip", 1, body))
+                ids.append(event_id)
+            writer.append(receipts)
+            clock.moment = moment
+            started = time.process_time()
+            if batch_number % 2 == 0:
+                beat(stores.state, drain_id)
+            _batch(stores, upkeep, day, drain_id)
+            cpu += time.process_time() - started
+    end_drain(stores.state, drain_id)
+    return ids, cpu
+
+
+def _batch(stores: Stores, upkeep: Upkeep, day: date, drain_id: str) -> None:
+    settings = stores.config.processing
+    batch = claim_batch(
+        stores.state,
+        stores.spool,
+        day,
+        drain_id,
+        max_envelopes=settings.batch_envelopes,
+        max_bytes=settings.batch_bytes,
+        patient=True,
+    )
+    assert batch is not None
+    result = process_batch(stores, batch)
+    erase_batch(stores, batch)
+    upkeep.after_batch(result.in_files)
+
+
+def _figures(
+    stores: Stores,
+    home: Home,
+    day: date,
+    ids: list[str],
+    cpu: float,
+    total: int,
+    days: int,
+    chance: random.Random,
+) -> dict[str, Any]:
+    lake = folder_size(Path(home.lake_files)) if not home.data_url else 0
+    state, catalog = _state_bytes(stores, home), stores.lake.catalog_rows()
+    live = [file for file in stores.lake.live_files() if file.day == day]
+    busiest = max((sum(f.table == table for f in live) for table in {f.table for f in live}), default=0)
+    group_id = _largest_group(stores)
+    now = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=23, minutes=59)
+    return {
+        "cpu_ms_per_event": round(cpu / len(ids) * 1000, 2),
+        "files": busiest,
+        "catalog_rows": round(catalog / days),
+        "bytes_per_event": round((lake + state) / total),
+        "state_bytes": round(state / total),
+        "dagster_bytes": 0,
+        "group_page_ms": _cost(lambda: newest_events(stores.state, stores.lake, group_id, 50)),
+        "event_ms": _cost(lambda: find_event(stores.state, stores.lake, chance.choice(ids))),
+        "window_look_ms": _cost(lambda: evaluate_windows(stores, now)),
+        "events": len(ids),
+    }
+
+
+def _cost(look: Callable[[], object]) -> float:
+    """Milliseconds of CPU, the median of some looks after a first one."""
+    look()
+    spent = []
+    for _ in range(LOOKS):
+        gc.collect()
+        started = time.process_time()
+        look()
+        spent.append(time.process_time() - started)
+    return round(statistics.median(spent) * 1000, 1)
+
+
+def _largest_group(stores: Stores) -> int:
+    with stores.state.read() as connection:
+        query = select(groups.c.id).order_by(groups.c.times_seen.desc()).limit(1)
+        return int(connection.execute(query).scalar_one())
+
+
+def _state_bytes(stores: Stores, home: Home) -> int:
+    if home.embedded:
+        return sum(
+            (home.root / name).stat().st_size
+            for name in ("state.sqlite", "state.sqlite-wal")
+            if (home.root / name).exists()
+        )
+    with stores.state.read() as connection:
+        return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
+    parser.add_argument("--days", type=int, default=2, help="days to simulate")
+    parser.add_argument("--rate", type=float, default=1.0, help="events a second")
+    parser.add_argument("--hours", type=float, default=24.0, help="hours of traffic of each day")
+    arguments = parser.parse_args()
+    with temporary_root() as root:
+        days = list(soak(root, arguments.days, arguments.rate, arguments.hours))
+    print(json.dumps({"days": days}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""The catalog of the lake: its tables, which files they hold, and its snapshots. All on a connection with `stored` attached."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS
+from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.state.database import process_lock
+
+FLUSHED = "flushed_segments"
+"""The table of the marker: numbers of segments of the tail whose rows are in files; the highest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A file that the newest snapshot holds. `size` is in bytes; `deletes` names what says which rows of it are gone."""
+
+    table: str
+    day: date
+    path: str
+    size: int
+    deletes: str | None
+
+
+def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Make what a new lake, or one of an earlier version, lacks."""
+    if _is_complete(connection):
+        return
+    with process_lock(home, "lake"):
+        connection.execute("BEGIN")  # one commit: each takes tens of milliseconds
+        known = _known_columns(connection)
+        for table in LAKE_TABLES.values():
+            if table.name in known:
+                for column in table.columns:  # rows of an earlier version hold null there
+                    if column.name not in known[table.name]:
+                        connection.execute(
+                            f"ALTER TABLE stored.{table.name} ADD COLUMN {column.name} {column.type}"
+                        )
+                continue
+            connection.execute(f"CREATE TABLE stored.{table.ddl}")
+            connection.execute(f"ALTER TABLE stored.{table.name} SET PARTITIONED BY (day)")
+            if table.sort:
+                connection.execute(f"ALTER TABLE stored.{table.name} SET SORTED BY ({', '.join(table.sort)})")
+        if FLUSHED not in known:
+            connection.execute(f"CREATE TABLE stored.{FLUSHED} (segment BIGINT)")
+        connection.execute("COMMIT")
+        for option, value in LAKE_OPTIONS.items():
+            connection.execute(f"CALL stored.set_option('{option}', ?)", [value])
+        # The marker's rows stay in the catalog: they never become a file.
+        connection.execute(
+            f"CALL stored.set_option('data_inlining_row_limit', 1000, table_name => '{FLUSHED}')"
+        )
+
+
+def _is_complete(connection: duckdb.DuckDBPyConnection) -> bool:
+    known = _known_columns(connection)
+    return FLUSHED in known and all(
+        known.get(name, set()) >= {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
+    )
+
+
+def _known_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """Names of columns by table, as the catalog has them."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'stored'"
+    ).fetchall():
+        known[table].add(column)
+    return known
+
+
+def add_files(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> None:
+    """Add written files to their tables, in the caller's transaction."""
+    paths: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        paths[file.table].append(file.path)
+    for table, found in paths.items():
+        connection.execute(
+            "CALL ducklake_add_data_files('stored', ?, ?, hive_partitioning => true)", [table, found]
+        )
+
+
+def live_files(
+    connection: duckdb.DuckDBPyConnection, home: Home, *, more_than: int = 0, before: date | None = None
+) -> list[LiveFile]:
+    """The files that the newest snapshot holds, of each table and day that has more than so many.
+
+    `before` leaves out that day and those after it. Read from the catalog's own tables in one query: asking DuckLake for
+    each table costs ten times as much.
+    """
+    metadata = _metadata(home)
+    rows = connection.execute(
+        "SELECT name, day, path, path_is_relative, size, deletes FROM (SELECT t.table_name AS name, "
+        "regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, f.path, f.path_is_relative, "
+        "f.file_size_bytes AS size, d.path AS deletes, count(*) OVER (PARTITION BY name, day) AS files "
+        f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
+        f"LEFT JOIN {metadata}.ducklake_delete_file d "
+        "ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL "
+        "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL) WHERE files > ? AND day < ?",
+        [more_than, before.isoformat() if before else "9"],
+    ).fetchall()
+    return [
+        LiveFile(
+            name,
+            date.fromisoformat(day),
+            f"{home.lake_files}/main/{name}/{path}" if relative else path,
+            int(size),
+            deletes,
+        )
+        for name, day, path, relative, size, deletes in rows
+    ]
+
+
+def known_paths(connection: duckdb.DuckDBPyConnection, home: Home, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that some snapshot knows."""
+    names = {path.rpartition("/")[2]: path for path in paths}
+    rows = connection.execute(
+        f"SELECT regexp_extract(path, '[^/]+$') AS name FROM {_metadata(home)}.ducklake_data_file "
+        f"WHERE name IN ({', '.join('?' * len(names))})",
+        list(names),
+    ).fetchall()
+    return {names[name] for (name,) in rows}
+
+
+def catalog_rows(connection: duckdb.DuckDBPyConnection, home: Home) -> int:
+    """Rows of those tables of the catalog that grow."""
+    grow = (
+        "data_file",
+        "file_column_stats",
+        "file_partition_value",
+        "snapshot",
+        "snapshot_changes",
+        "delete_file",
+    )
+    counts = " + ".join(f"(SELECT count(*) FROM {_metadata(home)}.ducklake_{name})" for name in grow)
+    return int(connection.execute(f"SELECT {counts}").fetchall()[0][0])
+
+
+def _metadata(home: Home) -> str:
+    """Where the catalog's own tables are (the DuckLake specification describes them)."""
+    return "__ducklake_metadata_stored" + ("" if home.embedded else ".lake")
+
+
+def drop_from_catalog(connection: duckdb.DuckDBPyConnection, files: Iterable[LiveFile]) -> None:
+    """Take whole files out of their tables, in the caller's transaction; no file is written for it."""
+    paths: dict[tuple[str, date], list[str]] = defaultdict(list)
+    for file in files:
+        paths[file.table, file.day].append(file.path)
+    for (table, day), found in paths.items():
+        names = ", ".join("?" * len(found))
+        connection.execute(
+            f"DELETE FROM stored.{table} WHERE day = ? AND filename IN ({names})", [day, *found]
+        )
+
+
+def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    """Forget snapshots older than a moment, never the newest, and remove the files that only they held. Gives how many
+    snapshots went. The caller holds the lock.
+
+    By their numbers: on a SQLite catalog DuckLake compares times as texts (docs/storage.md).
+    """
+    rows = connection.execute(
+        "SELECT snapshot_id FROM ducklake_snapshots('stored') WHERE snapshot_time < ? "
+        "AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshots('stored'))",
+        [before],
+    ).fetchall()
+    if rows:
+        numbers = ", ".join(str(int(number)) for (number,) in rows)
+        connection.execute(f"CALL ducklake_expire_snapshots('stored', versions => [{numbers}])")
+        connection.execute("CALL ducklake_cleanup_old_files('stored', cleanup_all => true)")
+    return len(rows)
+
+
+def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    """Remove files that no snapshot knows and that were written before a moment; gives how many. The caller holds the lock."""
+    return len(
+        connection.execute(
+            "CALL ducklake_delete_orphaned_files('stored', older_than => ?)", [before]
+        ).fetchall()
+    )
