@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tasks_pipeline.home import Home
 from tests.support.environment import forget_the_caller
 from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
 
+# How long an example takes says how busy the machine is; `timeout` of pytest is for what never ends.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 forget_the_caller(os.environ)  # here, before fixtures of the session and processes of any test take it over
 
 

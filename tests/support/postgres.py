@@ -145,6 +145,7 @@ def _running(binaries: Path, data: Path, port: int, account: str | None) -> Iter
     assert process.stdin is not None
     assert process.stderr is not None
     log: deque[str] = deque(maxlen=200)
+    reader: threading.Thread | None = None
     try:
         for line in process.stderr:
             log.append(line)
@@ -152,11 +153,15 @@ def _running(binaries: Path, data: Path, port: int, account: str | None) -> Iter
                 break
         else:
             raise RuntimeError(f"postgres did not start: {''.join(log)}")
-        threading.Thread(target=log.extend, args=(process.stderr,), daemon=True).start()
+        reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+        reader.start()
         yield
     finally:
         process.stdin.close()
         process.wait(timeout=60)
+        if reader is not None:
+            reader.join(timeout=60)
+        process.stderr.close()
 
 
 def _environment() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from html.parser import HTMLParser
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter
 from tasks_pipeline.config import Config, parse_config
 from tasks_pipeline.config.channels import AnyChannel, MailChannel
 from tasks_pipeline.notifications.channels import open_channel
+from tasks_pipeline.notifications.channels.base import Sender
 from tasks_pipeline.notifications.channels.http import retry_after
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
@@ -48,13 +50,17 @@ def config(channel: str = "") -> Config:
     )
 
 
+def opened(whole: Config) -> closing[Sender]:
+    """The sender of the first channel, closed in the end: it holds connections and processes."""
+    return closing(open_channel(whole.channels[0], whole))
+
+
 def post(text: str, sent: Message) -> tuple[dict[str, str], Any]:
     """Send through a channel whose address is a real server; gives the headers and the document that arrived."""
     with http_receiver() as http:
         whole = config(text.replace("URL", http.url))
-        sender = open_channel(whole.channels[0], whole)
-        sender.send(sent, address="", idempotency_key="k1")
-        sender.close()
+        with opened(whole) as sender:
+            sender.send(sent, address="", idempotency_key="k1")
         (posted,) = http.posted
         return {**posted.headers, "path": posted.path}, posted.json
 
@@ -144,12 +150,12 @@ def test_a_webhook_is_signed_as_the_document_says() -> None:
 def test_apprise_takes_the_others() -> None:
     with http_receiver() as http:
         whole = config(f"{{name: a, type: apprise, url: 'json://{http.url[7:]}/in'}}")
-        sender = open_channel(whole.channels[0], whole)
-        assert "handed it over" in sender.send(message(), address="", idempotency_key="k").detail
-        assert http.posted[0].json["title"].startswith("[SHOP-7]")
-        http.answer = lambda _posted, _before: (500, {}, b"")
-        with pytest.raises(TemporaryFailure, match="500"):
-            sender.send(message(), address="", idempotency_key="k")
+        with opened(whole) as sender:
+            assert "handed it over" in sender.send(message(), address="", idempotency_key="k").detail
+            assert http.posted[0].json["title"].startswith("[SHOP-7]")
+            http.answer = lambda _posted, _before: (500, {}, b"")
+            with pytest.raises(TemporaryFailure, match="500"):
+                sender.send(message(), address="", idempotency_key="k")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +167,8 @@ def test_answers_are_judged(status: int, kind: type[Exception]) -> None:
     with http_receiver() as http:
         http.answer = lambda _posted, _before: (status, {"Retry-After": "7"}, f"no, {TOKEN}".encode())
         whole = config(f"{{name: d, type: discord, url: '{http.url}/{TOKEN}'}}")
-        with pytest.raises(kind) as failure:
-            open_channel(whole.channels[0], whole).send(message(), address="", idempotency_key="k")
+        with opened(whole) as sender, pytest.raises(kind) as failure:
+            sender.send(message(), address="", idempotency_key="k")
         assert str(status) in str(failure.value)
         if kind is TemporaryFailure:
             assert failure.value.retry_after == 7  # type: ignore[attr-defined]
@@ -170,14 +176,14 @@ def test_answers_are_judged(status: int, kind: type[Exception]) -> None:
 
 def test_nobody_listening_is_temporary_and_a_lost_answer_unknown() -> None:
     whole = config(f"{{name: d, type: discord, url: 'http://127.0.0.1:9/{TOKEN}'}}")
-    with pytest.raises(TemporaryFailure) as failure:
-        open_channel(whole.channels[0], whole).send(message(), address="", idempotency_key="k")
+    with opened(whole) as sender, pytest.raises(TemporaryFailure) as failure:
+        sender.send(message(), address="", idempotency_key="k")
     assert TOKEN not in str(failure.value)
     with http_receiver() as http:
         http.answer = lambda _posted, _before: None
         whole = config(f"{{name: d, type: discord, url: '{http.url}/x'}}")
-        with pytest.raises(UnknownOutcome):
-            open_channel(whole.channels[0], whole).send(message(), address="", idempotency_key="k")
+        with opened(whole) as sender, pytest.raises(UnknownOutcome):
+            sender.send(message(), address="", idempotency_key="k")
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
