@@ -28,7 +28,7 @@ from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.events import payloads_of, place_of
 from tasks_pipeline.storage.lake.files import DayFiles
-from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.lake.flush import flush, flush_locked
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores
@@ -87,6 +87,9 @@ def reprocess_events(
                 if _changed(before, _changes(stores.state, day)):
                     continue  # the rows that were read may be others now
                 open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
+                flush_locked(
+                    stores.state, stores.lake
+                )  # events that were read from the tail lie in files now
                 stores.lake.swap_events(day, swap, files.finished)
                 finish_replacements(stores.state, stores.lake)
         return report

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from tasks_pipeline.groups.merging import merge_groups
+from tasks_pipeline.processing import reprocess
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.replacements import open_replacement
 from tasks_pipeline.storage.lake import compaction, tail
@@ -32,6 +33,7 @@ from tests.support.crash import (
     FLUSH_MOMENTS,
     MERGE_MOMENTS,
     RUN,
+    Moment,
     at,
     compact_and_die,
     compact_tables,
@@ -447,3 +449,53 @@ def test_the_views_read_what_was_encoded(day: Day) -> None:
                 day.stores.lake.replace(day.date, {"r0": 2**63 - 1}, [])
 
     holds()
+
+
+def test_an_event_that_reached_the_tail_while_it_was_looked_for_is_stored_once(day: Day) -> None:
+    """Reprocessing reads what the tail holds, and swaps what is in files."""
+    ids = day.send(event("A"))
+    day.drain()
+
+    def more_comes() -> None:
+        ids.extend(day.send(event("A")))
+        day.drain()
+
+    with at(Moment(reprocess, "event_places", after=False), more_comes):
+        reprocess.reprocess_events(day.stores, day.date)
+    day.drain()
+    flush(day.stores.state, day.stores.lake)
+    day.assert_stored_once(ids)
+    assert day.group()["times_seen"] == 2
+
+
+def test_a_mirror_gives_back_what_it_does_not_need(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks_pipeline.storage.lake.mirror.TRIM_ROWS", 2)
+    for number in range(6):
+        day.send(event(f"P{number}"))
+        day.drain()
+        assert day.stores.lake.query("SELECT count(*) AS n FROM lake.events WHERE day = ?", [day.date])[0][
+            "n"
+        ]
+        flush(day.stores.state, day.stores.lake)
+    held = day.stores.lake._stored.execute("SELECT count(*) FROM tail.rows").fetchall()
+    assert held[0][0] <= 4
+    assert len(day.ids()) == 6
+
+
+def test_rows_of_the_marker_go(day: Day) -> None:
+    for name in "ABC":
+        day.send(event(name))
+        day.drain()
+        flush(day.stores.state, day.stores.lake)
+    lake = day.stores.lake
+    marker = lake.flushed_through()
+    compaction.tidy(lake, datetime.now(UTC) + compaction.SNAPSHOTS_FOR)
+    compaction.tidy(lake, datetime.now(UTC) + compaction.SNAPSHOTS_FOR)
+    assert lake.flushed_through() == marker
+    metadata = "__ducklake_metadata_stored" + ("" if day.stores.home.embedded else ".lake")
+    (name,) = lake._stored.execute(
+        f"SELECT i.table_name FROM {metadata}.ducklake_inlined_data_tables i JOIN {metadata}.ducklake_table t "
+        "ON t.table_id = i.table_id WHERE t.table_name = 'flushed_segments'"
+    ).fetchone()
+    assert lake._stored.execute(f'SELECT count(*) FROM {metadata}."{name}"').fetchone()[0] <= 2
+    assert len(day.ids()) == 3

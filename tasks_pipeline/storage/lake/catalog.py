@@ -179,6 +179,22 @@ def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime) ->
     return len(rows)
 
 
+def drop_dead_markers(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Remove what no snapshot can see of the marker's rows: DuckLake keeps rows that lie in the catalog for ever. The caller
+    holds the lock."""
+    metadata = _metadata(home)
+    tables = connection.execute(
+        f"SELECT i.table_name FROM {metadata}.ducklake_inlined_data_tables i "
+        f"JOIN {metadata}.ducklake_table t ON t.table_id = i.table_id WHERE t.table_name = ?",
+        [FLUSHED],
+    ).fetchall()
+    for (name,) in tables:
+        connection.execute(
+            f'DELETE FROM {metadata}."{name}" WHERE end_snapshot IS NOT NULL '
+            f"AND end_snapshot <= (SELECT min(snapshot_id) FROM {metadata}.ducklake_snapshot)"
+        )
+
+
 def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
     """Remove files that no snapshot knows and that were written before a moment; gives how many. The caller holds the lock."""
     return len(

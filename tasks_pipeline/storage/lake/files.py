@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import fsspec
@@ -17,6 +18,8 @@ import pyarrow.parquet as pq
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.disk import sync_folder
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+
+log = logging.getLogger(__name__)
 
 LARGE_BYTES = 512 * 1024 * 1024
 """A file that has so many is finished, and the next begins: however large a day is, its files are few."""
@@ -41,12 +44,21 @@ def remove_file(home: Home, file: LakeFile) -> None:
         Path(file.path).unlink(missing_ok=True)
 
 
+def drop_unfinished(folder: Path, before: datetime) -> None:
+    """Remove files that a killed process was writing, last before a moment."""
+    for path in folder.rglob("*.tmp"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink()
+
+
 class FileBeingWritten:
     """A Parquet file that grows in row groups. Under its final name it is whole and on disk, whatever is killed when; in
     object storage it appears whole or not at all."""
 
     def __init__(self, home: Home, table: LakeTable, path: str) -> None:
-        self.table, self.path, self.rows, self.size = table, path, 0, 0
+        self._home, self.table, self.path = home, table, path
+        self.rows = self.size = 0
         if home.data_url:
             self._temporary = None
             self._sink = fsspec.open(path, "wb").open()
@@ -86,12 +98,15 @@ class FileBeingWritten:
 
     def abandon(self) -> None:
         """Leave nothing of it, as far as that is in our hands."""
-        with suppress(OSError, pa.ArrowException):
+        try:
             self._writer.close()
-        with suppress(OSError):
             self._sink.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+            if self._temporary is None:  # closing made it an object
+                remove_file(self._home, LakeFile(self.table.name, self.path, self.rows))
+            else:
+                self._temporary.unlink(missing_ok=True)
+        except Exception:  # drivers raise errors of their own; what was going on matters more
+            log.warning("an unfinished file stays until orphans are removed: %s", self.path, exc_info=True)
 
 
 class DayFiles:

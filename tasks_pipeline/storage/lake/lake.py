@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -24,13 +25,14 @@ from tasks_pipeline.storage.lake.catalog import (
     catalog_rows,
     create_missing_tables,
     delete_orphans,
+    drop_dead_markers,
     drop_from_catalog,
     expire_snapshots,
     known_paths,
     live_files,
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
-from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, remove_file
+from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.lake.tail import Place
@@ -128,12 +130,11 @@ class Lake:
             return
         try:
             known = known_paths(self._stored, self.home, [file.path for file in files])
-        except duckdb.Error as error:
-            log.warning("files of a failed attempt stay until orphans are removed: %s", error)
-            return
-        for file in files:
-            if file.path not in known:
-                remove_file(self.home, file)
+            for file in files:
+                if file.path not in known:
+                    remove_file(self.home, file)
+        except Exception:  # what was going on matters more than its leavings
+            log.warning("files of a failed attempt stay until orphans are removed", exc_info=True)
 
     def replace(self, day: date, bounds: Mapping[str, int], files: Iterable[LakeFile]) -> None:
         """Swap what a day holds for the given files, in one transaction. The caller holds the lock.
@@ -297,10 +298,14 @@ class Lake:
         """Forget snapshots older than that, the files that only they held, and what the marker was before. Gives how
         many snapshots went. The caller holds the lock."""
         self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
-        return expire_snapshots(self._stored, moment)
+        forgotten = expire_snapshots(self._stored, moment)
+        drop_dead_markers(self._stored, self.home)
+        return forgotten
 
     def drop_orphans(self, before: datetime) -> int:
         """Remove files written before that moment that no snapshot knows; gives how many. The caller holds the lock."""
+        if not self.home.data_url:
+            drop_unfinished(Path(self.home.lake_files), before)
         return delete_orphans(self._stored, before)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from tasks_pipeline.storage.lake.tail_json import OUTSIDE, unzipped
 from tasks_pipeline.storage.state.database import StateDatabase
 
 TRIM_ROWS = 2_000
+TRIM_BYTES = 32 * 1024 * 1024
 """Texts in a mirror before those that are in the lake are removed."""
 MARKER = "(SELECT coalesce(max(segment), 0) FROM stored.flushed_segments)"
 """The highest segment whose rows are in the lake, as the snapshot of a statement has it."""
@@ -97,7 +98,8 @@ class Mirror:
     def __init__(self, state: StateDatabase) -> None:
         self._state = state
         self._seen = 0
-        self._held = 0
+        self._added = 0  # texts, and their characters, since the last look at what may go
+        self._added_bytes = 0
 
     def refresh(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Add what came to the tail since the last time."""
@@ -116,15 +118,17 @@ class Mirror:
         connection.execute("INSERT INTO tail.rows SELECT * FROM new_texts")
         connection.unregister("new_texts")
         self._seen = found[-1][0]
-        self._held += len(found)
-        if self._held > TRIM_ROWS:
+        self._added += len(found)
+        self._added_bytes += sum(len(row[-1]) for row in found)
+        if self._added > TRIM_ROWS or self._added_bytes > TRIM_BYTES:
+            self._added = self._added_bytes = 0
             connection.execute(f"DELETE FROM tail.rows WHERE segment <= {MARKER}")
-            rows = connection.execute("SELECT count(*) FROM tail.rows").fetchall()
-            self._held = rows[0][0] - TRIM_ROWS // 2  # what must stay is no reason to look again at once
+            connection.execute("CHECKPOINT tail")  # without it a database in memory gives nothing back
 
     def fill_payloads(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Bring the payloads of the tail along: as they are now, until the next call. After `refresh`."""
         connection.execute("DELETE FROM tail.payloads")
+        connection.execute("CHECKPOINT tail")
         with self._state.read() as reading:
             rows: list[tuple[object, ...]] = []
             for row in all_payloads(reading):

@@ -156,7 +156,9 @@ def seal(state: StateDatabase, above: int) -> list[int]:
             current is not None and current.id <= above
         ):  # the database is older than the lake: it was restored
             current = _renumbered(connection, current.id, above + 1)
-        if current is not None and current.first_at is not None:
+        if current is None:  # a new database, perhaps beside an older lake: no number may come again
+            open_segment(connection, above + 1)
+        elif current.first_at is not None:
             connection.execute(
                 update(tail_segments)
                 .where(tail_segments.c.id == current.id)
@@ -181,10 +183,11 @@ def _renumbered(connection: Connection, number: int, new: int) -> Row[Any]:
 def drop_segments(state: StateDatabase, through: int) -> None:
     """Remove the rows of segments that are in the lake, up to this number."""
     with state.write() as connection:
+        sealed = tail_segments.c.id <= through, tail_segments.c.sealed_at.is_not(None)
+        numbers = list(connection.execute(select(tail_segments.c.id).where(*sealed)).scalars())
         for table in (tail_rows, tail_payloads):
-            connection.execute(table.delete().where(table.c.segment <= through))
-        gone = tail_segments.c.id <= through, tail_segments.c.sealed_at.is_not(None)
-        connection.execute(tail_segments.delete().where(*gone))
+            connection.execute(table.delete().where(table.c.segment.in_(numbers)))
+        connection.execute(tail_segments.delete().where(tail_segments.c.id.in_(numbers)))
 
 
 def is_due(state: StateDatabase, now: datetime, due: Due | None = None) -> bool:

@@ -21,8 +21,6 @@ _LEVEL = 3
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
-_compressor = zstandard.ZstdCompressor(level=_LEVEL)
-_decompressor = zstandard.ZstdDecompressor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,9 @@ def with_times(table: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def zipped(payload: bytes) -> bytes:
     """A payload as it lies in the tail: zstd."""
-    return _compressor.compress(payload)
+    return zstandard.compress(payload, _LEVEL)
 
 
 def unzipped(blob: bytes) -> bytes:
     """The payload of such bytes."""
-    return _decompressor.decompress(blob)
+    return zstandard.decompress(blob)
