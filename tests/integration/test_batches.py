@@ -369,6 +369,7 @@ def test_a_drain_that_lingers_takes_at_once_what_comes(day: Day, monkeypatch: py
     """Also what comes in the moment between its last look for work and its first wait."""
     today = replace(day, date=datetime.now(UTC).date())
     today.send(event())
+    monkeypatch.setattr(drain_module, "PACE_SECONDS", 0)
     slept: list[int] = []
     report = DrainReport(today.date, today.at())
 

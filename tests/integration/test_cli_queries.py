@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.processing.drain import drain
-from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.stores import open_stores
@@ -307,8 +306,8 @@ def test_status_says_what_became_of_everything(filled: Filled) -> None:
 
 def live_files(home: Home, table: str, today: date) -> dict[str, int]:
     """What DuckLake itself lists."""
-    with closing(Lake(home)) as lake:
-        rows = lake.query("SELECT data_file FROM ducklake_list_files('lake', ?)", [table])
+    with open_stores(home) as stores:
+        rows = stores.lake.query("SELECT data_file FROM ducklake_list_files('stored', ?)", [table])
     of_today = [row for row in rows if f"day={today}" in row["data_file"]]
     return {"today": len(of_today), "all": len(rows)}
 

@@ -55,7 +55,8 @@ def test_good_events_are_stored_whatever_lies_beside_them(
         day = Day(stores, date, 1)
         day.drain()
         day.assert_balanced()
-    assert backlogs(stores.state, stores.spool) == []
+    # What the receiver refused comes as a sum of its own, some seconds later.
+    assert sum(day.items for day in backlogs(stores.state, stores.spool)) == 0
     stored = {row["event_id"] for row in stores.lake.query("SELECT event_id FROM lake.events")}
     assert stored >= set(sent)
 
@@ -78,7 +79,8 @@ def test_numbers_in_a_query_cost_nobody_else(receiving: tuple[httpx.Client, Stor
     assert client.post(ENVELOPE, content=body).status_code == 200
     for date in stores.spool.days():
         Day(stores, date, 1).drain()
-    assert backlogs(stores.state, stores.spool) == []
+    # What the receiver refused comes as a sum of its own, some seconds later.
+    assert sum(day.items for day in backlogs(stores.state, stores.spool)) == 0
     assert event_id in {row["event_id"] for row in stores.lake.query("SELECT event_id FROM lake.events")}
     told = stores.lake.query("SELECT count(*) AS n, max(duration_s) AS longest FROM lake.check_ins")
     assert told == [{"n": 6, "longest": None}]

@@ -198,7 +198,7 @@ class Work:
         list_groups(state, {}, project_id=self.day.project, status="unresolved", limit=20)
         list_groups(state, {}, status="discarded", limit=20)
         found = self.day.rows("events")[0]["event_id"]
-        assert find_event(state, self.day.stores.lake.connection, found) is not None
+        assert find_event(state, self.day.stores.lake, found) is not None
         list_groups(state, {}, project_id=self.day.project, status="discarded", limit=20)
 
 

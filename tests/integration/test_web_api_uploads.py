@@ -27,11 +27,12 @@ from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.server import serve
 from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
 from tasks_pipeline.storage import disk
-from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
+from tasks_pipeline.storage.blobs import BlobDraft, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
+from tasks_pipeline.symbolication.source import SymbolFileMissing
 from tasks_pipeline.uploads.assembling import Assembling, BundleUpload, DebugFileUpload
 from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
@@ -524,5 +525,5 @@ def test_blobs_in_object_storage_are_fetched_into_a_bounded_cache(home: Home) ->
             (file,) = other.debug_files(1, symbols_id(number))
             assert other.fetch(file.digest).read_bytes() == symbols(number, lines=100)
         assert not path.exists(), "the one longest untouched has gone"
-        with pytest.raises(BlobMissing):
+        with pytest.raises(SymbolFileMissing):
             source.fetch("0" * 64)
