@@ -84,7 +84,7 @@ def find_dsn(home: Home, project: str | None) -> str:
     """The DSN of a project named by slug or number, or of the first one. Raises ClickException when there is none."""
     from tasks_pipeline.service.running import running_service
 
-    config = home.config()
+    config = home.config_in_force().config
     found = next((p for p in config.projects if project in (None, p.slug, str(p.id))), None)
     if found is None:
         known = ", ".join(p.slug for p in config.projects)

@@ -13,7 +13,9 @@ from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.monitors.uptime import UptimeChecks, UptimeReport, next_uptime, uptime_due
 from tasks_pipeline.stores import Stores
 
-LINGER_SECONDS = 20.0
+LINGER_SECONDS = (
+    150.0  # a job of every minute keeps one run at work; starting one each time would cost Dagster 140 kB
+)
 MAX_RUN_SECONDS = 600.0
 POLL_SECONDS = 1.0
 
@@ -50,7 +52,7 @@ def watch_monitors(
     linger_seconds: float | None = None,
     max_run_seconds: float = MAX_RUN_SECONDS,
 ) -> MonitorsReport:
-    """Look at monitors until nothing is due within `linger_seconds` (20 when absent), or the run is old.
+    """Look at monitors until nothing is due within `linger_seconds` (150 when absent), or the run is old.
 
     With addresses to ask it goes on for its whole time: starting a run for each check would cost more than the checks.
     At its end it leaves addresses that have not answered yet to the next run; without lingering it waits for them, which their

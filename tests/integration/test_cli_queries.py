@@ -374,6 +374,19 @@ def test_sql_that_is_refused(
     assert len(filled.json("groups", "list")) == 3
 
 
+def test_a_slip_in_the_configuration_keeps_nobody_from_looking(filled: Filled) -> None:
+    good = filled.home.config_path.read_text()
+    before = filled.json("groups", "list")
+    filled.home.config_path.write_text(good + "channles: []\n")
+    try:
+        for command in (["groups", "list", "--json"], ["events", "list", "--json"], ["dsn"]):
+            result = filled.call(*command)
+            assert result.exit_code == 0, (command, result.stderr)
+        assert json.loads(filled.call("groups", "list", "--json").stdout) == before
+    finally:
+        filled.home.config_path.write_text(good)
+
+
 def test_duckdbs_own_words_on_a_mistake(filled: Filled) -> None:
     stderr = filled.call("sql", "SELECT tittle FROM events").stderr
     assert 'Binder Error: Referenced column "tittle" not found' in stderr

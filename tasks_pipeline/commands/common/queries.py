@@ -24,11 +24,14 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 @contextmanager
 def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
-    """The state database and the slugs of projects; a database that cannot be used ends the command with a line."""
+    """The state database and the slugs of projects; a database that cannot be used ends the command with a line.
+
+    While the configuration file is broken its mistake stands on stderr, and what it held before names the projects.
+    """
     from tasks_pipeline.storage.state.database import StateDatabase
 
     with one_line(*database_errors(home)):
-        config = home.config()
+        config = home.config_in_force().config
         state = StateDatabase(home)
         try:
             yield state, {p.id: p.slug for p in config.projects}
