@@ -169,10 +169,11 @@ def _await_ready(home: Home, process: subprocess.Popen[str]) -> RunningService:
 
     def listen() -> None:
         assert process.stdout is not None
-        for line in process.stdout:  # to the end, so that the service never waits for a reader
-            said.append(line.rstrip())
-            if line.strip() == "ready":
-                ready.set()
+        with process.stdout as lines:
+            for line in lines:  # to the end, so that the service never waits for a reader
+                said.append(line.rstrip())
+                if line.strip() == "ready":
+                    ready.set()
         ready.set()
 
     threading.Thread(target=listen, name="demo-listen", daemon=True).start()

@@ -294,6 +294,10 @@ def mail_that_drips(
         server.drip(connection)
 
     def speak(server: FarSide, connection: socket.socket) -> None:
+        with ExitStack() as opened:
+            serve(server, connection, opened)
+
+    def serve(server: FarSide, connection: socket.socket, opened: ExitStack) -> None:
         endless = manner or for_ever
         secured = False
 
@@ -303,7 +307,7 @@ def mail_that_drips(
         if step == "greeting":
             endless(server, connection)
         say(b"220 mail.example ESMTP")
-        lines = connection.makefile("rb")
+        lines = opened.enter_context(connection.makefile("rb"))
         while line := lines.readline():
             server.heard.append(line)
             verb = line.split()[0].upper().decode()
@@ -321,8 +325,8 @@ def mail_that_drips(
                 if step == "TLS":
                     drips_tls(server, connection)
                     return
-                connection = context.wrap_socket(connection, server_side=True)
-                lines, secured = connection.makefile("rb"), True
+                connection = opened.enter_context(context.wrap_socket(connection, server_side=True))
+                lines, secured = opened.enter_context(connection.makefile("rb")), True
             elif verb == "AUTH":
                 say(b"235 welcome")
             elif verb == "DATA":
