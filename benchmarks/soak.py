@@ -2,7 +2,9 @@
 each day cost.
 
 Time is an argument: nothing is waited for. A batch holds what comes in a second (`PACE_SECONDS` of the drain), at least one
-event. With `--hours` each day has only so many hours of traffic, for machines with less patience.
+event. With `--hours` each day has only so many hours of traffic, for machines with less patience. Figures of size are what
+the day added: `catalog_rows`, `state_bytes` and `dagster_bytes` are compared between days, so a day that costs what the first
+one did adds the same.
 """
 
 from __future__ import annotations
@@ -21,21 +23,25 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+import dagster as dg
+from sqlalchemy import select
 
 from tasks_pipeline.alerts.windows import evaluate_windows
+from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.demo.show import temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY, shop_events
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.drain import PACE_SECONDS
 from tasks_pipeline.processing.process_batch import process_batch
 from tasks_pipeline.processing.upkeep import Upkeep
+from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.spool import erase_batch
+from tasks_pipeline.service.dagster_home import dagster_yaml
 from tasks_pipeline.storage.lake.events import find_event, newest_events
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
-from tasks_pipeline.storage.sizes import folder_size
+from tasks_pipeline.storage.sizes import folder_size, store_sizes
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores, open_stores
@@ -44,6 +50,7 @@ LOOKS = 5
 FILES_EVERY = 500  # batches between two counts of files
 CONFIG = f"""\
 projects: [{{slug: shop, id: 1, platform: python, keys: [{{public_key: "{PUBLIC_KEY}"}}]}}]
+processing: {{linger_seconds: 0}}
 channels: [{{name: hook, type: webhook, url: "http://127.0.0.1:9/"}}]
 alert_rules:
   - {{name: told, when: [new_group, regression, escalation, {{type: events, count: 100000, window_minutes: 60}}], notify: ["channel:hook"]}}
@@ -65,6 +72,29 @@ def forget_all(lake: Lake) -> None:
         lake.forget_before(datetime.now(UTC))
 
 
+class DagsterBooks:
+    """What a day of drains adds to Dagster's own data: a real run of the day, times as many runs as its hours take."""
+
+    def __init__(self, home: Home) -> None:
+        self.folder = home.root / "dagster-of-the-soak"
+        self.folder.mkdir()
+        (self.folder / "dagster.yaml").write_text(dagster_yaml())
+        stores = StoresResource(home=str(home.root))
+        self.job = build_defs({"stores": stores}).resolve_job_def("process_events")
+        self.run_config = {
+            "ops": {"process_event": {"config": {"mode": "drain"}}},
+            "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+        }
+        self.instance = dg.DagsterInstance.from_config(str(self.folder))
+
+    def bytes_of(self, day: date, hours: float, run_seconds: float) -> int:
+        before = folder_size(self.folder)
+        self.job.execute_in_process(
+            instance=self.instance, partition_key=day.isoformat(), run_config=self.run_config
+        )
+        return round((folder_size(self.folder) - before) * hours * 3600 / run_seconds)
+
+
 def bodies() -> Iterator[tuple[str, bytes]]:
     """Ids and envelopes of the shop's events, for ever."""
     for event in shop_events(sys.maxsize):
@@ -78,16 +108,37 @@ def soak(root: Path, days: int, rate: float, hours: float) -> Iterator[dict[str,
     home.config_path.write_text(CONFIG)
     first = datetime.now(UTC).date() - timedelta(days=days - 1)
     source, chance, clock = bodies(), random.Random(1), Clock()
-    total = 0
     with open_stores(home) as stores, Upkeep(stores, clock, forget_all) as upkeep:
+        books = DagsterBooks(home)
+        books.bytes_of(first - timedelta(days=1), hours, 1)  # the tables themselves
+        run_seconds = stores.config.processing.max_run_seconds
+        sizes = _sizes(stores, home)
         for number in range(days):
             day = first + timedelta(days=number)
             began = datetime(day.year, day.month, day.day, tzinfo=UTC)
             ids, cpu, most_files = _day(stores, upkeep, clock, day, began, rate, hours, source)
-            total += len(ids)
-            found = _figures(stores, home, day, ids, cpu, total, most_files, chance)
+            grown = _sizes(stores, home)
+            found = {
+                "cpu_ms_per_event": round(cpu / len(ids) * 1000, 2),
+                "files": most_files,
+                "catalog_rows": grown["catalog_rows"] - sizes["catalog_rows"],
+                "bytes_per_event": round((grown["bytes"] - sizes["bytes"]) / len(ids)),
+                "state_bytes": grown["state_bytes"] - sizes["state_bytes"],
+                "dagster_bytes": books.bytes_of(day, hours, run_seconds),
+                **_costs(stores, day, ids, chance),
+                "events": len(ids),
+                "in_all": grown,
+            }
+            sizes = grown
             print(json.dumps({"day": number + 1, **found}), file=sys.stderr, flush=True)
             yield found
+
+
+def _sizes(stores: Stores, home: Home) -> dict[str, int]:
+    """What lake and state hold in all."""
+    found = store_sizes(home, stores.state)
+    lake, state = found["lake"] or 0, found["state"] or 0
+    return {"catalog_rows": stores.lake.catalog_rows(), "state_bytes": state, "bytes": lake + state}
 
 
 def _day(
@@ -149,31 +200,14 @@ def _batch(stores: Stores, upkeep: Upkeep, day: date, drain_id: str) -> None:
     upkeep.after_batch(result.in_files)
 
 
-def _figures(
-    stores: Stores,
-    home: Home,
-    day: date,
-    ids: list[str],
-    cpu: float,
-    total: int,
-    most_files: int,
-    chance: random.Random,
-) -> dict[str, Any]:
-    lake = folder_size(Path(home.lake_files)) if not home.data_url else 0
-    state, catalog = _state_bytes(stores, home), stores.lake.catalog_rows()
+def _costs(stores: Stores, day: date, ids: list[str], chance: random.Random) -> dict[str, float]:
+    """What it costs to look at it."""
     group_id = _largest_group(stores)
     now = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=23, minutes=59)
     return {
-        "cpu_ms_per_event": round(cpu / len(ids) * 1000, 2),
-        "files": most_files,
-        "catalog_rows": catalog,
-        "bytes_per_event": round((lake + state) / total),
-        "state_bytes": state,
-        "dagster_bytes": None,  # no Dagster at work here: `python -m benchmarks rest` measures it
         "group_page_ms": _cost(lambda: newest_events(stores.state, stores.lake, group_id, 50)),
         "event_ms": _cost(lambda: find_event(stores.state, stores.lake, chance.choice(ids))),
         "window_look_ms": _cost(lambda: evaluate_windows(stores, now)),
-        "events": len(ids),
     }
 
 
@@ -193,17 +227,6 @@ def _largest_group(stores: Stores) -> int:
     with stores.state.read() as connection:
         query = select(groups.c.id).order_by(groups.c.times_seen.desc()).limit(1)
         return int(connection.execute(query).scalar_one())
-
-
-def _state_bytes(stores: Stores, home: Home) -> int:
-    if home.embedded:
-        return sum(
-            (home.root / name).stat().st_size
-            for name in ("state.sqlite", "state.sqlite-wal")
-            if (home.root / name).exists()
-        )
-    with stores.state.read() as connection:
-        return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
 
 def main() -> None:

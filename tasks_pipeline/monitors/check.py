@@ -23,6 +23,9 @@ from tasks_pipeline.stores import Stores
 
 PAGE = 500  # monitors that are written of in one transaction
 PUT_OFF = timedelta(hours=1)
+GIVEN_UP = 30
+"""Failures in a row of an open incident after which silence is noted every PUT_OFF: anybody may describe a job of every
+minute and never be heard of again."""
 
 
 @dataclass
@@ -212,6 +215,8 @@ def _judged(row: Mapping[str, Any], now: datetime, downtime: Downtime | None) ->
         following + grace <= now
     ):  # more than one was missed, as after a standstill: one is told, however many they are
         following = next_time(config, now)
+    if row["incident_id"] is not None and row["failures"] >= GIVEN_UP:
+        following = max(following, next_time(config, now + PUT_OFF))
     skipped = downtime is not None and row["late_at"] >= downtime.start and expected <= downtime.end
     return Plan(row, expected, following, following + grace, skipped)
 

@@ -21,7 +21,13 @@ from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.processing.upkeep import Upkeep
 from tasks_pipeline.retention.spool import erase_batch, erase_done_batches
 from tasks_pipeline.storage.lake.tail import SMALL
-from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch, fail_batch
+from tasks_pipeline.storage.ledger.batches import (
+    Batch,
+    BatchLost,
+    claim_batch,
+    fail_batch,
+    give_back_batch,
+)
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -147,6 +153,9 @@ def _work(
         return True
     except Exception as error:
         _note_failure(stores.state, batch, error)
+        raise
+    except BaseException:  # KeyboardInterrupt, or what Dagster makes of SIGTERM: an orderly stop
+        give_back_batch(stores.state, batch)
         raise
     erase_batch(stores, batch)
     report.add(result, datetime.now(UTC), oldest)

@@ -256,6 +256,24 @@ def test_a_killed_process_counts_as_a_failure(day: Day) -> None:
     assert not day_may_run(found(day), datetime.now(UTC))
 
 
+def test_an_orderly_stop_is_nobodys_failure(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch in work when its drain is told to stop the next one waits for nothing."""
+    (sent,) = day.send(event())
+
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.processing.drain.process_batch", stopped)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                day.drain()
+    assert found(day).failed_attempts == 0
+    assert day_may_run(found(day), datetime.now(UTC))
+    day.drain()
+    day.assert_stored_once([sent])
+
+
 def test_runs_whose_drains_have_ended_are_known(day: Day) -> None:
     state = day.stores.state
     first, again = (start_drain(state, day.date, f"twice-{day.date}") for _ in range(2))

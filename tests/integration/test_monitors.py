@@ -88,6 +88,20 @@ def test_a_job_described_by_its_check_in_is_missed_and_recovers(day: Day) -> Non
     assert group["status"] == "resolved"
 
 
+def test_a_job_of_every_minute_that_is_gone_is_looked_at_once_an_hour_and_comes_back_as_before(
+    day: Day,
+) -> None:
+    """Anybody may describe one with a single check-in; each look at it costs a run."""
+    check_in(day, "ok", 0, monitor_config={"schedule": {"type": "interval", "value": 1, "unit": "minute"}})
+    missed = [check_monitors(day.stores, day.at(60 * minute)).missed for minute in range(1, 241)]
+    assert sum(missed[:32]) >= 30
+    assert 3 <= sum(missed[60:]) <= 4
+    assert open_incidents(day) == ["missed"]
+    check_in(day, "ok", 4 * 3600)
+    assert open_incidents(day) == []
+    assert environment(day)["next_at"] == day.at(4 * 3600 + 60)
+
+
 def test_the_same_trouble_again_is_the_same_group_come_back(day: Day) -> None:
     told = alerting(day, TOLD)
     check_in(told, "ok", 60, monitor_config=HOURLY)

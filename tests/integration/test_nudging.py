@@ -152,7 +152,7 @@ def test_a_question_without_an_answer_silences_no_other(own: Stores, monkeypatch
 def test_what_runs_are_forked_from_has_no_threads_of_ours() -> None:
     """A thread does not live on in a fork, and what it held stays held. Arrow's allocator starts its own again."""
     program = (
-        "import os; from tasks_pipeline.code_server import warm_up; warm_up();"
+        "import os; import tasks_pipeline.warm_run;"
         "print({open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')}"
         " - {'jemalloc_bg_thd'}, len(os.listdir('/proc/self/task')))"
     )

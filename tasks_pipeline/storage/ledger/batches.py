@@ -224,14 +224,25 @@ def _open(connection: Connection, day: date, part: str, first: int, cursor: Curs
 
 def fail_batch(state: StateDatabase, batch: Batch, error: Exception) -> None:
     """Note that an attempt failed, and leave the batch alone for a while; nothing when another drain holds it now."""
-    now = datetime.now(UTC)
-    held = (batches.c.id == batch.id) & (batches.c.attempt == batch.attempt) & (batches.c.status == "open")
+    until = datetime.now(UTC) + wait_after(batch.attempt)
     with state.write() as connection:
         connection.execute(
-            update(batches)
-            .where(held)
-            .values(not_before=now + wait_after(batch.attempt), error=reason_of(error))
+            update(batches).where(_held(batch)).values(not_before=until, error=reason_of(error))
         )
+
+
+def give_back_batch(state: StateDatabase, batch: Batch) -> None:
+    """Take back a claim whose drain was told to stop: that says nothing about the batch, and the next drain takes it at once."""
+    with state.write() as connection:
+        connection.execute(
+            update(batches).where(_held(batch)).values(attempt=batch.attempt - 1, not_before=None)
+        )
+
+
+def _held(batch: Batch) -> ColumnElement[bool]:
+    b = batches.c
+    mine = (b.attempt == batch.attempt) & (b.drain_id == batch.drain_id)
+    return (b.id == batch.id) & mine & (b.status == "open")
 
 
 def ensure_held(connection: Connection, batch: Batch) -> None:
