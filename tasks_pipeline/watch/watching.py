@@ -61,23 +61,9 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
     is told by the other way.
     """
     report = WatchReport()
-    watch = stores.config.watch
     try:
         report.readings = list(readings(stores, facts, now))
-        with stores.state.write() as connection:
-            stores.state.serialise(connection, "watch", "alerts")
-            known = all_probes(connection)
-            firings = []
-            for reading in report.readings:
-                row = settled(known.get(reading.name), reading, watch, now)
-                set_probe(stores.state, connection, reading.name, now, value=reading.value, **row)
-                report.statuses[reading.name] = row["status"]
-                firing = _firing(reading, row, known.get(reading.name), watch, now)
-                if firing is not None:
-                    firings.append(firing)
-            if watch.operators:
-                fire(stores.state, connection, stores.config, firings, now)
-            report.told = [f"{f.data['probe']}: {f.status} {f.severity}" for f in firings]
+        changed = _remember(stores, report, now)
     except Exception as error:  # nobody else would tell of it
         report.statuses = {reading.name: reading.status for reading in report.readings}
         report.statuses["watch"] = CRITICAL
@@ -86,25 +72,49 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
         report.fallback = tell_directly(stores.config, broken, now)
         return report
     for reading in report.readings:
-        if report.statuses[reading.name] != OK:
-            since = known.get(reading.name, {}).get("since", now)
-            log.error(
-                "probe %s is %s since %s: %s",
-                reading.name,
-                report.statuses[reading.name],
-                since,
-                reading.detail,
-            )
-    broken = "; ".join(
+        if reading.name in changed:
+            status = report.statuses[reading.name]
+            log.log(
+                logging.INFO if status == OK else logging.ERROR,
+                "probe %s is %s: %s", reading.name, status, reading.detail,
+            )  # fmt: skip
+    broken = _broken(report)
+    if broken:
+        told = _told_already(stores, broken, now)
+        report.fallback = "told already" if told else tell_directly(stores.config, broken, now)
+    return report
+
+
+def _remember(stores: Stores, report: WatchReport, now: datetime) -> set[str]:
+    """Note what was read and tell the operators; gives the probes whose status changed."""
+    watch = stores.config.watch
+    firings, changed = [], set()
+    with stores.state.write() as connection:
+        stores.state.serialise(connection, "watch", "alerts")
+        known = all_probes(connection)
+        for reading in report.readings:
+            before = known.get(reading.name)
+            row = settled(before, reading, watch, now)
+            set_probe(stores.state, connection, reading.name, now, value=reading.value, **row)
+            report.statuses[reading.name] = row["status"]
+            if row["status"] != (before["status"] if before else OK):
+                changed.add(reading.name)
+            firing = _firing(reading, row, before, watch, now)
+            if firing is not None and watch.operators:
+                firings.append(firing)
+        fire(stores.state, connection, stores.config, firings, now)
+    report.told = [f"{f.data['probe']}: {f.status} {f.severity}" for f in firings]
+    return changed
+
+
+def _broken(report: WatchReport) -> str:
+    """Why messages to the operators may not arrive, or probes are not read; empty when all is well with both."""
+    return "; ".join(
         r.detail if r.status != BROKEN else f"{r.name} {r.detail}"
         for r in report.readings
         if report.statuses[r.name] == BROKEN
         or (r.name in OF_THE_WAY_OUT and report.statuses[r.name] == CRITICAL)
     )
-    if broken:
-        told = _told_already(stores, broken, now)
-        report.fallback = "told already" if told else tell_directly(stores.config, broken, now)
-    return report
 
 
 def settled(
@@ -124,7 +134,12 @@ def settled(
         status, failures, since = reading.status, 0, now
     else:
         status, failures, since = before["status"], before["failures"] + 1, before["since"]
-    return {"status": status, "detail": reading.detail, "failures": failures, "since": since}
+    said = (
+        reading.detail
+        if status == reading.status
+        else f"{reading.status} in {failures} of {watch.consecutive_readings} readings: {reading.detail}"
+    )
+    return {"status": status, "detail": said, "failures": failures, "since": since}
 
 
 def _firing(

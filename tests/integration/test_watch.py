@@ -67,6 +67,27 @@ def test_trouble_is_told_when_it_lasts_and_when_it_is_over(own: Stores) -> None:
         assert {row["target"] for row in outbox(stores, 0)} == {"channel:hook"}
 
 
+def test_what_a_probe_says_fits_its_status_while_that_waits_to_change(
+    own: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    stores = configured(own, 1, "")  # nobody is named who is to be told
+    failing = DagsterFacts(ticks=(Failing("new_envelopes_sensor", 12, "boom"),))
+
+    def said(minute: float, facts: DagsterFacts) -> tuple[str, str, list[str]]:
+        told = watch_pipeline(stores, facts, after(minute)).told
+        with stores.state.read() as connection:
+            row = all_probes(connection)["failed_ticks"]
+        return row["status"], row["detail"][:27], told
+
+    assert said(0, failing) == ("ok", "critical in 1 of 2 readings", [])
+    assert said(1, failing)[0] == "critical"
+    assert said(2, failing)[2] == []
+    assert said(3, DagsterFacts())[:2] == ("critical", "ok in 1 of 2 readings: none")
+    assert said(4, DagsterFacts())[0] == "ok"
+    assert len([r for r in caplog.records if "probe failed_ticks" in r.message]) == 1
+
+
 def test_a_reading_that_flickers_is_not_told(own: Stores) -> None:
     with http_receiver() as http:
         stores = watched(own, http)
@@ -118,7 +139,7 @@ def test_when_the_way_out_is_broken_another_one_is_taken(
         assert report.fallback.startswith("told on second")
         assert [posted.path for posted in http.posted] == ["/second"]
         assert "1 messages are due" in http.posted[0].json["title"]
-        assert any("outbox is critical since" in record.getMessage() for record in caplog.records)
+        assert any("outbox is critical: 1 messages" in record.getMessage() for record in caplog.records)
         assert watch_pipeline(stores, DagsterFacts(), after(1)).fallback == "told already"
 
 
