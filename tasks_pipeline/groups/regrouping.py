@@ -34,8 +34,13 @@ _KEYS = pa.schema([("project_id", pa.int64()), ("key", pa.string()), ("group_id"
 
 
 def last_regrouping(connection: Connection) -> int:
-    """The number of the newest regrouping, 0 before the first. Read it before events are given their groups."""
-    return int(connection.execute(select(func.coalesce(func.max(regroupings.c.id), 0))).scalar_one())
+    """The number of the newest regrouping that moved keys, 0 before the first. Read it before events are given their groups.
+
+    Those that move keys hold the lock `group_hashes` until they are committed, so they become visible in the order of
+    their numbers; those of a race do not, and might hide a lower one that is still to come.
+    """
+    newest = select(func.coalesce(func.max(regroupings.c.id), 0)).where(regroupings.c.reason != RACE)
+    return int(connection.execute(newest).scalar_one())
 
 
 def open_regrouping(connection: Connection, project_id: int, group_ids: Iterable[int], reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -246,6 +247,24 @@ def test_a_regrouping_that_fails_is_finished_by_the_next_drain(
     state = counted(day)
     finish(day)
     assert counted(day) == state
+
+
+def test_a_merge_that_is_committed_after_a_later_race_is_not_missed(day: Day) -> None:
+    """On PostgreSQL numbers are given before transactions end: the race may be seen first."""
+    state, group_ids = day.stores.state, list(three_groups(day).values())
+    with ExitStack() as at_work:
+        if not state.is_sqlite:  # the merge has its number, and is not committed yet
+            merging = at_work.enter_context(state.write())
+            regrouping_module.open_regrouping(merging, day.project, group_ids[:2], "merge")
+        with state.write() as connection:
+            regrouping_module.open_regrouping(connection, day.project, group_ids, regrouping_module.RACE)
+        with state.read() as connection:
+            seen = regrouping_module.last_regrouping(connection)
+    if state.is_sqlite:
+        merge_groups(state, *group_ids[:1], group_ids[1:2])
+    with state.write() as connection:
+        assert regrouping_module.note_race(connection, seen, group_ids)
+    finish(day)
 
 
 def merge_and_die(home: Home, target: int, other: int, moment: str) -> None:
