@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -116,9 +117,13 @@ def page_offset(call: Call) -> int:
 
 
 def page_answer(call: Call, entries: Sequence[Any], offset: int) -> Response:
-    """A page of a list. `entries` holds one more than PER_PAGE when others follow; the Link header says how to go on."""
+    """A page of a list. `entries` holds one more than PER_PAGE when others follow; the Link header says how to go on:
+    the same call, its other parameters included."""
     more = len(entries) > PER_PAGE
     cursor = f"0:{offset + PER_PAGE}:0"
-    path = call.request.scope["path"]
-    link = f'<{path}?cursor={cursor}>; rel="next"; results="{str(more).lower()}"; cursor="{cursor}"'
+    query = urlencode(
+        [*((k, v) for k, v in call.query.multi_items() if k != "cursor"), ("cursor", cursor)], safe=":"
+    )
+    path = quote(call.request.scope["path"])
+    link = f'<{path}?{query}>; rel="next"; results="{str(more).lower()}"; cursor="{cursor}"'
     return answer(entries[:PER_PAGE], headers={"link": link})

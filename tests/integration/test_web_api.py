@@ -244,6 +244,8 @@ def test_a_long_list_has_pages(client: httpx.Client, state: StateDatabase) -> No
     assert 'results="false"' in link
     assert len(found) == 250
     assert set(found) == set(seen)
+    asked = client.get(RELEASES, params={"query": 'a b"&c', "cursor": "0:0:0"}).headers["link"]
+    assert f'<{RELEASES}?query=a+b%22%26c&cursor=0:100:0>; rel="next"' in asked
     for nonsense in ("x", "0:-5:0", "0:99999999999999999999:0", "::"):
         assert client.get(RELEASES, params={"cursor": nonsense}).status_code == 200
 
