@@ -36,8 +36,10 @@ def written_module(platform: str, module: str) -> str:
     """The name of a module or class without what was generated."""
     if not module or len(module) > _LONGEST:
         return module
+    if _PLACEHOLDER.fullmatch(module):
+        return ""
     if platform in JAVASCRIPT:
-        return _without_build_hash(module)
+        return _NUMBERED_MODULE.sub("", _without_build_hash(module))
     return _changed(module, _MODULES.get(platform, ()))
 
 
@@ -45,9 +47,12 @@ def written_filename(platform: str, filename: str) -> str:
     """A file name without what was generated."""
     if not filename or len(filename) > _LONGEST:
         return filename
+    if _PLACEHOLDER.fullmatch(filename):
+        return ""
+    filename = _LINE.sub(r"\1", filename)
     if platform in JAVASCRIPT:
         place, separator, name = filename.split("?", 1)[0].replace("\\", "/").rpartition("/")
-        return place + separator + _without_build_hash(name)
+        return place + separator + _NUMBERED_FILE.sub("", _without_build_hash(name))
     return _changed(filename, _FILES.get(platform, ()))
 
 
@@ -66,11 +71,13 @@ _PLACEHOLDER = re.compile(
     r"|\((?:disabled|unsupported|unknown|unavailable|unresolved|no (?:name|symbols?|backtrace|stack ?trace))\)"
     r"|(?:disabled|unsupported|no|empty) (?:backtrace|stack ?trace)(?: available)?"
     r"|(?:back|stack ?)trace (?:disabled|unsupported|unavailable|not available)"
+    r"|\[?\.{3}\]?(?: \d+ (?:more|common frames omitted))?|-{2,} End of [^\n]{1,100}"
+    r"|\(elided \d+ frames?[^\n]{0,60}\)|\(truncated\)|\d+ frames? (?:omitted|hidden|collapsed|truncated)"
     r"|unknown(?: (?:function|symbol|source))?|[?]{2,3}(?::[0?])?|\[unknown\]|_+unknown_*",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
-    r"\[?0x[0-9a-f]+\]?|[0-9a-f]{8,16}"
+    r"\[?0x[0-9a-f]+\]?|(?=[a-f]*\d)[0-9a-f]{8,16}"
     r"|(?:sub|loc|fcn|fun|unk|nullsub|j_sub|func|fn|symbol)_(?:0x)?[0-9a-f]{4,16}"
     r"|_+lldb_unnamed_(?:symbol|function)\S*"
     r"|[\w.+~-]{0,200}(?:[+!]|\.(?:so|dll|exe|dylib)[+!(])\+?0x[0-9a-f]+\)?",
@@ -80,6 +87,8 @@ _ADDRESS = re.compile(
 # C, C++, Objective-C, Swift, Rust
 
 _NATIVE_FUNCTIONS: _Changes = (
+    (re.compile(r"(?<=\))const\Z"), " const"),
+    (re.compile(r"\) (?:async|throws|rethrows|reasync)(?:\([\w.]{1,200}\))?(?: (?:throws|rethrows)(?:\([\w.]{1,200}\))?)?(?= ->|\Z)"), ")"),
     (re.compile(r"(?<=\S) ?\+ ?(?:0x[0-9a-fA-F]{1,16}|\d{1,10})\Z"), ""),  # pay + 42
     (re.compile(r"@(?:plt|LOCAL)\Z"), ""),
     # stdcall, fastcall and vectorcall: _OnTimer@8, @OnTimer@8, OnTimer@@16
@@ -95,7 +104,7 @@ _NATIVE_FUNCTIONS: _Changes = (
     # MSVC: `Cart::pay'::`2'::<lambda_1>, Cart::pay::__l2::<lambda_1>
     (re.compile(r"`(?:\d+|0x[0-9A-Fa-f]+)'::|\b__l\d+::"), ""),
     (re.compile(r"`((?!anonymous)[^`']{1,2000})'(?=::)"), r"\1"),
-    (re.compile(r"<lambda_\w+>|<lambda\(\)>|\blambda_\d+\b|\$_\d+\b|'lambda\d*'(?=\()"), "lambda"),
+    (re.compile(r"<lambda_\w+>|<lambda\([^<>]{0,500}\)>|\blambda_\d+\b|\$_\d+\b|'lambda\d*'(?=\()"), "lambda"),
     (re.compile(r"`(?:scalar|vector|eh vector) (?:deleting )?(destructor|constructor)(?: iterator)?'"), r"\1"),
     # Rust: {closure#0}, {impl#2}; gcc and clang: {unnamed type#1}
     (re.compile(r"\{\{?(closure|impl)#\d+\}?\}"), r"{{\1}}"),
@@ -128,6 +137,7 @@ _JVM_FUNCTIONS: _Changes = (
     (re.compile(r"\A(.+?)(?:\$lambda[-$]\d+)+\Z"), r"lambda in \1"),
     (re.compile(r"\A(\$anonfun\$.+?)\$\d+(?:\$adapted)?\Z"), r"\1"),  # Scala
     (re.compile(r"\Aaccess\$\d+\Z"), "access$"),
+    (re.compile(r"\A\$r8\$lambda\$.+\Z"), "$r8$lambda"),
     (re.compile(r"(?<=_closure)\d+"), ""),
 )
 _JVM_MODULES: _Changes = (
@@ -136,6 +146,7 @@ _JVM_MODULES: _Changes = (
     (re.compile(r"(?<=\$Proxy)\d+"), ""),
     # D8 and R8: Cart$$ExternalSyntheticLambda2
     (re.compile(r"(?<=\$\$ExternalSynthetic)([A-Za-z]+)\d+"), r"\1"),
+    (re.compile(r"(?<=\$\$InternalSynthetic)([A-Za-z]+)\$\d+\$[0-9a-f]{8,128}\$\d+"), r"\1"),
     # lambdas since JDK 21, as those before: Cart$$Lambda/0x00007f0c
     (re.compile(r"\$\$Lambda/0x[0-9a-fA-F]+"), "$$Lambda$"),
     (re.compile(r"/(?:0x)?[0-9a-fA-F]{4,16}\Z"), ""),  # other hidden classes
@@ -212,6 +223,14 @@ def _closure_in(match: re.Match[str]) -> str:
     return f"[closure in {place}]"
 
 
+_JAVASCRIPT: _Changes = (
+    # what one engine says besides: async pay, new Cart, get total, Cart.pay [as onClick]
+    (re.compile(r"\A(?:async\*|(?:async|new|get|set) )(?=\S)"), ""),
+    (re.compile(r" \[as [^\[\]]{1,200}\]\Z"), ""),
+    (re.compile(r"(?<=\w)\$\d+\Z"), ""),  # Rollup tells names of two modules apart: render$1
+    (re.compile(r"(?<=wasm-function)\[\d+\]"), ""),
+)
+
 _FUNCTIONS: Mapping[str, _Changes] = {
     "java": _JVM_FUNCTIONS,
     "csharp": _DOTNET,
@@ -219,8 +238,9 @@ _FUNCTIONS: Mapping[str, _Changes] = {
     "ruby": _RUBY,
     "elixir": _BEAM,
     "erlang": _BEAM,
-    "javascript": ((re.compile(r"(?<=\w)\$\d+\Z"), ""),),  # Rollup tells names of two modules apart: render$1
-    "node": ((re.compile(r"(?<=\w)\$\d+\Z"), ""),),
+    "javascript": _JAVASCRIPT,
+    "node": _JAVASCRIPT,
+    "dart": ((re.compile(r"<anonymous closure>|<fn>"), "<closure>"),),
 }
 _MODULES: Mapping[str, _Changes] = {"java": _JVM_MODULES, "csharp": _DOTNET, "go": _GO, "php": _PHP}
 _FILES: Mapping[str, _Changes] = {
@@ -235,17 +255,20 @@ _FILES: Mapping[str, _Changes] = {
 # Bundlers put a hash of the content into the names of files.
 
 _HASH = re.compile(
-    r"(?:(?<![^./~:_-])|(?<=\A))(?:"
+    r"(?<![^./~:_-])(?:"
     r"(?=[0-9]*[a-f])(?=[a-f]*[0-9])(?:[0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{16}|[0-9a-f]{20}|[0-9a-f]{24}"
     r"|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})"
     r"|(?<=\.)(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{5,7}"
     r"|(?=[0-9]*[A-Z])(?=[A-Z]*[0-9][0-9]*[A-Z])[0-9A-Z]{8}"
-    r"|\d{8,20}"
+    r"|(?<=[.-])\d{8,20}"
     r")(?![^./~_-])"
 )
 # base64url, of which Rollup takes eight characters; it may hold what elsewhere separates words
 _BASE64_HASH = re.compile(r"(?<=[.-])[\w-]{8}(?=\.|\Z)|(?<=[._-])[A-Za-z0-9]{16,32}(?=[._-]|\Z)")
 _WORD = re.compile(r"(?:[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+)\d*(?:[-_](?:[A-Za-z]?[a-z]+|[A-Z]+|\d+)\d*)*")
+_NUMBERED_FILE = re.compile(r"\A\d+(?=\.[cm]?js\Z)")  # the number of a chunk: 812.js
+_NUMBERED_MODULE = re.compile(r"(?<=[:./])\d+\Z")
+_LINE = re.compile(r"(\.\w{1,8}):\d+(?::\d+)?\Z")  # of a file with its line: cart.rs:143
 _LEFT_OVER = re.compile(r"[._~-]+(?=[.:/]|\Z)")
 
 
