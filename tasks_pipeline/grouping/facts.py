@@ -75,7 +75,9 @@ def _new_facts(given: tuple[Any, ...]) -> FrameFacts:
     names = (module, filename, function) if former else _written(platform, module, filename, function)
     component = _frame_component(platform, *names, abs_path, source, source_mapped=source_mapped)
     path = abs_path or filename
-    asked = names[2] if platform in NATIVE else function  # rules know native functions by the names people gave them
+    asked = (
+        names[2] if platform in NATIVE else function
+    )  # rules know native functions by the names people gave them
     subjects = {
         "path": path,
         "module": module,

@@ -115,7 +115,9 @@ def _resolve(event: Mapping[str, Any], name: str, former: bool = False) -> str:
         return text(event, name) or f"<no-{name}>"
     if name in ("message", "raw_message"):
         message = next(filter(None, _messages(event)), "")
-        return (message if name.startswith("raw_") else parameterize(message, former=former)) or "<no-message>"
+        return (
+            message if name.startswith("raw_") else parameterize(message, former=former)
+        ) or "<no-message>"
     field = _EXCEPTION_VARIABLES.get(name)
     if field is not None:
         return _exception_value(event, name, field, former)

@@ -88,7 +88,12 @@ _ADDRESS = re.compile(
 
 _NATIVE_FUNCTIONS: _Changes = (
     (re.compile(r"(?<=\))const\Z"), " const"),
-    (re.compile(r"\) (?:async|throws|rethrows|reasync)(?:\([\w.]{1,200}\))?(?: (?:throws|rethrows)(?:\([\w.]{1,200}\))?)?(?= ->|\Z)"), ")"),
+    (
+        re.compile(
+            r"\) (?:async|throws|rethrows|reasync)(?:\([\w.]{1,200}\))?(?: (?:throws|rethrows)(?:\([\w.]{1,200}\))?)?(?= ->|\Z)"
+        ),
+        ")",
+    ),
     (re.compile(r"(?<=\S) ?\+ ?(?:0x[0-9a-fA-F]{1,16}|\d{1,10})\Z"), ""),  # pay + 42
     (re.compile(r"@(?:plt|LOCAL)\Z"), ""),
     # stdcall, fastcall and vectorcall: _OnTimer@8, @OnTimer@8, OnTimer@@16
@@ -104,8 +109,14 @@ _NATIVE_FUNCTIONS: _Changes = (
     # MSVC: `Cart::pay'::`2'::<lambda_1>, Cart::pay::__l2::<lambda_1>
     (re.compile(r"`(?:\d+|0x[0-9A-Fa-f]+)'::|\b__l\d+::"), ""),
     (re.compile(r"`((?!anonymous)[^`']{1,2000})'(?=::)"), r"\1"),
-    (re.compile(r"<lambda_\w+>|<lambda\([^<>]{0,500}\)>|\blambda_\d+\b|\$_\d+\b|'lambda\d*'(?=\()"), "lambda"),
-    (re.compile(r"`(?:scalar|vector|eh vector) (?:deleting )?(destructor|constructor)(?: iterator)?'"), r"\1"),
+    (
+        re.compile(r"<lambda_\w+>|<lambda\([^<>]{0,500}\)>|\blambda_\d+\b|\$_\d+\b|'lambda\d*'(?=\()"),
+        "lambda",
+    ),
+    (
+        re.compile(r"`(?:scalar|vector|eh vector) (?:deleting )?(destructor|constructor)(?: iterator)?'"),
+        r"\1",
+    ),
     # Rust: {closure#0}, {impl#2}; gcc and clang: {unnamed type#1}
     (re.compile(r"\{\{?(closure|impl)#\d+\}?\}"), r"{{\1}}"),
     (re.compile(r"(?<=\{unnamed type)#\d+(?=\})"), ""),

@@ -67,7 +67,9 @@ _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _ANY_MONTH = rf"(?:{'|'.join([*_MONTHS.split(), *_MONTHS.upper().split(), *_MONTHS.lower().split()]).replace('|may', '')})"
 _ANY_MONTH = rf"{_ANY_MONTH}(?:[a-zA-Z]{{2,6}})?\.?"
 _TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d{1,9})?)?(?: ?[AaPp]\.?[Mm]\.?(?!\w))?"
-_ZONES = rf"(?: ?{_ZONE})?(?: [A-Z]{{3,4}}(?!\w))?(?: m=[+-]\d{{1,12}}\.\d{{1,9}})?(?: \([A-Z][\w ]{{1,60}}\))?"
+_ZONES = (
+    rf"(?: ?{_ZONE})?(?: [A-Z]{{3,4}}(?!\w))?(?: m=[+-]\d{{1,12}}\.\d{{1,9}})?(?: \([A-Z][\w ]{{1,60}}\))?"
+)
 _POD = "[bcdfghjklmnpqrstvwxz2456789]"  # of which Kubernetes makes names
 
 _SINCE: dict[str, str] = {

@@ -58,7 +58,10 @@ class GroupingRules:
 def grouping_rules(stack_trace_rules: str = "", fingerprint_rules: str = "") -> GroupingRules:
     """Our own rules with those of a project. Projects with the same rules share them. Raises RuleError."""
     stack = (*_built_in_stack_rules(), *parse_stack_rules(stack_trace_rules))
-    fingerprint = (*parse_fingerprint_rules(fingerprint_rules), *_built_in_fingerprint_rules("fingerprints.txt"))
+    fingerprint = (
+        *parse_fingerprint_rules(fingerprint_rules),
+        *_built_in_fingerprint_rules("fingerprints.txt"),
+    )
     return GroupingRules(ALGORITHM, StackGrouper(StackRules(stack)), rules_by_family(fingerprint))
 
 

@@ -534,7 +534,10 @@ _CHUNK = {"type": "TypeError", "value": "Failed to fetch dynamically imported mo
             ["18fe43c34aed082851b9010712a630c0", "d8bbae514b4366cc7cf665bf632a141f"],
         ),
         (error(_PROXY, platform="java"), ["8f7b4f3280340febc19f831aea9ed051"]),
-        (error(*_WINDOWS, platform="native"), ["bdf3b008b1b7a0dac7b34cb298056b95", "98542157c004c570baaa79901c8b36d3"]),
+        (
+            error(*_WINDOWS, platform="native"),
+            ["bdf3b008b1b7a0dac7b34cb298056b95", "98542157c004c570baaa79901c8b36d3"],
+        ),
         (message("Key (code)=(SPRING) already exists. #PID<0.1.2>"), ["26079be129465a62b3f2749ab7a05472"]),
         (chain(_CHUNK) | {"platform": "javascript"}, ["bc43e65e37e3a3b32b26bf83c4e7e1a9"]),
         (message("x", fingerprint=["{{ message }}", "1.2.3.4 Jan 1"]), ["8760e03007aeb46d04c2c2bba86e1e9d"]),
