@@ -29,7 +29,7 @@ def written_function(platform: str, function: str) -> str:
         return "" if _ADDRESS.fullmatch(function) else _changed(function, _NATIVE_FUNCTIONS)
     if platform == "php":
         return _php_closure(function) if "{closure" in function else _changed(function, _PHP)
-    return _changed(function, _FUNCTIONS.get(platform, ()))
+    return _changed(function, _FUNCTIONS.get(platform, _OTHER))
 
 
 def written_module(platform: str, module: str) -> str:
@@ -66,7 +66,7 @@ def _changed(name: str, changes: _Changes) -> str:
 
 _PLACEHOLDER = re.compile(
     r"<(?:disabled|unsupported|unknown|redacted|unavailable|unresolved|missing|invalid|none|null|stripped|optimized out"
-    r"|no[ _-]?(?:name|symbols?|backtrace|stack(?:[ _]?trace)?)|unknown[ _](?:function|symbol|module)"
+    r"|no[ _-]?(?:name|symbols?|backtrace|stack(?:[ _]?trace)?)|unknown[ _](?:function|symbol|module|file)"
     r"|signal handler called|asynchronous suspension)>"
     r"|\((?:disabled|unsupported|unknown|unavailable|unresolved|no (?:name|symbols?|backtrace|stack ?trace))\)"
     r"|(?:disabled|unsupported|no|empty) (?:backtrace|stack ?trace)(?: available)?"
@@ -106,6 +106,7 @@ _NATIVE_FUNCTIONS: _Changes = (
         ),
         "",
     ),
+    (re.compile(r"_m[0-9A-F]{16,64}(?:_\w{1,40})?\Z"), ""),  # IL2CPP
     # MSVC: `Cart::pay'::`2'::<lambda_1>, Cart::pay::__l2::<lambda_1>
     (re.compile(r"`(?:\d+|0x[0-9A-Fa-f]+)'::|\b__l\d+::"), ""),
     (re.compile(r"`((?!anonymous)[^`']{1,2000})'(?=::)"), r"\1"),
@@ -162,6 +163,7 @@ _JVM_MODULES: _Changes = (
     (re.compile(r"\$\$Lambda/0x[0-9a-fA-F]+"), "$$Lambda$"),
     (re.compile(r"/(?:0x)?[0-9a-fA-F]{4,16}\Z"), ""),  # other hidden classes
     (re.compile(r"(?<=\.LambdaForm\$)(\w+?)\d+\Z"), r"\1"),
+    (re.compile(r"(?<=\$lambda)[-$]-?\d+(?:\$\d+)?"), ""),  # Compose: ComposableSingletons$CartKt$lambda-1$1
     # Kotlin: Cart$pay$1, Cart$pay$1$invokeSuspend$$inlined$map$2$3
     (re.compile(r"(?<=[$.])([a-z]\w{0,200}?)(?:\$\d+){1,8}(?![^$])"), r"\1$"),
     (re.compile(r"(\$\$anonfun\$[A-Za-z_]\w*)(?:\$\d+){1,8}"), r"\1"),  # Scala
@@ -183,6 +185,7 @@ _DOTNET: _Changes = (
     (re.compile(r"(?<=DisplayClass)\d+(?:_\d+)?|(?<=AnonymousType)\d+|(?<=AnonymousDelegate)\d+"), ""),
     (re.compile(r"\b(lambda_method|AnonymousMethod__)[\d_]+"), r"\1"),
     (re.compile(r"(?<=\w)@\d+(?:-\d+)?"), "@"),
+    (re.compile(r"(_Lambda|_Closure)\$__\d+(?:-\d+)?|(VB\$StateMachine)_\d+"), r"\1\2"),
     (re.compile(r"(\bCastle\.Proxies\.\w+?Proxy)_\d+"), r"\1"),
     (re.compile(r"(?<=\.DynamicProxies\.)(\w+)_[0-9A-F]{64}"), r"\1"),
     (re.compile(r"\bApp_Web_[a-z0-9]{8}\b"), "App_Web"),
@@ -201,6 +204,7 @@ _RUBY: _Changes = (
 )
 
 _BEAM: _Changes = (
+    (re.compile(r"(?<=elixir_compiler_)\d+"), ""),
     (re.compile(r"(?<=-)(fun|lc|lbc|blc|bbc)(?:\$\^\d+/\d+)?-\d+-"), r"\1-"),  # -pay/2-fun-0-
 )
 
@@ -242,6 +246,12 @@ _JAVASCRIPT: _Changes = (
     (re.compile(r"(?<=wasm-function)\[\d+\]"), ""),
 )
 
+# Lua: function <cart.lua:12>; Perl: main::__ANON__[/srv/cart.pl:12]
+_OTHER: _Changes = (
+    (re.compile(r"(?<=function <)([^<>:]{1,500}):\d+(?=>)"), r"\1"),
+    (re.compile(r"(?<=__ANON__)\[[^\[\]]*\]"), ""),
+)
+
 _FUNCTIONS: Mapping[str, _Changes] = {
     "java": _JVM_FUNCTIONS,
     "csharp": _DOTNET,
@@ -253,13 +263,22 @@ _FUNCTIONS: Mapping[str, _Changes] = {
     "node": _JAVASCRIPT,
     "dart": ((re.compile(r"<anonymous closure>|<fn>"), "<closure>"),),
 }
-_MODULES: Mapping[str, _Changes] = {"java": _JVM_MODULES, "csharp": _DOTNET, "go": _GO, "php": _PHP}
+_MODULES: Mapping[str, _Changes] = {
+    "java": _JVM_MODULES,
+    "csharp": _DOTNET,
+    "go": _GO,
+    "php": _PHP,
+    "elixir": _BEAM,
+}
 _FILES: Mapping[str, _Changes] = {
     "php": ((re.compile(r"(?<![^/\\])[0-9a-f]{32,64}(?=\.php\Z)"), ""),),
     "python": (
         (re.compile(r"<ipython-input-\d+-[0-9a-f]+>"), "<ipython-input>"),
+        (re.compile(r"<command-\d+(?:-\d+)?>"), "<command>"),  # Databricks
+        (re.compile(r"\ACell In ?\[\d+\]"), "Cell"),
         (re.compile(r"(ipykernel)_\d+[/\\]\d+(?=\.py\Z)"), r"\1"),
     ),
+    "ruby": ((re.compile(r"\A\(eval at [^\n]{1,1000}:\d+\)\Z"), "(eval)"),),  # since Ruby 3.3
     "java": ((re.compile(r"\Ar8-map-id-[0-9a-f]+\Z"), ""),),
 }
 

@@ -1,7 +1,7 @@
 """Rows in messages: databases repeat values of the row that they refused. Constraint and columns are the problem, values are data.
 
-Sources: the messages of PostgreSQL (and CockroachDB), MySQL and MariaDB, SQL Server, Oracle, MongoDB, H2, Firebird and Neo4j as
-their manuals and sources word them.
+Sources: the messages of PostgreSQL (and CockroachDB), MySQL and MariaDB, SQL Server, Oracle, MongoDB, H2, Firebird, Neo4j, Spanner, Snowflake
+and Elasticsearch as their manuals and sources word them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _FORMS = (
     rf"(\)=\()(?!<values>\)){_ANY}(?=\))",
     rf"(\bFailing row contains \(){_ANY}?(?=\)\.?(?:\n|\Z))",
     rf"(\binvalid input (?:syntax|value) for [^:\n]{{1,80}}: \"){_ANY}?(?=\"(?:[\s,.;)]|\Z))",
+    rf"(\b(?:field value out of range|malformed \w{{1,40}} literal): \"){_ANY}?(?=\"(?:[\s,.;)]|\Z))",
     # MySQL: Duplicate entry 'mug' for key 'cart.sku'; Incorrect integer value: 'x' for column 'sku' at row 1
     rf"(\bDuplicate entry \\?'){_ANY}?(?=\\?' for key )",
     rf"(\b(?:[Ii]ncorrect|[Tt]runcated) [\w ]{{0,40}}value: \\?'){_ANY}?(?=\\?'(?: for |[\s.,;)]|\Z))",
@@ -29,6 +30,10 @@ _FORMS = (
     # H2: Unique index or primary key violation: "… ON PUBLIC.CART(SKU) VALUES ( /* 1 */ 'mug' )"
     rf"(\bVALUES ?\(){_ANY}?(?=\)[\";,]?(?:\s|\"|;|\Z))",
     rf"(\bProblematic key value is \(){_ANY}?(?=\)\.?(?:\s|\Z))",  # Firebird
+    rf"(\bRow \[){_ANY}?(?=\] in table )",  # Spanner
+    rf"(\bduplicate key: \[){_ANY}?(?=\](?:[\s,.;]|\Z))",
+    rf"(\bNumeric value '){_ANY}?(?=' is not recognized)",  # Snowflake
+    r"(\[)[^\[\]\n]{1,500}(?=\]: version conflict)",  # Elasticsearch
     rf"(\bNode\(\d{{1,20}}\) already exists with label \S{{1,100}} and property \S{{1,100}} = ){_ANY}",  # Neo4j
     # whichever was cut before its end
     r"(\)=\(|\bDuplicate entry \\?'|\bduplicate key value is \(|\bFailing row contains \(|\bdup key: \{)(?!<values>)"
@@ -38,6 +43,7 @@ _PATTERNS = tuple(re.compile(form) for form in _FORMS)
 _CANDIDATE = re.compile(
     r"\)=\(|\bFailing row |\binvalid input |\bDuplicate entry |\b(?:[Ii]ncorrect|[Tt]runcated) |\bduplicate key value is "
     r"|\bconverting the |\bcolumn values |\bdup key: |\bVALUES ?\(|\bProblematic key |\bNode\("
+    r"|\bfield value out |\bmalformed |\bRow \[|\bduplicate key: \[|\bNumeric value |\]: version conflict"
 )
 
 

@@ -56,6 +56,14 @@ def function(platform: str, name: str) -> str:
             "{closure:Cart::pay():3}",
         ),
         ("elixir", "-pay/2-fun-0-", "-pay/2-fun-3-", "-refund/2-fun-0-"),
+        (
+            "elixir",
+            "fn/2 in :elixir_compiler_3.run/1",
+            "fn/2 in :elixir_compiler_12.run/1",
+            "fn/1 in :elixir_compiler_3.run/1",
+        ),
+        ("lua", "function <cart.lua:12>", "function <cart.lua:99>", "function <shop.lua:12>"),
+        ("perl", "main::__ANON__[/srv/1/cart.pl:12]", "main::__ANON__[/srv/2/cart.pl:14]", "main::pay"),
         ("node", "async addLine", "addLine", "async removeLine"),
         ("javascript", "render$1", "render", "renders"),
         ("javascript", "Cart.add [as onClick]", "Cart.add", "Cart.remove [as onClick]"),
@@ -146,6 +154,7 @@ def test_functions(platform: str, name: str, same: str, other: str) -> None:
         ("java", "Cart$ByteBuddy$aB12cD34", "Cart$ByteBuddy$Zz99yY88", "Shop$ByteBuddy$aB12cD34"),
         ("java", "Cart$MockitoMock$123", "Cart$MockitoMock$99", "Cart$Mock"),
         ("java", "java.lang.invoke.LambdaForm$DMH/0x00007f01", "java.lang.invoke.LambdaForm$DMH/0x00007fff", "java.lang.invoke.LambdaForm$MH/0x00007f01"),
+        ("java", "ComposableSingletons$CartKt$lambda-1$1", "ComposableSingletons$CartKt$lambda-3$1", "ComposableSingletons$ShopKt$lambda-1$1"),
         ("csharp", "Shop.Cart+<Pay>d__12", "Shop.Cart+<Pay>d__7", "Shop.Cart+<Refund>d__12"),
         ("csharp", "Shop.Cart+<>c__DisplayClass5_0", "Shop.Cart+<>c__DisplayClass6_1", "Shop.Shop+<>c__DisplayClass5_0"),
         ("csharp", "Castle.Proxies.ICartProxy_3", "Castle.Proxies.ICartProxy", "Castle.Proxies.IShopProxy_3"),
@@ -174,6 +183,8 @@ def test_modules(platform: str, name: str, same: str, other: str) -> None:
         ("python", "<ipython-input-12-a1b2c3>", "<ipython-input>"),
         ("python", "/tmp/ipykernel_1234/123456.py", "/tmp/ipykernel.py"),
         ("native", "processing.rs:143", "processing.rs"),
+        ("ruby", "(eval at /srv/cart.rb:12)", "(eval)"),
+        ("python", "<command-1234567>", "<command>"),
     ],
 )
 def test_file_names(platform: str, name: str, expected: str) -> None:

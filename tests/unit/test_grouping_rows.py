@@ -56,6 +56,8 @@ _UNIQUE = 'duplicate key value violates unique constraint "cart_uniq"\nDETAIL:  
             "E11000 duplicate key error collection: shop.carts index: sku_1 dup key: { sku: null }",
             'E11000 duplicate key error collection: shop.carts index: ref_1 dup key: { sku: "mug" }',
         ),
+        ("[cart][mug]: version conflict, document already exists", "[cart][cup 2]: version conflict, document already exists", "[mug]: gone"),
+        ("Row [mug,1] in table Cart already exists", "Row [a cup,2] in table Cart already exists", "Row [mug,1] in table Shop already exists"),
         (
             "Unique index or primary key violation: \"UQ ON CART(SKU) VALUES ( /* 1 */ 'mug' )\"",
             "Unique index or primary key violation: \"UQ ON CART(SKU) VALUES ( /* 22 */ 'a cup' )\"",
