@@ -73,7 +73,7 @@ def _row(n: int, chance: random.Random) -> dict[str, Any]:
     return {
         "id": n, "project_id": 1 + n % PROJECTS, "short_id": n, "title": f"PaymentError: card {n} was declined by the bank",
         "culprit": f"shop.payments.charge_{n}", "level": "error", "platform": "python", "type": "error",
-        "metadata": {"type": "PaymentError", "value": f"card {n} was declined by the bank"}, "algorithm": "2026-12", "status": status,
+        "metadata": {"type": "PaymentError", "value": f"card {n} was declined by the bank"}, "algorithm": "2027-01", "status": status,
         "merged_into": 1 if n % 100 == 1 and n > 1 else None, "times_seen": 0 if status == "discarded" else chance.randrange(1, 10_000),
         "users": chance.randrange(1000), "first_seen": first, "last_seen": first + timedelta(seconds=chance.randrange(86400)),
         "created_at": first,

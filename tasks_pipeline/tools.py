@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tasks_pipeline.config import Config, Project
 from tasks_pipeline.config.filters import Filters
 from tasks_pipeline.config.grouping import GroupingSettings
 from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.filtering.filters import InboundFilters
-from tasks_pipeline.grouping import GroupingRules, grouping_rules
+from tasks_pipeline.grouping import GroupingRules, former_rules, grouping_rules
 from tasks_pipeline.scrubbing.scrubber import Scrubber
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectTools:
-    """The settings of one project in the form that steps use."""
+    """The settings of one project in the form that steps use. `former_rules` are asked for during a transition only."""
 
     project: Project | None
     filters: InboundFilters
     scrubber: Scrubber
     rules: GroupingRules
+    former_rules: Callable[[], GroupingRules]
     transition_days: int
     symbolicator: Symbolicator | None
 
@@ -53,6 +56,7 @@ class Tools:
                 filters=InboundFilters(project.filters if project else Filters()),
                 scrubber=Scrubber(project.scrubbing if project else Scrubbing()),
                 rules=grouping_rules(grouping.stack_trace_rules, grouping.fingerprint_rules),
+                former_rules=partial(former_rules, grouping.stack_trace_rules, grouping.fingerprint_rules),
                 transition_days=grouping.transition_days,
                 symbolicator=self.symbolicator,
             )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-ALGORITHM = "2026-12"
+ALGORITHM = "2027-01"
 """Id of these grouping rules. It goes into every key, so a change of the rules is a new id, never a silent regrouping."""
-FORMER_ALGORITHM = "2026-11"
-"""Id of the rules before: the same without stack trace rules and fingerprint rules of a project or of our own."""
+FORMER_ALGORITHM = "2026-12"
+"""Id of the rules before: with fewer rules of our own, names as compilers made them, and fewer kinds of values in messages."""
 
 SHOWN = 500
 """Most characters of a value in an explanation."""

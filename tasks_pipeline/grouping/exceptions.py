@@ -21,7 +21,9 @@ class ExceptionVariants:
     stack: StackVariants
 
 
-def exception_variants(exception: Mapping[str, Any], stack: StackVariants) -> ExceptionVariants:
+def exception_variants(
+    exception: Mapping[str, Any], stack: StackVariants, *, former: bool = False
+) -> ExceptionVariants:
     """Type and frames; without usable frames and NSError the type and the parameterized value."""
     mechanism = mapping(exception, "mechanism")
     type_name = text(exception, "type")
@@ -31,7 +33,7 @@ def exception_variants(exception: Mapping[str, Any], stack: StackVariants) -> Ex
         else leaf("type", type_name)
     )
     ns_error = _ns_error(mapping(mapping(mechanism, "meta"), "ns_error"))
-    named = (type_part, _value(text(exception, "value"), stack.system, ns_error), ns_error)
+    named = (type_part, _value(text(exception, "value"), stack.system, ns_error, former), ns_error)
     if not stack.system.contributes:
         alone = node("exception", (*named, stack.system))
         return ExceptionVariants(alone, alone, stack)
@@ -40,12 +42,12 @@ def exception_variants(exception: Mapping[str, Any], stack: StackVariants) -> Ex
     )
 
 
-def _value(value: str, stack: Component, ns_error: Component) -> Component:
+def _value(value: str, stack: Component, ns_error: Component, former: bool) -> Component:
     if stack.contributes:
         return unused_leaf("value", value, "the stack trace takes precedence")
     if ns_error.contributes:
         return unused_leaf("value", value, "the NSError takes precedence")
-    return message_component("value", value)
+    return message_component("value", value, former=former)
 
 
 _NO_NS_ERROR = node("ns_error", ())

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks_pipeline.grouping.components import Component, ignored, leaf, node, sealed, unused_leaf
 from tasks_pipeline.grouping.functions import JAVASCRIPT, NATIVE, normalise_function, trim_function
+from tasks_pipeline.grouping.generated import written_filename, written_function, written_module
 from tasks_pipeline.grouping.modules import normalise_filename, normalise_module
 
 _SOURCE_PLATFORMS = JAVASCRIPT | {"python", "php", "ruby"}
@@ -43,12 +44,15 @@ class FrameFacts:
 _known: dict[tuple[Any, ...], FrameFacts] = {}
 
 
-def frame_facts(platform: str, fields: tuple[Any, ...], source_mapped: bool) -> FrameFacts:
-    """The facts of a frame by its `FIELDS` as they came; `platform` is the event's, a frame's own wins.
+def frame_facts(
+    platform: str, fields: tuple[Any, ...], source_mapped: bool, *, former: bool = False
+) -> FrameFacts:
+    """The facts of a frame by its `FIELDS` as they came; `platform` is the event's, a frame's own wins. `former`: names count
+    as in the former algorithm.
 
     The same object for equal frames as long as it is kept; what is kept lies under fields that were checked.
     """
-    given = (platform, *fields, source_mapped)
+    given = (platform, *fields, source_mapped, former)
     try:
         known = _known.get(given)
     except TypeError:  # something in it is a list or an object
@@ -62,20 +66,22 @@ def family(platform: str) -> str:
 
 
 def _new_facts(given: tuple[Any, ...]) -> FrameFacts:
-    checked = [value if isinstance(value, str) else "" for value in given[:-1]]
+    *read, source_mapped, former = given
+    checked = [value if isinstance(value, str) else "" for value in read]
     of_event, own, module, filename, abs_path, function, source, package, raw_function = checked
     platform = own or of_event
     if platform == "csharp":
         function = raw_function or function
-    source_mapped = given[-1]
-    component = _frame_component(
-        platform, module, filename, abs_path, function, source, source_mapped=source_mapped
-    )
+    names = (module, filename, function) if former else _written(platform, module, filename, function)
+    component = _frame_component(platform, *names, abs_path, source, source_mapped=source_mapped)
     path = abs_path or filename
+    asked = (
+        names[2] if platform in NATIVE else function
+    )  # rules know native functions by the names people gave them
     subjects = {
         "path": path,
         "module": module,
-        "function": trim_function(platform, function) if function else "<unknown>",
+        "function": trim_function(platform, asked) if asked else "<unknown>",
         "package": package,
         "family": family(platform),
     }
@@ -88,16 +94,24 @@ def _new_facts(given: tuple[Any, ...]) -> FrameFacts:
     if sum(map(len, checked)) <= _LARGEST_KEPT:
         if len(_known) >= _KEPT:
             _known.clear()  # rare, and cheaper than keeping track of use
-        _known[(*(value or None for value in checked), given[-1])] = facts
+        _known[(*(value or None for value in checked), source_mapped, former)] = facts
     return facts
+
+
+def _written(platform: str, module: str, filename: str, function: str) -> tuple[str, str, str]:
+    return (
+        written_module(platform, module),
+        written_filename(platform, filename),
+        written_function(platform, function),
+    )
 
 
 def _frame_component(
     platform: str,
     module: str,
     filename: str,
-    abs_path: str,
     function: str,
+    abs_path: str,
     source: str,
     *,
     source_mapped: bool,

@@ -51,18 +51,22 @@ def client_fingerprint(event: Mapping[str, Any]) -> list[str]:
 
 
 def combine(
-    event: Mapping[str, Any], variants: Mapping[str, Component], elements: Sequence[str]
+    event: Mapping[str, Any],
+    variants: Mapping[str, Component],
+    elements: Sequence[str],
+    *,
+    former: bool = False,
 ) -> dict[str, Component]:
     """The variants of the event's content as the elements of its fingerprint make them.
 
     Unchanged for `{{ default }}` alone; without it one `custom` variant instead of all others; in between every variant
-    with its content at the place of `{{ default }}`.
+    with its content at the place of `{{ default }}`. `former`: messages are read as the former algorithm does it.
     """
     defaults = [_variable(element) == "default" for element in elements]
     if all(defaults):
         return dict(variants)
     resolved = [
-        None if default else _resolved(event, element)
+        None if default else _resolved(event, element, former)
         for element, default in zip(elements, defaults, strict=True)
     ]
     if not any(defaults):
@@ -87,12 +91,13 @@ def _salted(content: Component, resolved: list[Component | None]) -> Component:
     return node("fingerprint", [placed if part is None else part for part in resolved])
 
 
-def _resolved(event: Mapping[str, Any], element: str) -> Component:
+def _resolved(event: Mapping[str, Any], element: str, former: bool) -> Component:
     name = _variable(element)
     if name is not None:
-        return literal("value", _resolve(event, name)[:_MAX_ELEMENT], f"the value of {name[:100]}")
+        return literal("value", _resolve(event, name, former)[:_MAX_ELEMENT], f"the value of {name[:100]}")
     if element in _messages(event):
-        return literal("value", parameterize(element)[:_MAX_ELEMENT], "a message of the event, parameterized")
+        told = parameterize(element, former=former)
+        return literal("value", told[:_MAX_ELEMENT], "a message of the event, parameterized")
     return literal("value", element[:_MAX_ELEMENT])
 
 
@@ -101,7 +106,7 @@ def _variable(element: str) -> str | None:
     return match[1] if match else None
 
 
-def _resolve(event: Mapping[str, Any], name: str) -> str:
+def _resolve(event: Mapping[str, Any], name: str, former: bool = False) -> str:
     """The value of a variable; a `<no-...>` marker when the event has none, `<unrecognized-variable-...>` for unknown ones."""
     if name.startswith("tags."):
         tag = name.removeprefix("tags.")
@@ -110,20 +115,22 @@ def _resolve(event: Mapping[str, Any], name: str) -> str:
         return text(event, name) or f"<no-{name}>"
     if name in ("message", "raw_message"):
         message = next(filter(None, _messages(event)), "")
-        return (message if name.startswith("raw_") else parameterize(message)) or "<no-message>"
+        return (
+            message if name.startswith("raw_") else parameterize(message, former=former)
+        ) or "<no-message>"
     field = _EXCEPTION_VARIABLES.get(name)
     if field is not None:
-        return _exception_value(event, name, field)
+        return _exception_value(event, name, field, former)
     field = _FRAME_VARIABLES.get(name)
     if field is not None:
         return _frame_value(_crash_frame(event), field) or f"<no-{field.replace('_', '-')}>"
     return f"<unrecognized-variable-{name}>"
 
 
-def _exception_value(event: Mapping[str, Any], name: str, field: str) -> str:
+def _exception_value(event: Mapping[str, Any], name: str, field: str, former: bool) -> str:
     value = text(_last_exception(event), field)
     if field == "value" and "raw_" not in name:
-        value = parameterize(value)
+        value = parameterize(value, former=former)
     return value or f"<no-{field}>"
 
 

@@ -52,8 +52,9 @@ _Key = tuple[str, tuple[_Fields, ...], tuple[int, ...], frozenset[int]]
 class StackGrouper:
     """Applies a set of rules to stack traces. Keeps what it made of a stack trace, for they come again and again."""
 
-    def __init__(self, rules: StackRules) -> None:
+    def __init__(self, rules: StackRules, *, former: bool = False) -> None:
         self.rules = rules
+        self._former = former
         self._known: dict[_Key, StackVariants] = {}
         self._kept = 0
 
@@ -86,7 +87,7 @@ class StackGrouper:
 
     def _make(self, key: _Key) -> StackVariants:
         platform, fields, recursion, gate = key
-        facts = [frame_facts(platform, one[:-2], one[-1] is True) for one in fields]
+        facts = [frame_facts(platform, one[:-2], one[-1] is True, former=self._former) for one in fields]
         flags = [one[-2] for one in fields]
         same = {p for p in recursion if facts[p].component.data == facts[p - 1].component.data}
         effects = self.rules.effects(facts, [flag is True for flag in flags], gate)

@@ -1,6 +1,6 @@
 """From an event to its grouping: the order of work, in one place.
 
-what is known of each frame                    facts.py (functions.py, modules.py)
+what is known of each frame                    facts.py (generated.py, functions.py, modules.py)
 stack trace rules applied, frames marked       rule_set.py, frames.py (stack_rules.py, rules/)
 variants computed by the first strategy        strategies.py (exceptions.py, messages.py, security.py)
 fingerprint rules asked                        fingerprint_rules.py
@@ -59,10 +59,10 @@ def group_event(event: Mapping[str, Any], rules: GroupingRules | None = None) ->
     """
     rules = rules or grouping_rules()
     stacks = event_stacks(event, rules)
-    found = _decisive(findings(event, stacks))
+    found = _decisive(findings(event, stacks, former=rules.former))
     main_exception = found.main_exception if found else None
     rule = matching_rule(rules.fingerprint, event)
-    keys = _keys(rules.algorithm, _variants(event, found, rule))
+    keys = _keys(rules.algorithm, _variants(event, found, rule, former=rules.former))
     title, metadata = title_and_metadata(event, main_exception)
     if rule is not None and rule.title:
         title = shorten(first_line(expand(event, rule.title)), LONGEST_TITLE) or title
@@ -85,10 +85,10 @@ def explain(event: Mapping[str, Any], rules: GroupingRules | None = None) -> dic
     are from (None: the client); `not_used`, the trees of the other parts.
     """
     rules = rules or grouping_rules()
-    considered = list(findings(event, event_stacks(event, rules)))
+    considered = list(findings(event, event_stacks(event, rules), former=rules.former))
     found = _decisive(considered)
     rule = matching_rule(rules.fingerprint, event)
-    variants = _variants(event, found, rule)
+    variants = _variants(event, found, rule, former=rules.former)
     return {
         "algorithm": rules.algorithm,
         "keys": _keys(rules.algorithm, variants),
@@ -121,7 +121,7 @@ def _elements(event: Mapping[str, Any], rule: FingerprintRule | None) -> Sequenc
 
 
 def _variants(
-    event: Mapping[str, Any], found: Finding | None, rule: FingerprintRule | None
+    event: Mapping[str, Any], found: Finding | None, rule: FingerprintRule | None, *, former: bool
 ) -> dict[str, Component]:
     """The final variants in order of priority, those that do not contribute included."""
     checksum = text(event, "checksum").strip()
@@ -130,7 +130,7 @@ def _variants(
         return {"checksum": literal("checksum", checksum)} | {
             name: ignored(component, "the checksum takes precedence") for name, component in content.items()
         }
-    return combine(event, content, _elements(event, rule))
+    return combine(event, content, _elements(event, rule), former=former)
 
 
 def _keys(algorithm: str, variants: Mapping[str, Component]) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tasks_pipeline.grouping.rows import without_rows
+
 LONGEST = 8_192
 """Longer texts (characters) are left alone."""
 
@@ -60,10 +62,36 @@ _PATTERNS: dict[str, str] = {
 }
 _GLUED = "uuid", "sha1", "md5"  # unmistakable even behind an underscore
 
+# What the former algorithm does not know. It comes first; a name may end with underscores, which are not shown.
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+_ANY_MONTH = rf"(?:{'|'.join([*_MONTHS.split(), *_MONTHS.upper().split(), *_MONTHS.lower().split()]).replace('|may', '')})"
+_ANY_MONTH = rf"{_ANY_MONTH}(?:[a-zA-Z]{{2,6}})?\.?"
+_TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d{1,9})?)?(?: ?[AaPp]\.?[Mm]\.?(?!\w))?"
+_ZONES = (
+    rf"(?: ?{_ZONE})?(?: [A-Z]{{3,4}}(?!\w))?(?: m=[+-]\d{{1,12}}\.\d{{1,9}})?(?: \([A-Z][\w ]{{1,60}}\))?"
+)
+_POD = "[bcdfghjklmnpqrstvwxz2456789]"  # of which Kubernetes makes names
 
-def _alternation() -> str:
-    names = list(_PATTERNS)
-    plain = "|".join(f"(?P<{name}>{_PATTERNS[name]})" for name in names)
+_SINCE: dict[str, str] = {
+    "date__": (
+        rf"(?:{_DAY},? )?\d{{1,2}}(?:st|nd|rd|th|\.)?[ /-]{_ANY_MONTH}[ /-]\d{{2,4}}(?:[ :,]{{1,2}}{_TIME}{_ZONES})?(?!\w)"
+        rf"|(?:{_DAY},? )?{_ANY_MONTH} {{1,2}}\d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}(?:,? (?:at )?{_TIME}{_ZONES})?(?![\w:])"
+        rf"|\d{{4}}[-/]\d{{2}}[-/]\d{{2}}[T ]{_CLOCK}{_ZONES}(?!\w)"
+        r"|\d{4}-?W\d{2}(?:-?\d)?(?!\w)"
+    ),
+    "process": r"(?<=<)\d{1,20}(?:\.\d{1,20}){1,5}(?=>)",  # Erlang: #PID<0.4326.0>, #Reference<0.2871.4.88>
+    # whether four numbers are an address is chance
+    "ip__": r"(?<!\.)\d{1,10}(?:\.\d{1,10}){3}(?!\w|\.\d)",
+    "hex__": r"(?<=[A-Za-z$;\[\]]@)[0-9a-f]{1,8}(?![\w.-])",  # Java: com.example.Cart@6d06d69c
+    "id__": (
+        rf"(?<=[a-z0-9]-)(?=[a-z]{{0,15}}-?[a-z]{{0,5}}\d){_POD}{{8,10}}-{_POD}{{5}}(?!\w)"
+        r"|(?<=/)tmp[a-z0-9_]{8}(?!\w)"  # files of Python's tempfile
+    ),
+}
+
+
+def _alternation(patterns: dict[str, str]) -> str:
+    plain = "|".join(f"(?P<{name}>{pattern})" for name, pattern in patterns.items())
     glued = "|".join(f"(?P<{name}_>{_PATTERNS[name]})" for name in _GLUED)
     signed = "|".join(f"(?P<signed_{name}>-{_PATTERNS[name]})" for name in ("float", "int"))
     quoted = (
@@ -73,18 +101,25 @@ def _alternation() -> str:
     return rf"{quoted}|\b(?=\w)(?:{plain})|(?<=_)(?:{glued})|(?<![\w-])(?:{signed})|{short_ip}"
 
 
-_VARIABLE = re.compile(_alternation(), re.DOTALL)
-_CANDIDATE = re.compile(r"[0-9@=:]|\w\.\w")
+_VARIABLE = re.compile(_alternation(_SINCE | _PATTERNS), re.DOTALL)
+_FORMER_VARIABLE = re.compile(_alternation(_PATTERNS), re.DOTALL)
+_CANDIDATE = re.compile(r"[0-9@=:]|\w\.\w|/tmp")
 
 
-def parameterize(text: str) -> str:
-    """`text` with emails, URLs, host names, addresses, ids, hashes, dates, durations and numbers replaced by `<name>`.
+def parameterize(text: str, *, former: bool = False) -> str:
+    """`text` with emails, URLs, host names, addresses, ids, hashes, dates, durations, numbers and what databases repeat of
+    rows replaced by `<name>`.
 
-    One pass from left to right in time linear in the length; a text longer than `LONGEST` comes back unchanged.
+    One pass from left to right in time linear in the length; a text longer than `LONGEST` comes back unchanged. `former`:
+    as the former algorithm does it.
     """
-    if len(text) > LONGEST or not _CANDIDATE.search(text):
+    if len(text) > LONGEST:
         return text
-    return _VARIABLE.sub(_placeholder, text)
+    if not former:
+        text = without_rows(text)
+    if not _CANDIDATE.search(text):
+        return text
+    return (_FORMER_VARIABLE if former else _VARIABLE).sub(_placeholder, text)
 
 
 def _placeholder(match: re.Match[str]) -> str:

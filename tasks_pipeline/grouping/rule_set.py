@@ -28,6 +28,7 @@ STACK_RULE_FILES = (
     "dart.txt",
     "go.txt",
     "ruby_php_dotnet.txt",
+    "loggers.txt",
     "conclusions.txt",
 )
 """Our own stack trace rules, in the order they are applied."""
@@ -47,19 +48,32 @@ class GroupingRules:
     stacks: StackGrouper
     fingerprint: Mapping[str, tuple[FingerprintRule, ...]]
 
+    @property
+    def former(self) -> bool:
+        """Whether names and messages count as in the former algorithm."""
+        return self.algorithm == FORMER_ALGORITHM
+
 
 @lru_cache(maxsize=_RULE_SETS_KEPT)
 def grouping_rules(stack_trace_rules: str = "", fingerprint_rules: str = "") -> GroupingRules:
     """Our own rules with those of a project. Projects with the same rules share them. Raises RuleError."""
     stack = (*_built_in_stack_rules(), *parse_stack_rules(stack_trace_rules))
-    fingerprint = (*parse_fingerprint_rules(fingerprint_rules), *_built_in_fingerprint_rules())
+    fingerprint = (
+        *parse_fingerprint_rules(fingerprint_rules),
+        *_built_in_fingerprint_rules("fingerprints.txt"),
+    )
     return GroupingRules(ALGORITHM, StackGrouper(StackRules(stack)), rules_by_family(fingerprint))
 
 
-@lru_cache(maxsize=1)
-def former_rules() -> GroupingRules:
-    """What events were grouped by before: no rules at all. See docs/grouping.md, transition."""
-    return GroupingRules(FORMER_ALGORITHM, StackGrouper(StackRules(())), rules_by_family(()))
+@lru_cache(maxsize=_RULE_SETS_KEPT)
+def former_rules(stack_trace_rules: str = "", fingerprint_rules: str = "") -> GroupingRules:
+    """What events were grouped by before: our rules as they were then, with those of a project. See docs/grouping.md, When
+    the algorithm changes. Raises RuleError."""
+    stack = (*_former_stack_rules(), *parse_stack_rules(stack_trace_rules))
+    own = _built_in_fingerprint_rules("former_fingerprints.txt")
+    fingerprint = (*parse_fingerprint_rules(fingerprint_rules), *own)
+    stacks = StackGrouper(StackRules(stack), former=True)
+    return GroupingRules(FORMER_ALGORITHM, stacks, rules_by_family(fingerprint))
 
 
 Stacks = dict[int, StackVariants]
@@ -95,8 +109,13 @@ def _built_in_stack_rules() -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=1)
-def _built_in_fingerprint_rules() -> tuple[FingerprintRule, ...]:
-    return parse_fingerprint_rules(_built_in_text("fingerprints.txt"))
+def _former_stack_rules() -> tuple[Any, ...]:
+    return parse_stack_rules(_built_in_text("former.txt"))
+
+
+@lru_cache(maxsize=2)
+def _built_in_fingerprint_rules(name: str) -> tuple[FingerprintRule, ...]:
+    return parse_fingerprint_rules(_built_in_text(name))
 
 
 def _built_in_text(name: str) -> str:

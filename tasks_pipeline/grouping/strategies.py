@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,17 @@ class Finding:
         return any(component.contributes for component in self.variants.values())
 
 
-def findings(event: Mapping[str, Any], stacks: Stacks) -> Iterator[Finding]:
-    """What every strategy finds, lazily, in order of precedence: the first that contributes decides."""
-    for strategy in _STACK_STRATEGIES:
-        yield strategy(event, stacks)
+def findings(event: Mapping[str, Any], stacks: Stacks, *, former: bool = False) -> Iterator[Finding]:
+    """What every strategy finds, lazily, in order of precedence: the first that contributes decides. `former`: messages are
+    read as the former algorithm does it."""
+    yield _exceptions(event, stacks, former)
+    yield _threads(event, stacks)
+    yield _stacktrace(event, stacks)
     yield _template(event)
     yield _csp(event)
     for kind in HOSTNAME_REPORTS:
         yield Finding(kind, {"default": hostname_component(event, kind)})
-    yield _message(event)
+    yield _message(event, former)
 
 
 def event_stacktrace(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,9 +49,9 @@ def event_stacktrace(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(event, "stacktrace") or mapping(_deciding_thread(event), "stacktrace")
 
 
-def _exceptions(event: Mapping[str, Any], stacks: Stacks) -> Finding:
+def _exceptions(event: Mapping[str, Any], stacks: Stacks, former: bool) -> Finding:
     values = objects(mapping(event, "exception"), "values")
-    variants = [exception_variants(value, stack_of(stacks, value)) for value in values]
+    variants = [exception_variants(value, stack_of(stacks, value), former=former) for value in values]
     speaking, main = speaking_exceptions(values, variants)
     chosen = [variants[position] for position in speaking]
     return Finding(
@@ -127,14 +129,7 @@ def _csp(event: Mapping[str, Any]) -> Finding:
     return Finding("csp", {"default": csp_component(event)})
 
 
-def _message(event: Mapping[str, Any]) -> Finding:
+def _message(event: Mapping[str, Any], former: bool) -> Finding:
     entry = mapping(event, "logentry")
     message = text(entry, "message").strip() or text(entry, "formatted")
-    return Finding("message", {"default": message_component("message", message)})
-
-
-_STACK_STRATEGIES: tuple[Callable[[Mapping[str, Any], Stacks], Finding], ...] = (
-    _exceptions,
-    _threads,
-    _stacktrace,
-)
+    return Finding("message", {"default": message_component("message", message, former=former)})

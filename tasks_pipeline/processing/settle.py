@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from tasks_pipeline.grouping import explain, former_rules, group_event
+from tasks_pipeline.grouping import explain, group_event
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
 from tasks_pipeline.groups.counting import GroupCounts
 from tasks_pipeline.groups.decisions import discarded_groups
@@ -181,7 +181,7 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
         metadata=grouping.metadata,
         algorithm=grouping.algorithm,
         transition_days=tools.transition_days,
-        previous_keys=lambda: group_event(decode_json(payload), former_rules()).keys,
+        previous_keys=lambda: group_event(decode_json(payload), tools.former_rules()).keys,
         explanation=lambda: explain(decode_json(payload), tools.rules),
     )
 

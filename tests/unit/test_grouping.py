@@ -11,7 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasks_pipeline.grouping import ALGORITHM, FORMER_ALGORITHM, explain, former_rules, group_event
+from tasks_pipeline.grouping import (
+    ALGORITHM,
+    FORMER_ALGORITHM,
+    explain,
+    former_rules,
+    group_event,
+    grouping_rules,
+)
 
 Event = dict[str, Any]
 
@@ -502,20 +509,51 @@ def test_keys_are_the_same_in_another_process() -> None:
 
 def test_keys_of_this_algorithm_never_change() -> None:
     """Whoever changes these must change `ALGORITHM` too: keys are stored."""
-    assert ALGORITHM == "2026-12"
-    assert group_event(message("order 17 rejected")).keys == ("f9be040548dd685ca10fc257af363518",)
+    assert ALGORITHM == "2027-01"
+    assert group_event(message("order 17 rejected")).keys == ("3b119422c358dd5507c33e2483f23615",)
     assert group_event(error(frame("run", in_app=False), frame())).keys == (
-        "18fe43c34aed082851b9010712a630c0",
-        "d8bbae514b4366cc7cf665bf632a141f",
+        "dfaf1069d0150fb828954a209650891b",
+        "478a2a119331ab63ea52cf59a057999a",
     )
 
 
-def test_keys_of_the_former_algorithm_never_change() -> None:
-    """Groups of before are found by them."""
+_PROXY = frame("lambda$pay$3", module="shop.Cart$$ExternalSyntheticLambda2")
+_WINDOWS = (
+    {"function": "_OnTimer@8", "package": "C:\\Windows\\System32\\winmm.dll"},
+    {"function": "`Cart::pay'::`2'::<lambda_1>::operator()", "in_app": True},
+)
+_CHUNK = {"type": "TypeError", "value": "Failed to fetch dynamically imported module: x"}
+
+
+@pytest.mark.parametrize(
+    ("event", "keys"),
+    [
+        (message("order 17 rejected"), ["f9be040548dd685ca10fc257af363518"]),
+        (
+            error(frame("run", in_app=False), frame()),
+            ["18fe43c34aed082851b9010712a630c0", "d8bbae514b4366cc7cf665bf632a141f"],
+        ),
+        (error(_PROXY, platform="java"), ["8f7b4f3280340febc19f831aea9ed051"]),
+        (
+            error(*_WINDOWS, platform="native"),
+            ["bdf3b008b1b7a0dac7b34cb298056b95", "98542157c004c570baaa79901c8b36d3"],
+        ),
+        (message("Key (code)=(SPRING) already exists. #PID<0.1.2>"), ["26079be129465a62b3f2749ab7a05472"]),
+        (chain(_CHUNK) | {"platform": "javascript"}, ["bc43e65e37e3a3b32b26bf83c4e7e1a9"]),
+        (message("x", fingerprint=["{{ message }}", "1.2.3.4 Jan 1"]), ["8760e03007aeb46d04c2c2bba86e1e9d"]),
+    ],
+)
+def test_keys_of_the_former_algorithm_never_change(event: Event, keys: list[str]) -> None:
+    """Groups of before are found by them, also where this algorithm sees something else."""
     former = former_rules()
-    assert former.algorithm == FORMER_ALGORITHM == "2026-11"
-    assert group_event(message("order 17 rejected"), former).keys == ("cd38f7d79d151aac8e061f60b7bd4573",)
-    assert group_event(error(frame("run", in_app=False), frame()), former).keys == (
-        "fab18fe017efdb5fb1876a3e93014fa4",
-        "d1a963e992863dee69af8e5d620a734f",
-    )
+    assert former.algorithm == FORMER_ALGORITHM == "2026-12"
+    assert list(group_event(event, former).keys) == keys
+
+
+def test_the_former_algorithm_follows_the_rules_of_the_project() -> None:
+    event = error(frame("retry"), frame())
+    by_rules = group_event(event, former_rules("function:retry -app -group", "")).keys
+    assert by_rules != group_event(event, former_rules()).keys
+    custom = group_event(event, former_rules("", "type:ValueError -> cart"))
+    assert custom.variant == "custom"
+    assert custom.keys != group_event(event, grouping_rules("", "type:ValueError -> cart")).keys

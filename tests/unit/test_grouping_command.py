@@ -73,7 +73,7 @@ def test_an_explanation_reads_well() -> None:
     )
     lines = list(explanation_lines(explain(event, grouping_rules("", "type:E -> {{ default }} x"))))
     assert lines[:2] == [
-        "exception decides, algorithm 2026-12",
+        "exception decides, algorithm 2027-01",
         "fingerprint by the rule: type:E -> {{ default }} x",
     ]
     text = "\n".join(lines)
@@ -84,4 +84,4 @@ def test_an_explanation_reads_well() -> None:
 
 
 def test_an_explanation_of_nothing() -> None:
-    assert next(iter(explanation_lines(explain({})))) == "nothing usable decides, algorithm 2026-12"
+    assert next(iter(explanation_lines(explain({})))) == "nothing usable decides, algorithm 2027-01"

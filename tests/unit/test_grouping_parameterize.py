@@ -37,6 +37,11 @@ from tasks_pipeline.grouping.parameterize import LONGEST
         ("range 3-5, offset -7, #42, 50%", "range <int>-<int>, offset <int>, #<int>, <int>%"),
         ("version 1.2.3", "version <int>.<int>.<int>"),
         ("name='O\\'Neil' flag=True", "name=<quoted_str> flag=<bool>"),
+        ("#PID<0.991.3> {#Reference<0.2871.4.88>}", "#PID<<process>> {#Reference<<process>>}"),
+        ("com.example.Cart@6d06d69c and [B@12345678", "com.example.Cart@<hex> and [B@<hex>"),
+        ("version 10.0.19041.1234", "version <ip>"),
+        ("pod cart-7d9f8b6c5d-x2x4z is gone", "pod cart-<id> is gone"),
+        ("cannot open /tmp/tmpx8k2_a1z", "cannot open /tmp/<id>"),
     ],
 )
 def test_variable_parts_are_replaced(text: str, expected: str) -> None:
@@ -59,6 +64,19 @@ def test_variable_parts_are_replaced(text: str, expected: str) -> None:
 )
 def test_words_are_left_alone(text: str) -> None:
     assert parameterize(text) == text
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "6. Nov. 1994", "06-NOV-1994", "06-NOV-94 08.49.37.000000 AM", "6 nov 1994", "NOV 6 1994", "November 6th, 1994",
+        "Nov 6, 1994 8:49:37 AM", "Nov 6, 1994, 8:49:37 AM", "Sunday, November 6, 1994 8:49:37 AM", "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun, Nov 6, 1994 at 8:49 AM", "Sun Nov  6 08:49:37 1994", "Sun, 6 Nov 1994 08:49:37 (GMT)", "Sun 06 Nov 1994 08:49:37 AM UTC",
+        "1994-11-06 08:49:37.123 +0000 UTC m=+0.0001", "2006-01-02 15:04:05 -0700 MST", "06/Nov/1994:08:49:37 +0000", "1994-W45-7",
+    ],
+)  # fmt: skip
+def test_dates_of_older_formats(date: str) -> None:
+    assert parameterize(f"due {date}, not paid") == "due <date>, not paid"
 
 
 _VALUES = {
@@ -112,6 +130,11 @@ def test_any_text_is_survived_without_losing_its_letters(text: str) -> None:
         ".a",
         "0000:",
         "(1:",
+        "1 Jan ",
+        "<1.1",
+        "1.1.1",
+        "A@",
+        "a-bcdfghjk2-",
     ],
 )
 def test_hostile_texts_end(unit: str) -> None:
