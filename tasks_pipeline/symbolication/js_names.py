@@ -8,7 +8,8 @@ from functools import lru_cache
 
 _NO_FILE = ("node:", "native:", "data:", "blob:", "about:", "internal/", "<", "[", "wasm:", "evalmachine.")
 _FOREIGN = re.compile(
-    r"(?:chrome|moz|ms-browser|safari|safari-web)-extension:|resource:|chrome:", re.IGNORECASE
+    r"(?:chrome|moz|ms-browser|safari|safari-web)-extension:|webkit-masked-url:|resource:|chrome:",
+    re.IGNORECASE,
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BUNDLER = re.compile(
