@@ -164,6 +164,7 @@ def check(ctx: click.Context) -> None:
 def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[str, Any]]:
     from sqlalchemy import select
 
+    from tasks_pipeline.monitors.registry import mistake
     from tasks_pipeline.monitors.schedules import described
     from tasks_pipeline.storage.state.tables import monitor_environments, monitors
 
@@ -186,7 +187,8 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
             for name in ("slug", "project_id", "type", "config", "status", "name", "source")
         }
         muted = own["status"] == "muted" or row["muted"]
-        shown = "disabled" if own["status"] == "disabled" else row["status"] + (", muted" if muted else "")
+        status = "not watched" if mistake(own["config"]) else row["status"]
+        shown = "disabled" if own["status"] == "disabled" else status + (", muted" if muted else "")
         found.append(
             {
                 **row, "monitor": own["slug"], "project": slugs.get(own["project_id"], str(own["project_id"])),
