@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks_pipeline.config.symbols import Symbols
-from tasks_pipeline.symbolication.js_names import join
+from tasks_pipeline.symbolication.js_names import join, plain_url
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tests.support.symbols import DATA, PROJECT, MemorySource, bundle, normalised, script
@@ -139,6 +141,46 @@ def test_a_frame_by_release_and_url(source: MemorySource, symbolicator: Symbolic
     assert frames_of(made)[0]["function"] == "Cart.add"
     other_dist = event(frame(), release="shop@1", dist="ios")
     assert symbolicator.symbolicate(other_dist, PROJECT) == (release_key("shop@1", "ios"),)
+
+
+@pytest.mark.parametrize(
+    ("uploaded", "asked_for"),
+    [
+        ("~/pages/orders/[id]-3f.js", "https://shop.test/pages/orders/%5Bid%5D-3f.js"),
+        ("~/pages/orders/%5Bid%5D-3f.js", "https://shop.test/pages/orders/[id]-3f.js"),
+        ("~/pages/%5bid%5d.js", "https://shop.test/pages/%5Bid%5D.js?v=3#x"),
+        ("https://shop.test/my%20app/[...slug].js", "https://shop.test/my app/%5B...slug%5D.js"),
+        ("~/gr\u00f6\u00dfe/caf%C3%A9.js", "app:///gr%C3%B6%C3%9Fe/caf\u00e9.js"),
+        ("~/c#/100%.js", "https://shop.test/c%23/100%25.js"),
+        ("~/a/(shop)/@cart/x+y.js", "https://shop.test/a/%28shop%29/%40cart/x%2By.js"),
+        ("~/latin-%e9.js", "https://shop.test/latin-%E9.js"),
+    ],
+)
+def test_however_a_script_is_percent_encoded_it_is_the_same(
+    uploaded: str, asked_for: str, source: MemorySource, symbolicator: Symbolicator
+) -> None:
+    source.add_bundle(script(APP, APP_MAP, url=uploaded), "shop@1")
+    made = event(frame(url=asked_for), release="shop@1")
+    assert symbolicator.symbolicate(made, PROJECT) == ()
+    assert frames_of(made)[0]["function"] == "Cart.add"
+    source.add_bundle(script(APP, APP_MAP, url="~/elsewhere.js", debug_id=BROWSER_ID))
+    by_id = event(frame(url=asked_for), debug_meta=image(uploaded))
+    by_id["debug_meta"]["images"][0]["code_file"] = asked_for.replace("%5B", "[")
+    symbolicator.symbolicate(by_id, PROJECT)
+    assert frames_of(by_id)[0]["function"] == "Cart.add"
+
+
+def test_an_escaped_slash_is_another_path(source: MemorySource, symbolicator: Symbolicator) -> None:
+    source.add_bundle(script(APP, APP_MAP, url="~/a/b.js"), "shop@1")
+    made = event(frame(url="https://shop.test/a%2Fb.js"), release="shop@1")
+    assert symbolicator.symbolicate(made, PROJECT) == (release_key("shop@1", None),)
+
+
+@given(st.text(max_size=100))
+def test_a_plain_url_is_plain(url: str) -> None:
+    plain = plain_url(url)
+    assert plain_url(plain) == plain
+    assert not set(plain) & set("?#\0\n")
 
 
 def test_a_map_named_by_a_comment_and_one_inside(source: MemorySource, symbolicator: Symbolicator) -> None:
