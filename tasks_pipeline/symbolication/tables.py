@@ -20,12 +20,14 @@ from symbolic.symcache import SymCache
 from tasks_pipeline.protocol.bounds import MAX_LINE
 from tasks_pipeline.symbolication.cache import read_entry, write_entry
 from tasks_pipeline.symbolication.demangle import demangle
+from tasks_pipeline.symbolication.r8 import Annotations
 from tasks_pipeline.symbolication.recent import Recent
 from tasks_pipeline.symbolication.requests import (
     CONTEXT_LINES,
     MAX_LOCATIONS,
     File,
     FindReference,
+    JavaFrame,
     JavaLocation,
     Lines,
     Location,
@@ -80,10 +82,10 @@ class Tables:
         table = self._kept(request.table, lambda: self._symbol_table(request))
         return [_locations(table, address) for address in request.addresses]
 
-    def java(self, request: LookupJava) -> list[list[JavaLocation]]:
-        """Original frames, innermost first; a class without its method when no more is known."""
-        mapper = self._kept(request.mapping, lambda: self._mapper(request.mapping))
-        return [_java_frames(mapper, *frame) for frame in request.frames]
+    def java(self, request: LookupJava) -> list[JavaFrame]:
+        """Original frames, innermost first, and what R8 says of them; a class without its method when no more is known."""
+        mapper, annotations = self._kept(request.mapping, lambda: self._mapping(request.mapping))
+        return [JavaFrame(_java_frames(mapper, *frame), annotations.of(*frame)) for frame in request.frames]
 
     def lines(self, request: ReadLines) -> list[Lines | None]:
         """Lines of a source."""
@@ -156,12 +158,12 @@ class Tables:
         self.stored = True
         return made, len(data)
 
-    def _mapper(self, file: File) -> tuple[Any, int]:
+    def _mapping(self, file: File) -> tuple[tuple[Any, Annotations], int]:
         data = self._read(file)
         mapper = ProguardMapper.open(file.path)
         if b" -> " not in data:
             raise Unusable("malformed", "no mapping of classes in it")
-        return mapper, 4 * len(data)
+        return (mapper, Annotations(data)), 4 * len(data)
 
     def _text(self, file: File) -> tuple[list[str], int]:
         data = self._read(file)
