@@ -38,6 +38,7 @@ from tasks_pipeline.symbolication.requests import (
     ReadLines,
     Token,
 )
+from tasks_pipeline.symbolication.source_maps import usable_map
 
 MAX_COLUMN = MAX_LINE_NUMBER = 2**31 - 1
 MAX_ADDRESS = 2**64 - 1
@@ -137,7 +138,14 @@ class Tables:
         given = self._read(request.source_map) if request.source_map else inline_map(source)
         source_map = plain_map(given)
         # nobody looks at the source but for the scopes of its functions, and what is no text has none
-        cache = SourceMapCache.from_bytes(_utf8(source), source_map)
+        text = _utf8(source)
+        try:
+            cache = SourceMapCache.from_bytes(text, source_map)
+        except SymbolicError:
+            mended = usable_map(source_map)
+            if mended is None:
+                raise
+            cache = SourceMapCache.from_bytes(text, mended)
         return cache, len(source) + len(source_map)
 
     def _symbol_table(self, request: LookupAddresses) -> tuple[Any, int]:
@@ -297,8 +305,8 @@ def _token(cache: Any, line: int, column: int) -> Token | None:
     if not (1 <= line <= MAX_COLUMN and 1 <= column <= MAX_COLUMN):
         return None
     found = cache.lookup(line, column, CONTEXT_LINES)
-    if found is None or found.line < 1:
-        return None
+    if found is None or not (1 <= found.line <= MAX_LINE_NUMBER and 1 <= found.col <= MAX_COLUMN):
+        return None  # also negative places, which symbolic takes for huge ones
     context = None
     if found.context_line is not None:
         context = Lines(
