@@ -10,7 +10,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.common.queries import listing, one_line, open_state
+from tasks_pipeline.commands.common.queries import listing, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
 
 if TYPE_CHECKING:
@@ -121,7 +121,6 @@ def test_command(
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.groups.lists import short_ids
     from tasks_pipeline.notifications.routing import routes
-    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     with user_errors():
@@ -136,7 +135,7 @@ def test_command(
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
-    with one_line(OSError), open_stores(home) as stores:
+    with open_all(home) as stores:
         slugs = stores.slugs
         wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
         for project_id in wanted:

@@ -10,7 +10,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, listing, one_line, open_state, seconds_text
+from tasks_pipeline.commands.common.queries import age, listing, open_all, open_state, seconds_text
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
@@ -149,9 +149,8 @@ def check(ctx: click.Context) -> None:
       tasks-pipeline monitors check
     """
     from tasks_pipeline.monitors.loop import watch_monitors
-    from tasks_pipeline.stores import open_stores
 
-    with one_line(OSError), open_stores(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         report = watch_monitors(stores, linger_seconds=0)
     table(
         [{"what": name.replace("_", " "), "value": value} for name, value in report.figures().items()],
