@@ -14,7 +14,7 @@ import duckdb
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.home import Home, Stamp
+from tasks_pipeline.home import Home, InForce, Stamp
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
@@ -54,9 +54,10 @@ class Stores:
 
 
 @contextmanager
-def open_stores(home: Home) -> Iterator[Stores]:
-    """Open the stores and close them again. Raises ConfigError when the configuration cannot be used and never could."""
-    in_force = home.config_in_force()
+def open_stores(home: Home, in_force: InForce | None = None) -> Iterator[Stores]:
+    """Open the stores and close them again, with the configuration in force unless another is given. Raises ConfigError when it
+    cannot be used and never could."""
+    in_force = in_force or home.config_in_force()
     config = in_force.config
     state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
     source = StateSymbolSource(state, blobs, home.cache_dir / "symbol-files")

@@ -75,7 +75,7 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
     from tasks_pipeline.alerts.rules import rules_of
 
     with user_errors():
-        config = current_home(ctx).config()
+        config = current_home(ctx).config_to_look().config
     rows = [
         {
             "project": project.slug,
@@ -124,7 +124,7 @@ def test_command(
 
     home = current_home(ctx)
     with user_errors():
-        config = home.config()
+        config = home.config_to_look().config
     found = find_rule(config, rule_name)
     if found is None:
         known = [r.name for r in (*config.alert_rules, *(r for p in config.projects for r in p.alert_rules))]
@@ -135,7 +135,7 @@ def test_command(
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
-    with open_all(home) as stores:
+    with open_all(home, to_look=True) as stores:
         slugs = stores.slugs
         wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
         for project_id in wanted:

@@ -46,7 +46,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     home = current_home(ctx)
     service = running_service(home)
-    with open_all(home) as stores:
+    with open_all(home, to_look=True) as stores:
         found = _found(stores, datetime.now(UTC))
     found |= _service(home, service)
     if as_json:

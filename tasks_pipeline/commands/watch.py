@@ -49,7 +49,7 @@ def watch(ctx: click.Context, as_json: bool) -> None:
     now = datetime.now(UTC)
     of_dagster = ("failed_runs", "failed_ticks", "daemons")
     rows = []
-    with open_all(current_home(ctx)) as stores:
+    with open_all(current_home(ctx), to_look=True) as stores:
         with stores.state.read() as connection:
             known = all_probes(connection)
         for reading in readings(stores, DagsterFacts(), now):

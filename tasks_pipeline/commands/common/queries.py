@@ -32,7 +32,7 @@ def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
     from tasks_pipeline.storage.state.database import StateDatabase
 
     with one_line(*database_errors(home)):
-        config = home.config_in_force().config
+        config = home.config_to_look().config
         state = StateDatabase(home)
         try:
             yield state, {p.id: p.slug for p in config.projects}
@@ -41,14 +41,17 @@ def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
 
 
 @contextmanager
-def open_all(home: Home) -> Iterator[Stores]:
-    """All stores; one that cannot be used ends the command with a line."""
+def open_all(home: Home, *, to_look: bool = False) -> Iterator[Stores]:
+    """All stores; one that cannot be used ends the command with a line. With `to_look` no secrets are needed, nor there."""
     import duckdb
 
     from tasks_pipeline.storage.spool.interface import SpoolError
     from tasks_pipeline.stores import open_stores
 
-    with one_line(SpoolError, duckdb.Error, *database_errors(home)), open_stores(home) as stores:
+    with (
+        one_line(SpoolError, duckdb.Error, *database_errors(home)),
+        open_stores(home, home.config_to_look() if to_look else None) as stores,
+    ):
         yield stores
 
 
