@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from tasks_pipeline.config import (
     Project,
     UnreadableConfig,
     default_config,
-    load_config,
     parse_config,
 )
 from tasks_pipeline.config.loading import config_text
@@ -176,8 +176,33 @@ class Home:
     def config(self) -> Config:
         """The configuration file, or the working default with a key made once for this home. Raises ConfigError."""
         if self.has_config:
-            return load_config(self.config_path)
+            return self.read_config(self.config_path)
         return default_config(self._default_key())
+
+    def read_config(self, path: Path, *, to_look: bool = False) -> Config:
+        """A configuration file as this home would take it. Raises ConfigError."""
+        return self._parsed(config_text(path), path, to_look=to_look)
+
+    def config_to_look(self) -> InForce:
+        """The configuration for whoever only looks and sends nothing: variables that are not set here are no mistakes.
+
+        An engineer's shell has none of the service's secrets. While the file is broken, what it held before. Raises ConfigError
+        when it never was good.
+        """
+        if not self.has_config:
+            return self.config_in_force()
+        try:
+            return InForce(self.read_config(self.config_path, to_look=True), "", None)
+        except ConfigError as error:
+            found = self._config_of_before(error, None, None, to_look=True)
+            log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
+            return found
+
+    def _parsed(self, text: str, path: Path, *, to_look: bool = False) -> Config:
+        def projects() -> Sequence[Project]:
+            return default_config(self._default_key()).projects
+
+        return parse_config(text, str(path), projects=projects, to_look=to_look)
 
     @property
     def has_config(self) -> bool:
@@ -218,7 +243,7 @@ class Home:
             text = _DEFAULTS_COPY % self._default_key()
             if os.path.lexists(self.root / CONFIG_COPY) and self._kept() != text:
                 raise ConfigError(f"{self.config_path} is gone")
-        config = parse_config(text, str(self.config_path))
+        config = self._parsed(text, self.config_path)
         try:
             write_atomically(self.root / CONFIG_COPY, text)
         except OSError as error:
@@ -233,12 +258,15 @@ class Home:
         except UnreadableConfig:
             return ""
 
-    def _config_of_before(self, error: ConfigError, known: InForce | None, stamp: Stamp | None) -> InForce:
+    def _config_of_before(
+        self, error: ConfigError, known: InForce | None, stamp: Stamp | None, *, to_look: bool = False
+    ) -> InForce:
         """What was in force before the error: as it was kept, else as this process knows it. Raises the error."""
         settled = not isinstance(error, UnreadableConfig)
         if os.path.lexists(self.root / CONFIG_COPY):
             try:
-                return InForce(load_config(self.root / CONFIG_COPY), str(error), stamp, settled)
+                kept = self.read_config(self.root / CONFIG_COPY, to_look=to_look)
+                return InForce(kept, str(error), stamp, settled)
             except ConfigError as unusable:
                 log.error("what the configuration held before cannot be used either:\n%s", unusable)  # noqa: TRY400 - as above
         if known is None:

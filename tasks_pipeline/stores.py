@@ -1,13 +1,20 @@
-"""All stores of an installation, opened together and handed around as one."""
+"""All stores of an installation, opened together and handed around as one.
+
+`python -m tasks_pipeline.stores` says whether the databases can be used: the service asks before it starts.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import duckdb
+from sqlalchemy.exc import SQLAlchemyError
+
 from tasks_pipeline.config import Config
-from tasks_pipeline.home import Home, Stamp
+from tasks_pipeline.home import Home, InForce, Stamp
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
@@ -47,9 +54,10 @@ class Stores:
 
 
 @contextmanager
-def open_stores(home: Home) -> Iterator[Stores]:
-    """Open the stores and close them again. Raises ConfigError when the configuration cannot be used and never could."""
-    in_force = home.config_in_force()
+def open_stores(home: Home, in_force: InForce | None = None) -> Iterator[Stores]:
+    """Open the stores and close them again, with the configuration in force unless another is given. Raises ConfigError when it
+    cannot be used and never could."""
+    in_force = in_force or home.config_in_force()
     config = in_force.config
     state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
     source = StateSymbolSource(state, blobs, home.cache_dir / "symbol-files")
@@ -72,3 +80,20 @@ def open_stores(home: Home) -> Iterator[Stores]:
         stores.lake.close()
         stores.state.close()
         stores.spool.close()
+
+
+def unusable(home: Home) -> str:
+    """Why the databases of a home cannot be used, in a line; empty when they can. What is missing of them is made."""
+    what = f"the state database ({home.root / 'state.sqlite' if home.embedded else 'in PostgreSQL'})"
+    try:
+        with closing(StateDatabase(home)) as state:
+            what = f"the lake's catalog ({home.lake_catalog if home.embedded else 'in PostgreSQL'})"
+            with closing(Lake(home, state)) as lake:
+                lake.flushed_through()
+    except (SQLAlchemyError, duckdb.Error, OSError) as error:
+        return f"{what} cannot be used: {str(error).strip().partition(chr(10))[0]}"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(unusable(Home.resolve()) or None)

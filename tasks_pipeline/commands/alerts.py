@@ -10,7 +10,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.common.queries import listing, one_line, open_state
+from tasks_pipeline.commands.common.queries import listing, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
     from tasks_pipeline.alerts.rules import rules_of
 
     with user_errors():
-        config = current_home(ctx).config()
+        config = current_home(ctx).config_to_look().config
     rows = [
         {
             "project": project.slug,
@@ -121,11 +121,10 @@ def test_command(
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.groups.lists import short_ids
     from tasks_pipeline.notifications.routing import routes
-    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     with user_errors():
-        config = home.config()
+        config = home.config_to_look().config
     found = find_rule(config, rule_name)
     if found is None:
         known = [r.name for r in (*config.alert_rules, *(r for p in config.projects for r in p.alert_rules))]
@@ -136,7 +135,7 @@ def test_command(
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
-    with one_line(OSError), open_stores(home) as stores:
+    with open_all(home, to_look=True) as stores:
         slugs = stores.slugs
         wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
         for project_id in wanted:

@@ -13,7 +13,7 @@ import click
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import current_home, json_option, table
 from tasks_pipeline.commands.common.progress import days_progress
-from tasks_pipeline.commands.common.queries import database_errors, first_line, one_line
+from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run
@@ -87,15 +87,10 @@ def backfill(
     """
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
-    from tasks_pipeline.storage.spool.interface import SpoolError
-    from tasks_pipeline.stores import open_stores
 
     asked = asked_days(days, first, last, datetime.now(UTC).date())
     home = current_home(ctx)
-    with (
-        one_line(DagsterError, SpoolError, *database_errors(home)),
-        open_stores(home) as stores,
-    ):
+    with one_line(DagsterError), open_all(home) as stores:
         wanted = stored_days(stores, asked, say=bool(days)) if stored else possible_days(stores, asked)
         service = running_service(home)
         if service is None:

@@ -11,6 +11,7 @@ import click
 
 from tasks_pipeline import __version__
 from tasks_pipeline.commands.common.output import current_home, printable, user_errors
+from tasks_pipeline.config.written import UNSET
 from tasks_pipeline.home import Home
 from tasks_pipeline.home import dsn as make_dsn
 
@@ -84,7 +85,7 @@ def find_dsn(home: Home, project: str | None) -> str:
     """The DSN of a project named by slug or number, or of the first one. Raises ClickException when there is none."""
     from tasks_pipeline.service.running import running_service
 
-    config = home.config_in_force().config
+    config = home.config_to_look().config
     found = next((p for p in config.projects if project in (None, p.slug, str(p.id))), None)
     if found is None:
         known = ", ".join(p.slug for p in config.projects)
@@ -96,7 +97,12 @@ def find_dsn(home: Home, project: str | None) -> str:
     url = (
         service.receiver_url if service else receiver.public_url or f"http://{receiver.host}:{receiver.port}"
     )
-    return make_dsn(url, found, key)
+    made = make_dsn(url, found, key)
+    if UNSET in made:
+        raise click.ClickException(
+            f"the DSN of {found.slug} comes from variables that are not set in this environment: {made}"
+        )
+    return made
 
 
 def example_event(message: str) -> dict[str, Any]:

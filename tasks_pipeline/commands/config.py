@@ -9,7 +9,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import current_home, json_option, user_errors
-from tasks_pipeline.config import ConfigError, config_schema, load_config, parse_config
+from tasks_pipeline.config import ConfigError, config_schema
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.config.mistake import dotted
 from tasks_pipeline.config.showing import shown_config
@@ -42,7 +42,7 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
         click.echo(f"{path} does not exist: the defaults are used (tasks-pipeline config show)")
         return
     try:
-        checked = load_config(path) if file is not None or home.has_config else home.config()
+        checked = home.read_config(path) if file is not None else home.config()
     except ConfigError as error:
         if not as_json:
             raise click.ClickException(str(error)) from error
@@ -72,7 +72,8 @@ def show(ctx: click.Context) -> None:
     home = current_home(ctx)
     with user_errors(OSError):
         text = config_text(home.config_path) if home.has_config else ""
-        effective = shown_config(parse_config(text, str(home.config_path)) if text else home.config(), text)
+        shown = home.read_config(home.config_path, to_look=True) if text else home.config()
+        effective = shown_config(shown, text)
     click.echo(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), nl=False)
 
 

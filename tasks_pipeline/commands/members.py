@@ -30,7 +30,7 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
     from tasks_pipeline.notifications.preferences import channel_of, teams_of
 
     with user_errors():
-        config = current_home(ctx).config()
+        config = current_home(ctx).config_to_look().config
     rows = []
     for member in config.members:
         channel = channel_of(config, member.notifications)
@@ -68,7 +68,7 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str, as_json: 
 
     home, now = current_home(ctx), datetime.now(UTC)
     with user_errors():
-        config = home.config()
+        config = home.config_to_look().config
     member = config.member(email)
     if member is None:
         known = ", ".join(m.email for m in config.members) or "none"

@@ -10,7 +10,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, listing, one_line, open_state, seconds_text
+from tasks_pipeline.commands.common.queries import age, listing, open_all, open_state, seconds_text
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
@@ -149,9 +149,8 @@ def check(ctx: click.Context) -> None:
       tasks-pipeline monitors check
     """
     from tasks_pipeline.monitors.loop import watch_monitors
-    from tasks_pipeline.stores import open_stores
 
-    with one_line(OSError), open_stores(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         report = watch_monitors(stores, linger_seconds=0)
     table(
         [{"what": name.replace("_", " "), "value": value} for name, value in report.figures().items()],
@@ -164,6 +163,7 @@ def check(ctx: click.Context) -> None:
 def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[str, Any]]:
     from sqlalchemy import select
 
+    from tasks_pipeline.monitors.registry import mistake
     from tasks_pipeline.monitors.schedules import described
     from tasks_pipeline.storage.state.tables import monitor_environments, monitors
 
@@ -186,7 +186,8 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
             for name in ("slug", "project_id", "type", "config", "status", "name", "source")
         }
         muted = own["status"] == "muted" or row["muted"]
-        shown = "disabled" if own["status"] == "disabled" else row["status"] + (", muted" if muted else "")
+        status = "not watched" if mistake(own["config"]) else row["status"]
+        shown = "disabled" if own["status"] == "disabled" else status + (", muted" if muted else "")
         found.append(
             {
                 **row, "monitor": own["slug"], "project": slugs.get(own["project_id"], str(own["project_id"])),

@@ -9,7 +9,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.queries import age, group_named, listing, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
 
 _LOG = {"id": "id", "created_at": "at (UTC)", "target": "to", "channel": "channel", "type": "type", "status": "status", "sent_at": "sent (UTC)", "attempts": "tries", "reason": "why", "title": "about"}  # fmt: skip
@@ -158,9 +158,8 @@ def send(ctx: click.Context) -> None:
       3 sent, 0 to be tried again, 0 dead
     """
     from tasks_pipeline.notifications.task import NotificationTask
-    from tasks_pipeline.stores import open_stores
 
-    with one_line(OSError), user_errors(), open_stores(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         task = NotificationTask(stores)
         task.run("send_digest")
         report = task.run("send_alert", linger_seconds=0)

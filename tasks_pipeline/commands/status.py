@@ -12,9 +12,8 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, printable, table
 from tasks_pipeline.commands.common.queries import (
     age,
-    database_errors,
     first_line,
-    one_line,
+    open_all,
     seconds_text,
     size_text,
 )
@@ -44,12 +43,10 @@ def status(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline status --json
     """
     from tasks_pipeline.service.running import running_service
-    from tasks_pipeline.storage.spool.interface import SpoolError
-    from tasks_pipeline.stores import open_stores
 
     home = current_home(ctx)
     service = running_service(home)
-    with one_line(SpoolError, *database_errors(home)), open_stores(home) as stores:
+    with open_all(home, to_look=True) as stores:
         found = _found(stores, datetime.now(UTC))
     found |= _service(home, service)
     if as_json:

@@ -47,7 +47,7 @@ def create(ctx: click.Context, name: str, scopes: tuple[str, ...], url: str | No
     with open_state(home) as (state, _):
         from tasks_pipeline.web_api.tokens import create_token
 
-        config = home.config()
+        config = home.config_to_look().config
         address = checked_url(url or service_url(home))
         number, text = create_token(state, address, config.organisation.slug, name[:100], scopes or _SCOPES)
     click.echo(text)
@@ -111,7 +111,7 @@ def service_url(home: Home) -> str:
     """Where clients reach the receiver: the running service's URL, else the configured one."""
     from tasks_pipeline.service.running import running_service
 
-    receiver, service = home.config().receiver, running_service(home)
+    receiver, service = home.config_to_look().config.receiver, running_service(home)
     if service:
         return service.receiver_url
     return receiver.public_url or f"http://{receiver.host}:{receiver.port}"

@@ -8,7 +8,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, one_line
+from tasks_pipeline.commands.common.queries import age, open_all
 
 _TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",
@@ -43,14 +43,13 @@ def watch(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline watch
     """
     from tasks_pipeline.storage.state.facts import all_probes
-    from tasks_pipeline.stores import open_stores
     from tasks_pipeline.watch.facts import DagsterFacts
     from tasks_pipeline.watch.probes import DESCRIPTIONS, readings
 
     now = datetime.now(UTC)
     of_dagster = ("failed_runs", "failed_ticks", "daemons")
     rows = []
-    with one_line(OSError), open_stores(current_home(ctx)) as stores:
+    with open_all(current_home(ctx), to_look=True) as stores:
         with stores.state.read() as connection:
             known = all_probes(connection)
         for reading in readings(stores, DagsterFacts(), now):

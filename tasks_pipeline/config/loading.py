@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,32 @@ from pydantic import ValidationError
 from tasks_pipeline.config.document import Config
 from tasks_pipeline.config.explaining import explain
 from tasks_pipeline.config.mistake import Mistake, UnreadableConfig, config_error
+from tasks_pipeline.config.projects import Project
 from tasks_pipeline.config.written import MAX_BYTES, Reading, read_yaml
 
 log = logging.getLogger(__name__)
 
 
 def parse_config(
-    text: str, source: str = "tasks_pipeline.yaml", environ: Mapping[str, str] | None = None
+    text: str,
+    source: str = "tasks_pipeline.yaml",
+    environ: Mapping[str, str] | None = None,
+    *,
+    projects: Callable[[], Sequence[Project]] | None = None,
+    to_look: bool = False,
 ) -> Config:
-    """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else."""
-    reading = read_yaml(text, os.environ if environ is None else environ)
+    """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else.
+
+    `projects` gives those of a text that names none. With `to_look` variables that are not set are no mistakes: the result is
+    for those who look things up, and send nothing.
+    """
+    reading = read_yaml(text, os.environ if environ is None else environ, to_look=to_look)
+    if (
+        projects is not None
+        and reading.root is not None
+        and "projects" not in (reading.root.fields or {"projects"})
+    ):
+        reading.root.value["projects"] = tuple(projects())
     config = _checked(reading)
     if config is None or reading.mistakes:
         # Outside of every `except`: the error of pydantic, which an error report would show along, holds all values.
@@ -58,8 +74,10 @@ def config_text(path: Path) -> str:
 
 
 def config_schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors."""
-    return Config.model_json_schema()
+    """JSON Schema of the file, for editors. A file without projects has the default one, which each home has its own of."""
+    schema = Config.model_json_schema()
+    schema["required"].remove("projects")
+    return schema
 
 
 def _unreadable(path: Path, reason: str) -> UnreadableConfig:

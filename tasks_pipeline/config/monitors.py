@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks_pipeline.config.alerts import Target
-from tasks_pipeline.config.model import Model, Slug, Wrong, refuse
+from tasks_pipeline.config.model import Model, Wrong, refuse
 from tasks_pipeline.config.people import TimeZone
-from tasks_pipeline.protocol.checkins import is_crontab
+from tasks_pipeline.protocol.checkins import is_crontab, monitor_slug
 
 
 def _crontab(text: str) -> str:
@@ -18,6 +18,15 @@ def _crontab(text: str) -> str:
             "not a crontab expression; allowed are five fields (0 3 * * *) and @hourly, @daily …"
         )
     return " ".join(text.split())
+
+
+def _slug(text: str) -> str:
+    slug = monitor_slug(text)
+    if not slug:
+        raise ValueError(
+            "names nothing; allowed is what check-ins call the job, with a letter or digit in it"
+        )
+    return slug
 
 
 class Interval(Model):
@@ -30,7 +39,9 @@ class Interval(Model):
 class CronMonitor(Model):
     """A job that sends check-ins. What stands here wins over what a client says of the monitor."""
 
-    slug: Slug = Field(description="What check-ins call it.")
+    slug: Annotated[str, AfterValidator(_slug)] = Field(
+        max_length=1000, description="What check-ins call it, as they spell it."
+    )
     name: str = Field("", max_length=100, description="Shown to people; the slug when empty.")
     schedule: Annotated[str, AfterValidator(_crontab)] | Interval = Field(
         description="A crontab expression, or {every: 10, unit: minute}."

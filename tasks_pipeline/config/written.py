@@ -110,8 +110,15 @@ class _Open:
         return len(self.written.entries) if self.written.entries is not None else self.key or ""
 
 
-def read_yaml(text: str, environ: Mapping[str, str]) -> Reading:
-    """Read a YAML text and put `${env:NAME}` in; what is wrong with it is in the result, nothing is raised."""
+UNSET = "unset-"
+"""What stands for the value of a variable that is not set, before its name, for those who only look."""
+
+
+def read_yaml(text: str, environ: Mapping[str, str], *, to_look: bool = False) -> Reading:
+    """Read a YAML text and put `${env:NAME}` in; what is wrong with it is in the result, nothing is raised.
+
+    With `to_look` something stands for what is not set, since whoever only looks needs no secrets.
+    """
     reading = Reading()
     strange = _UNPRINTABLE.search(text.removeprefix("\ufeff"))
     if strange:
@@ -122,7 +129,7 @@ def read_yaml(text: str, environ: Mapping[str, str]) -> Reading:
     if len(text) > MAX_BYTES:
         reading.mistakes.append(Mistake(0, (), _too_large()))
         return reading
-    reader = _Reader(reading, environ)
+    reader = _Reader(reading, environ, to_look)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             reader.take(event)
@@ -162,9 +169,10 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> Mistake:
 class _Reader:
     """Puts a tree together from the parser's events, without recursion."""
 
-    def __init__(self, reading: Reading, environ: Mapping[str, str]) -> None:
+    def __init__(self, reading: Reading, environ: Mapping[str, str], to_look: bool) -> None:
         self._reading = reading
         self._environ = environ
+        self._to_look = to_look
         self._open: list[_Open] = []
         self._anchors: dict[str, Written | None] = {}
         self._documents = 0
@@ -261,6 +269,8 @@ class _Reader:
         end = 0
         for match in _REFERENCE.finditer(text):
             value = self._environ.get(match[1])
+            if value is None and self._to_look:
+                value = self._stand_in(match[1], whole=match[0] == text)
             if value is None:
                 unset.append(match[1])
                 continue
@@ -282,6 +292,12 @@ class _Reader:
             written.value = "".join((*pieces, text[end:]))
             if written.value:
                 self._reading.secrets.setdefault(written.value, text)
+
+    def _stand_in(self, name: str, *, whole: bool) -> str:
+        """What may stand in the field at hand: an address, or a word."""
+        field = next((at for at in reversed(self._path()) if isinstance(at, str)), "")
+        word = f"{UNSET}{name.lower()}"[:50]
+        return f"https://{word.replace('_', '-')}.invalid" if whole and "url" in field else word
 
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
         if self._is_key():

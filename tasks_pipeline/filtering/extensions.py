@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Where the code comes from that raised it. The schemes are those of the browsers; webkit-masked-url hides an extension.
+# The schemes of what browsers run beside the page. webkit-masked-url hides an extension; the short ones name a browser's own code
+# as well, and are words that a page may use for something else when no address follows.
+_EXTENSION = "(?:chrome|moz|safari|safari-web|ms-browser|edge|opera|opr|brave|vivaldi|firefox)-extension|webkit-masked-url"
+_SHORT = "chrome|resource|opera|edge|extension"
+# Where the code comes from that raised it. An SDK that splits a frame of Safari's at the wrong place leaves `scheme:` alone.
 _SOURCES = re.compile(
-    r"(?:chrome-extension|moz-extension|safari-extension|safari-web-extension|ms-browser-extension|webkit-masked-url|chrome"
-    r"|resource|opera|edge|extension)://|extensions/|/?~?chrome/content/",
-    re.IGNORECASE,
+    rf"(?:{_EXTENSION})(?::|$)|(?:{_SHORT})://|extensions/|/?~?chrome/content/", re.IGNORECASE
+)
+# The same at the end of a function's name, where the wrong split leaves it: `emit@webkit-masked-url:`.
+_AFTER_FUNCTION = re.compile(
+    rf"(?:^|@)(?:(?:{_EXTENSION})(?::\S{{0,1024}})?|(?:{_SHORT}):(?://\S{{0,1024}})?)$", re.IGNORECASE
 )
 # What the page itself cannot have caused: the messaging of extensions, and what toolbars, translators, password managers,
 # mail scanners and mobile apps with a browser inside are known for.
@@ -23,6 +29,7 @@ _MESSAGES = re.compile(
     r"|jigsaw is not defined|ComboSearch is not defined|atomicFindClose|plugin\.setSuspendState|Blocked a frame with origin"
     r" \"\w+-extension:"
 )
+_NATIVE = frozenset({"[native code]", "<anonymous>", "native"})
 _LONGEST = 1024
 
 
@@ -33,7 +40,26 @@ def is_from_extension(exception: dict[str, Any]) -> bool:
         return True
     stack = exception.get("stacktrace")
     frames = stack.get("frames") if isinstance(stack, dict) else None
-    if not isinstance(frames, list) or not frames or not isinstance(frames[-1], dict):
+    if not isinstance(frames, list):
         return False
-    places = (frames[-1].get("abs_path"), frames[-1].get("filename"))
-    return any(isinstance(place, str) and _SOURCES.match(place) for place in places)
+    for frame in reversed(frames):
+        if isinstance(frame, dict):
+            if _is_foreign(frame):
+                return True
+            if not _is_native(frame):
+                break
+    return False
+
+
+def _is_native(frame: dict[str, Any]) -> bool:
+    """Whether a frame is a function of the browser itself, which nobody's file has: the one that called it counts."""
+    return (frame.get("filename") or frame.get("abs_path")) in _NATIVE
+
+
+def _is_foreign(frame: dict[str, Any]) -> bool:
+    """Whether a frame lies in an extension: its file does, its module, or the address that was left in its function's name."""
+    places = (frame.get("abs_path"), frame.get("filename"), frame.get("module"))
+    if any(isinstance(place, str) and _SOURCES.match(place) for place in places):
+        return True
+    function = frame.get("function")
+    return isinstance(function, str) and bool(_AFTER_FUNCTION.search(function[-_LONGEST:]))

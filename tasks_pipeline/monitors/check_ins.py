@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.monitors.incidents import LOCKS, Trouble, close_incident, trigger_monitor_alert
-from tasks_pipeline.monitors.registry import TOO_MANY, TooMany, find_monitor, put_environment
+from tasks_pipeline.monitors.registry import FILE, TOO_MANY, TooMany, find_monitor, mistake, put_environment
 from tasks_pipeline.monitors.schedules import EARLY, margin, max_runtime, next_time
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 LONGEST = timedelta(days=28)
 OVER = ("ok", "error")
 APPLIED, UNKNOWN, DISABLED = "applied", "nobody described the monitor", "the monitor is disabled"
+UNUSABLE, AS_BEFORE = "what describes the monitor cannot be used", "applied by what was said before"
 _DETAILS = {"error": "The job reported an error.", "timed_out": "The job ran for too long."}
+
+
+class UnusableDescription(Exception):
+    """What a client says of a monitor cannot be used; the message says why."""
 
 
 def apply_check_ins(
@@ -37,8 +42,8 @@ def apply_check_ins(
 ) -> int:
     """Tell monitors of check-ins (rows of the lake's `check_ins`), in the order of their receipt. Gives how many were applied.
 
-    A check-in of a monitor that nobody has described, or above the number that clients may describe, changes nothing; nor does
-    one that raises. Its row in the lake stays.
+    A check-in of a monitor that nobody has described in a way that can be used, or above the number that clients may describe,
+    changes nothing; nor does one that raises. Its row in the lake stays.
     """
     if not rows:
         return 0
@@ -66,12 +71,25 @@ def apply_check_ins(
         for row in of_fate[fate]
     ]
     note_passed_over(state, connection, "check-ins above the limit", surplus, now)
+    unusable = [
+        (
+            f"what a check-in says of {row['monitor_slug']} of project {row['project_id']}",
+            UnusableDescription(mistake(_described(row))),
+        )
+        for row in (*of_fate[UNUSABLE], *of_fate[AS_BEFORE])
+    ]
+    note_passed_over(state, connection, "descriptions of monitors", unusable, now)
     if unknown := of_fate[UNKNOWN]:
         projects = sorted({row["project_id"] for row in unknown})
         log.info(
             "%s check-ins of projects %s are of monitors that nobody described", len(unknown), projects[:20]
         )
-    return len(of_fate[APPLIED])
+    return len(of_fate[APPLIED]) + len(of_fate[AS_BEFORE])
+
+
+def _described(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a check-in says of its monitor."""
+    return json.loads(row["monitor_config"]) if row["monitor_config"] else None
 
 
 def _apply(
@@ -82,7 +100,7 @@ def _apply(
     now: datetime,
 ) -> str:
     """Tell a monitor of a check-in; gives what became of it."""
-    described = json.loads(row["monitor_config"]) if row["monitor_config"] else None
+    described = _described(row)
     try:
         monitor = find_monitor(state, connection, row["project_id"], row["monitor_slug"], described, now)
         if monitor is None:
@@ -94,8 +112,10 @@ def _apply(
         )
     except TooMany as limit:
         return str(limit)
+    if mistake(monitor["config"]):
+        return UNUSABLE if mistake(described) else UNKNOWN
     _note(state, connection, config, monitor, environment, row, now)
-    return APPLIED
+    return AS_BEFORE if mistake(described) and monitor["source"] != FILE else APPLIED
 
 
 def _note(

@@ -32,6 +32,11 @@ _KNOWN = "monitors_configured"
 _Monitor = CronMonitor | UptimeMonitor
 
 
+def mistake(config: Mapping[str, Any] | None) -> str:
+    """Why what a client says of a monitor cannot be used; empty when it can. Such a monitor is shown, and not watched."""
+    return str((config or {}).get("mistake") or "")
+
+
 class TooMany(Exception):
     """A client asks for one more than there may be; the message is one of TOO_MANY."""
 
@@ -240,7 +245,7 @@ def put_environment(
             _allow_environment(connection, monitor_id)
         due = next_time(config, now) if expected and "schedule" in config else None
         values = {"next_at": due, "late_at": due + margin(config) if due else None}
-        if "schedule" not in config:
+        if "schedule" not in config and not mistake(config):
             values["next_at"] = now  # an address is asked at once
         connection.execute(
             monitor_environments.insert().values(
@@ -276,7 +281,8 @@ def find_monitor(
 ) -> dict[str, Any] | None:
     """A cron monitor; made, changed, or brought back when the file does not describe it any more, by a client's `monitor_config`.
 
-    None when nobody describes it. Raises TooMany when clients describe too many.
+    None when nobody describes it. One that is described by a mistake alone is made as well: people see there that a job is not
+    watched, and why. Raises TooMany when clients describe too many.
     """
     query = _named(project_id, slug)
     row = connection.execute(query).first()
@@ -300,7 +306,9 @@ def find_monitor(
 
 
 def _changes(row: Row[Any] | None, described: Mapping[str, Any]) -> bool:
-    """Whether a client's description is news of a monitor that is not the file's."""
+    """Whether a client's description is news of a monitor that is not the file's. A mistake changes nothing that works."""
+    if mistake(described) and row is not None:
+        return row.source == CLIENT and bool(mistake(row.config)) and row.config != described
     return row is None or row.source == REMOVED or (row.source == CLIENT and row.config != described)
 
 

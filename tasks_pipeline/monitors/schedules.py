@@ -84,7 +84,9 @@ def max_runtime(config: Mapping[str, Any]) -> timedelta:
 
 
 def described(config: Mapping[str, Any]) -> str:
-    """A schedule for people."""
+    """A schedule for people, or why there is none."""
+    if config.get("mistake"):
+        return f"cannot be used: {config['mistake']}"
     schedule = config.get("schedule") or {}
     zone = config.get("timezone") or "UTC"
     if schedule.get("type") == "crontab":

@@ -70,7 +70,7 @@ class CheckInProcessor(JsonProcessor):
     def stage_payload(self, payload: Any) -> None:
         """A row of `check_ins`."""
         found = check_in(payload, self.data.context)
-        config = found.monitor_config
+        config = {"mistake": found.config_error} if found.config_error else found.monitor_config
         self.stage(
             "check_ins",
             {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +20,7 @@ from tasks_pipeline.protocol.trim import Notes
 
 STATUSES = frozenset({"in_progress", "ok", "error"})
 DEFAULT_ENVIRONMENT = "production"
+_DIGEST = 8  # hex digits in the place of what a slug has no room for
 
 _RANGES = {
     "checkin_margin": range(MAX_MINUTES + 1),
@@ -46,7 +49,7 @@ class CheckIn:
     `check_in_id` (32 lower-case hex) is None for "the latest that is in progress"; `duration` is in seconds.
     `monitor_config` holds what is valid as the client spells it: schedule {type, value, unit?}, checkin_margin and
     max_runtime (minutes), timezone, failure_issue_threshold, recovery_threshold, owner. When it was sent but is
-    invalid it is None and `config_error` says why.
+    invalid it is None and `config_error` says why, and what was found.
     """
 
     monitor_slug: str
@@ -61,7 +64,20 @@ class CheckIn:
 
 
 class _ConfigError(ValueError):
-    """What is wrong with a monitor's configuration."""
+    """What is wrong with a monitor's configuration, and what was found there."""
+
+    def __init__(self, wrong: str, found: object) -> None:
+        super().__init__(wrong + _found(found))
+
+
+def _found(value: object) -> str:
+    """What was found, bounded: numbers of any length and nests of any depth come from strangers."""
+    if isinstance(value, str):
+        return f" (found {value[:60]!r})"
+    short = (
+        value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**18)
+    )
+    return f" (found {value if short else type(value).__name__})"
 
 
 def check_in(payload: object, context: ItemContext) -> CheckIn:
@@ -96,15 +112,30 @@ def check_in(payload: object, context: ItemContext) -> CheckIn:
 
 
 def _slug(given: object) -> str:
-    """A slug in lower case; what a slug cannot have becomes a dash, since clients send names as well."""
-    slug = (
-        re.sub("[^a-z0-9_-]+", "-", given[:200].lower()).strip("-")[:MAX_SLUG]
-        if isinstance(given, str)
-        else ""
-    )
+    slug = monitor_slug(given) if isinstance(given, str) else ""
     if not slug:
-        raise PayloadError("no monitor_slug")
+        raise PayloadError(f"monitor_slug names nothing{_found(given)}")
     return slug
+
+
+def monitor_slug(name: str) -> str:
+    """The slug of a monitor that a client calls so, at most MAX_SLUG characters; empty for a name without a letter or digit.
+
+    Clients send names as well: capitals become small, and what is neither letter, digit nor `_` becomes a dash. Letters of all
+    scripts stay, and what is too long ends with a part of its digest: different jobs are different monitors.
+    """
+    whole = "".join(c if _in_slug(c) else " " for c in unicodedata.normalize("NFC", name.lower()))
+    slug = "-".join(whole.split()).strip("-")
+    if not slug.strip("_-"):
+        return ""
+    if len(slug) <= MAX_SLUG:
+        return slug
+    digest = hashlib.sha256(slug.encode()).hexdigest()[:_DIGEST]
+    return f"{slug[: MAX_SLUG - _DIGEST - 1].rstrip('-')}-{digest}"
+
+
+def _in_slug(character: str) -> bool:
+    return character in "_-" or unicodedata.category(character)[0] in "LNM"
 
 
 def _id(given: object) -> str | None:
@@ -124,14 +155,14 @@ def _trace_id(payload: dict[str, Any]) -> str | None:
 
 def _monitor_config(given: object) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise _ConfigError("monitor_config is not an object")
+        raise _ConfigError("monitor_config is not an object", given)
     config: dict[str, Any] = {"schedule": _schedule(given.get("schedule"))}
     for name, allowed in _RANGES.items():
         value = given.get(name)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-            raise _ConfigError(f"{name} is not a whole number from {allowed[0]} to {allowed[-1]}")
+            raise _ConfigError(f"{name} is not a whole number from {allowed[0]} to {allowed[-1]}", value)
         config[name] = value
     if given.get("timezone") is not None:
         config["timezone"] = _timezone(given["timezone"])
@@ -142,21 +173,21 @@ def _monitor_config(given: object) -> dict[str, Any]:
 
 def _schedule(given: object) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise _ConfigError("schedule is not an object")
+        raise _ConfigError("schedule is not an object", given)
     value = given.get("value")
     if given.get("type") == "crontab":
         if not isinstance(value, str) or not is_crontab(value):
-            raise _ConfigError("schedule.value is not a crontab expression")
+            raise _ConfigError("schedule.value is not a crontab expression of five fields", value)
         return {"type": "crontab", "value": " ".join(value.split())}
     if given.get("type") != "interval":
-        raise _ConfigError("schedule.type is neither crontab nor interval")
+        raise _ConfigError("schedule.type is neither crontab nor interval", given.get("type"))
     unit = given.get("unit")
     if not isinstance(unit, str) or unit not in MAX_INTERVAL:
-        raise _ConfigError(f"schedule.unit is none of {', '.join(sorted(MAX_INTERVAL))}")
+        raise _ConfigError(f"schedule.unit is none of {', '.join(sorted(MAX_INTERVAL))}", unit)
     if isinstance(value, str) and len(value) <= 7 and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_INTERVAL[unit]:
-        raise _ConfigError(f"schedule.value is not a whole number from 1 to {MAX_INTERVAL[unit]}")
+        raise _ConfigError(f"schedule.value is not a whole number from 1 to {MAX_INTERVAL[unit]}", value)
     return {"type": "interval", "value": value, "unit": unit}
 
 
@@ -194,4 +225,4 @@ def _timezone(given: object) -> str:
     try:
         return ZoneInfo(str(given)[:64]).key
     except (ValueError, LookupError, OSError):
-        raise _ConfigError("timezone is not the name of a time zone") from None
+        raise _ConfigError("timezone is not the name of a time zone", given) from None

@@ -146,8 +146,15 @@ def end_lost_runs(home: Home) -> None:
 
 
 def _run_python(home: Home, module: str, *arguments: str) -> None:
-    """Run a module to its end, in a process of its own: this one stays free of Dagster."""
-    process = subprocess.run(
+    """Run a module to its end, in a process of its own: this one stays free of Dagster. Raises DagsterHomeError."""
+    process = run_python(home, module, *arguments)
+    if process.returncode != 0:
+        raise DagsterHomeError(f"{' '.join([module, *arguments])} failed:\n{process.stdout[-2000:].strip()}")
+
+
+def run_python(home: Home, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module to its end, in a process of its own; what it says is in `stdout`."""
+    return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         env={**os.environ, **dagster_environment(home), **SAFE_PATH},
         stdin=subprocess.DEVNULL,
@@ -157,8 +164,6 @@ def _run_python(home: Home, module: str, *arguments: str) -> None:
         errors="replace",
         check=False,
     )
-    if process.returncode != 0:
-        raise DagsterHomeError(f"{' '.join([module, *arguments])} failed:\n{process.stdout[-2000:].strip()}")
 
 
 def _create_schema(home: Home) -> None:

@@ -27,6 +27,7 @@ from tasks_pipeline.service.dagster_home import (
     dagster_environment,
     end_lost_runs,
     migrate_storage,
+    run_python,
     write_dagster_home,
 )
 from tasks_pipeline.service.running import RunningService, announce, announced, service_lock
@@ -94,6 +95,7 @@ def run_service(
         with announced(home, service):
             for line in introduction(home, config, service):
                 say(line)
+            _check_stores(home)
             migrate_storage(home)
             interrupted = home.run_dir / "interrupted"
             if interrupted.exists():
@@ -107,6 +109,16 @@ def run_service(
             if not supervisor.killed:
                 interrupted.unlink()
             return status
+
+
+def _check_stores(home: Home) -> None:
+    """Refuse databases that no run could use: accepting what is never processed is worse than not starting. Raises CannotStart.
+
+    In a process of its own: what opens them takes more memory than this one has all its life.
+    """
+    process = run_python(home, "tasks_pipeline.stores")
+    if process.returncode != 0:
+        raise CannotStart(process.stdout[-2000:].strip())
 
 
 def introduction(home: Home, config: Config, service: RunningService) -> list[str]:

@@ -16,6 +16,7 @@ from tasks_pipeline.symbolication.js_names import (
     is_library,
     join,
     module_name,
+    plain_url,
     source_name,
     source_url,
 )
@@ -117,9 +118,9 @@ class _Javascript:
         url: str | None = frame.get("abs_path") or filename
         if not url or not frame.get("lineno"):
             return None
-        if url in self.debug_ids:
+        if plain_url(url) in self.debug_ids:
             return url
-        if filename in self.debug_ids:
+        if filename and plain_url(filename) in self.debug_ids:
             return filename
         return url if self.release and is_file(url) else None
 
@@ -147,7 +148,7 @@ class _Javascript:
         )
 
     def _script(self, url: str) -> Script:
-        debug_id = self.debug_ids.get(url)
+        debug_id = self.debug_ids.get(plain_url(url))
         script = self.library.remembered(
             ("script", self.project_id, debug_id, self.release, self.dist, url),
             lambda: self._find_script(url, debug_id),
@@ -286,12 +287,12 @@ class _Javascript:
 
 
 def _debug_ids(images: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Debug ids of scripts by their URL or path."""
+    """Debug ids of scripts by their URL or path, in the spelling of `plain_url`."""
     found: dict[str, str] = {}
     for image in images:
         if image.get("type") == "sourcemap" and image.get("code_file") and image.get("debug_id"):
             try:
-                found.setdefault(image["code_file"], normalize_debug_id(image["debug_id"]))
+                found.setdefault(plain_url(image["code_file"]), normalize_debug_id(image["debug_id"]))
             except SymbolicError:
                 continue  # no debug id: the script is looked up by its URL
     return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from functools import lru_cache
+from urllib.parse import unquote
 
 _NO_FILE = ("node:", "native:", "data:", "blob:", "about:", "internal/", "<", "[", "wasm:", "evalmachine.")
 _FOREIGN = re.compile(
-    r"(?:chrome|moz|ms-browser|safari|safari-web)-extension:|resource:|chrome:", re.IGNORECASE
+    r"(?:chrome|moz|ms-browser|safari|safari-web)-extension:|webkit-masked-url:|resource:|chrome:",
+    re.IGNORECASE,
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BUNDLER = re.compile(
@@ -18,6 +20,8 @@ _EXTENSION = re.compile(
     r"(?:\.(?:min|bundle|prod))?\.(?:[cm]?[jt]sx?|vue|svelte|astro|html?)$", re.IGNORECASE
 )
 _TOOLING = re.compile(r"(?:^|/)(?:webpack/(?:bootstrap|runtime|startup|before-startup)|\(webpack\))")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(r"[%/?#\x00-\x1f\x7f]")  # what a name may hold and a path would take for something else
 _NAME = re.compile(r"[A-Za-z_$][\w$]{0,99}")
 
 NAMELESS = frozenset({None, "", "?", "<anonymous>", "<unknown>"})
@@ -30,14 +34,33 @@ def is_file(url: str) -> bool:
 
 
 @lru_cache(4096)
+def plain_url(url: str) -> str:
+    """The one spelling of a URL or path without query: `%5Bid%5D` and `[id]` are the same name (RFC 3986, section 6.2.2).
+
+    Bundlers name files as they are, browsers report them as they asked for them. What no UTF-8 stands for stays escaped.
+    """
+    return "/".join(map(_plain_name, url.split("/")))
+
+
+def _plain_name(name: str) -> str:
+    try:
+        name = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return _ESCAPE.sub(lambda escape: escape[0].upper(), name)
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", name)
+
+
+@lru_cache(4096)
 def candidates(url: str) -> tuple[str, ...]:
-    """The URLs that an artifact of this file may have, best first: as it is, and with `~` for scheme and host.
+    """The URLs that an artifact of this file may have, best first: with its host, and with `~` for scheme and host; each in the
+    spelling of `plain_url`, which uploads are known by, and as it is, which those before were known by.
 
     Query and fragment do not count (docs on sentry-cli: `~/assets/app.js`).
     """
-    plain = url.split("?", 1)[0].split("#", 1)[0]
-    root, path = _split(plain)
-    return (plain,) if root == "~" else (plain, f"~/{path.lstrip('/')}")
+    whole = url.split("?", 1)[0].split("#", 1)[0]
+    root, path = _split(whole)
+    urls = (whole,) if root == "~" else (whole, f"~/{path.lstrip('/')}")
+    return tuple(dict.fromkeys(spelled for url in urls for spelled in (plain_url(url), url)))
 
 
 @lru_cache(4096)

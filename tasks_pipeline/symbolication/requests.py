@@ -65,6 +65,34 @@ class JavaLocation(msgspec.Struct, frozen=True, array_like=True):
     line: int
 
 
+class Rewrite(msgspec.Struct, frozen=True, array_like=True):
+    """When all of these were thrown (descriptors: `La/b;`), so many innermost frames go."""
+
+    thrown: list[str]
+    removed: int
+
+
+class JavaNotes(msgspec.Struct, frozen=True, array_like=True):
+    """What R8 says of a frame: see `r8`.
+
+    `synthesized`: nobody wrote its method. `outline`: it is code that was moved out of its caller. Of a caller, `calls` is the
+    outline (`La/o;a()I`, or empty), and `positions` has the line that stands for it by the line of the outline.
+    """
+
+    synthesized: bool = False
+    outline: bool = False
+    calls: str = ""
+    positions: dict[int, int] = {}
+    rewrites: list[Rewrite] = []
+
+
+class JavaFrame(msgspec.Struct, frozen=True, array_like=True):
+    """What an obfuscated frame stands for: original frames, innermost first, and R8's notes."""
+
+    locations: list[JavaLocation]
+    notes: JavaNotes = JavaNotes()
+
+
 class LookupPositions(msgspec.Struct, frozen=True, tag="positions"):
     """Positions (line and column from 1) in a minified source; without `source_map` the one inside the source."""
 
@@ -132,7 +160,7 @@ RESULTS: dict[type[msgspec.Struct], Any] = {
     LookupPositions: list[Token | None],
     FindReference: list[str],
     LookupAddresses: list[list[Location]],
-    LookupJava: list[list[JavaLocation]],
+    LookupJava: list[JavaFrame],
     ReadLines: list[Lines | None],
     ReadBundledLines: list[Lines | None],
 }

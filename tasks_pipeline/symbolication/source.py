@@ -29,7 +29,7 @@ class DebugFile:
 class Artifact:
     """A file in an artifact bundle: the bundle's blob and the name inside it.
 
-    `type` is minified_source, source_map, source …; `url` as uploaded (`~/assets/app.min.js`); `source_map` the
+    `type` is minified_source, source_map, source …; `url` as uploaded (`~/assets/app.min.js`), in the spelling of `js_names.plain_url`; `source_map` the
     reference to its map that the bundle states, relative to `url` or absolute.
     """
 

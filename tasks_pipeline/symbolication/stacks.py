@@ -85,8 +85,10 @@ class Stack:
         return frames
 
     def replace(self, frames: list[Frame]) -> None:
-        """Put other frames in the place of the present ones, which are kept when one of the others is resolved."""
-        if any((frame.get("data") or {}).get(STATUS) == SYMBOLICATED for frame in frames):
+        """Put other frames in the place of the present ones, which are kept when one of the others is resolved, or one is gone."""
+        if len(frames) < len(self.frames) or any(
+            (frame.get("data") or {}).get(STATUS) == SYMBOLICATED for frame in frames
+        ):
             # copies: grouping writes into frames
             raw = {**self.trace, "frames": [dict(frame) for frame in self.frames]}
             self.holder.setdefault("raw_stacktrace", raw)

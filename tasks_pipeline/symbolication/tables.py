@@ -20,12 +20,14 @@ from symbolic.symcache import SymCache
 from tasks_pipeline.protocol.bounds import MAX_LINE
 from tasks_pipeline.symbolication.cache import read_entry, write_entry
 from tasks_pipeline.symbolication.demangle import demangle
+from tasks_pipeline.symbolication.r8 import Annotations
 from tasks_pipeline.symbolication.recent import Recent
 from tasks_pipeline.symbolication.requests import (
     CONTEXT_LINES,
     MAX_LOCATIONS,
     File,
     FindReference,
+    JavaFrame,
     JavaLocation,
     Lines,
     Location,
@@ -36,6 +38,7 @@ from tasks_pipeline.symbolication.requests import (
     ReadLines,
     Token,
 )
+from tasks_pipeline.symbolication.source_maps import usable_map
 
 MAX_COLUMN = MAX_LINE_NUMBER = 2**31 - 1
 MAX_ADDRESS = 2**64 - 1
@@ -80,10 +83,10 @@ class Tables:
         table = self._kept(request.table, lambda: self._symbol_table(request))
         return [_locations(table, address) for address in request.addresses]
 
-    def java(self, request: LookupJava) -> list[list[JavaLocation]]:
-        """Original frames, innermost first; a class without its method when no more is known."""
-        mapper = self._kept(request.mapping, lambda: self._mapper(request.mapping))
-        return [_java_frames(mapper, *frame) for frame in request.frames]
+    def java(self, request: LookupJava) -> list[JavaFrame]:
+        """Original frames, innermost first, and what R8 says of them; a class without its method when no more is known."""
+        mapper, annotations = self._kept(request.mapping, lambda: self._mapping(request.mapping))
+        return [JavaFrame(_java_frames(mapper, *frame), annotations.of(*frame)) for frame in request.frames]
 
     def lines(self, request: ReadLines) -> list[Lines | None]:
         """Lines of a source."""
@@ -135,7 +138,14 @@ class Tables:
         given = self._read(request.source_map) if request.source_map else inline_map(source)
         source_map = plain_map(given)
         # nobody looks at the source but for the scopes of its functions, and what is no text has none
-        cache = SourceMapCache.from_bytes(_utf8(source), source_map)
+        text = _utf8(source)
+        try:
+            cache = SourceMapCache.from_bytes(text, source_map)
+        except SymbolicError:
+            mended = usable_map(source_map)
+            if mended is None:
+                raise
+            cache = SourceMapCache.from_bytes(text, mended)
         return cache, len(source) + len(source_map)
 
     def _symbol_table(self, request: LookupAddresses) -> tuple[Any, int]:
@@ -156,12 +166,12 @@ class Tables:
         self.stored = True
         return made, len(data)
 
-    def _mapper(self, file: File) -> tuple[Any, int]:
+    def _mapping(self, file: File) -> tuple[tuple[Any, Annotations], int]:
         data = self._read(file)
         mapper = ProguardMapper.open(file.path)
         if b" -> " not in data:
             raise Unusable("malformed", "no mapping of classes in it")
-        return mapper, 4 * len(data)
+        return (mapper, Annotations(data)), 4 * len(data)
 
     def _text(self, file: File) -> tuple[list[str], int]:
         data = self._read(file)
@@ -295,8 +305,8 @@ def _token(cache: Any, line: int, column: int) -> Token | None:
     if not (1 <= line <= MAX_COLUMN and 1 <= column <= MAX_COLUMN):
         return None
     found = cache.lookup(line, column, CONTEXT_LINES)
-    if found is None or found.line < 1:
-        return None
+    if found is None or not (1 <= found.line <= MAX_LINE_NUMBER and 1 <= found.col <= MAX_COLUMN):
+        return None  # also negative places, which symbolic takes for huge ones
     context = None
     if found.context_line is not None:
         context = Lines(

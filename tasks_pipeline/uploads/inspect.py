@@ -173,10 +173,18 @@ def _bundle_file(name: str, about: object, names: set[str]) -> BundleFile:
     return BundleFile(
         path=name,
         type=_text(about.get("type"), 32) or "",
-        url=_text(about.get("url"), MAX_URL),
+        url=_url(about.get("url")),
         debug_id=debug_id,
         source_map=_text(headers.get("sourcemap") or headers.get("x-sourcemap"), MAX_URL),
     )
+
+
+def _url(given: object) -> str | None:
+    """The URL of a file as it is looked up: see `plain_url`."""
+    from tasks_pipeline.symbolication.js_names import plain_url
+
+    url = _text(given, MAX_URL)
+    return url and (_text(plain_url(url), MAX_URL) or url)
 
 
 def unzip(path: Path, folder: str, max_bytes: str, least_free: str = "0") -> Findings:

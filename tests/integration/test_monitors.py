@@ -176,6 +176,34 @@ def test_a_monitor_that_nobody_described_costs_nothing(day: Day) -> None:
     assert [row["monitor_slug"] for row in day.rows("check_ins")] == ["unheard-of"]
 
 
+def test_a_job_whose_schedule_has_a_mistake_is_shown_with_it_until_it_is_mended(day: Day) -> None:
+    wrong = {"schedule": {"type": "crontab", "value": "*/5 * * *"}}
+    check_in(day, "error", 60, monitor_config=wrong)
+    assert "'*/5 * * *'" in monitor_row(day)["config"]["mistake"]
+    assert (environment(day)["status"], environment(day)["next_at"]) == ("waiting", None)
+    assert check_monitors(day.stores, day.at(86_400)).due == 0
+    with day.stores.state.read() as connection:
+        (told,) = passed_over(connection, datetime.now(UTC))
+    assert told["kind"] == "descriptions of monitors"
+    assert "nightly" in told["detail"]
+    assert "'*/5 * * *'" in told["detail"]
+    check_in(day, "ok", 120)  # nothing new is said of it
+    assert "mistake" in monitor_row(day)["config"]
+    check_in(day, "ok", 180, monitor_config=HOURLY)
+    assert monitor_row(day)["config"] == HOURLY
+    assert environment(day)["next_at"] == day.at(3600)
+
+
+def test_a_mistake_changes_nothing_of_what_is_watched(day: Day) -> None:
+    check_in(day, "ok", 60, monitor_config=HOURLY)
+    check_in(day, "error", 120, monitor_config={"schedule": HOURLY["schedule"], "timezone": "Berlin"})
+    assert monitor_row(day)["config"] == HOURLY
+    assert environment(day)["status"] == "error"
+    with day.stores.state.read() as connection:
+        (told,) = passed_over(connection, datetime.now(UTC))
+    assert "'Berlin'" in told["detail"]
+
+
 def test_silence_is_not_judged_while_envelopes_wait(day: Day) -> None:
     check_in(day, "ok", 60, monitor_config=HOURLY)
     day.spool(day.receipt(item("check_in", {"monitor_slug": "nightly", "status": "ok"}), seconds=3650))

@@ -15,6 +15,7 @@ from symbolic import normalize_debug_id
 
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.event import normalise_event
+from tasks_pipeline.symbolication.js_names import plain_url
 from tasks_pipeline.symbolication.source import Artifact, DebugFile, SymbolFileMissing
 
 DATA = Path(__file__).parents[1] / "data" / "symbols"
@@ -48,7 +49,7 @@ class MemorySource:
                 digest,
                 path,
                 facts["type"],
-                facts.get("url"),
+                facts.get("url") and plain_url(facts["url"]),
                 headers.get("debug-id"),
                 headers.get("sourcemap"),
             )

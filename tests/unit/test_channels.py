@@ -23,6 +23,7 @@ from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.channels.base import Sender
 from tasks_pipeline.notifications.channels.http import retry_after
 from tasks_pipeline.notifications.channels.mail import MailSender
+from tasks_pipeline.notifications.channels.shapes.parts import markdown
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
 from tasks_pipeline.notifications.rendering import render
@@ -78,6 +79,81 @@ def test_slack_gets_blocks_within_its_limits() -> None:
         elif block["type"] == "section":
             assert len(block.get("text", {}).get("text", "")) <= 3000
             assert len(block.get("fields", ())) <= 10
+
+
+MARKS = "<!channel> `rm -rf` *now* ~not~ _so_ :wave: &lt; by <@U12345> <https://evil.test|click> @everyone www.evil.test\r\n> second\u2028- third"
+
+
+def texts_of(document: object) -> list[str]:
+    """Every text of a document."""
+    if isinstance(document, dict):
+        return [text for value in document.values() for text in texts_of(value)]
+    if isinstance(document, list):
+        return [text for value in document for text in texts_of(value)]
+    return [document] if isinstance(document, str) else []
+
+
+def marked_up(document: object) -> list[str]:
+    """The texts of blocks in which Slack looks for markup."""
+    if isinstance(document, dict) and document.get("type") == "mrkdwn":
+        return [document["text"]]
+    children = (
+        document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    )
+    return [text for child in children for text in marked_up(child)]
+
+
+def test_slack_shows_texts_as_they_are() -> None:
+    whole = "".join(MARKS.split())
+    note = {
+        "notes": ("An *event*",),
+        "frames": (Frame("a.py", 3, "f", ((3, "```" + "&" * 800 + "```", True),)),),
+    }
+    _, document = post("{name: s, type: slack, url: 'URL/services/T/B/x'}", message(MARKS, **note))
+    assert document["mrkdwn"] is False
+    fence, link, command = marked_up(document["blocks"])
+    assert (fence[:9], fence[-3:], "`" in fence[3:-3]) == ("```a.py:3", "```", False)
+    assert (link, command) == ("<https://ui.example/x|UI>", "`tasks-pipeline groups show SHOP-7`")
+    plain = json.dumps(document["blocks"], ensure_ascii=False)
+    assert '"emoji": true' not in plain
+    title = document["blocks"][1]["text"]
+    assert (title["type"], title["emoji"]) == ("plain_text", False)
+    shown = title["text"].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert whole in "".join(shown.split())
+    assert shown.split("\n")[0].endswith("- third")  # the title is on one line
+    for text in texts_of(document):
+        assert not any(mark in text for mark in ("<!", "<@", "<https://evil"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("*a* _b_ ~~c~~ `d` ||e|| [f](g)", r"\*a\* \_b\_ \~\~c\~\~ \`d\` \|\|e\|\| \[f\]\(g\)"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("2) item -x 3.5", r"2\) item -x 3.5"),
+        ("# head > quote &lt; \\", r"\# head \> quote \&lt; \\"),
+        ("@here https://evil.test www.evil.test", "@\u200bhere https:\u200b//evil.test www\u200b.evil.test"),
+    ],
+)
+def test_markdown_means_nothing_in_texts(text: str, shown: str) -> None:
+    assert markdown(text) == shown
+
+
+def test_discord_and_telegram_show_texts_as_they_are() -> None:
+    _, document = post("{name: d, type: discord, url: 'URL/api/webhooks/1/x'}", message(MARKS))
+    (embed,) = document["embeds"]
+    for text in (embed["title"], embed["description"], embed["fields"][0]["value"]):
+        assert r"\:wave\:" in text
+        assert r"\*now\*" in text
+        assert "@everyone" not in text
+    _, document = post(
+        "{name: t, type: telegram, bot_token: '1:x', chat_id: '7', url: 'URL'}", message(MARKS)
+    )
+    assert "@everyone" not in document["text"]
+    assert "://evil" not in document["text"]
+    assert "www.evil" not in document["text"]
+    assert '<a href="https://ui.example/x">UI</a>' in document["text"]
 
 
 def test_teams_gets_an_adaptive_card() -> None:

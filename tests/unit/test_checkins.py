@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_pipeline.protocol.checkins import CheckIn, check_in, is_crontab
+from tasks_pipeline.protocol.checkins import CheckIn, check_in, is_crontab, monitor_slug
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
 
@@ -73,10 +73,45 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize(
     ("slug", "kept"),
-    [("Nightly Report!", "nightly-report"), ("a/b", "a-b"), ("x" * 90, "x" * 50), ("a_b-1", "a_b-1")],
+    [
+        ("Nightly Report!", "nightly-report"),
+        ("a/b", "a-b"),
+        ("a_b-1", "a_b-1"),
+        ("x" * 50, "x" * 50),
+        ("Größe prüfen", "größe-prüfen"),
+        ("日次バックアップ", "日次バックアップ"),
+        ("हिन्दी", "हिन्दी"),
+    ],
 )
 def test_slugs(slug: str, kept: str) -> None:
     assert make(monitor_slug=slug).monitor_slug == kept
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("acme-shop-workers-reports-nightly-export-of-customers-eu", "acme-shop-workers-reports-nightly-export-of-customers-us"),
+        ("x" * 51, "x" * 52),
+        ("x" * 500 + "a", "x" * 500 + "b"),
+        ("número uno", "nümero uno"),
+        ("バックアップ", "レポート"),
+        ("a" * 60 + " ü", "a" * 60 + " u"),
+    ],
+)  # fmt: skip
+def test_different_jobs_are_different_monitors(one: str, other: str) -> None:
+    slugs = [make(monitor_slug=name).monitor_slug for name in (one, one.upper(), other)]
+    assert slugs[0] == slugs[1] != slugs[2]
+    assert all(len(slug) <= 50 for slug in slugs)
+    # what was shortened may be sent again, or stand in the file
+    assert [monitor_slug(slug) for slug in slugs] == slugs
+
+
+@given(st.text(max_size=300))
+def test_any_name_is_refused_or_gives_a_slug_that_stays(name: str) -> None:
+    slug = monitor_slug(name)
+    assert len(slug) <= 50
+    assert monitor_slug(slug) == slug
+    assert not set(slug) & set(" /?#\0\n")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +152,16 @@ CRON = {"type": "crontab", "value": "0 4 * * *"}
         ({"schedule": CRON, "timezone": "Mars/Olympus"}, "timezone"),
         ({"schedule": CRON, "timezone": "../../etc/passwd"}, "timezone"),
         ({"schedule": CRON, "timezone": "Europe"}, "timezone"),
+        ({"schedule": {"type": "crontab", "value": "*/5 * * *"}}, "'*/5 * * *'"),
+        ({"schedule": {"type": "crontab", "value": "0 0 4 * * *"}}, "'0 0 4 * * *'"),
+        ({"schedule": {"type": "interval", "value": 1, "unit": "fortnight"}}, "'fortnight'"),
+        ({"schedule": {"type": "interval", "value": 10**5000, "unit": "hour"}}, "schedule.value"),
+        ({"schedule": CRON, "timezone": "Berlin"}, "'Berlin'"),
     ],
 )
-def test_an_invalid_configuration_is_dropped_with_its_reason(config: object, word: str) -> None:
+def test_an_invalid_configuration_is_dropped_with_its_reason_and_what_was_found(
+    config: object, word: str
+) -> None:
     made = make(monitor_config=config)
     assert made.monitor_config is None
     assert word in (made.config_error or "")

@@ -175,3 +175,45 @@ def test_a_service_that_does_not_start_forgets_nothing(tmp_path: Path, how: str)
 def test_schema_is_json(tmp_path: Path) -> None:
     schema = msgspec.json.decode(call(tmp_path, "schema").stdout)
     assert schema["properties"].keys() == config_schema()["properties"].keys()
+
+
+README = Path(__file__).parents[2] / "README.md"
+ON_CALL = ["groups list", "events list", "members list", "alerts rules", "notifications log", "monitors list", "status", "token list", "dsn"]  # fmt: skip
+
+
+def example_of_readme() -> str:
+    """The configuration that README tells people to write."""
+    (example,) = [part for part in README.read_text().split("```yaml\n")[1:] if part.startswith("channels:")]
+    return example.partition("```")[0]
+
+
+def test_the_example_of_readme_is_good_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn = CliRunner().invoke(main, ["--home", str(tmp_path), "dsn"]).stdout
+    (tmp_path / "tasks_pipeline.yaml").write_text(example_of_readme())
+    assert "SMTP_PASSWORD is not set" in call(tmp_path, "check").stderr
+    monkeypatch.setenv("SMTP_PASSWORD", "s3cret")
+    assert call(tmp_path, "check").exit_code == 0
+    assert CliRunner().invoke(main, ["--home", str(tmp_path), "dsn"]).stdout == dsn
+
+
+@pytest.mark.parametrize("command", ON_CALL)
+def test_a_shell_without_the_secrets_can_look(command: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks_pipeline.yaml").write_text(example_of_readme())
+    looked = CliRunner().invoke(main, ["--home", str(tmp_path), *command.split()])
+    assert looked.exit_code == 0
+    assert "SMTP_PASSWORD" not in looked.output
+
+
+def test_what_is_shown_without_the_secrets_refers_to_them(tmp_path: Path) -> None:
+    (tmp_path / "tasks_pipeline.yaml").write_text(FILE)
+    shown = call(tmp_path, "show")
+    assert shown.exit_code == 0
+    assert "public_key: ${env:SHOP_KEY}" in shown.stdout
+    assert "unset" not in shown.stdout
+
+
+def test_a_dsn_whose_key_is_not_known_here_is_not_made_up(tmp_path: Path) -> None:
+    (tmp_path / "tasks_pipeline.yaml").write_text(FILE)
+    asked = CliRunner().invoke(main, ["--home", str(tmp_path), "dsn"])
+    assert (asked.exit_code, asked.stdout) == (1, "")
+    assert "unset-shop_key" in asked.stderr

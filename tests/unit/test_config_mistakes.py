@@ -122,6 +122,19 @@ def test_a_secret_in_any_field_is_not_told(place: Reached, name: str) -> None:
     assert told
 
 
+def test_whoever_looks_may_lack_any_secret() -> None:
+    tried = 0
+    for place, name in [(each, name) for each in PLACES for name in spelled(each.model)]:
+        text = as_yaml(place.with_field(name, "${env:SOME_SECRET}"))
+        good = ("https://a.example/s3cret", "some-word")
+        if any(told_of(text, {"SOME_SECRET": value}) is None for value in good):
+            assert told_of(text, {}) is not None
+            config = parse_config(text, "f.yaml", {}, to_look=True)
+            assert isinstance(config, Config), (place.label, name)
+            tried += 1
+    assert tried > 40
+
+
 def test_what_is_written_into_a_private_field_is_not_told() -> None:
     private = [
         (place, name)

@@ -89,6 +89,35 @@ def test_what_is_kept_out(settings: dict[str, Any], event: dict[str, Any], expec
     assert reason(settings, event) == expected
 
 
+@pytest.mark.parametrize(
+    ("frame", "foreign"),
+    [
+        ({"function": "emit@webkit-masked-url:", "filename": "//hidden/"}, True),
+        ({"function": "handle@safari-extension", "filename": "//3284871F-A480/2665fee0/commons.js"}, True),
+        ({"function": "@moz-extension:", "filename": "//6e1c/content.js"}, True),
+        ({"function": "run@Safari-Web-Extension://6E1C/content.js", "filename": "<anonymous>"}, True),
+        ({"function": "chrome-extension:", "filename": "//abc/x.js"}, True),
+        ({"function": "open@resource:", "filename": "//gre/modules/x.js"}, True),
+        ({"function": "run", "module": "chrome-extension://abc/content", "filename": "content.js"}, True),
+        ({"function": "run", "abs_path": "webkit-masked-url:", "filename": "hidden"}, True),
+        ({"function": "run", "filename": "edge-extension://abc/x.js"}, True),
+        ({"function": "notify@edge", "filename": "https://shop.test/app.js"}, False),
+        ({"function": "load@https", "filename": "//shop.test/app.js"}, False),
+        ({"function": "isFromExtension", "filename": "https://shop.test/safari-extension.js"}, False),
+        ({"function": "no-safari-extension", "filename": "https://shop.test/app.js"}, False),
+    ],
+)
+def test_extensions_are_known_by_any_part_of_the_frame_that_raised(
+    frame: dict[str, Any], foreign: bool
+) -> None:
+    ours = {"function": "main", "filename": "https://shop.test/app.js", "lineno": 1}
+    native = {"function": "forEach", "filename": "[native code]"}
+    for frames in ([ours, frame], [frame], [ours, frame, native]):
+        event = error("E", "x", platform="javascript")
+        event["exception"]["values"][-1]["stacktrace"] = {"frames": frames}
+        assert reason(EXTENSIONS, event) == ("browser_extension" if foreign else None)
+
+
 def test_the_client_itself_counts_too() -> None:
     assert reason({"ip_addresses": ["203.0.113.0/24"]}, {}, remote_addr="203.0.113.7") == "ip_address"
     assert reason({"web_crawlers": True}, {}, user_agent=GOOGLEBOT) == "web_crawler"

@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
     with monkeypatch.context() as failing:
         failing.setattr(Path, "open", _fails)
         failing.setattr(
-            "tasks_pipeline.home.load_config", lambda _: parse_config(GOOD)
+            "tasks_pipeline.home.Home.read_config", lambda *_, **__: parse_config(GOOD)
         )  # the copy is elsewhere
         for _ in range(3):
             assert home.config_in_force().config.projects[0].slug == "shop"
@@ -263,3 +263,50 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
 
 def _fails(*_: object, **__: object) -> None:
     raise OSError(5, "Input/output error")
+
+
+WITH_SECRETS = """
+projects: [{id: 1, slug: store, keys: [{public_key: "${env:STORE_KEY}"}, {public_key: "${env:OTHER_KEY}"}]}]
+channels:
+  - {name: mail, type: mail, host: h.example, username: u, password: "${env:SMTP_PASSWORD}", sender: a@b.example}
+  - {name: slack, type: slack, url: "${env:SLACK_URL}"}
+  - {name: hook, type: webhook, url: "https://h.example/${env:HOOK}", headers: {Authorization: "Bearer ${env:HOOK}"}}
+members: [{email: a@b.example, projects: {store: {delivery: digest}}}]
+"""
+
+
+def test_whoever_looks_needs_no_secrets(home: Home) -> None:
+    home.config_path.write_text(WITH_SECRETS)
+    with pytest.raises(ConfigError, match="SMTP_PASSWORD is not set"):
+        home.config_in_force()
+    found = home.config_to_look()
+    assert (found.config.projects[0].slug, found.mistakes) == ("store", "")
+    assert not (home.root / "config-in-force.yaml").exists()  # a look puts nothing in force
+
+
+def test_whoever_looks_while_the_file_is_broken_sees_what_it_held_before(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("STORE_KEY", "OTHER_KEY", "SMTP_PASSWORD", "HOOK")
+    for name in names:
+        monkeypatch.setenv(name, f"s3cret-{name}")
+    monkeypatch.setenv("SLACK_URL", "https://h.example/s3cret")
+    home.config_path.write_text(WITH_SECRETS)
+    assert home.config_in_force().mistakes == ""
+    for name in (*names, "SLACK_URL"):
+        monkeypatch.delenv(name)
+    home.config_path.write_text(f"{WITH_SECRETS}retention: {{raw_days: many}}")
+    found = home.config_to_look()
+    assert found.config.projects[0].slug == "store"
+    assert "retention.raw_days" in found.mistakes
+    assert "SMTP_PASSWORD" not in found.mistakes
+
+
+def test_a_file_without_projects_has_the_one_that_was_there_before_it(home: Home) -> None:
+    key = home.config().projects[0].keys[0].public_key
+    home.config_path.write_text("members: [{email: a@b.example, projects: {shop: {delivery: digest}}}]")
+    config = home.config_in_force().config
+    assert [(p.id, p.slug, p.keys[0].public_key) for p in config.projects] == [(1, "shop", key)]
+    assert config.member("a@b.example") is not None
+    home.config_path.write_text("projects: []")
+    assert "projects" in home.config_in_force().mistakes

@@ -75,7 +75,7 @@ HARMFUL = {
     "bad mappings": (b"a()", b'{"version":3,"sources":["a"],"names":[],"mappings":"%%%%"}', "malformed"),
     "wrong types": (b"a()", b'{"version":3,"sources":7,"names":[],"mappings":[]}', "malformed"),
     "deep json": (b"a()", b'{"version":3,"x":' + b"[" * 100_000, "malformed"),
-    "indices out of range": (b"a()", SMALL_MAP.replace(b"AAAA", b"AgggggBAA"), "malformed"),
+    "indices out of range": (b"a()", SMALL_MAP.replace(b"AAAA", b"AgggggBAA"), "no_position"),
     "offsets out of range": (
         b"a()",
         json.dumps(

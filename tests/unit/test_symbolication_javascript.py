@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from symbolic.sourcemapcache import SourceMapCache
 
 from tasks_pipeline.config.symbols import Symbols
-from tasks_pipeline.symbolication.js_names import join
+from tasks_pipeline.symbolication.js_names import join, plain_url
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
+from tasks_pipeline.symbolication.source_maps import usable_mappings
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tests.support.symbols import DATA, PROJECT, MemorySource, bundle, normalised, script
 
@@ -141,6 +145,46 @@ def test_a_frame_by_release_and_url(source: MemorySource, symbolicator: Symbolic
     assert symbolicator.symbolicate(other_dist, PROJECT) == (release_key("shop@1", "ios"),)
 
 
+@pytest.mark.parametrize(
+    ("uploaded", "asked_for"),
+    [
+        ("~/pages/orders/[id]-3f.js", "https://shop.test/pages/orders/%5Bid%5D-3f.js"),
+        ("~/pages/orders/%5Bid%5D-3f.js", "https://shop.test/pages/orders/[id]-3f.js"),
+        ("~/pages/%5bid%5d.js", "https://shop.test/pages/%5Bid%5D.js?v=3#x"),
+        ("https://shop.test/my%20app/[...slug].js", "https://shop.test/my app/%5B...slug%5D.js"),
+        ("~/gr\u00f6\u00dfe/caf%C3%A9.js", "app:///gr%C3%B6%C3%9Fe/caf\u00e9.js"),
+        ("~/c#/100%.js", "https://shop.test/c%23/100%25.js"),
+        ("~/a/(shop)/@cart/x+y.js", "https://shop.test/a/%28shop%29/%40cart/x%2By.js"),
+        ("~/latin-%e9.js", "https://shop.test/latin-%E9.js"),
+    ],
+)
+def test_however_a_script_is_percent_encoded_it_is_the_same(
+    uploaded: str, asked_for: str, source: MemorySource, symbolicator: Symbolicator
+) -> None:
+    source.add_bundle(script(APP, APP_MAP, url=uploaded), "shop@1")
+    made = event(frame(url=asked_for), release="shop@1")
+    assert symbolicator.symbolicate(made, PROJECT) == ()
+    assert frames_of(made)[0]["function"] == "Cart.add"
+    source.add_bundle(script(APP, APP_MAP, url="~/elsewhere.js", debug_id=BROWSER_ID))
+    by_id = event(frame(url=asked_for), debug_meta=image(uploaded))
+    by_id["debug_meta"]["images"][0]["code_file"] = asked_for.replace("%5B", "[")
+    symbolicator.symbolicate(by_id, PROJECT)
+    assert frames_of(by_id)[0]["function"] == "Cart.add"
+
+
+def test_an_escaped_slash_is_another_path(source: MemorySource, symbolicator: Symbolicator) -> None:
+    source.add_bundle(script(APP, APP_MAP, url="~/a/b.js"), "shop@1")
+    made = event(frame(url="https://shop.test/a%2Fb.js"), release="shop@1")
+    assert symbolicator.symbolicate(made, PROJECT) == (release_key("shop@1", None),)
+
+
+@given(st.text(max_size=100))
+def test_a_plain_url_is_plain(url: str) -> None:
+    plain = plain_url(url)
+    assert plain_url(plain) == plain
+    assert not set(plain) & set("?#\0\n")
+
+
 def test_a_map_named_by_a_comment_and_one_inside(source: MemorySource, symbolicator: Symbolicator) -> None:
     comment = APP + b"\n//# sourceMappingURL=maps/app.map\n"
     source.add_bundle(
@@ -247,6 +291,101 @@ def test_an_indexed_map(source: MemorySource, symbolicator: Symbolicator) -> Non
     made = event(frame(1, 1), frame(2, 1), debug_meta=image())
     symbolicator.symbolicate(made, PROJECT)
     assert [f["context_line"] for f in frames_of(made)] == ["first()", "second()"]
+
+
+LINE = b"function x(){return yyyyyyyyyyyyyyy+zzzzzzzzzzz}"
+
+
+def vlq(*numbers: int) -> str:
+    """A mapping of a source map."""
+    out = ""
+    for number in numbers:
+        rest = (-number << 1) | 1 if number < 0 else number << 1
+        while True:
+            digit, rest = rest & 31, rest >> 5
+            out += "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[digit | 32 * bool(rest)]
+            if not rest:
+                break
+    return out
+
+
+def simple_map(*mappings: str, **fields: Any) -> dict[str, Any]:
+    made = {"version": 3, "sources": ["src/a.js"], "names": ["foo"], "mappings": ",".join(mappings)} | fields
+    return {name: value for name, value in made.items() if value is not ...}
+
+
+# (column in the minified line from 0, source, line and column, each relative to the mapping before): lines 1, 2, 4
+AT_0, AT_10, AT_30 = vlq(0, 0, 0, 0), vlq(10, 0, 1, 0), vlq(10, 0, 2, 0)
+TAIL = {"offset": {"line": 0, "column": 20}}
+
+
+@pytest.mark.parametrize(
+    ("source_map", "lines"),
+    [
+        (simple_map(AT_0, AT_10, vlq(10, 5, 7, 3), vlq(10, -5, -5, -3)), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, -1, 0, 0), vlq(10, 1, 2, 0)), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, 1, 0, 9), vlq(10, 0, 1, 0, -9)), [1, 2, 3, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, 0, 0, -1), AT_30, names=...), [1, 2, 2, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, -9, 0), vlq(10, 0, 11, 0)), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, 0, -9), vlq(10, 0, 2, 9)), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(-20, 3, 0, 0), vlq(40, -3, 2, 0)), [1, 2, 2, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0), AT_30), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, 0), AT_30), [1, 2, None, 4]),
+        (simple_map(AT_0, AT_10, vlq(10, 0, 1, 0, 0, 8), vlq(10, 0, 1, 0)), [1, 2, 3, 4]),
+        (simple_map(AT_0, AT_10, vlq(20, 0, 2, 0), version="3"), [1, 2, 2, 4]),
+        (simple_map(AT_0, AT_10, vlq(20, 0, 2, 0), sourcesContent={}), [1, 2, 2, 4]),
+        (simple_map(AT_0, AT_10, vlq(20, 0, 2, 0), sourcesContent=[5], ignoreList="x"), [1, 2, 2, 4]),
+        (simple_map(AT_0, AT_10, vlq(20, 1, 2, 0), sources=["src/a.js", 5]), [1, 2, 2, None]),
+        (
+            {"version": 3, "sections": [
+                {"offset": {"line": 0, "column": 0}, "map": simple_map(AT_0, AT_10, vlq(1, 0, 0, 0, 5))},
+                TAIL | {"map": simple_map(vlq(0, 0, 2, 0), vlq(10, 7, 0, 0))},
+            ]},
+            [1, 2, 3, None],
+        ),
+        (
+            {"version": 3, "sections": [
+                {"offset": {"line": 0, "column": 0}, "map": simple_map(AT_0, AT_10)}, TAIL | {"url": "rest.map"}, TAIL | {"map": None},
+                {"offset": {"line": -1, "column": 0}, "map": simple_map(AT_0)}, 5, TAIL | {"map": simple_map("!")},
+            ]},
+            [1, 2, None, None],
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_mapping_costs_itself_alone(
+    source_map: dict[str, Any], lines: list[int | None], source: MemorySource, symbolicator: Symbolicator
+) -> None:
+    source.add_bundle(script(LINE, json.dumps(source_map).encode(), debug_id=BROWSER_ID))
+    url = "https://shop.test/app.js"
+    made = event(*(frame(1, column, url) for column in (1, 12, 22, 32)), debug_meta=image(url))
+    symbolicator.symbolicate(made, PROJECT)
+    found = [(f["data"]["symbolicator_status"], f["lineno"]) for f in frames_of(made)]
+    assert found == [("symbolicated", line) if line else ("no_position", 1) for line in lines]
+
+
+@pytest.mark.parametrize("wrong", ["!", "g", "gggggggggggggggA", "A A"])
+def test_mappings_that_are_no_text_of_that_kind_are_malformed(
+    wrong: str, source: MemorySource, symbolicator: Symbolicator
+) -> None:
+    source.add_bundle(script(LINE, json.dumps(simple_map(AT_0, wrong, AT_10)).encode(), debug_id=BROWSER_ID))
+    made = event(frame(1, 1, "https://shop.test/app.js"), debug_meta=image("https://shop.test/app.js"))
+    symbolicator.symbolicate(made, PROJECT)
+    assert frames_of(made)[0]["data"]["symbolicator_status"] == "malformed"
+
+
+_MAPPING = st.lists(st.integers(-40, 40), min_size=1, max_size=6)
+
+
+@given(st.lists(st.lists(_MAPPING, max_size=6), max_size=4), st.integers(0, 3), st.integers(0, 3))
+def test_any_mappings_become_usable_ones_that_stay(
+    rows: list[list[list[int]]], sources: int, names: int
+) -> None:
+    text = ";".join(",".join(vlq(*mapping) for mapping in row) for row in rows)
+    usable = usable_mappings(text, sources, names)
+    assert usable_mappings(usable, sources, names) == usable
+    assert usable.count(";") == text.count(";")
+    source_map = simple_map(usable, sources=["a.js"] * sources, names=["n"] * names)
+    SourceMapCache.from_bytes(b"", json.dumps(source_map).encode())
 
 
 def test_lines_from_an_uploaded_source(source: MemorySource, symbolicator: Symbolicator) -> None:

@@ -15,6 +15,7 @@ from tasks_pipeline.commands.common.output import cell, table, user_errors
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
     from tasks_pipeline.storage.state.database import StateDatabase
+    from tasks_pipeline.stores import Stores
 
 _LARGEST_ID = 2**63 - 1
 _GAP = 3  # between two columns of a table on a terminal
@@ -31,12 +32,27 @@ def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
     from tasks_pipeline.storage.state.database import StateDatabase
 
     with one_line(*database_errors(home)):
-        config = home.config_in_force().config
+        config = home.config_to_look().config
         state = StateDatabase(home)
         try:
             yield state, {p.id: p.slug for p in config.projects}
         finally:
             state.close()
+
+
+@contextmanager
+def open_all(home: Home, *, to_look: bool = False) -> Iterator[Stores]:
+    """All stores; one that cannot be used ends the command with a line. With `to_look` no secrets are needed, nor there."""
+    import duckdb
+
+    from tasks_pipeline.storage.spool.interface import SpoolError
+    from tasks_pipeline.stores import open_stores
+
+    with (
+        one_line(SpoolError, duckdb.Error, *database_errors(home)),
+        open_stores(home, home.config_to_look() if to_look else None) as stores,
+    ):
+        yield stores
 
 
 def database_errors(home: Home) -> tuple[type[Exception], ...]:

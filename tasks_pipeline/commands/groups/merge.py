@@ -11,11 +11,10 @@ import click
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
 from tasks_pipeline.commands.common.queries import (
-    database_errors,
     group_itself,
     group_named,
     listing,
-    one_line,
+    open_all,
     open_state,
 )
 from tasks_pipeline.commands.groups.decide import actor_option, group_ids
@@ -253,17 +252,9 @@ def _seen(group: dict[str, Any]) -> str:
 @contextmanager
 def _deciding(ctx: click.Context) -> Iterator[Stores]:
     """Open stores; what cannot be decided, and stores that cannot be used, end the command with a line."""
-    import duckdb
-
     from tasks_pipeline.groups.decisions import DecisionError
-    from tasks_pipeline.stores import open_stores
 
-    home = current_home(ctx)
-    with (
-        one_line(duckdb.Error, *database_errors(home)),
-        user_errors(DecisionError),
-        open_stores(home) as stores,
-    ):
+    with user_errors(DecisionError), open_all(current_home(ctx)) as stores:
         yield stores
 
 

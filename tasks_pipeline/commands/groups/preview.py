@@ -11,7 +11,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.output import cell, current_home, json_option
-from tasks_pipeline.commands.common.queries import database_errors, listing, one_line
+from tasks_pipeline.commands.common.queries import listing, open_all
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
@@ -60,8 +60,6 @@ def preview_rules(
       16 of 2,310 events would move
     """
     from tasks_pipeline.commands.backfill import asked_days, stored_days
-    from tasks_pipeline.config import load_config
-    from tasks_pipeline.stores import open_stores
     from tasks_pipeline.tools import Tools
 
     today = datetime.now(UTC).date()
@@ -69,8 +67,8 @@ def preview_rules(
         first = datetime.combine(today - timedelta(days=DAYS), datetime.min.time())
     asked = asked_days(days, first, last, today)
     home = current_home(ctx)
-    with one_line(*database_errors(home)), open_stores(home) as stores:
-        tools = stores.tools if file is None else Tools(load_config(file))
+    with open_all(home, to_look=True) as stores:
+        tools = stores.tools if file is None else Tools(home.read_config(file, to_look=True))
         wanted = stored_days(stores, asked, say=bool(days))
         preview = _preview(stores, tools, wanted, _project_id(stores, project))
         names = _names(stores, preview)

@@ -11,7 +11,7 @@ import duckdb
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS
-from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.files import LakeFile, exists
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.state.database import process_lock
 
@@ -28,6 +28,36 @@ class LiveFile:
     path: str
     size: int
     deletes: str | None
+
+
+class LakeElsewhere(OSError):
+    """The files that the catalog names are not where the home has them; the message says where they should be."""
+
+
+def settle(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Have the catalog say where its files are, after the home was moved, copied or restored. Raises LakeElsewhere.
+
+    A folder without the files would be taken for the lake's from then on, and rows be written there: a slip in
+    TASKS_PIPELINE_DATA_URL, or half of a backup.
+    """
+    metadata = _metadata(home)
+    ((before,),) = connection.execute(
+        f"SELECT value FROM {metadata}.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+    ).fetchall()
+    here = home.lake_files.rstrip("/")
+    if before.rstrip("/") == here:
+        return
+    with process_lock(home, "lake"):
+        newest = live_files(connection, home)[-1:]
+        if newest and not exists(home, newest[0].path):
+            raise LakeElsewhere(
+                f"the files of the lake are not in {here}: the catalog knew them in {before};"
+                " catalog and files belong together and have to be moved together"
+            )
+        connection.execute(
+            f"UPDATE {metadata}.ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
+            [f"{here}/"],
+        )
 
 
 def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> None:

@@ -50,7 +50,8 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
     """Attach the lake as `stored`; the first to come creates its catalog."""
     connection.execute("LOAD ducklake")
     mode = ", READ_ONLY" if read_only else ""
-    files = quoted(home.lake_files)
+    # The catalog names files relative to a folder that it remembers; a home that was moved has another: see `settle`.
+    files = f"DATA_PATH '{quoted(home.lake_files)}', OVERRIDE_DATA_PATH true"
     if home.data_url and not home.data_url.startswith("file:"):
         connection.execute("LOAD httpfs")
     if home.embedded:
@@ -59,11 +60,13 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
         if not home.data_url:
             Path(home.lake_files).mkdir(parents=True, exist_ok=True, mode=0o700)
         target = f"ducklake:sqlite:{quoted(home.lake_catalog)}"
-        options = f"DATA_PATH '{files}', META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, DATA_INLINING_ROW_LIMIT 0{mode}"
+        options = (
+            f"{files}, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, DATA_INLINING_ROW_LIMIT 0{mode}"
+        )
     else:
         connection.execute("LOAD postgres_scanner")
         target = f"ducklake:postgres:{quoted(libpq(home))}"
-        options = f"DATA_PATH '{files}', META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
+        options = f"{files}, META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
     if read_only:
         connection.execute(f"ATTACH '{target}' AS stored ({options})")
         return

@@ -34,6 +34,14 @@ class LakeFile:
     rows: int
 
 
+def exists(home: Home, path: str) -> bool:
+    """Whether there is a file."""
+    if home.data_url:
+        fs, name = fsspec.core.url_to_fs(path)
+        return bool(fs.exists(name))
+    return Path(path).exists()
+
+
 def remove_file(home: Home, file: LakeFile) -> None:
     """Remove a file; one that is gone is fine."""
     if home.data_url:

@@ -30,6 +30,7 @@ from tasks_pipeline.storage.lake.catalog import (
     expire_snapshots,
     known_paths,
     live_files,
+    settle,
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
 from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
@@ -61,6 +62,7 @@ class Lake:
             if self._connection is None:
                 connection = connect(self.home)
                 attach_lake(connection, self.home, read_only=False)
+                settle(connection, self.home)
                 create_missing_tables(connection, self.home)
                 create_views(connection)
                 self._connection = connection

@@ -183,7 +183,11 @@ CHECK_INS = _table(
         _ENVIRONMENT,
         _RELEASE,
         ("trace_id", "VARCHAR", "trace"),
-        ("monitor_config", "VARCHAR", "JSON of the monitor's configuration, when sent along"),
+        (
+            "monitor_config",
+            "VARCHAR",
+            "JSON of the monitor's configuration, when sent along; mistake: why it is of no use",
+        ),
     ],
     sort="project_id monitor_slug received_at",
 )

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
 from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
 
@@ -41,6 +42,10 @@ ask for: `group_hashes` when a batch meets a new key (assign_groups; until then 
 `symbol_arrivals`, whose holders ask for nothing any more."""
 _at_head: set[tuple[str, tuple[int, int] | None]] = set()
 """Databases that this process has seen at HEAD: nothing takes them back, and a sensor opens one every second."""
+
+
+class NewerSchema(SQLAlchemyError):
+    """A database was written by a version of this software that is not this one; the message says which."""
 
 
 class StateDatabase:
@@ -124,11 +129,20 @@ class StateDatabase:
 
     def _set_up(self) -> None:
         """Make the schema where it is missing, and bring it to HEAD; one process at a time."""
+        self._refuse_newer()
         with process_lock(self.home, "migrate"):
             if not self.is_sqlite:
                 _create_schema(self.engine)
             if self.revision() != HEAD:
                 self._migrate()
+
+    def _refuse_newer(self) -> None:
+        revision = self.revision()
+        if revision is not None and not (revision.isdecimal() and int(revision) <= int(HEAD)):
+            raise NewerSchema(
+                f"the state database has schema {revision[:50]!r}, and this version knows those up to {HEAD}:"
+                " install the version that wrote it, or restore a backup of before"
+            )
 
     def _migrate(self) -> None:
         from alembic import command

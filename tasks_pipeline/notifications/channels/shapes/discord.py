@@ -28,26 +28,31 @@ def shape(channel: DiscordChannel) -> Shape:
 
 def document(message: Message) -> dict[str, Any]:
     """One embed; nobody is mentioned whatever the texts say."""
-    parts = [markdown(text) for text in (message.culprit, message.changed) if text]
+    parts = [_text(text) for text in (message.culprit, message.changed) if text]
     parts += [f"```\n{code(frame_text(f))}\n```" for f in message.frames[:3]]
-    parts += [markdown(group_text(g)) for g in message.groups]
-    parts += [f"[{markdown(label)}]({url})" for label, url in message.links]
+    parts += [_text(group_text(g)) for g in message.groups]
+    parts += [f"[{_text(label)}]({url})" for label, url in message.links]
     parts += [f"`{command.replace('`', 'ˋ')}`" for command in message.commands]
-    parts += [markdown(note) for note in message.notes]
+    parts += [_text(note) for note in message.notes]
     description = ""
     for part in parts:  # whole parts only, so that no block of code stays open
         if len(description) + len(part) > _DESCRIPTION:
             break
         description += f"{part}\n"
     fields = [
-        {"name": cut(markdown(n), 250), "value": cut(markdown(v), 200) or "–", "inline": True}
+        {"name": cut(_text(n), 250), "value": cut(_text(v), 200) or "–", "inline": True}
         for n, v in message.facts
     ]
     colour = RECOVERED if message.status == "recovered" else COLOURS.get(message.severity, COLOURS["info"])
     embed = {
-        "title": cut(markdown(message.summary), 250),
+        "title": cut(_text(message.summary), 250),
         "description": description,
         "color": colour,
         "fields": fields[:9],
     }
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}
+
+
+def _text(text: str) -> str:
+    """A text that is shown as it is: `:wave:` is no picture either."""
+    return markdown(text).replace(":", "\\:")

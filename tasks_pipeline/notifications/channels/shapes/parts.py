@@ -50,12 +50,25 @@ def line(text: str) -> str:
     return f"\n{text}" if text else ""
 
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~<>])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~<>&]|^\s*-|^\s*\d{1,9}(?=\.))", re.MULTILINE)
+_WWW = re.compile(r"(?<!\w)www\.", re.IGNORECASE)
 
 
 def markdown(text: str) -> str:
-    """A text in which Markdown means nothing, and no `@` mentions anybody."""
-    return _MARKDOWN.sub(r"\\\1", text).replace("@", "@\u200b").replace("://", ":\u200b//")
+    """A text in which Markdown means nothing, which calls nobody and links nowhere."""
+    return disarmed(_MARKDOWN.sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    mark = found[0]
+    if mark[-1].isdigit():  # a number at the beginning of a line is one of a list with the dot behind it
+        return f"{mark}\\"
+    return f"{mark[:-1]}\\{mark[-1]}"
+
+
+def disarmed(text: str) -> str:
+    """A text that calls nobody and links nowhere by itself."""
+    return _WWW.sub("www\u200b.", text.replace("@", "@\u200b").replace("://", ":\u200b//"))
 
 
 def cut(text: str, limit: int) -> str:
