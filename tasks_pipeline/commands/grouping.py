@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 
-@click.group()
+
+@click.group(cls=CommandGroup)
 def grouping() -> None:
     """Try the grouping on events, without storing anything."""
 

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, one_line
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import current_home
+from tasks_pipeline.commands.common.queries import age, stores_of
+from tasks_pipeline.commands.common.tables import field_lines, table
 
 _TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",
@@ -43,14 +45,13 @@ def watch(ctx: click.Context, as_json: bool) -> None:
       tasks-pipeline watch
     """
     from tasks_pipeline.storage.state.facts import all_probes
-    from tasks_pipeline.stores import open_stores
     from tasks_pipeline.watch.facts import DagsterFacts
     from tasks_pipeline.watch.probes import DESCRIPTIONS, readings
 
     now = datetime.now(UTC)
     of_dagster = ("failed_runs", "failed_ticks", "daemons")
     rows = []
-    with one_line(OSError), open_stores(current_home(ctx)) as stores:
+    with stores_of(current_home(ctx)) as stores:
         with stores.state.read() as connection:
             known = all_probes(connection)
         for reading in readings(stores, DagsterFacts(), now):
@@ -68,6 +69,10 @@ def watch(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        table(rows, ["probe", "status", "for", "detail", "what to do"])
+        table(rows, ["probe", "status", "for", "detail"], wrap=["detail"])
+        if to_do := [(str(row["probe"]), str(row["what to do"])) for row in rows if row["what to do"]]:
+            click.echo("\nwhat to do")
+            for line in field_lines(to_do):
+                click.echo(line)
     if any(row["status"] in ("critical", "broken") for row in rows):
         raise SystemExit(1)

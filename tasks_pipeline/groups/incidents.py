@@ -11,7 +11,13 @@ from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
 from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, resolve
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import group_hashes, groups
+from tasks_pipeline.storage.state.tables import (
+    group_hashes,
+    groups,
+    incidents,
+    monitor_environments,
+    monitors,
+)
 
 
 def count_incident(
@@ -61,6 +67,22 @@ def end_incident(connection: Connection, group_id: int, by: str, now: datetime) 
         )
         log_action(connection, group.project_id, group_id, "resolve", {"by": by})
     return group
+
+
+def monitor_of_group(state: StateDatabase, group_id: int) -> dict[str, str] | None:
+    """`slug` and `environment` of the monitor whose incidents make a group; None where events do."""
+    i, e, m = incidents.c, monitor_environments.c, monitors.c
+    query = (
+        select(m.slug, e.environment)
+        .join_from(incidents, monitor_environments, e.id == i.environment_id)
+        .join(monitors, m.id == e.monitor_id)
+        .where(i.group_id == group_id)
+        .order_by(i.id.desc())
+        .limit(1)
+    )
+    with state.read() as connection:
+        found = connection.execute(query).first()
+    return None if found is None else dict(found._mapping)
 
 
 def _row(connection: Connection, group_id: int) -> Row[Any]:

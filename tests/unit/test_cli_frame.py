@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_pipeline.cli import COMMANDS, main
-from tasks_pipeline.commands.common.output import cell, printable, table
+from tasks_pipeline.commands.common.output import cell, printable
+from tasks_pipeline.commands.common.tables import table
 
 
 def every_command() -> list[tuple[str, ...]]:

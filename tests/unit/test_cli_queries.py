@@ -22,9 +22,10 @@ from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
+from tasks_pipeline.commands.common.event_text import described
 from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
-from tasks_pipeline.commands.common.queries import age, listing, size_text
-from tasks_pipeline.commands.events import described
+from tasks_pipeline.commands.common.queries import age, size_text
+from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.sql import unique
 from tasks_pipeline.service.dagster_client import (
     DagsterError,
@@ -136,7 +137,7 @@ def test_on_a_terminal_a_row_is_one_line(
         {"id": f"SHOP-{n}", "title": "日本語 and more " * 10, "seen": "39 min", "times_seen": n}
         for n in (1, 22)
     ]
-    listing(rows, {"id": "group", "title": "title", "times_seen": "events", "seen": "last seen"}, cut="title")
+    table(rows, {"id": "group", "title": "title", "times_seen": "events", "seen": "last seen"}, cut=["title"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(rows)  # a header and its rule
     for line, row in zip(lines[2:], ("SHOP-1", "SHOP-22"), strict=True):

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option
-from tasks_pipeline.commands.common.queries import database_errors, listing, one_line
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import project_number, stores_of
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
@@ -61,7 +64,6 @@ def preview_rules(
     """
     from tasks_pipeline.commands.backfill import asked_days, stored_days
     from tasks_pipeline.config import load_config
-    from tasks_pipeline.stores import open_stores
     from tasks_pipeline.tools import Tools
 
     today = datetime.now(UTC).date()
@@ -69,10 +71,10 @@ def preview_rules(
         first = datetime.combine(today - timedelta(days=DAYS), datetime.min.time())
     asked = asked_days(days, first, last, today)
     home = current_home(ctx)
-    with one_line(*database_errors(home)), open_stores(home) as stores:
+    with stores_of(home) as stores:
         tools = stores.tools if file is None else Tools(load_config(file))
         wanted = stored_days(stores, asked, say=bool(days))
-        preview = _preview(stores, tools, wanted, _project_id(stores, project))
+        preview = _preview(stores, tools, wanted, project_number(stores.slugs, project))
         names = _names(stores, preview)
     if as_json:
         print_json(
@@ -84,8 +86,8 @@ def preview_rules(
         )
         return
     if preview.moves:
-        listing([_row(move, names) for move in preview.moves], _COLUMNS, cut="title")
-    click.echo(f"{preview.moved:,} of {preview.events:,} events would move")
+        table([_row(move, names) for move in preview.moves], _COLUMNS, cut=["title"])
+    click.echo(f"{preview.moved:,} of {counted(preview.events, 'event')} would move")
 
 
 def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int | None) -> Preview:
@@ -96,15 +98,6 @@ def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int |
         return preview(
             stores, tools, days, project_id, lambda day, done, of: advance(day, done / of if of else 1.0)
         )
-
-
-def _project_id(stores: Stores, slug: str | None) -> int | None:
-    if slug is None:
-        return None
-    found = next((number for number, name in stores.slugs.items() if name == slug.lower()), None)
-    if found is None:
-        raise click.ClickException(f"no project {slug!r}; there are: {', '.join(stores.slugs.values())}")
-    return found
 
 
 def _names(stores: Stores, preview: Preview) -> dict[int, str]:
