@@ -118,7 +118,7 @@ def test_command(
     \b
     Examples:
       tasks-pipeline alerts test "new errors" --since 7d
-      tasks-pipeline alerts test default --project shop --json
+      tasks-pipeline alerts test everything --project shop --json
     Prints, for example:
       at (UTC)             project  kind       group    title
       2026-11-23 09:12:44  shop     new_group  SHOP-3F  CheckoutFailed: step …

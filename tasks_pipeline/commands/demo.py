@@ -38,7 +38,8 @@ def demo(events: int, keep: Path | None) -> None:
 
     \b
     Example:
-      tasks-pipeline demo --keep /tmp/demo && tasks-pipeline --home /tmp/demo run
+      tasks-pipeline demo --keep /tmp/demo
+      tasks-pipeline --home /tmp/demo groups list
     Prints at the end:
       demo ok: received=… stored=… groups=…
     """

@@ -22,7 +22,7 @@ from tasks_pipeline.commands.common.queries import (
     lake_of,
     open_state,
     project_number,
-    say_what_waits,
+    what_waits,
 )
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
@@ -86,7 +86,7 @@ def list_command(
     Examples:
       tasks-pipeline events list --limit 5
       tasks-pipeline events list --search timeout --environment production
-      tasks-pipeline events list --user ann@example.com --since 24h
+      tasks-pipeline events list --user anna@acme.example --since 24h
       tasks-pipeline events list --group SHOP-2 --json
     """
     home, now = current_home(ctx), datetime.now(UTC)
@@ -114,8 +114,7 @@ def list_command(
     elif found:
         table(found, _COLUMNS, cut=["title"], drop=["level", "age"])
     else:
-        click.echo(f"no events{f' since {cell(since)} UTC' if since else ''}", err=True)
-        say_what_waits(home)
+        click.echo(f"no events{f' since {cell(since)} UTC' if since else ''}{what_waits(home)}", err=True)
 
 
 @events.command()
@@ -145,10 +144,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         row = find_event(state, lake, event_id) if event_id is not None else None
         short_id = short_ids(state, slugs, [row["group_id"]]).get(row["group_id"]) if row else None
     if row is None or row["payload"] is None:
-        say_what_waits(home)
-        raise click.ClickException(
-            f"there is no event {event_id or cell(name)}; one that came a moment ago may wait still (tasks-pipeline status)"
-        )
+        raise click.ClickException(f"there is no event {event_id or cell(name)}{what_waits(home)}")
     payload = msgspec.json.decode(row["payload"])
     facts = {name: row[name] for name in _FACTS} | {
         "short_id": short_id,

@@ -13,7 +13,7 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_named, open_state
-from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.commands.common.tables import say, table
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
@@ -69,7 +69,7 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
     \b
     Examples:
       tasks-pipeline members show anna@acme.example
-      tasks-pipeline members show anna@acme.example --group SHOP-3F
+      tasks-pipeline members show anna@acme.example --group SHOP-3
     """
     from tasks_pipeline.notifications.digests import next_digest_at, pending_digests
     from tasks_pipeline.notifications.preferences import preferences_of
@@ -103,8 +103,10 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
         print_json({"email": email, "projects": rows, **({"would": told} if found is not None else {})})
         return
     table(rows, list(rows[0]), wrap=["rules"], drop=["only assigned", "quiet now until", "quiet"])
-    for number, line in enumerate(told):
-        click.echo(f"{chr(10) if not number else ''}{cell(line)}")
+    if told:
+        click.echo()
+    for line in told:
+        say(cell(line))
 
 
 def _told(config: Config, email: str, group: Mapping[str, Any], name: str | None, now: datetime) -> list[str]:

@@ -69,7 +69,7 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
 
     \b
     Example:
-      tasks-pipeline monitors show nightly-report
+      tasks-pipeline monitors show nightly
     """
     from sqlalchemy import select
 
@@ -125,7 +125,7 @@ def mute(ctx: click.Context, slug: str, environment: str | None, as_json: bool) 
 
     \b
     Example:
-      tasks-pipeline monitors mute nightly-report --environment staging
+      tasks-pipeline monitors mute nightly --environment production
     """
     _set_muted(ctx, slug, environment, muted=True, as_json=as_json)
 
@@ -140,7 +140,7 @@ def unmute(ctx: click.Context, slug: str, environment: str | None, as_json: bool
 
     \b
     Example:
-      tasks-pipeline monitors unmute nightly-report
+      tasks-pipeline monitors unmute nightly
     """
     _set_muted(ctx, slug, environment, muted=False, as_json=as_json)
 

@@ -60,7 +60,7 @@ def log(
     \b
     Examples:
       tasks-pipeline notifications log --member anna@acme.example --since 24h
-      tasks-pipeline notifications log --group SHOP-3F --attempts
+      tasks-pipeline notifications log --group SHOP-3 --attempts
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.notifications.outbox import deliveries_of, notification_log

@@ -44,7 +44,7 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     \b
     Examples:
       tasks-pipeline sql
-      tasks-pipeline sql "SELECT day, level, count(*) AS events FROM events GROUP BY ALL ORDER BY ALL"
+      tasks-pipeline sql "SELECT level, count(*) FROM events GROUP BY ALL"
       tasks-pipeline sql --csv - < report.sql > report.csv
     """
     import duckdb

@@ -18,7 +18,7 @@ from tasks_pipeline.commands.common.queries import (
     size_text,
     stores_of,
 )
-from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         )
     if found["unsupported"]:
         kinds = ", ".join(f"{row['items']:,} {cell(row['what'])}" for row in found["unsupported"])
-        click.echo(f"received but of kinds that are not kept: {kinds}")
+        say(f"received but of kinds that are not kept: {kinds}")
     for day, why in found["broken"].items():
         click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:
@@ -198,7 +198,7 @@ def _print_files(files: dict[str, dict[str, int]]) -> None:
 
 def _print_service(service: dict[str, Any], now: datetime) -> None:
     if not service["running"]:
-        click.echo(f"the service does not run in {printable(service['home'])} (tasks-pipeline run starts it)")
+        say(f"the service does not run in {printable(service['home'])} (tasks-pipeline run starts it)")
         return
     ready = "runs" if service["ready"] else "is starting"
     click.echo(

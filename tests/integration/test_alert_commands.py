@@ -109,7 +109,7 @@ def test_dead_letters_are_sent_again(home: Home) -> None:
         (dead,) = as_json(home, "notifications", "log", "--status", "dead")
         assert dead["reason"] == "HTTP 403 wrong key"
         http.answer = lambda _posted, _before: (200, {}, b"")
-        assert "1 messages are due again" in printed(home, "notifications", "retry", str(dead["id"]))
+        assert "1 message is due again" in printed(home, "notifications", "retry", str(dead["id"]))
         assert "1 sent" in printed(home, "notifications", "send")
         assert command(home, "notifications", "retry").exit_code == 2
 

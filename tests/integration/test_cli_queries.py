@@ -315,7 +315,7 @@ def live_files(home: Home, table: str, today: date) -> dict[str, int]:
 def test_status_for_people(filled: Filled) -> None:
     out = filled.call("status").stdout
     assert "the service does not run" in out
-    assert "1 items wait, the oldest for" in out
+    assert "1 item waits, the oldest for" in out
     [line] = [line for line in out.splitlines() if line.startswith(filled.today.isoformat())]
     assert line.split() == [filled.today.isoformat(), "7", "4", "1", "0", "0", "1", "1", "✓"]
 

@@ -20,6 +20,11 @@ from tests.integration.test_merging_similar import deep
 from tests.support.day import Day
 from tests.support.events import event
 
+CONFIG = """\
+projects: [{id: 1, slug: shop, keys: [{public_key: abcd}]}]
+members: [{email: Ann@acme.example}]
+teams: [{slug: shop, members: [Ann@acme.example]}]
+"""
 ATTACK = "\x1b]0;owned\x07 | [x](http://evil.example)"
 
 
@@ -56,6 +61,7 @@ class Shop:
 
 @pytest.fixture
 def shop(any_home: Home) -> Shop:
+    any_home.config_path.write_text(CONFIG)
     with open_stores(any_home) as stores:
         day = Day(stores, datetime.now(UTC).date() - timedelta(days=1), 1)
         for problem in (deep("total"), deep("grand_total"), event(ATTACK)):
@@ -143,7 +149,7 @@ def test_discarding_and_keeping(shop: Shop) -> None:
 
 def test_similar_groups(shop: Shop) -> None:
     assert shop.lines("similar") == []
-    assert shop.lines("merge-similar") == ["3 groups compared for the first time, 1 pairs proposed, 0 merged"]
+    assert shop.lines("merge-similar") == ["3 groups compared for the first time, 1 pair proposed, 0 merged"]
     (pair,) = shop.json("similar", "SHOP-2")
     assert (pair["group"]["short_id"], pair["similar"]["short_id"]) == ("SHOP-1", "SHOP-2")
     assert shop.json("similar", "SHOP-3") == []

@@ -62,16 +62,18 @@ def lake_of(home: Home, state: StateDatabase) -> Iterator[Lake]:
         yield lake
 
 
-def say_what_waits(home: Home) -> None:
-    """Say on stderr how many envelopes wait: what a person misses may be among them."""
+def what_waits(home: Home) -> str:
+    """How many envelopes wait, as a clause that goes on a sentence: what a person misses may be among them. Empty for none."""
     from tasks_pipeline.storage.ledger.backlog import backlogs
     from tasks_pipeline.storage.spool.interface import SpoolError
     from tasks_pipeline.storage.spool.open import open_spool
 
     with open_state(home) as (state, _), one_line(SpoolError), closing(open_spool(home)) as spool:
         waiting = sum(day.envelopes for day in backlogs(state, spool))
-    if waiting:
-        click.echo(f"{counted(waiting, 'envelope')} not processed yet (tasks-pipeline status)", err=True)
+    verb = "waits" if waiting == 1 else "wait"
+    return (
+        f"; {counted(waiting, 'envelope')} {verb} to be processed (tasks-pipeline status)" if waiting else ""
+    )
 
 
 def database_errors(home: Home) -> tuple[type[Exception], ...]:

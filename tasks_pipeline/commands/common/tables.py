@@ -67,6 +67,12 @@ def field_lines(named: Iterable[tuple[str, str]], *, lead: int = 0, indent: str 
     return lines
 
 
+def say(text: str) -> None:
+    """Print a sentence, on a terminal in lines of its width. The text is safe to print."""
+    for line in wrapped(text, terminal_width()):
+        click.echo(line)
+
+
 def wrapped(text: str, width: int | None) -> list[str]:
     """The text in lines of at most so many cells, broken at blanks where there are some; None: as it is."""
     if width is None or _width(text) <= width:

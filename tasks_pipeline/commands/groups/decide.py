@@ -162,7 +162,7 @@ def assign(
 
     \b
     Examples:
-      tasks-pipeline groups assign SHOP-2 SHOP-7 --to ann@example.com
+      tasks-pipeline groups assign SHOP-2 SHOP-7 --to anna@acme.example
       tasks-pipeline groups assign SHOP-2 --to team:payments
       tasks-pipeline groups assign SHOP-2 --nobody
     """

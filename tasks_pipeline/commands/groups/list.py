@@ -18,7 +18,7 @@ from tasks_pipeline.commands.common.queries import (
     lake_of,
     open_state,
     project_number,
-    say_what_waits,
+    what_waits,
 )
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import field_lines, table
@@ -49,7 +49,7 @@ _COLUMNS = {
     "first_seen": "first seen",
     "last_seen": "last seen",
 }
-_LESS = ("first_seen", "level", "users")  # what goes first where it is narrow
+_LESS = ("first_seen", "level", "users", "times_seen", "last_seen")  # what goes first where it is narrow
 _OPEN, _ALL = "open", "all"
 _STATUSES = (_OPEN, "unresolved", "regressed", "resolved", "ignored", "discarded", _ALL)
 _SORTS = ("last_seen", "first_seen", "events", "users")
@@ -146,8 +146,7 @@ def list_command(
     elif hidden:
         click.echo("no such groups; --status all shows those of every status", err=True)
     else:
-        click.echo("no groups", err=True)
-        say_what_waits(home)
+        click.echo(f"no groups{what_waits(home)}", err=True)
 
 
 def _statuses(chosen: Sequence[str]) -> set[str]:

@@ -55,7 +55,8 @@ def preview_rules(
     \b
     Examples:
       tasks-pipeline groups preview-rules
-      tasks-pipeline groups preview-rules --config new.yaml --from 2026-11-01 --project shop
+      tasks-pipeline groups preview-rules --config new.yaml --project shop
+      tasks-pipeline groups preview-rules --from 2026-11-01
     Prints:
       events  from     to       title
           12  SHOP-3F  SHOP-2   TimeoutError: the gateway did not answer
