@@ -71,17 +71,14 @@ def end_incident(connection: Connection, group_id: int, by: str, now: datetime) 
 
 def monitor_of_group(state: StateDatabase, group_id: int) -> dict[str, str] | None:
     """`slug` and `environment` of the monitor whose incidents make a group; None where events do."""
-    i, e, m = incidents.c, monitor_environments.c, monitors.c
-    query = (
-        select(m.slug, e.environment)
-        .join_from(incidents, monitor_environments, e.id == i.environment_id)
-        .join(monitors, m.id == e.monitor_id)
-        .where(i.group_id == group_id)
-        .order_by(i.id.desc())
-        .limit(1)
-    )
+    newest = select(incidents.c.environment_id).where(incidents.c.group_id == group_id)
+    e, m = monitor_environments.c, monitors.c
     with state.read() as connection:
-        found = connection.execute(query).first()
+        environment_id = connection.execute(newest.order_by(incidents.c.id.desc()).limit(1)).scalar()
+        if environment_id is None:
+            return None
+        named = select(m.slug, e.environment).join_from(monitor_environments, monitors, m.id == e.monitor_id)
+        found = connection.execute(named.where(e.id == environment_id)).first()
     return None if found is None else dict(found._mapping)
 
 

@@ -46,8 +46,8 @@ def list_groups(
 
     Of discarded groups no events are kept; those are listed when they are asked for by their status. `search` is part of title
     or culprit, in any case; `environment` and `release` saw one of the events; `assignee` may be NOBODY; `since` is when they were
-    seen last. `sort` is a key of SORTS. By `last_seen` a page is read in the order of an index; by others, all that was seen since
-    then is: that wants `since`.
+    seen last. `sort` is a key of SORTS. By `last_seen` a page is read in the order of an index until it is full. In other orders,
+    and where little is found, all that was seen since then is read: that wants `since`.
     """
     wanted = {status} if isinstance(status, str) else set(status)
     queries = []

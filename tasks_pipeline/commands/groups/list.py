@@ -53,7 +53,7 @@ _LESS = ("first_seen", "level", "users", "times_seen", "last_seen")  # what goes
 _OPEN, _ALL = "open", "all"
 _STATUSES = (_OPEN, "unresolved", "regressed", "resolved", "ignored", "discarded", _ALL)
 _SORTS = ("last_seen", "first_seen", "events", "users")
-_SORTED_DAYS = 30
+_DAYS = 30
 _LEAD = 12  # cells of the names in the head of a group
 _VALUES_SHOWN = 5
 _DAYS_SHOWN = 14
@@ -89,13 +89,17 @@ for command in (*decisions, *merging, preview_rules):
 @click.option("--environment", metavar="NAME", help="With events of this environment.")
 @click.option("--release", metavar="VERSION", help="With events of this release.")
 @click.option("--assignee", metavar="WHO", help="Of this member (an address) or team:SLUG; or `nobody`.")
-@click.option("--since", type=Since(), help="Seen since: 24h, 7d, a date.")
+@click.option(
+    "--since",
+    type=Since(),
+    help=f"Seen since: 24h, 7d, a date.  [default: {_DAYS}d with another option than --project and --status]",
+)
 @click.option(
     "--sort",
     type=click.Choice(_SORTS),
     default="last_seen",
     show_default=True,
-    help=f"Newest or largest first; other than by last_seen, of those seen in {_SORTED_DAYS} days or --since.",
+    help="Newest or largest first.",
 )
 @limit_option(50, "groups to show")
 @json_option
@@ -126,8 +130,8 @@ def list_command(
       SHOP-2  PaymentError: card declined  unresolved      31     12  5 min
     """
     now = datetime.now(UTC)
-    if since is None and sort != "last_seen":
-        since = now - timedelta(days=_SORTED_DAYS)
+    if since is None and (sort != "last_seen" or any((search, environment, release, assignee))):
+        since = now - timedelta(days=_DAYS)
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.lists import list_groups
@@ -144,7 +148,10 @@ def list_command(
     if rows:
         table(rows, _COLUMNS, cut=["title"], drop=_LESS)
     elif hidden:
-        click.echo("no such groups; --status all shows those of every status", err=True)
+        seen = f" seen since {cell(since)} UTC (--since)" if since else ""
+        click.echo(
+            f"no such groups{seen}; --status all shows those of every status{what_waits(home)}", err=True
+        )
     else:
         click.echo(f"no groups{what_waits(home)}", err=True)
 
