@@ -36,7 +36,7 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
       tasks-pipeline config check
       tasks-pipeline config check ./tasks_pipeline.yaml
     Prints:
-      /srv/tasks/tasks_pipeline.yaml:7: projects[0].keys[0].public_key: Field required
+      /srv/tasks/tasks_pipeline.yaml:7: projects[0].slug: Field required
     """
     home = current_home(ctx, create=True)
     path = file or home.config_path

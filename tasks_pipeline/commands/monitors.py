@@ -65,7 +65,8 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
     """Show a monitor: its newest runs as a strip of marks, and its incidents.
 
     \b
-    ● good   ✗ error   ○ missed   ◷ took too long   … in progress   · nobody knows: this service was down
+    ● good   ✗ error   ○ missed   ◷ took too long   … in progress
+    · nobody knows: this service was down
 
     \b
     Example:

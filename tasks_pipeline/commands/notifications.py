@@ -53,9 +53,12 @@ def log(
     """Did somebody get it, when, and if not, why? Newest first.
 
     \b
-    waiting    to be sent; `why` says what held it up      sent       handed over
-    digest     waits for, or is in, a digest               dead       given up; `notifications retry` sends it again
-    collapsed  told of with others of its storm            skipped    not wanted; `why` says by which preference
+    waiting    to be sent; `why` says what held it up
+    sent       handed over
+    digest     waits for, or is in, a digest
+    collapsed  told of with others of its storm
+    skipped    not wanted; `why` says by which preference
+    dead       given up; `notifications retry` sends it again
 
     \b
     Examples:

@@ -75,8 +75,8 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
     Example:
       tasks-pipeline token list
     Prints:
-      id  name  ends with  scopes                                   created  last used  revoked
-       1  ci    RkQ8       org:read project:read project:releases   3 d      5 min
+      id  name  ends with  scopes            created  last used  revoked
+       1  ci    RkQ8       project:releases  3 d      5 min
     """
     with open_state(current_home(ctx)) as (state, _):
         from tasks_pipeline.web_api.tokens import list_tokens

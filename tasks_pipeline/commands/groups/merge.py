@@ -41,7 +41,7 @@ def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str, as
     Example:
       tasks-pipeline groups merge SHOP-2 SHOP-3 SHOP-7
     Prints:
-      SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError: card declined
+      SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError
     """
     from tasks_pipeline.groups.merging import merge_groups
 
