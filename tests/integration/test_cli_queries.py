@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -526,6 +527,23 @@ def test_looking_makes_no_home(tmp_path: Path) -> None:
         assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
         assert f"no installation in {tmp_path / 'typo'}" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["groups list", "groups show 1", "groups merge 1 2", "events list", "status", "watch", "sql 'SELECT 1'", "alerts list",
+     "alerts test default", "notifications log", "notifications send", "monitors list", "monitors check", "token list",
+     "debug-files list", "backfill --from 2026-11-01 --stored", "groups preview-rules"],
+)  # fmt: skip
+def test_a_state_database_that_is_broken_is_one_line(home: Home, command: str) -> None:
+    home.config_path.write_text(
+        CONFIG + "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n"
+    )
+    (home.root / "state.sqlite").write_bytes(b"no database " * 1000)
+    result = CliRunner().invoke(main, ["--home", str(home.root), *shlex.split(command)])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert result.stderr.startswith("Error: ")
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_a_database_that_is_away_is_one_line(home: Home) -> None:

@@ -19,7 +19,7 @@ WHOLE = {
     "groups list --status all": ("short_id", "status"),
     "groups log SHOP-3": ("at",),
     "groups keys SHOP-1B": ("key",),
-    "groups similar": ("similarity",),
+    "groups similar": (),
     "groups preview-rules": (),
     "events list": ("event_id", "short_id"),
     "status": (),
