@@ -140,8 +140,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     home = current_home(ctx)
     with open_state(home) as (state, slugs), lake_of(home, state) as lake:
-        event_id = _event_named(state, lake, slugs, name)
-        row = find_event(state, lake, event_id) if event_id is not None else None
+        event_id, project_id = _event_named(state, lake, slugs, name)
+        row = find_event(state, lake, event_id, project_id) if event_id is not None else None
         short_id = short_ids(state, slugs, [row["group_id"]]).get(row["group_id"]) if row else None
     if row is None or row["payload"] is None:
         raise click.ClickException(f"there is no event {event_id or cell(name)}{what_waits(home)}")
@@ -157,19 +157,21 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             click.echo(line)
 
 
-def _event_named(state: StateDatabase, lake: Lake, slugs: Mapping[int, str], name: str) -> str | None:
-    """The id of the event that is meant; None when there is none. Raises ClickException when it may be several, or cannot be one."""
+def _event_named(
+    state: StateDatabase, lake: Lake, slugs: Mapping[int, str], name: str
+) -> tuple[str | None, int | None]:
+    """The id of the event that is meant, None when there is none, and its project where the name says so. Raises ClickException when it may be several, or cannot be one."""
     from tasks_pipeline.protocol.ids import parse_event_id
     from tasks_pipeline.storage.lake.events import event_ids_beginning, newest_events
 
     if (whole := parse_event_id(name)) is not None:
-        return whole
+        return whole, None
     if "-" in name and find_named(state, slugs, name) is not None:
         group = group_named(state, slugs, name)
         newest = newest_events(state, lake, group["id"], 1)
         if not newest:
             raise click.ClickException(f"{group['short_id']} has no events")
-        return str(newest[0]["event_id"])
+        return newest[0]["event_id"], group["project_id"]
     digits = name.replace("-", "").lower()
     if not _BEGINNING.fullmatch(digits):
         raise click.BadParameter(
@@ -179,4 +181,4 @@ def _event_named(state: StateDatabase, lake: Lake, slugs: Mapping[int, str], nam
     found = event_ids_beginning(state, digits)
     if len(found) > 1:
         raise click.ClickException(f"several events begin with {digits}: {', '.join(found)}")
-    return found[0] if found else None
+    return (found[0] if found else None), None

@@ -101,6 +101,15 @@ def test_every_command_of_a_group_is_listed() -> None:
             assert sorted(listed) == sorted(command.commands)
 
 
+PLAIN = {"run", "receive", "demo", "dsn", "send-test-event", "grouping eval", "config schema"}
+"""Commands that stay, print one word, or print JSON anyway."""
+
+
+@pytest.mark.parametrize("command", [c for c in every_command() if " ".join(c) not in PLAIN], ids=" ".join)
+def test_whatever_looks_or_decides_takes_json(command: tuple[str, ...]) -> None:
+    assert "--json" in CliRunner().invoke(main, [*command, "--help"]).output
+
+
 def test_the_shell_completes_commands() -> None:
     env = {
         "_TASKS_PIPELINE_COMPLETE": "bash_complete",
