@@ -12,7 +12,7 @@ UV     ?= uv
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## Show the main job on recorded traffic, in about two minutes
+demo: $(STAMP) ## Show the main job on recorded traffic, in about a minute once it is set up
 	@$(BIN)/tasks-pipeline demo
 
 run: $(STAMP) ## Run the whole service until Ctrl-C
@@ -52,7 +52,7 @@ dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh afte
 # Byte code is compiled here once: compiling at the first import would cost every start of Dagster seconds, and each
 # of its processes memory. The lock holds the build backend too, hence --no-build-isolation.
 $(STAMP): requirements.lock pyproject.toml
-	@echo "setting up $(VENV) from requirements.lock (a minute or two, once)"
+	@echo "setting up $(VENV) from requirements.lock (some minutes, once)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements.lock

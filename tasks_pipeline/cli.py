@@ -10,16 +10,12 @@ import click
 # not import the modules, some of which take a second.
 COMMANDS = {
     "run": ("commands.service", "run", "Run the whole service: receiver, Dagster, UI."),
-    "receive": ("commands.service", "receive", "Run the receiver alone."),
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
-    "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
-    "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
-    "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
-    "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
+    "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),
     "notifications": (
         "commands.notifications",
@@ -27,11 +23,20 @@ COMMANDS = {
         "Who got what, what waits; send a test message.",
     ),
     "members": ("commands.members", "members", "Look at members and their preferences."),
-    "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors."),
+    "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
+    "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
     "watch": ("commands.watch", "watch", "Show how the pipeline itself is doing."),
+    "config": ("commands.config", "config", "Check or show the configuration."),
     "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
     "debug-files": ("commands.debug_files", "debug_files", "List uploaded debug files and source maps."),
-    "config": ("commands.config", "config", "Check or show the configuration."),
+    "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
+    "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
+    "receive": ("commands.service", "receive", "Run the receiver alone."),
+}
+SECTIONS = {
+    "Start": ("run", "dsn", "send-test-event", "demo"),
+    "Look and decide": ("groups", "events", "monitors", "alerts", "notifications", "members", "sql"),
+    "Operate": ("status", "watch", "config", "token", "debug-files", "backfill", "grouping", "receive"),
 }
 
 
@@ -49,8 +54,9 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, COMMANDS[name][2]) for name in names])
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,9 +74,14 @@ def main(ctx: click.Context, home: str | None) -> None:
 
     \b
     Start here:
-      tasks-pipeline run                 start everything; prints the DSN and the address of the UI
+      tasks-pipeline run                 start everything; prints DSN and UI
       tasks-pipeline send-test-event     send an event to it
-      tasks-pipeline COMMAND --help      what a command does, an example, what it prints
+      tasks-pipeline groups list         what needs somebody
+      tasks-pipeline COMMAND --help      what a command does, with examples
+
+    \b
+    Completion of commands and options, for bash (zsh and fish alike):
+      eval "$(_TASKS_PIPELINE_COMPLETE=bash_source tasks-pipeline)"
     """
     ctx.obj = home
 

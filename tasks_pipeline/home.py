@@ -69,8 +69,8 @@ class Home:
     config_override: Path | None = None
 
     @classmethod
-    def resolve(cls, root: str | Path | None = None) -> Home:
-        """The home named by the argument, else by the environment, else `~/.tasks-pipeline`; it is created."""
+    def resolve(cls, root: str | Path | None = None, *, create: bool = True) -> Home:
+        """The home named by the argument, else by the environment, else `~/.tasks-pipeline`; it is created unless not to be."""
         chosen = (
             Path(root or os.environ.get(HOME_VARIABLE) or Path.home() / ".tasks-pipeline")
             .expanduser()
@@ -83,8 +83,13 @@ class Home:
             data_url=os.environ.get(DATA_VARIABLE, ""),
             config_override=Path(override).expanduser().resolve() if override else None,
         )
-        home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if create:
+            home.make_root()
         return home
+
+    def make_root(self) -> None:
+        """Create the folder of the home, where it is not there."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
     def embedded(self) -> bool:

@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.common.queries import listing, open_all, open_state
+from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
+from tasks_pipeline.commands.common.queries import open_all, open_state, project_number
 from tasks_pipeline.commands.common.since import Since
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.config.alerts import Conditions
 
+_RULES = ("project", "rule", "when", "if", "notify", "every")
 _COLUMNS = {"at": "at (UTC)", "project": "project", "rule": "rule", "kind": "kind", "severity": "severity", "group": "group", "title": "title"}  # fmt: skip
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def alerts() -> None:
     """Look at alerts and alert rules; try a rule on what is stored."""
 
 
 @alerts.command("list")
 @click.option("--since", type=Since(), default="7d", show_default=True, help="Since when: 24h, 7d, a date.")
-@click.option("--project", metavar="SLUG", help="Of this project only.")
+@project_option("Of this project only.")
 @click.option("--rule", metavar="NAME", help="Of this rule only.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Most alerts.")
+@limit_option(100, "alerts", most=100_000)
 @json_option
 @click.pass_context
 def list_command(
@@ -46,7 +51,9 @@ def list_command(
         from tasks_pipeline.config.projects import project_name
         from tasks_pipeline.groups.lists import short_ids
 
-        rows = list_alerts(state, since=since, project_id=_project_id(slugs, project), rule=rule, limit=limit)
+        rows = list_alerts(
+            state, since=since, project_id=project_number(slugs, project), rule=rule, limit=limit
+        )
         names = short_ids(state, slugs, [row["group_id"] for row in rows if row["group_id"] is not None])
     for row in rows:
         row["project"] = project_name(slugs, row["project_id"])
@@ -57,7 +64,7 @@ def list_command(
     if as_json:
         print_json(rows)
     elif rows:
-        listing(rows, _COLUMNS, cut="title")
+        table(rows, _COLUMNS, cut=["title", "rule"], drop=["severity", "kind", "project"])
     else:
         click.echo("no alerts", err=True)
 
@@ -89,7 +96,7 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
         for rule in rules_of(config, project.id)
     ]
     if rows or as_json:
-        table(rows, ["project", "rule", "when", "if", "notify", "every"], as_json=as_json)
+        table(rows, _RULES, as_json=as_json, wrap=["rule", "when", "notify", "if"], drop=["every"])
     else:
         click.echo("no rules: configure members or channels, and `alert_rules`", err=True)
 
@@ -97,7 +104,7 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
 @alerts.command("test")
 @click.argument("rule_name", metavar="RULE")
 @click.option("--since", type=Since(), default="24h", show_default=True, help="Since when: 24h, 7d, a date.")
-@click.option("--project", metavar="SLUG", help="On this project only.")
+@project_option("On this project only.")
 @json_option
 @click.pass_context
 def test_command(
@@ -111,7 +118,7 @@ def test_command(
     \b
     Examples:
       tasks-pipeline alerts test "new errors" --since 7d
-      tasks-pipeline alerts test default --project shop --json
+      tasks-pipeline alerts test everything --project shop --json
     Prints, for example:
       at (UTC)             project  kind       group    title
       2026-11-23 09:12:44  shop     new_group  SHOP-3F  CheckoutFailed: step …
@@ -161,20 +168,10 @@ def test_command(
         print_json({"alerts": rows, "messages": dict(told)})
         return
     if rows:
-        listing(rows, {"at": "at (UTC)", "project": "project", "kind": "kind", "group": "group", "said": "counted", "title": "title"}, cut="title")  # fmt: skip
+        columns = {"at": "at (UTC)", "project": "project", "kind": "kind", "group": "group", "said": "counted", "title": "title"}  # fmt: skip
+        table(rows, columns, cut=["title", "said"], drop=["project", "kind"])
     messages = ", ".join(f"{count} to {who}" for who, count in told.most_common())
-    click.echo(f"{len(rows)} alert{'' if len(rows) == 1 else 's'}; messages: {messages or 'none'}")
-
-
-def _project_id(slugs: Any, project: str | None) -> int | None:
-    if project is None:
-        return None
-    for number, slug in slugs.items():
-        if slug == project:
-            return int(number)
-    raise click.ClickException(
-        f"there is no project {cell(project)}; there are: {', '.join(sorted(slugs.values()))}"
-    )
+    click.echo(f"{counted(len(rows), 'alert')}; messages: {messages or 'none'}")
 
 
 def _trigger_text(trigger: Any) -> str:

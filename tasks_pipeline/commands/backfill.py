@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, json_option, table
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
+from tasks_pipeline.commands.common.tables import table
 
 if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run
@@ -106,7 +108,8 @@ def backfill(
     if as_json:
         print_json(rows)
     else:
-        table(rows, ["day", "result", "events", *_COUNTS])
+        unused = [name for name in ("events", *_COUNTS) if not any(row[name] for row in rows)]
+        table(rows, ["day", "result", "events", *_COUNTS], wrap=["result"], drop=[*unused, "events"])
     if not all(result.good for result in results):
         ctx.exit(1)
 

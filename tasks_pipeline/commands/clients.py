@@ -33,7 +33,7 @@ def dsn(ctx: click.Context, project: str | None) -> None:
       http://5f2c…@127.0.0.1:9000/1
     """
     with user_errors(OSError):
-        click.echo(find_dsn(current_home(ctx), project))
+        click.echo(find_dsn(current_home(ctx, create=True), project))
 
 
 @click.command()
@@ -55,7 +55,7 @@ def send_test_event(ctx: click.Context, dsn_text: str | None, message: str) -> N
     from tasks_pipeline.protocol.auth import AuthError, parse_dsn
 
     with user_errors(OSError):
-        text = dsn_text or find_dsn(current_home(ctx), None)
+        text = dsn_text or find_dsn(current_home(ctx, create=True), None)
     try:
         target = parse_dsn(text)
     except AuthError as error:

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, json_option, user_errors
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import current_home, user_errors
 from tasks_pipeline.config import ConfigError, config_schema
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.config.mistake import dotted
 from tasks_pipeline.config.showing import shown_config
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def config() -> None:
     """Check or show the configuration file, `tasks_pipeline.yaml` in the home directory."""
 
@@ -34,9 +36,9 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
       tasks-pipeline config check
       tasks-pipeline config check ./tasks_pipeline.yaml
     Prints:
-      /srv/tasks/tasks_pipeline.yaml:7: projects[0].keys[0].public_key: Field required
+      /srv/tasks/tasks_pipeline.yaml:7: projects[0].slug: Field required
     """
-    home = current_home(ctx)
+    home = current_home(ctx, create=True)
     path = file or home.config_path
     if file is None and not home.has_config and not as_json:
         click.echo(f"{path} does not exist: the defaults are used (tasks-pipeline config show)")
@@ -56,8 +58,9 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
 
 
 @config.command()
+@json_option
 @click.pass_context
-def show(ctx: click.Context) -> None:
+def show(ctx: click.Context, as_json: bool) -> None:
     """Print the configuration in force as YAML, with every default filled in.
 
     Values given as ${env:NAME} are printed that way, not with the secret; other secrets are masked. The output is
@@ -69,11 +72,14 @@ def show(ctx: click.Context) -> None:
     """
     import yaml
 
-    home = current_home(ctx)
+    home = current_home(ctx, create=True)
     with user_errors(OSError):
         text = config_text(home.config_path) if home.has_config else ""
         shown = home.read_config(home.config_path, to_look=True) if text else home.config()
         effective = shown_config(shown, text)
+    if as_json:
+        print_json(effective)
+        return
     click.echo(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), nl=False)
 
 

@@ -8,21 +8,25 @@ from typing import Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, json_option
-from tasks_pipeline.commands.common.queries import age, listing, open_state
+from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
+from tasks_pipeline.commands.common.output import current_home
+from tasks_pipeline.commands.common.queries import age, open_state, project_number
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.notifications.message import counted
 
 _COLUMNS = {"project": "project", "kind": "kind", "id": "debug id or release", "name": "name", "holds": "holds", "size": "bytes", "uploaded": "uploaded"}  # fmt: skip
 
 
-@click.group("debug-files")
+@click.group(cls=CommandGroup, name="debug-files")
 def debug_files() -> None:
     """Look at uploaded debug files and artifact bundles (sources and source maps)."""
 
 
 @debug_files.command("list")
-@click.option("--project", metavar="SLUG", help="What was uploaded to this project only.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most of each.")
+@project_option("What was uploaded to this project only.")
+@limit_option(50, "of each")
 @json_option
 @click.pass_context
 def list_command(ctx: click.Context, project: str | None, limit: int, as_json: bool) -> None:
@@ -37,7 +41,7 @@ def list_command(ctx: click.Context, project: str | None, limit: int, as_json: b
         from tasks_pipeline.uploads.known import list_bundles
         from tasks_pipeline.uploads.known import list_debug_files as list_files
 
-        project_id = _project_id(slugs, project)
+        project_id = project_number(slugs, project)
         with state.read() as connection:
             files = list_files(connection, project_id, limit=limit)
             bundles = list_bundles(connection, project_id, limit=limit)
@@ -52,18 +56,9 @@ def list_command(ctx: click.Context, project: str | None, limit: int, as_json: b
     now = datetime.now(UTC)
     rows = [_file_row(row, slugs, now) for row in files] + [_bundle_row(row, slugs, now) for row in bundles]
     if rows:
-        listing(rows, _COLUMNS, cut="name")
+        table(rows, _COLUMNS, cut=["name", "holds"], drop=["holds", "project", "size", "uploaded"])
     else:
         click.echo("nothing was uploaded", err=True)
-
-
-def _project_id(slugs: Mapping[int, str], project: str | None) -> int | None:
-    if project is None:
-        return None
-    for number, slug in slugs.items():
-        if project.lower() in (slug, str(number)):
-            return number
-    raise click.ClickException(f"no project {project!r}; there are: {', '.join(slugs.values())}")
 
 
 def _with_slug(row: Mapping[str, Any], slugs: Mapping[int, str]) -> dict[str, Any]:
@@ -94,8 +89,7 @@ def _bundle_row(row: Mapping[str, Any], slugs: Mapping[int, str], now: datetime)
         "kind": "bundle",
         "id": row["release"] or "",
         "name": row["sha1"],
-        "holds": f"{row['files']} file{'' if row['files'] == 1 else 's'}"
-        + (f", dist {row['dist']}" if row["dist"] else ""),
+        "holds": counted(row["files"], "file") + (f", dist {row['dist']}" if row["dist"] else ""),
         "size": row["size"],
         "uploaded": age(row["created_at"], now),
     }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.output import table
+from tasks_pipeline.commands.common.options import Number
+from tasks_pipeline.commands.common.tables import table
 
 if TYPE_CHECKING:
     from tasks_pipeline.demo.show import Shown
@@ -17,7 +21,7 @@ _GROUPS_SHOWN = 15
 
 @click.command()
 @click.option(
-    "--events", default=400, show_default=True, type=click.IntRange(50, 20_000), help="Shop events to send."
+    "--events", default=400, show_default=True, type=Number(50, 20_000), help="Shop events to send."
 )
 @click.option(
     "--keep",
@@ -34,7 +38,8 @@ def demo(events: int, keep: Path | None) -> None:
 
     \b
     Example:
-      tasks-pipeline demo --keep /tmp/demo && tasks-pipeline --home /tmp/demo run
+      tasks-pipeline demo --keep /tmp/demo
+      tasks-pipeline --home /tmp/demo groups list
     Prints at the end:
       demo ok: received=… stored=… groups=…
     """
@@ -51,6 +56,13 @@ def demo(events: int, keep: Path | None) -> None:
     _print(shown, keep)
 
 
+def _command() -> str:
+    """How this command line was called: it need not be on the PATH."""
+    found = shutil.which("tasks-pipeline")
+    own = Path(sys.argv[0])
+    return "tasks-pipeline" if found or own.name != "tasks-pipeline" else str(own)
+
+
 def _message(document: dict[str, Any]) -> str:
     """The document of a webhook, what it says to people of it."""
     return "\n".join(f"  {line}" for line in str(document.get("text", document)).splitlines()[:20])
@@ -62,14 +74,18 @@ def _print(shown: Shown, keep: Path | None) -> None:
     names = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
     answers = ", ".join(f"{count} × {status}" for status, count in sorted(shown.statuses.items()))
     click.echo(f"\nreceived  {sum(shown.statuses.values())} requests: {answers}\n\nbooks (items)")
-    table([{name: getattr(books, name) for name in names} | {"balance": "✓"}], [*names, "balance"])
+    row = {name: getattr(books, name) for name in names} | {"balance": "✓"}
+    table([row], [*names, "balance"], drop=[name for name in names if not row[name]])
     click.echo(f"\n{len(shown.groups)} groups; the largest:")
     largest = sorted(shown.groups, key=lambda g: -int(str(g["times_seen"])))[:_GROUPS_SHOWN]
-    rows = [{**g, "title": str(g["title"])[:70]} for g in largest]
-    table(
-        rows,
-        {"short_id": "group", "title": "title", "level": "level", "times_seen": "events", "users": "users"},
-    )
+    columns = {
+        "short_id": "group",
+        "title": "title",
+        "level": "level",
+        "times_seen": "events",
+        "users": "users",
+    }
+    table([{**g, "title": str(g["title"])[:70]} for g in largest], columns, cut=["title"], drop=["level"])
     first = shown.messages[0].document
     click.echo(
         f"\n{shown.alerts} alerts of new groups: {len(shown.messages)} sent to a webhook one by one, the others wait to be "
@@ -79,9 +95,13 @@ def _print(shown: Shown, keep: Path | None) -> None:
     table(
         [*shown.runs, *({"run": "", "job": f"check {n}", "status": "passed"} for n in shown.checks)],
         ["run", "job", "status"],
+        cut=["job"],
     )
     stages = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in shown.seconds.items())
     click.echo(f"\nstages    {stages}")
-    where = f"tasks-pipeline --home {keep} run" if keep else "tasks-pipeline run"
-    click.echo(f"look      {where}   then open the UI it prints, and `tasks-pipeline groups list`\n")
+    if keep is None:
+        click.echo(f"look      {_command()} demo --keep DIR   keeps the data; this demo's are gone\n")
+    else:
+        command = f"{_command()} --home {shlex.quote(str(keep))}"
+        click.echo(f"look      {command} groups list\n          {command} run   then open the UI it prints\n")
     click.echo(f"demo ok: received={books.accepted} stored={books.stored} groups={len(shown.groups)}")

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from tasks_pipeline.commands.common.event_text import described
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option
-from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import (
+    age,
+    find_named,
+    group_named,
+    lake_of,
+    open_state,
+    project_number,
+    what_waits,
+)
+from tasks_pipeline.commands.common.since import Since
+from tasks_pipeline.commands.common.tables import table
 
 if TYPE_CHECKING:
-    from tasks_pipeline.home import Home
+    from tasks_pipeline.storage.lake.lake import Lake
     from tasks_pipeline.storage.state.database import StateDatabase
 
 FACTS = "_tasks_pipeline"
@@ -26,81 +40,111 @@ _LISTED = (
     "event_id", "short_id", "project", "timestamp", "received_at", "level", "title", "environment", "release", "user",
 )  # fmt: skip
 _COLUMNS = {"event_id": "event", "short_id": "group", "level": "level", "title": "title", "age": "happened"}
-_BREADCRUMBS = 10
+_LEVELS = ("fatal", "error", "warning", "info", "debug")
+_FILTERED_DAYS = 14
+_LEAST_DIGITS = 6
+_BEGINNING = re.compile(rf"[0-9a-f]{{{_LEAST_DIGITS},31}}")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def events() -> None:
     """List the newest events, or look at one."""
 
 
 @events.command("list")
-@click.option("--group", "group_id", metavar="ID", help="Events of this group only: its id or short id.")
+@click.option("--group", "group_id", metavar="ID", help="Of this group only: its id or short id.")
+@click.option("--search", metavar="TEXT", default="", help="Title or culprit has this in it, in any case.")
+@project_option("Of this project only.")
+@click.option("--environment", metavar="NAME", help="Of this environment only.")
+@click.option("--release", metavar="VERSION", help="Of this release only.")
+@click.option("--level", type=click.Choice(_LEVELS), help="Of this level only.")
+@click.option("--user", metavar="WHO", help="Of this user only: an id, a mail address, or what `user` shows.")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most events to show."
+    "--since",
+    type=Since(),
+    help=f"Since when: 24h, 7d, a date.  [default: {_FILTERED_DAYS}d with one of the options above but --group]",
 )
+@limit_option(20, "events to show")
 @json_option
 @click.pass_context
-def list_command(ctx: click.Context, group_id: str | None, limit: int, as_json: bool) -> None:
+def list_command(
+    ctx: click.Context,
+    group_id: str | None,
+    search: str,
+    project: str | None,
+    environment: str | None,
+    release: str | None,
+    level: str | None,
+    user: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List the newest events, newest first.
 
     \b
     Examples:
       tasks-pipeline events list --limit 5
+      tasks-pipeline events list --search timeout --environment production
+      tasks-pipeline events list --user anna@acme.example --since 24h
       tasks-pipeline events list --group SHOP-2 --json
     """
-    from tasks_pipeline.groups.lists import short_ids
-
-    home = current_home(ctx)
+    home, now = current_home(ctx), datetime.now(UTC)
+    if since is None and any((search, project, environment, release, level, user)):
+        since = now - timedelta(days=_FILTERED_DAYS)
     with open_state(home) as (state, slugs):
-        only = group_named(state, slugs, group_id)["id"] if group_id is not None else None
-        found = _newest(home, state, only, limit)
+        from tasks_pipeline.groups.lists import short_ids
+        from tasks_pipeline.storage.lake.events import EventFilter, newest_events
+
+        wanted = EventFilter(
+            project_id=project_number(slugs, project), environment=environment, release=release, level=level, user=user,
+            search=search, since=since, group_id=None if group_id is None else group_named(state, slugs, group_id)["id"],
+        )  # fmt: skip
+        with lake_of(home, state) as lake:
+            found = newest_events(state, lake, limit=limit, wanted=wanted)
         names = short_ids(state, slugs, (event["group_id"] for event in found))
-    now = datetime.now(UTC)
     for event in found:
-        project_id = event["project_id"]
         event |= {
             "short_id": names.get(event["group_id"]),
-            "project": slugs.get(project_id, str(project_id)),
+            "project": slugs.get(event["project_id"], str(event["project_id"])),
             "age": age(event["timestamp"], now),
         }
     if as_json:
         print_json([{name: event[name] for name in _LISTED} for event in found])
     elif found:
-        listing(found, _COLUMNS, cut="title")
+        table(found, _COLUMNS, cut=["title"], drop=["level", "age"])
     else:
-        click.echo("no events", err=True)
+        click.echo(f"no events{f' since {cell(since)} UTC' if since else ''}{what_waits(home)}", err=True)
 
 
 @events.command()
-@click.argument("event_id", metavar="EVENT_ID")
+@click.argument("name", metavar="EVENT_ID|GROUP")
 @json_option
 @click.pass_context
-def show(ctx: click.Context, event_id: str, as_json: bool) -> None:
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show one event: what happened, when, where, to whom, and the stack trace with the line that failed.
 
-    EVENT_ID is 32 hex digits, in any case, with dashes or without. With --json the whole processed event is printed,
-    and under `_tasks_pipeline` what this installation knows of it.
+    An event is named by its id (32 hex digits, in any case, with dashes or without), by the first 6 digits of it or more, or
+    by the short id of a group, whose newest event it then is. With --json the whole processed event is printed, and under
+    `_tasks_pipeline` what this installation knows of it.
 
     \b
     Examples:
       tasks-pipeline events show 3f0e9c1f5ee54be1a4dfae3b2c9a1f07
+      tasks-pipeline events show 3f0e9c1f
+      tasks-pipeline events show SHOP-2
       tasks-pipeline events show "$(tasks-pipeline send-test-event)" --json
     """
     from tasks_pipeline.groups.lists import short_ids
-    from tasks_pipeline.protocol.ids import parse_event_id
+    from tasks_pipeline.storage.lake.events import find_event
 
-    digits = parse_event_id(event_id)
-    if digits is None:
-        raise click.BadParameter(f"{event_id!r} is not 32 hex digits", param_hint="EVENT_ID")
     home = current_home(ctx)
-    with open_state(home) as (state, slugs):
-        row = _find(home, state, digits)
-        if row is None:
-            raise click.ClickException(
-                f"there is no event {digits}; one that came a moment ago may wait still (tasks-pipeline status)"
-            )
-        short_id = short_ids(state, slugs, [row["group_id"]]).get(row["group_id"])
+    with open_state(home) as (state, slugs), lake_of(home, state) as lake:
+        event_id, project_id = _event_named(state, lake, slugs, name)
+        row = find_event(state, lake, event_id, project_id) if event_id is not None else None
+        short_id = short_ids(state, slugs, [row["group_id"]]).get(row["group_id"]) if row else None
+    if row is None or row["payload"] is None:
+        raise click.ClickException(f"there is no event {event_id or cell(name)}{what_waits(home)}")
     payload = msgspec.json.decode(row["payload"])
     facts = {name: row[name] for name in _FACTS} | {
         "short_id": short_id,
@@ -113,119 +157,28 @@ def show(ctx: click.Context, event_id: str, as_json: bool) -> None:
             click.echo(line)
 
 
-def _find(home: Home, state: StateDatabase, event_id: str) -> dict[str, Any] | None:
-    import duckdb
+def _event_named(
+    state: StateDatabase, lake: Lake, slugs: Mapping[int, str], name: str
+) -> tuple[str | None, int | None]:
+    """The id of the event that is meant, None when there is none, and its project where the name says so. Raises ClickException when it may be several, or cannot be one."""
+    from tasks_pipeline.protocol.ids import parse_event_id
+    from tasks_pipeline.storage.lake.events import event_ids_beginning, newest_events
 
-    from tasks_pipeline.storage.lake.events import find_event
-    from tasks_pipeline.storage.lake.lake import Lake
-
-    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
-        return find_event(state, lake, event_id)
-
-
-def _newest(home: Home, state: StateDatabase, group_id: int | None, limit: int) -> list[dict[str, Any]]:
-    import duckdb
-
-    from tasks_pipeline.storage.lake.events import newest_events
-    from tasks_pipeline.storage.lake.lake import Lake
-
-    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
-        return newest_events(state, lake, group_id, limit)
-
-
-def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> list[str]:
-    """A processed event as lines for people, with everything a stranger sent made printable."""
-    happened = datetime.fromisoformat(event["timestamp"])
-    request = _dict(event.get("request"))
-    lines = [
-        f"{facts['short_id']}  {cell(facts['title'])}",
-        *([cell(facts["culprit"])] if facts["culprit"] else []),
-        "",
-        *_line(
-            "event",
-            f"{event['event_id']}, {cell(event.get('level', 'error'))}, {cell(event.get('platform'))}",
-        ),
-        *_line("happened", f"{cell(happened)} UTC, {age(happened, now)} ago"),
-        *_line("received", f"{cell(facts['received_at'])} UTC, project {facts['project']}"),
-        *_line(
-            "where",
-            _joined(event, ("environment", "release", "dist", "server_name", "transaction", "logger")),
-        ),
-        *_line("request", " ".join(cell(request[k]) for k in ("method", "url") if request.get(k))),
-        *_line("user", _joined(_dict(event.get("user")), ("id", "email", "username", "ip_address"))),
-        *_line("tags", ", ".join(f"{cell(k)}={cell(v)}" for k, v in _dict(event.get("tags")).items())),
-    ]
-    for exception in reversed(_values(event, "exception")):
-        lines += ["", f"{cell(exception.get('type') or 'Error')}: {cell(exception.get('value'))}"]
-        lines += _frames(exception)
-    if not event.get("exception"):
-        message = _dict(event.get("logentry"))
-        lines += _line("message", cell(message.get("formatted") or message.get("message")))
-        lines += _frames(event)
-        for thread in _values(event, "threads"):
-            if thread.get("crashed") or thread.get("current"):
-                lines += ["", f"thread {cell(thread.get('name') or thread.get('id'))}", *_frames(thread)]
-    crumbs = _values(event, "breadcrumbs")[-_BREADCRUMBS:]
-    return lines + (
-        ["", "breadcrumbs, the last first", *map(_breadcrumb, reversed(crumbs))] if crumbs else []
-    )
-
-
-def _line(name: str, text: str) -> list[str]:
-    return [f"{name:<10}{text}"] if text else []
-
-
-def _joined(values: dict[str, Any], names: tuple[str, ...]) -> str:
-    return ", ".join(f"{name} {cell(values[name])}" for name in names if values.get(name) not in (None, ""))
-
-
-def _frames(holder: dict[str, Any]) -> list[str]:
-    """The frames of a stack trace, the crash first, with its source line and the lines around it."""
-    frames = [f for f in _list(_dict(holder.get("stacktrace")).get("frames")) if isinstance(f, dict)]
-    lines: list[str] = []
-    for depth, frame in enumerate(reversed(frames)):
-        file = (
-            frame.get("filename")
-            or frame.get("module")
-            or frame.get("package")
-            or frame.get("instruction_addr")
-            or "?"
+    if (whole := parse_event_id(name)) is not None:
+        return whole, None
+    if "-" in name and find_named(state, slugs, name) is not None:
+        group = group_named(state, slugs, name)
+        newest = newest_events(state, lake, group["id"], 1)
+        if not newest:
+            raise click.ClickException(f"{group['short_id']} has no events")
+        return newest[0]["event_id"], group["project_id"]
+    digits = name.replace("-", "").lower()
+    if not _BEGINNING.fullmatch(digits):
+        raise click.BadParameter(
+            f"{name[:100]!r} is no event and no group; an id has 32 hex digits, of which {_LEAST_DIGITS} are enough",
+            param_hint="EVENT_ID",
         )
-        line = f":{frame['lineno']}" if frame.get("lineno") is not None else ""
-        mark = "" if frame.get("in_app") is not False else "  (library)"
-        lines.append(f"  {cell(file)}{line} in {cell(frame.get('function') or '?')}{mark}")
-        lines += _source(frame, around=depth == 0)
-    return lines
-
-
-def _source(frame: dict[str, Any], *, around: bool) -> list[str]:
-    if frame.get("context_line") is None:
-        return []
-    before, after = (_list(frame.get(name)) if around else [] for name in ("pre_context", "post_context"))
-    return [
-        *(f"      {_code(text)}" for text in before),
-        f"    > {_code(frame['context_line'])}",
-        *(f"      {_code(text)}" for text in after),
-    ]
-
-
-def _code(text: object) -> str:
-    return cell(str(text).expandtabs(4)).rstrip()
-
-
-def _breadcrumb(crumb: dict[str, Any]) -> str:
-    when = str(crumb.get("timestamp") or "")[11:19]
-    told = crumb.get("message") or " ".join(f"{k}={v}" for k, v in _dict(crumb.get("data")).items())
-    return f"  {cell(when):<8}  {cell(crumb.get('category') or crumb.get('type')):<12}  {cell(told)}"
-
-
-def _values(event: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    return [v for v in _list(_dict(event.get(name)).get("values")) if isinstance(v, dict)]
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+    found = event_ids_beginning(state, digits)
+    if len(found) > 1:
+        raise click.ClickException(f"several events begin with {digits}: {', '.join(found)}")
+    return (found[0] if found else None), None

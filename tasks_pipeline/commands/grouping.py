@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 
-@click.group()
+
+@click.group(cls=CommandGroup)
 def grouping() -> None:
     """Try the grouping on events, without storing anything."""
 
@@ -27,8 +29,9 @@ def eval_command() -> None:
 
     \b
     Example:
-      $ echo '{"event": {"message": "order 17 is late"}}' | tasks-pipeline grouping eval
-      {"hashes":["5fe3…"],"in_app_frames":[],"message":"order <int> is late","title":"order 17 is late", …}
+      echo '{"event": {"message": "17 late"}}' | tasks-pipeline grouping eval
+    Prints:
+      {"hashes":["5fe3…"],"message":"<int> late","title":"17 late", …}
     """
     import msgspec
 

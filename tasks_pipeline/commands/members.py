@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_named, open_state
+from tasks_pipeline.commands.common.tables import say, table
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config import Config
+    from tasks_pipeline.config.alerts import AlertRule
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def members() -> None:
     """Look at members: their channels, preferences and digests."""
 
@@ -42,7 +50,8 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
             }
         )  # fmt: skip
     if rows or as_json:
-        table(rows, ["email", "name", "channel", "delivery", "quiet", "timezone", "teams"], as_json=as_json)
+        columns = ["email", "name", "channel", "delivery", "quiet", "timezone", "teams"]
+        table(rows, columns, as_json=as_json, cut=["teams", "name"], drop=["name", "timezone", "quiet"])
     else:
         click.echo("no members are configured", err=True)
 
@@ -50,21 +59,21 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 @members.command()
 @click.argument("email")
 @click.option("--group", metavar="SHORT_ID", help="Would they hear of this group now?")
-@click.option("--rule", default="default", show_default=True, help="With --group: by which rule.")
+@click.option("--rule", metavar="NAME", help="With --group: by this rule only.  [default: each in force]")
 @json_option
 @click.pass_context
-def show(ctx: click.Context, email: str, group: str | None, rule: str, as_json: bool) -> None:
-    """Show a member's preferences in each project and their next digests; with --group, whether they would hear of it.
+def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as_json: bool) -> None:
+    """Show a member's preferences in each project and their next digests; with --group, whether they would hear of
+    it.
 
     \b
     Examples:
       tasks-pipeline members show anna@acme.example
-      tasks-pipeline members show anna@acme.example --group SHOP-3F
+      tasks-pipeline members show anna@acme.example --group SHOP-3
     """
     from tasks_pipeline.notifications.digests import next_digest_at, pending_digests
     from tasks_pipeline.notifications.preferences import preferences_of
     from tasks_pipeline.notifications.quiet import quiet_until
-    from tasks_pipeline.notifications.routing import routes
 
     home, now = current_home(ctx), datetime.now(UTC)
     with user_errors():
@@ -74,7 +83,6 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str, as_json: 
         known = ", ".join(m.email for m in config.members) or "none"
         raise click.ClickException(f"there is no member {cell(email)}; there are: {known}")
     rows: list[dict[str, Any]] = []
-    said = ""
     with open_state(home) as (state, slugs):
         waiting = {p.project_id: p for p in pending_digests(state) if p.target == f"member:{email}"}
         for project in config.projects:
@@ -89,24 +97,55 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str, as_json: 
                     "next digest (UTC)": next_digest_at(config, pending, now) if pending else None,
                 }
             )  # fmt: skip
-        if group is not None:
-            found = group_named(state, slugs, group)
-            (route,) = routes(
-                config, project_id=found["project_id"], targets=(f"member:{email}",), rule=rule, severity="warning",
-                assignee=found["assignee"], at=now,
-            )  # fmt: skip
-            when = "now" if route.not_before <= now else f"at {cell(route.not_before)} UTC"
-            said = (
-                f"{found['short_id']} by rule {rule!r}: {route.delivery} on {route.channel or 'no channel'}"
-                + (f", {when}" if route.delivery == "immediate" else "")
-                + (f" ({route.reason})" if route.reason else "")
-            )
+        found = group_named(state, slugs, group) if group is not None else None
+    told = _told(config, email, found, rule, now) if found is not None else []
     if as_json:
-        print_json({"email": email, "projects": rows, **({"would": said} if said else {})})
+        print_json({"email": email, "projects": rows, **({"would": told} if found is not None else {})})
         return
-    table(rows, list(rows[0]))
-    if said:
-        click.echo(f"\n{cell(said)}")
+    table(rows, list(rows[0]), wrap=["rules"], drop=["only assigned", "quiet now until", "quiet"])
+    if told:
+        click.echo()
+    for line in told:
+        say(cell(line))
+
+
+def _told(config: Config, email: str, group: Mapping[str, Any], name: str | None, now: datetime) -> list[str]:
+    """What each rule of the group's project, or the named one, would mean for a member. Raises ClickException for an unknown one."""
+    from tasks_pipeline.alerts.rules import rules_of
+
+    rules = rules_of(config, group["project_id"])
+    chosen = [rule for rule in rules if name is None or rule.name == name]
+    if not chosen:
+        known = ", ".join(rule.name for rule in rules) or "none"
+        said = (
+            "no rule is in force"
+            if name is None
+            else f"there is no rule {cell(name)!r}; in force are: {known}"
+        )
+        raise click.ClickException(f"{said} in project {group['project']}")
+    return [
+        f"{group['short_id']} by rule {rule.name!r}: {_way(config, email, group, rule, now)}"
+        for rule in chosen
+    ]
+
+
+def _way(config: Config, email: str, group: Mapping[str, Any], rule: AlertRule, now: datetime) -> str:
+    """How a member would hear of a group by a rule, or why not."""
+    from tasks_pipeline.notifications.routing import routes
+
+    found = routes(
+        config, project_id=group["project_id"], targets=rule.notify, rule=rule.name, severity="warning",
+        assignee=group["assignee"], at=now,
+    )  # fmt: skip
+    route = next((route for route in found if route.target == f"member:{email}"), None)
+    if route is None:
+        return f"not told; it tells {', '.join(rule.notify)}"
+    when = "now" if route.not_before <= now else f"at {cell(route.not_before)} UTC"
+    return (
+        f"{route.delivery} on {route.channel or 'no channel'}"
+        + (f", {when}" if route.delivery == "immediate" else "")
+        + (f" ({route.reason})" if route.reason else "")
+    )
 
 
 def _quiet(hours: Any) -> str:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, listing, open_all, open_state, seconds_text
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import age, open_all, open_state, seconds_text
+from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
@@ -20,7 +24,7 @@ _MARKS = {"ok": "●", "error": "✗", "missed": "○", "timed_out": "◷", "in_
 _RUNS = 60
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def monitors() -> None:
     """Look at cron and uptime monitors; mute them; check them now."""
 
@@ -46,7 +50,7 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
         row["next"] = row["next_at"]
         row["streak"] = f"{row['failures']} bad" if row["failures"] else f"{row['successes']} good"
     if rows:
-        listing(rows, _COLUMNS, cut="schedule")
+        table(rows, _COLUMNS, cut=["schedule"], drop=["type", "project", "streak", "next"])
     else:
         click.echo(
             "no monitors; configure `monitors` and `uptime` of a project, or send a check-in", err=True
@@ -61,11 +65,12 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
     """Show a monitor: its newest runs as a strip of marks, and its incidents.
 
     \b
-    ● good   ✗ error   ○ missed   ◷ took too long   … in progress   · nobody knows: this service was down
+    ● good   ✗ error   ○ missed   ◷ took too long   … in progress
+    · nobody knows: this service was down
 
     \b
     Example:
-      tasks-pipeline monitors show nightly-report
+      tasks-pipeline monitors show nightly
     """
     from sqlalchemy import select
 
@@ -96,52 +101,55 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     for row in rows:
-        click.echo(f"{row['monitor']}  {row['environment']}  {row['state']}  {row['schedule']}")
+        head = ("monitor", "environment", "state", "schedule")
+        click.echo("  ".join(cell(row[name]) for name in head if row[name]))
         click.echo(f"  {''.join(_MARKS.get(run['status'], '?') for run in row['runs']) or 'no runs yet'}")
-        if row["next_at"]:
-            click.echo(f"  next      {cell(row['next_at'])} UTC")
-        for name, value in (row["data"] or {}).items():
-            click.echo(f"  {name.replace('_', ' '):<9} {cell(value)}")
+        named = [("next", f"{cell(row['next_at'])} UTC" if row["next_at"] else "")]
+        named += [(name.replace("_", " "), cell(value)) for name, value in (row["data"] or {}).items()]
         for incident in row["incidents"]:
             end = incident["closed_at"] or now
             length = seconds_text((end - incident["opened_at"]).total_seconds())
             state_text = f"took {length}" if incident["closed_at"] else f"open for {length}"
-            click.echo(
-                f"  incident  {cell(incident['opened_at'])}  {incident['reason']:<9}  {state_text}  {cell(incident['detail'])}"
-            )
+            told = f"{cell(incident['opened_at'])}  {incident['reason']:<9}  {state_text}  {cell(incident['detail'])}"
+            named.append(("incident", told))
+        for line in field_lines(named, indent="  "):
+            click.echo(line)
 
 
 @monitors.command()
 @click.argument("slug")
 @click.option("--environment", metavar="NAME", help="In this environment only.")
+@json_option
 @click.pass_context
-def mute(ctx: click.Context, slug: str, environment: str | None) -> None:
+def mute(ctx: click.Context, slug: str, environment: str | None, as_json: bool) -> None:
     """Note incidents of a monitor, but tell nobody, until it is unmuted.
 
     \b
     Example:
-      tasks-pipeline monitors mute nightly-report --environment staging
+      tasks-pipeline monitors mute nightly --environment production
     """
-    _set_muted(ctx, slug, environment, muted=True)
+    _set_muted(ctx, slug, environment, muted=True, as_json=as_json)
 
 
 @monitors.command()
 @click.argument("slug")
 @click.option("--environment", metavar="NAME", help="In this environment only.")
+@json_option
 @click.pass_context
-def unmute(ctx: click.Context, slug: str, environment: str | None) -> None:
+def unmute(ctx: click.Context, slug: str, environment: str | None, as_json: bool) -> None:
     """Tell of incidents of a monitor again.
 
     \b
     Example:
-      tasks-pipeline monitors unmute nightly-report
+      tasks-pipeline monitors unmute nightly
     """
-    _set_muted(ctx, slug, environment, muted=False)
+    _set_muted(ctx, slug, environment, muted=False, as_json=as_json)
 
 
 @monitors.command()
+@json_option
 @click.pass_context
-def check(ctx: click.Context) -> None:
+def check(ctx: click.Context, as_json: bool) -> None:
     """Check every monitor that is due now, without Dagster.
 
     \b
@@ -152,6 +160,9 @@ def check(ctx: click.Context) -> None:
 
     with open_all(current_home(ctx)) as stores:
         report = watch_monitors(stores, linger_seconds=0)
+    if as_json:
+        print_json({**report.figures(), "held": report.cron.held or None})
+        return
     table(
         [{"what": name.replace("_", " "), "value": value} for name, value in report.figures().items()],
         ["what", "value"],
@@ -198,7 +209,7 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
     return sorted(found, key=lambda row: row["incident_id"] is None)
 
 
-def _set_muted(ctx: click.Context, slug: str, environment: str | None, *, muted: bool) -> None:
+def _set_muted(ctx: click.Context, slug: str, environment: str | None, *, muted: bool, as_json: bool) -> None:
     from sqlalchemy import select, update
 
     from tasks_pipeline.storage.state.tables import monitor_environments, monitors
@@ -217,6 +228,7 @@ def _set_muted(ctx: click.Context, slug: str, environment: str | None, *, muted:
         raise click.ClickException(
             f"there is no monitor {cell(slug)}" + (f" in {cell(environment)}" if environment else "")
         )
-    click.echo(
-        f"{slug}: {count} environment{'' if count == 1 else 's'} {'muted' if muted else 'told of again'}"
-    )
+    if as_json:
+        print_json({"monitor": slug, "environments": count, "muted": muted})
+    else:
+        click.echo(f"{slug}: {counted(count, 'environment')} {'muted' if muted else 'told of again'}")

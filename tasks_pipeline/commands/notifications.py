@@ -7,16 +7,20 @@ from typing import Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
-from tasks_pipeline.commands.common.queries import age, group_named, listing, open_all, open_state
+from tasks_pipeline.commands.common.options import Number, json_option, limit_option
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
+from tasks_pipeline.commands.common.queries import age, group_named, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.notifications.message import counted
 
 _LOG = {"id": "id", "created_at": "at (UTC)", "target": "to", "channel": "channel", "type": "type", "status": "status", "sent_at": "sent (UTC)", "attempts": "tries", "reason": "why", "title": "about"}  # fmt: skip
 _STATUSES = ("waiting", "sending", "sent", "dead", "digest", "collapsed", "skipped")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def notifications() -> None:
     """Look at notifications: the log, the queue, dead letters; send a test message."""
 
@@ -25,13 +29,11 @@ def notifications() -> None:
 @click.option("--member", metavar="EMAIL", help="To this member.")
 @click.option("--target", help="To this target: member:EMAIL, team:SLUG or channel:NAME.")
 @click.option("--channel", metavar="NAME", help="On this channel.")
-@click.option("--alert", "alert_id", type=int, metavar="ID", help="Of this alert.")
+@click.option("--alert", "alert_id", type=Number(1, 2**63 - 1), metavar="ID", help="Of this alert.")
 @click.option("--group", metavar="SHORT_ID", help="About this group.")
 @click.option("--status", type=click.Choice(_STATUSES), help="With this status.")
 @click.option("--since", type=Since(), default="7d", show_default=True, help="Since when: 24h, 7d, a date.")
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most messages."
-)
+@limit_option(50, "messages", most=100_000)
 @click.option("--attempts", is_flag=True, help="Show each attempt to send, and what the far side said.")
 @json_option
 @click.pass_context
@@ -51,14 +53,17 @@ def log(
     """Did somebody get it, when, and if not, why? Newest first.
 
     \b
-    waiting    to be sent; `why` says what held it up      sent       handed over
-    digest     waits for, or is in, a digest               dead       given up; `notifications retry` sends it again
-    collapsed  told of with others of its storm            skipped    not wanted; `why` says by which preference
+    waiting    to be sent; `why` says what held it up
+    sent       handed over
+    digest     waits for, or is in, a digest
+    collapsed  told of with others of its storm
+    skipped    not wanted; `why` says by which preference
+    dead       given up; `notifications retry` sends it again
 
     \b
     Examples:
       tasks-pipeline notifications log --member anna@acme.example --since 24h
-      tasks-pipeline notifications log --group SHOP-3F --attempts
+      tasks-pipeline notifications log --group SHOP-3 --attempts
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.notifications.outbox import deliveries_of, notification_log
@@ -79,7 +84,7 @@ def log(
     for row in rows:
         row["reason"] = row["reason"][:120]
     if not attempts:
-        listing(rows, _LOG, cut="title")
+        table(rows, _LOG, cut=["target", "title", "reason"], drop=["sent_at", "type", "attempts", "channel"])
         return
     for row in rows:
         click.echo(
@@ -117,19 +122,25 @@ def queue(ctx: click.Context, as_json: bool) -> None:
         if open_until and open_until > now:
             row["state"] = f"left alone until {cell(open_until)}"
         else:
-            row["state"] = f"failed {row['failures']} times in a row" if row["failures"] else "works"
+            row["state"] = (
+                f"failed {counted(row['failures'], 'time')} in a row" if row["failures"] else "works"
+            )
     if rows:
-        table(rows, {"channel": "channel", "waiting": "waiting", "due": "due", "oldest": "oldest due", "dead": "dead", "sent_today": "sent in 24 h", "state": "state", "last_error": "last error"})  # fmt: skip
+        columns = {"channel": "channel", "waiting": "waiting", "due": "due", "oldest": "oldest due", "dead": "dead", "sent_today": "sent in 24 h", "state": "state", "last_error": "last error"}  # fmt: skip
+        table(rows, columns, wrap=["state", "last_error"], drop=["sent_today", "due"])
     else:
         click.echo("nothing was ever sent", err=True)
 
 
 @notifications.command()
-@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.argument("ids", nargs=-1, type=Number(1, 2**63 - 1), metavar="[ID]...")
 @click.option("--channel", metavar="NAME", help="All dead letters of this channel.")
 @click.option("--all-dead", is_flag=True, help="All dead letters.")
+@json_option
 @click.pass_context
-def retry(ctx: click.Context, ids: tuple[int, ...], channel: str | None, all_dead: bool) -> None:
+def retry(
+    ctx: click.Context, ids: tuple[int, ...], channel: str | None, all_dead: bool, as_json: bool
+) -> None:
     """Send dead letters again. Their channel is tried at once, even when it was left alone.
 
     \b
@@ -143,12 +154,22 @@ def retry(ctx: click.Context, ids: tuple[int, ...], channel: str | None, all_dea
         from tasks_pipeline.notifications.outbox import retry_notifications
 
         count = retry_notifications(state, datetime.now(UTC), ids=ids, channel=channel)
-    click.echo(f"{count} messages are due again")
+    if not count and not all_dead:
+        which = f"with the number {', '.join(map(str, ids))}" if ids else ""
+        which += f"{' ' if which else ''}on channel {cell(channel)}" if channel else ""
+        raise click.ClickException(
+            f"there is no dead letter {which}; `tasks-pipeline notifications log --status dead` shows them"
+        )
+    if as_json:
+        print_json({"due": count})
+    else:
+        click.echo(f"{counted(count, 'message')} {'is' if count == 1 else 'are'} due again")
 
 
 @notifications.command()
+@json_option
 @click.pass_context
-def send(ctx: click.Context) -> None:
+def send(ctx: click.Context, as_json: bool) -> None:
     """Send what is due now, without Dagster, and say what came of it.
 
     \b
@@ -163,7 +184,10 @@ def send(ctx: click.Context) -> None:
         task = NotificationTask(stores)
         task.run("send_digest")
         report = task.run("send_alert", linger_seconds=0)
-    click.echo(f"{report.sent} sent, {report.retried} to be tried again, {report.dead} dead")
+    if as_json:
+        print_json({"sent": report.sent, "retried": report.retried, "dead": report.dead})
+    else:
+        click.echo(f"{report.sent} sent, {report.retried} to be tried again, {report.dead} dead")
 
 
 @notifications.command("test")
@@ -197,7 +221,8 @@ def test_command(ctx: click.Context, target: str, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        table(rows, ["target", "channel", "address", "result", "seconds", "detail"])
+        columns = ["target", "channel", "address", "result", "seconds", "detail"]
+        table(rows, columns, cut=["target", "address"], wrap=["detail"], drop=["seconds", "address"])
     else:
         click.echo(f"{target} is nobody: the team has no members and no channel", err=True)
     if not rows or any(row["result"] != "sent" for row in rows):

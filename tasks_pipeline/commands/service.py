@@ -6,13 +6,14 @@ import sys
 
 import click
 
+from tasks_pipeline.commands.common.options import Number
 from tasks_pipeline.commands.common.output import current_home, user_errors
 
 
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=Number(0, 65_535),
     metavar="N",
     help="Port of the receiver; 0 takes a free one.  [default: as configured, else 9000]",
 )
@@ -23,7 +24,7 @@ from tasks_pipeline.commands.common.output import current_home, user_errors
 )
 @click.option(
     "--ui-port",
-    type=click.IntRange(0, 65_535),
+    type=Number(0, 65_535),
     metavar="M",
     default=3000,
     show_default=True,
@@ -46,8 +47,9 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
     from tasks_pipeline.service.running import AlreadyRunning
     from tasks_pipeline.service.service import CannotStart, run_service
 
+    home = current_home(ctx, create=True)
     with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, ValueError, OSError):
-        status = run_service(current_home(ctx), click.echo, host=host, port=port, ui_port=ui_port)
+        status = run_service(home, click.echo, host=host, port=port, ui_port=ui_port)
     sys.exit(status)
 
 
@@ -57,7 +59,7 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=Number(0, 65_535),
     metavar="N",
     help="Port to listen on; 0 takes a free one.  [default: as configured, else 9000]",
 )
@@ -77,7 +79,7 @@ def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
     from tasks_pipeline.receiver.server import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    home = current_home(ctx)
+    home = current_home(ctx, create=True)
     with user_errors(OSError, ValueError):
         receiver = home.config_in_force().config.receiver
         serve(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tasks_pipeline.commands.common.json_output import encoded, plain, safe_json
-from tasks_pipeline.commands.common.output import cell, current_home, printable, table
+from tasks_pipeline.commands.common.options import Number
+from tasks_pipeline.commands.common.output import cell, current_home, printable
 from tasks_pipeline.commands.common.queries import database_errors, one_line
+from tasks_pipeline.commands.common.tables import table, terminal_width, wrapped
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,7 +27,7 @@ _CHUNK = 1000
 @click.argument("statement", required=False)
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=Number(1),
     metavar="N",
     help=f"Most rows to print.  [default: {TABLE_ROWS} in a table, all with --json and --csv]",
 )
@@ -41,7 +44,7 @@ def sql(ctx: click.Context, statement: str | None, limit: int | None, form: str 
     \b
     Examples:
       tasks-pipeline sql
-      tasks-pipeline sql "SELECT day, level, count(*) AS events FROM events GROUP BY ALL ORDER BY ALL"
+      tasks-pipeline sql "SELECT level, count(*) FROM events GROUP BY ALL"
       tasks-pipeline sql --csv - < report.sql > report.csv
     """
     import duckdb
@@ -164,9 +167,10 @@ def _print_schema(form: str | None) -> None:
 
 
 def _print_tables(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        if row["column"] is None:
-            click.secho(f"\n{row['table']}", bold=True, nl=False)
-            click.echo(f"  {row['description']}" if row["description"] else "")
-        else:
-            click.echo(f"  {row['column']:<26}{row['type']:<24}{row['description'] or ''}".rstrip())
+    for name, found in groupby(rows, key=lambda row: row["table"]):
+        about, *columns = found
+        click.echo()
+        for line in wrapped("  ".join(filter(None, (name, about["description"]))), terminal_width()):
+            click.secho(line, bold=True)
+        untitled = dict.fromkeys(("column", "type", "description"), "")
+        table(columns, untitled, wrap=["description", "type"])

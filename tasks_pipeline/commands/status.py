@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, printable, table
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import cell, current_home, printable
 from tasks_pipeline.commands.common.queries import (
     age,
     first_line,
@@ -17,6 +18,8 @@ from tasks_pipeline.commands.common.queries import (
     seconds_text,
     size_text,
 )
+from tasks_pipeline.commands.common.tables import say, table
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
 _RUNS_SHOWN = 5
+_MATERIALISED = "assets"  # Dagster's own name of what is materialised by hand begins with two underscores
 
 
 @click.command()
@@ -60,6 +64,7 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
     from tasks_pipeline.storage.sizes import lake_file_counts, store_places, store_sizes
 
     days = [_books(stores, day) for day in stores.spool.days()]
+    unsupported = _unsupported(stores, days[0].day) if days else []
     files = lake_file_counts(stores.home, stores.state, now.date())
     oldest = min((b.oldest_waiting for b in days if b.oldest_waiting), default=None)
     places = store_places(stores.home)
@@ -73,10 +78,25 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
         "failed_attempts": sum(b.failed_attempts for b in days),
         "broken": {b.day.isoformat(): b.broken for b in days if b.broken},
         "days": [_day(b) for b in days],
+        "unsupported": unsupported,
         "files": files,
         "drains": [asdict(drain) for drain in active_drains(stores.state)],
         "disk": {name: {"bytes": size, "where": places[name]} for name, size in sizes.items()},
     }
+
+
+def _unsupported(stores: Stores, since: date) -> list[dict[str, Any]]:
+    """Items of types that are not kept, by type: `what`, `items`. They are not in the books; empty while the lake cannot be read."""
+    import duckdb
+
+    try:
+        return stores.lake.query(
+            "SELECT reason AS what, sum(quantity)::BIGINT AS items FROM lake.outcomes "
+            "WHERE outcome = 'unsupported' AND day >= ? GROUP BY ALL ORDER BY items DESC, what LIMIT 20",
+            [since],
+        )
+    except duckdb.Error:  # what it is shows itself where the lake is used; the books are told by the state
+        return []
 
 
 def _books(stores: Stores, day: date) -> Books:
@@ -118,15 +138,22 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         rows = [
             d | {"balance": "✓" if d["difference"] == 0 else f"✗ {d['difference']:+}"} for d in found["days"]
         ]
-        table(rows, ["day", *SUMMED, "balance"])
+        table(rows, ["day", *SUMMED, "balance"], drop=[name for name in SUMMED if not found[name]])
     if found["waiting"]:
         oldest = found["oldest_waiting_seconds"]
         since = "" if oldest is None else f", the oldest for {seconds_text(oldest)}"
-        click.echo(f"\n{found['waiting']} items wait{since}")
+        click.echo(
+            f"\n{counted(found['waiting'], 'item')} {'waits' if found['waiting'] == 1 else 'wait'}{since}"
+        )
     else:
         click.echo("\nnothing waits")
     if found["failed_attempts"]:
-        click.echo(f"{found['failed_attempts']} attempts at it failed; tasks-pipeline watch says why")
+        click.echo(
+            f"{counted(found['failed_attempts'], 'attempt')} at it failed; tasks-pipeline watch says why"
+        )
+    if found["unsupported"]:
+        kinds = ", ".join(f"{row['items']:,} {cell(row['what'])}" for row in found["unsupported"])
+        say(f"received but of kinds that are not kept: {kinds}")
     for day, why in found["broken"].items():
         click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:
@@ -145,21 +172,21 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         rows = [
             {
                 "run": run["run_id"][:8],
-                "job": run["job"],
+                "job": _MATERIALISED if run["job"].startswith("__") else run["job"],
                 "day": run["partition"],
                 "status": run["status"].lower(),
                 "started": age(run["started_at"], now),
             }
             for run in found["runs"]
         ]
-        table(rows, ["run", "job", "day", "status", "started"])
+        table(rows, ["run", "job", "day", "status", "started"], cut=["job"], drop=["day"])
     _print_files(found["files"])
     _heading("stores")
     rows = [
         {"store": name, "size": size_text(s["bytes"]) or "not counted", "where": s["where"]}
         for name, s in found["disk"].items()
     ]
-    table(rows, ["store", "size", "where"])
+    table(rows, ["store", "size", "where"], wrap=["where"])
 
 
 def _print_files(files: dict[str, dict[str, int]]) -> None:
@@ -171,7 +198,7 @@ def _print_files(files: dict[str, dict[str, int]]) -> None:
 
 def _print_service(service: dict[str, Any], now: datetime) -> None:
     if not service["running"]:
-        click.echo(f"the service does not run in {printable(service['home'])} (tasks-pipeline run starts it)")
+        say(f"the service does not run in {printable(service['home'])} (tasks-pipeline run starts it)")
         return
     ready = "runs" if service["ready"] else "is starting"
     click.echo(

@@ -6,15 +6,19 @@ from datetime import UTC, datetime
 
 import click
 
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
+from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.options import Number, json_option
+from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
+from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.home import Home
 
 _COLUMNS = {"id": "id", "name": "name", "hint": "ends with", "scopes": "scopes", "created_at": "created", "last_used_at": "last used", "revoked_at": "revoked"}  # fmt: skip
 _SCOPES = ("org:read", "project:read", "project:releases")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def token() -> None:
     """Make, list and revoke tokens: sentry-cli and bundler plugins upload source maps and debug files with them."""
 
@@ -31,8 +35,9 @@ def token() -> None:
 @click.option(
     "--url", help="The address that clients reach this service at.  [default: the running service's]"
 )
+@json_option
 @click.pass_context
-def create(ctx: click.Context, name: str, scopes: tuple[str, ...], url: str | None) -> None:
+def create(ctx: click.Context, name: str, scopes: tuple[str, ...], url: str | None, as_json: bool) -> None:
     """Make a token and print it, and nothing else. It is shown this once: only its SHA-256 is kept.
 
     sentry-cli takes the server's address and the organization from the token. project:releases is what uploads need.
@@ -43,13 +48,16 @@ def create(ctx: click.Context, name: str, scopes: tuple[str, ...], url: str | No
     Prints:
       sntrys_eyJpYXQiOjE3…_kVb0R…
     """
-    home = current_home(ctx)
+    home = current_home(ctx, create=True)
     with open_state(home) as (state, _):
         from tasks_pipeline.web_api.tokens import create_token
 
         config = home.config_to_look().config
         address = checked_url(url or service_url(home))
         number, text = create_token(state, address, config.organisation.slug, name[:100], scopes or _SCOPES)
+    if as_json:
+        print_json({"id": number, "token": text, "url": address, "organization": config.organisation.slug})
+        return
     click.echo(text)
     click.echo(
         f"token {number} for {address}, organization {config.organisation.slug}; it is not shown again",
@@ -67,8 +75,8 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
     Example:
       tasks-pipeline token list
     Prints:
-      id  name  ends with  scopes                                   created  last used  revoked
-       1  ci    RkQ8       org:read project:read project:releases   3 d      5 min
+      id  name  ends with  scopes            created  last used  revoked
+       1  ci    RkQ8       project:releases  3 d      5 min
     """
     with open_state(current_home(ctx)) as (state, _):
         from tasks_pipeline.web_api.tokens import list_tokens
@@ -83,15 +91,16 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
             row | {name: age(row[name], now) for name in times} | {"scopes": " ".join(row["scopes"])}
             for row in rows
         ]
-        table(shown, _COLUMNS)
+        table(shown, _COLUMNS, cut=["name"], drop=["scopes"])
     else:
         click.echo("no tokens", err=True)
 
 
 @token.command()
-@click.argument("number", metavar="ID", type=click.IntRange(min=1, max=2**63 - 1))
+@click.argument("number", metavar="ID", type=Number(1, 2**63 - 1))
+@json_option
 @click.pass_context
-def revoke(ctx: click.Context, number: int) -> None:
+def revoke(ctx: click.Context, number: int, as_json: bool) -> None:
     """End a token for good. ID is its number in the list.
 
     \b
@@ -104,7 +113,10 @@ def revoke(ctx: click.Context, number: int) -> None:
         known = revoke_token(state, number)
     if not known:
         raise click.ClickException(f"there is no token {number}; `tasks-pipeline token list` shows them")
-    click.echo(f"token {number} is revoked")
+    if as_json:
+        print_json({"id": number, "revoked": True})
+    else:
+        click.echo(f"token {number} is revoked")
 
 
 def service_url(home: Home) -> str:

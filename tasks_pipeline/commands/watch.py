@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import current_home, json_option, table
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import age, open_all
+from tasks_pipeline.commands.common.tables import field_lines, table
 
 _TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",
@@ -67,6 +69,10 @@ def watch(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        table(rows, ["probe", "status", "for", "detail", "what to do"])
+        table(rows, ["probe", "status", "for", "detail"], wrap=["detail"])
+        if to_do := [(str(row["probe"]), str(row["what to do"])) for row in rows if row["what to do"]]:
+            click.echo("\nwhat to do")
+            for line in field_lines(to_do):
+                click.echo(line)
     if any(row["status"] in ("critical", "broken") for row in rows):
         raise SystemExit(1)

@@ -11,7 +11,13 @@ from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
 from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, resolve
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import group_hashes, groups
+from tasks_pipeline.storage.state.tables import (
+    group_hashes,
+    groups,
+    incidents,
+    monitor_environments,
+    monitors,
+)
 
 
 def count_incident(
@@ -61,6 +67,19 @@ def end_incident(connection: Connection, group_id: int, by: str, now: datetime) 
         )
         log_action(connection, group.project_id, group_id, "resolve", {"by": by})
     return group
+
+
+def monitor_of_group(state: StateDatabase, group_id: int) -> dict[str, str] | None:
+    """`slug` and `environment` of the monitor whose incidents make a group; None where events do."""
+    newest = select(incidents.c.environment_id).where(incidents.c.group_id == group_id)
+    e, m = monitor_environments.c, monitors.c
+    with state.read() as connection:
+        environment_id = connection.execute(newest.order_by(incidents.c.id.desc()).limit(1)).scalar()
+        if environment_id is None:
+            return None
+        named = select(m.slug, e.environment).join_from(monitor_environments, monitors, m.id == e.monitor_id)
+        found = connection.execute(named.where(e.id == environment_id)).first()
+    return None if found is None else dict(found._mapping)
 
 
 def _row(connection: Connection, group_id: int) -> Row[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, not_, select, text
+from sqlalchemy import ColumnElement, Select, func, literal_column, not_, or_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
@@ -21,31 +21,85 @@ _SHOWN = tuple(groups.c[name] for name in (
 ))  # fmt: skip
 
 
+OPEN = (Status.UNRESOLVED, Status.REGRESSED)
+"""The groups that need somebody."""
+NOBODY = "nobody"
+SORTS = {"last_seen": "last_seen", "first_seen": "first_seen", "events": "times_seen", "users": "users"}
+"""The column of each order that a list can be in, largest or newest first."""
+
+
 def list_groups(
     state: StateDatabase,
     slugs: Mapping[int, str],
     *,
     project_id: int | None = None,
-    status: str | None = None,
+    status: str | Collection[str] = (),
+    search: str = "",
+    environment: str | None = None,
+    release: str | None = None,
+    assignee: str | None = None,
+    since: datetime | None = None,
+    sort: str = "last_seen",
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Groups as people see them, last seen first, without those that no event belongs to: empty or merged ones.
+    """Groups as people see them, without those that no event belongs to: empty or merged ones. What is left out narrows nothing.
 
-    Of discarded groups no events are kept; those are listed when they are asked for by their status.
+    Of discarded groups no events are kept; those are listed when they are asked for by their status. `search` is part of title
+    or culprit, in any case; `environment` and `release` saw one of the events; `assignee` may be NOBODY; `since` is when they were
+    seen last. `sort` is a key of SORTS. By `last_seen` a page is read in the order of an index until it is full. In other orders,
+    and where little is found, all that was seen since then is read: that wants `since`.
     """
-    hidden = groups.c.status == literal_column("'discarded'")
-    if status == Status.DISCARDED:
-        query = select(*_SHOWN).where(hidden)
+    wanted = {status} if isinstance(status, str) else set(status)
+    queries = []
+    if wanted != {Status.DISCARDED}:
+        seen = select(*_SHOWN).where(text(SEEN))
+        if project_id is not None:
+            seen = seen.where(groups.c.project_id == project_id)
+        kept = wanted - {Status.DISCARDED}
+        queries.append(
+            seen.where(_filter_only(state, groups.c.status).in_(kept) if kept else not_(_DISCARDED))
+        )
+    if Status.DISCARDED in wanted:
+        query = select(*_SHOWN).where(_DISCARDED)
         if project_id is not None:
             query = query.where(_filter_only(state, groups.c.project_id) == project_id)
-    else:
-        query = select(*_SHOWN).where(text(SEEN))
-        if project_id is not None:
-            query = query.where(groups.c.project_id == project_id)
-        query = query.where(
-            not_(hidden) if status is None else _filter_only(state, groups.c.status) == status
-        )
-    return _shown(state, query.order_by(groups.c.last_seen.desc(), groups.c.id.desc()).limit(limit), slugs)
+        queries.append(query)
+    column = groups.c[SORTS[sort]]
+    found: list[dict[str, Any]] = []
+    for query in queries:
+        narrowed = _narrowed(query, search, {"environment": environment, "release": release}, assignee, since)
+        found += _shown(state, narrowed.order_by(column.desc(), groups.c.id.desc()).limit(limit), slugs)
+    if len(queries) > 1:
+        found.sort(key=lambda group: (group[column.name] or _NEVER, group["id"]), reverse=True)
+    return found[:limit]
+
+
+_DISCARDED = groups.c.status == literal_column("'discarded'")
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _narrowed(
+    query: Select[Any],
+    search: str,
+    values: Mapping[str, str | None],
+    assignee: str | None,
+    since: datetime | None,
+) -> Select[Any]:
+    if since is not None:
+        query = query.where(groups.c.last_seen >= since)
+    if search:
+        found = (groups.c[name].icontains(search, autoescape=True) for name in ("title", "culprit"))
+        query = query.where(or_(*found))
+    if assignee == NOBODY:
+        query = query.where(groups.c.assignee.is_(None))
+    elif assignee is not None:
+        query = query.where(groups.c.assignee == assignee)
+    for kind, value in values.items():
+        if value is not None:
+            v = group_values.c
+            seen_in = select(v.group_id).where(v.group_id == groups.c.id, v.kind == kind, v.value == value)
+            query = query.where(seen_in.exists())
+    return query
 
 
 def _filter_only(state: StateDatabase, column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -45,7 +45,7 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> str:
         run_id, of_type=dg.DagsterEventType.RUN_FAILURE, limit=1, ascending=False
     )
     said = [record.event_log_entry.user_message for record in failed.records]
-    return " ".join((said[0] if said else "no reason is known").split())[:200]
+    return " ".join(" ".join(said).split())[:200] or "no reason is known"
 
 
 def _failing_ticks(instance: dg.DagsterInstance) -> Iterator[Failing]:

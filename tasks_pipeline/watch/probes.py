@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
+from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
@@ -131,10 +132,12 @@ def items(stores: Stores, now: datetime) -> Iterator[Reading]:
         total, invalid = (int(value or 0) for value in connection.execute(query).one())
     share = 100 * invalid / total if total else 0.0
     watch = stores.config.watch
-    said = f"{invalid:,} of {total:,} items of today could not be processed"
+    said = f"{invalid:,} of {counted(total, 'item')} of today could not be processed"
     yield Reading("dead_letters", above(invalid, watch.dead_letters), invalid, said)
     status = above(share, watch.invalid_percent) if total >= LEAST_ITEMS else OK
-    yield Reading("invalid_items", status, round(share, 3), f"{share:.2f} percent: {said}")
+    yield Reading(
+        "invalid_items", status, round(share, 3), f"{share:.2f} percent: {said}" if invalid else said
+    )
 
 
 def of_passed_over(stores: Stores, now: datetime) -> Reading:
@@ -219,7 +222,7 @@ def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
     ):
         most = max((each.failures for each in found), default=0)
         said = "; ".join(
-            f"{each.name} failed {each.failures} times in a row"
+            f"{each.name} failed {counted(each.failures, 'time')} in a row"
             + (f": {each.error[:200]}" if each.error else "")
             for each in found[:5]
         )

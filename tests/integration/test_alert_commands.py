@@ -72,7 +72,12 @@ def test_from_an_event_to_the_log(home: Home) -> None:
             "anna@acme.example": "mail",
             "ben@acme.example": "mail",
         }
-        assert "skipped" in printed(home, "members", "show", "ben@acme.example", "--group", "SHOP-1")
+        (told,) = as_json(home, "members", "show", "ben@acme.example", "--group", "SHOP-1")["would"]
+        assert told.startswith("SHOP-1 by rule 'new errors': skipped")
+        unknown = command(
+            home, "members", "show", "ben@acme.example", "--group", "SHOP-1", "--rule", "default"
+        )
+        assert "there is no rule 'default'; in force are: new errors" in unknown.stderr
 
 
 def test_a_test_message_says_what_failed(home: Home) -> None:
@@ -109,9 +114,13 @@ def test_dead_letters_are_sent_again(home: Home) -> None:
         (dead,) = as_json(home, "notifications", "log", "--status", "dead")
         assert dead["reason"] == "HTTP 403 wrong key"
         http.answer = lambda _posted, _before: (200, {}, b"")
-        assert "1 messages are due again" in printed(home, "notifications", "retry", str(dead["id"]))
+        assert "1 message is due again" in printed(home, "notifications", "retry", str(dead["id"]))
         assert "1 sent" in printed(home, "notifications", "send")
         assert command(home, "notifications", "retry").exit_code == 2
+        for unknown in (["999"], [str(dead["id"])], ["--channel", "hook"]):
+            refused = command(home, "notifications", "retry", *unknown)
+            assert (refused.exit_code, "there is no dead letter" in refused.stderr) == (1, True)
+        assert as_json(home, "notifications", "retry", "--all-dead") == {"due": 0}
 
 
 def test_monitors_are_listed_muted_and_checked(home: Home) -> None:
@@ -125,9 +134,18 @@ def test_monitors_are_listed_muted_and_checked(home: Home) -> None:
     assert "The job reported an error." in shown
     printed(home, "monitors", "mute", "nightly", "--environment", "production")
     assert "muted" in as_json(home, "monitors", "list")[0]["state"]
-    printed(home, "monitors", "unmute", "nightly")
+    unmuted = as_json(home, "monitors", "unmute", "nightly")
+    assert unmuted == {"monitor": "nightly", "environments": 1, "muted": False}
     assert "muted" not in as_json(home, "monitors", "list")[0]["state"]
     assert "missed check ins" in printed(home, "monitors", "check")
+    shown = printed(home, "groups", "show", "SHOP-1")
+    assert "nightly in production: tasks-pipeline monitors show nightly" in shown
+    assert "newest events" not in shown
+    assert as_json(home, "groups", "show", "SHOP-1")["monitor"] == {
+        "slug": "nightly",
+        "environment": "production",
+    }
+    assert "SHOP-1 has no events" in command(home, "events", "show", "SHOP-1").stderr
     assert command(home, "monitors", "show", "unheard-of").exit_code == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +154,59 @@ def test_groups_can_be_narrowed(filled: Filled) -> None:
     assert (result.exit_code, result.stderr) == (1, "Error: no project 'nobody'; there are: shop, office\n")
 
 
+def test_groups_are_found_by_what_is_known_of_them(filled: Filled) -> None:
+    def listed(*options: str) -> list[str]:
+        return [g["short_id"] for g in filled.json("groups", "list", *options)]
+
+    assert listed("--search", "paymenterror: DECL") == ["SHOP-1"]
+    assert listed("--search", "100%") == []  # no wildcard
+    assert listed("--search", "_") == []
+    assert listed("--release", "shop@1.0", "--project", "2") == ["OFFICE-1"]
+    assert listed("--environment", "staging") == []
+    assert listed("--assignee", "nobody", "--limit", "2") == ["SHOP-1", "SHOP-2"]
+    assert listed("--assignee", "ann@acme.example") == []
+    assert listed("--since", "2099-01-01") == []
+    assert listed("--sort", "events")[0] == "SHOP-1"
+    assert listed("--sort", "users")[0] == "SHOP-1"
+    assert listed("--sort", "first_seen") == ["SHOP-2", "OFFICE-1", "SHOP-1"]
+    said = filled.call("groups", "list", "--search", "nothing like it").stderr
+    assert said.startswith("no such groups seen since ")
+    assert "1 envelope waits" in said
+
+
+def test_a_list_shows_what_needs_somebody(filled: Filled) -> None:
+    def listed(*options: str) -> list[str]:
+        return [g["short_id"] for g in filled.json("groups", "list", *options)]
+
+    filled.call("groups", "resolve", "OFFICE-1")
+    try:
+        assert listed() == ["SHOP-1", "SHOP-2"]
+        assert listed("--status", "resolved") == ["OFFICE-1"]
+        assert listed("--status", "resolved", "--status", "open") == ["SHOP-1", "SHOP-2", "OFFICE-1"]
+        assert listed("--status", "all") == ["SHOP-1", "SHOP-2", "OFFICE-1"]
+    finally:
+        filled.call("groups", "unresolve", "OFFICE-1")
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--project", "office"], 1),
+        (["--search", "DECLINED"], 3),
+        (["--user", "id:2"], 2),
+        (["--user", "2"], 2),
+        (["--level", "warning"], 0),
+        (["--environment", "production", "--release", "shop@1.0"], 5),
+        (["--release", "shop@2"], 0),
+        (["--since", "2099-01-01"], 0),
+        (["--user", "2", "--limit", "1"], 1),
+        (["--group", "SHOP-1", "--user", "1"], 1),
+    ],
+)
+def test_events_are_found_by_what_is_known_of_them(filled: Filled, options: list[str], count: int) -> None:
+    assert len(filled.json("events", "list", *options)) == count
+
+
 def test_a_table_of_groups_shows_what_strangers_sent_escaped(filled: Filled) -> None:
     result = filled.call("groups", "list")
     assert result.exit_code == 0
@@ -195,6 +249,11 @@ def test_a_group_for_people(filled: Filled) -> None:
     out = filled.call("groups", "show", "SHOP-1").stdout
     assert out.startswith("SHOP-1  PaymentError: declined\n")
     assert "seen          3 times by 2 users" in out
+    assert "\n2026-" not in out.replace(f"\n{filled.today}", "").replace(f"\n{filled.yesterday}", "")
+    assert f"{filled.yesterday}  1 event\n" in out
+    assert "\nPaymentError: declined\n  pay.py:17 in PaymentError\n    > raise it\n" in out
+    assert "grouped so" not in out
+    assert "why its first event is grouped so" in filled.call("groups", "show", "SHOP-1", "--why").stdout
     assert "id:2 (2), id:1 (1)" in out
     assert filled.event_id in out
     assert filled.call("groups", "show", "SHOP-2").stdout.replace("\n", "").isprintable()
@@ -258,6 +317,16 @@ def test_an_event_is_found_however_its_id_is_written(filled: Filled) -> None:
     assert facts["received_at"].endswith("Z")
 
 
+def test_an_event_by_its_group_or_by_the_beginning_of_its_id(filled: Filled) -> None:
+    assert filled.json("events", "show", filled.event_id[:8].upper())["event_id"] == filled.event_id
+    newest = filled.json("events", "list", "--group", "SHOP-1", "--limit", "1")[0]["event_id"]
+    assert filled.json("events", "show", "shop-1")["event_id"] == newest
+    assert filled.call("events", "show", filled.event_id[:5]).exit_code == 2
+    assert "is no event and no group" in filled.call("events", "show", "SHOP-99").stderr
+    unknown = filled.call("events", "show", "f" * 31)
+    assert (unknown.exit_code, f"there is no event {'f' * 31}" in unknown.stderr) == (1, True)
+
+
 def test_an_event_for_people(filled: Filled) -> None:
     out = filled.call("events", "show", filled.event_id).stdout
     assert out.startswith("SHOP-1  PaymentError: declined\n")
@@ -315,7 +384,7 @@ def live_files(home: Home, table: str, today: date) -> dict[str, int]:
 def test_status_for_people(filled: Filled) -> None:
     out = filled.call("status").stdout
     assert "the service does not run" in out
-    assert "1 items wait, the oldest for" in out
+    assert "1 item waits, the oldest for" in out
     [line] = [line for line in out.splitlines() if line.startswith(filled.today.isoformat())]
     assert line.split() == [filled.today.isoformat(), "7", "4", "1", "0", "0", "1", "1", "✓"]
 
@@ -450,6 +519,31 @@ def test_an_empty_home_has_nothing_to_show(any_home: Home) -> None:
     )
     assert not any(counts["all"] for counts in status["files"].values())
     assert "no groups" in empty.call("groups", "list").stderr
+
+
+def test_looking_makes_no_home(tmp_path: Path) -> None:
+    for words in (["groups", "list"], ["status"], ["watch"], ["sql", "SELECT 1"], ["events", "list"]):
+        result = CliRunner().invoke(main, ["--home", str(tmp_path / "typo"), *words])
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert f"no installation in {tmp_path / 'typo'}" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["groups list", "groups show 1", "groups merge 1 2", "events list", "status", "watch", "sql 'SELECT 1'", "alerts list",
+     "alerts test default", "notifications log", "notifications send", "monitors list", "monitors check", "token list",
+     "debug-files list", "backfill --from 2026-11-01 --stored", "groups preview-rules"],
+)  # fmt: skip
+def test_a_state_database_that_is_broken_is_one_line(home: Home, command: str) -> None:
+    home.config_path.write_text(
+        CONFIG + "channels: [{name: hook, type: webhook, url: 'http://127.0.0.1:9/'}]\n"
+    )
+    (home.root / "state.sqlite").write_bytes(b"no database " * 1000)
+    result = CliRunner().invoke(main, ["--home", str(home.root), *shlex.split(command)])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert result.stderr.startswith("Error: ")
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_a_database_that_is_away_is_one_line(home: Home) -> None:

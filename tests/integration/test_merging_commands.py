@@ -20,6 +20,11 @@ from tests.integration.test_merging_similar import deep
 from tests.support.day import Day
 from tests.support.events import event
 
+CONFIG = """\
+projects: [{id: 1, slug: shop, keys: [{public_key: abcd}]}]
+members: [{email: Ann@acme.example}]
+teams: [{slug: shop, members: [Ann@acme.example]}]
+"""
 ATTACK = "\x1b]0;owned\x07 | [x](http://evil.example)"
 
 
@@ -56,6 +61,7 @@ class Shop:
 
 @pytest.fixture
 def shop(any_home: Home) -> Shop:
+    any_home.config_path.write_text(CONFIG)
     with open_stores(any_home) as stores:
         day = Day(stores, datetime.now(UTC).date() - timedelta(days=1), 1)
         for problem in (deep("total"), deep("grand_total"), event(ATTACK)):
@@ -141,9 +147,50 @@ def test_discarding_and_keeping(shop: Shop) -> None:
     assert "not discarded" in shop.refused("discard", "--undo", "SHOP-3")
 
 
+def test_on_a_terminal_discarding_asks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: stream.name == "<stdin>")
+    command = ["--home", str(shop.home.root), "groups", "discard", "SHOP-1", "SHOP-2"]
+    runner = CliRunner(env={DATABASE_VARIABLE: shop.home.database_url})
+    for answer in ("n\n", "\n", ""):
+        refused = runner.invoke(main, command, input=answer)
+        assert refused.exit_code == 1
+        assert "4 events will be removed" in refused.stderr
+        assert "SHOP-2  2 events of 2 users: CartError: it went wrong" in refused.stderr
+    assert titles(shop).keys() == {"SHOP-1", "SHOP-2", "SHOP-3"}
+    assert runner.invoke(main, command, input="y\n").exit_code == 0
+    assert runner.invoke(main, [*command[:-2], "--yes", "SHOP-3"], input="").exit_code == 0
+    assert titles(shop) == {}
+
+
+@pytest.mark.parametrize("nobody", ["team:nope", "nobody@acme.example", "bob", "team:", "member:bob"])
+def test_only_members_and_teams_take_care(shop: Shop, nobody: str) -> None:
+    refused = shop.refused("assign", "SHOP-1", "--to", nobody)
+    assert refused.endswith(f"{nobody!r} is nobody; members and teams are: Ann@acme.example, team:shop")
+    assert shop.json("show", "SHOP-1")["assignee"] is None
+
+
+def test_a_member_is_spelled_as_configured(shop: Shop) -> None:
+    (group,) = shop.json("assign", "SHOP-1", "--to", "ann@ACME.example")
+    assert (group["short_id"], group["assignee"]) == ("SHOP-1", "Ann@acme.example")
+
+
+def test_decisions_tell_programs_what_became_of_the_groups(shop: Shop) -> None:
+    resolved = shop.json("resolve", "SHOP-1", "SHOP-2")
+    assert [(g["short_id"], g["status"]) for g in resolved] == [
+        ("SHOP-1", "resolved"),
+        ("SHOP-2", "resolved"),
+    ]
+    assert [g["status"] for g in shop.json("unresolve", "SHOP-1")] == ["unresolved"]
+    assert [g["status"] for g in shop.json("ignore", "SHOP-2")] == ["ignored"]
+    assert [g["times_seen"] for g in shop.json("merge", "SHOP-1", "SHOP-2")] == [4]
+    assert [g["times_seen"] for g in shop.json("unmerge", "SHOP-2")] == [2, 2]
+    assert [g["status"] for g in shop.json("discard", "SHOP-3")] == ["discarded"]
+    assert shop.json("merge-similar", "--dry-run")["merged"] == []
+
+
 def test_similar_groups(shop: Shop) -> None:
     assert shop.lines("similar") == []
-    assert shop.lines("merge-similar") == ["3 groups compared for the first time, 1 pairs proposed, 0 merged"]
+    assert shop.lines("merge-similar") == ["3 groups compared for the first time, 1 pair proposed, 0 merged"]
     (pair,) = shop.json("similar", "SHOP-2")
     assert (pair["group"]["short_id"], pair["similar"]["short_id"]) == ("SHOP-1", "SHOP-2")
     assert shop.json("similar", "SHOP-3") == []

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Table, insert, select, update
 
 from tasks_pipeline.alerts.windows import evaluate_windows
-from tasks_pipeline.groups.lists import find_group, list_groups
+from tasks_pipeline.groups.incidents import monitor_of_group
+from tasks_pipeline.groups.lists import OPEN, SORTS, find_group, list_groups
 from tasks_pipeline.groups.merging import merge_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.home import Home
@@ -24,7 +25,7 @@ from tasks_pipeline.notifications.digests import digests_due, send_digest
 from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
 from tasks_pipeline.processing.books import books_of_state, group_figures
 from tasks_pipeline.processing.reprocess import reprocess_events
-from tasks_pipeline.storage.lake.events import find_event
+from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
 from tasks_pipeline.storage.state import tables as t
@@ -200,6 +201,30 @@ class Work:
         found = self.day.rows("events")[0]["event_id"]
         assert find_event(state, self.day.stores.lake, found) is not None
         list_groups(state, {}, project_id=self.day.project, status="discarded", limit=20)
+        since = self.now - timedelta(hours=1)
+        for project in (None, self.day.project):
+            list_groups(
+                state, {}, project_id=project, status=OPEN, search="nothing like it", since=since, limit=20
+            )
+            list_groups(
+                state,
+                {},
+                project_id=project,
+                status=("resolved", "discarded"),
+                assignee="nobody",
+                since=since,
+                limit=20,
+            )
+            list_groups(
+                state, {}, project_id=project, environment="prod", release="s@1", since=since, limit=20
+            )
+            for sort in SORTS:
+                list_groups(state, {}, project_id=project, status=OPEN, sort=sort, since=since, limit=20)
+        assert event_ids_beginning(state, found[:8]) == [found]
+        lake = self.day.stores.lake
+        newest_events(state, lake, shown[0]["id"])
+        newest_events(state, lake, wanted=EventFilter(search="New", since=since), limit=5)
+        monitor_of_group(state, shown[0]["id"])
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_pipeline.cli import COMMANDS, main
-from tasks_pipeline.commands.common.output import cell, printable, table
+from tasks_pipeline.cli import COMMANDS, SECTIONS, main
+from tasks_pipeline.commands.common.output import cell, printable
+from tasks_pipeline.commands.common.tables import table
 
 
 def every_command() -> list[tuple[str, ...]]:
@@ -67,12 +68,69 @@ def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
     assert f"tasks-pipeline {command[0]}" in result.output or f" {command[0]} " in result.output
 
 
+def every_page() -> list[tuple[str, ...]]:
+    """Commands and groups of them, and the front page."""
+    return [(), *dict.fromkeys((words[0],) for words in every_command()), *every_command()]
+
+
+@pytest.mark.parametrize("page", every_page(), ids=lambda page: " ".join(page) or "all")
+def test_help_fits_80_columns_and_cuts_no_sentence(page: tuple[str, ...]) -> None:
+    output = CliRunner().invoke(main, [*page, "--help"], env={"COLUMNS": "80"}).output
+    assert [line for line in output.splitlines() if len(line) > 80] == []
+    assert [line for line in output.splitlines() if line.endswith("...") and "Usage" not in line] == []
+
+
+def test_commands_stand_in_order_of_use_below_headings() -> None:
+    assert [name for names in SECTIONS.values() for name in names] == list(COMMANDS)
+    output = CliRunner().invoke(main, ["--help"]).output
+    assert [line for line in output.splitlines() if line.removesuffix(":") in SECTIONS] == [
+        f"{h}:" for h in SECTIONS
+    ]
+    of_groups = CliRunner().invoke(main, ["groups", "--help"]).output
+    order = [
+        of_groups.index(f"\n  {name} ") for name in ("list", "show", "resolve", "assign", "discard", "merge ")
+    ]
+    assert order == sorted(order)
+
+
+def test_every_command_of_a_group_is_listed() -> None:
+    for name, (module, attribute, _) in COMMANDS.items():
+        command = getattr(importlib.import_module(f"tasks_pipeline.{module}"), attribute)
+        if isinstance(command, click.Group):
+            listed = command.list_commands(click.Context(command, info_name=name))
+            assert sorted(listed) == sorted(command.commands)
+
+
+PLAIN = {"run", "receive", "demo", "dsn", "send-test-event", "grouping eval", "config schema"}
+"""Commands that stay, print one word, or print JSON anyway."""
+
+
+@pytest.mark.parametrize("command", [c for c in every_command() if " ".join(c) not in PLAIN], ids=" ".join)
+def test_whatever_looks_or_decides_takes_json(command: tuple[str, ...]) -> None:
+    assert "--json" in CliRunner().invoke(main, [*command, "--help"]).output
+
+
+def test_the_shell_completes_commands() -> None:
+    env = {
+        "_TASKS_PIPELINE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "tasks-pipeline groups re",
+        "COMP_CWORD": "2",
+    }
+    result = CliRunner().invoke(main, env=env, prog_name="tasks-pipeline")
+    assert result.output.splitlines() == ["plain,resolve"]
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["run", "--port", "70000"], ["dsn", "--nonsense"]])
 def test_a_wrong_call_ends_with_status_2_and_a_line(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [["groups", "list", "--limit"], ["run", "--port"], ["token", "revoke"]])
+def test_what_is_no_number_is_told_in_plain_words(command: list[str]) -> None:
+    assert "'xx' is not a valid whole number." in CliRunner().invoke(main, [*command, "xx"]).stderr
 
 
 def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

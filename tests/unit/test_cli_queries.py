@@ -22,9 +22,10 @@ from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
+from tasks_pipeline.commands.common.event_text import described
 from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
-from tasks_pipeline.commands.common.queries import age, listing, size_text
-from tasks_pipeline.commands.events import described
+from tasks_pipeline.commands.common.queries import age, size_text
+from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.sql import unique
 from tasks_pipeline.service.dagster_client import (
     DagsterError,
@@ -136,7 +137,7 @@ def test_on_a_terminal_a_row_is_one_line(
         {"id": f"SHOP-{n}", "title": "日本語 and more " * 10, "seen": "39 min", "times_seen": n}
         for n in (1, 22)
     ]
-    listing(rows, {"id": "group", "title": "title", "times_seen": "events", "seen": "last seen"}, cut="title")
+    table(rows, {"id": "group", "title": "title", "times_seen": "events", "seen": "last seen"}, cut=["title"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(rows)  # a header and its rule
     for line, row in zip(lines[2:], ("SHOP-1", "SHOP-22"), strict=True):
@@ -270,6 +271,34 @@ def test_an_event_reads_from_the_crash_outwards() -> None:
     assert [line.split()[-1] for line in lines if " step " in line] == [str(n) for n in range(29, 19, -1)]
 
 
+def test_an_event_shows_what_answers_the_question() -> None:
+    frame = {
+        "filename": "server.js",
+        "function": "d",
+        "lineno": 3,
+        "colno": 812,
+        "vars": {"cart": [], "total": "0"},
+    }
+    library = {"filename": "lib.js", "function": "l", "in_app": False, "vars": {"secret": "of the library"}}
+    event = EVENT | {
+        "exception": {"values": [{"type": "E", "value": "v", "stacktrace": {"frames": [library, frame]}}]},
+        "errors": [{"type": "js_no_source", "name": "https://x.example/server.js"}, {"type": "clock_drift"}],
+        "request": {"method": "GET", "url": "https://x.example/", "query_string": [["u", "77"]], "headers": [["X-A", "1"]]},
+        "contexts": {"runtime": {"name": "node", "version": "22"}, "trace": {"trace_id": "c" * 32}},
+        "extra": {"attempt": 3, "long": "x" * 1000},
+    }  # fmt: skip
+    text = "\n".join(described(event, FACTS, NOW))
+    for line in (
+        "  server.js:3:812 in d", "      cart = []", "      total = 0", "  X-A = 1", "  runtime = name node, version 22",
+        "  attempt = 3", f"trace     {'c' * 32}", "request   GET https://x.example/?u=77",
+        "  https://x.example/server.js: source map missing: upload it with `sentry-cli sourcemaps upload`",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in text
+    assert "of the library" not in text
+    assert "clock_drift" not in text
+    assert "x" * 400 not in text
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -285,6 +314,9 @@ PARTS = (
     "tags",
     "logentry",
     "environment",
+    "contexts",
+    "extra",
+    "errors",
 )
 
 

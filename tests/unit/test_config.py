@@ -121,7 +121,9 @@ def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
         for name, field in parent.model_fields.items():
             kinds = models_in(field.annotation)
             for kind in kinds:
-                here = f"{path}.{name}".lstrip(".") + (f".{kind.__name__}" if len(kinds) > 1 else "")
+                here = f"{path}.{field.alias or name}".lstrip(".") + (
+                    f".{kind.__name__}" if len(kinds) > 1 else ""
+                )
                 if kind not in found.values():
                     found[here] = kind
                     waiting.append((here, kind))
@@ -130,11 +132,11 @@ def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 @pytest.mark.parametrize("path", [path for path in sections(Config) if path])
 def test_every_setting_is_documented_with_its_default(path: str) -> None:
-    """`docs/configuration.md` has a heading per section and below it a table row per setting."""
+    """`docs/configuration.md` has a heading per section and below it a table row per setting, spelled as in the file."""
     heading = re.search(rf"^### `{re.escape(path)}`.*?$(.*?)(?=^##|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
     assert heading, f"no heading ### `{path}`"
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", heading.group(1), re.MULTILINE))
-    fields = sections(Config)[path].model_fields
+    fields = {field.alias or name: field for name, field in sections(Config)[path].model_fields.items()}
     assert set(rows) == set(fields)
     for name, field in fields.items():
         assert rows[name] == documented(field), name

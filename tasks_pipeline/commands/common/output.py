@@ -1,30 +1,37 @@
-"""What every command shares: how rows are printed, how mistakes of users end, where the home is."""
+"""What every command shares: how values are printed, how mistakes of users end, where the home is. Tables are in tables.py."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Any, TypeVar
 
 import click
 
-from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.home import Home
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-json_option: Callable[[Any], Any] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON and nothing else."
-)
+def current_home(ctx: click.Context, *, create: bool = False) -> Home:
+    """The home that --home or the environment names. Raises ClickException when there is none, unless it may be created.
 
-
-def current_home(ctx: click.Context) -> Home:
-    """The home that --home or the environment names; it is created when it is not there."""
-    with user_errors(OSError):
-        return Home.resolve(ctx.find_root().obj)
+    Who only looks creates none: a slip in the name would look like an installation without anything in it. Where a database
+    elsewhere has everything, the folder need not be there before.
+    """
+    try:
+        home = Home.resolve(ctx.find_root().obj, create=create)
+        if not home.embedded:
+            home.make_root()
+        exists = home.root.is_dir()
+    except (OSError, RuntimeError) as error:
+        where, why = getattr(error, "filename", None), getattr(error, "strerror", None) or str(error)
+        raise click.ClickException(printable(f"{where or 'the home'} cannot be used: {why}")) from error
+    if not exists:
+        where = printable(str(home.root))
+        raise click.ClickException(
+            f"there is no installation in {where}; `tasks-pipeline --home {where} run` makes one"
+        )
+    return home
 
 
 @contextmanager
@@ -37,35 +44,6 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def table(
-    rows: Sequence[Mapping[str, object]], columns: Mapping[str, str] | Sequence[str], *, as_json: bool = False
-) -> None:
-    """Print rows: a table for people, or with `as_json` a JSON list of objects.
-
-    `columns` names the keys to show, in order, or maps each key to its title. Long cells wrap on a terminal and are
-    whole elsewhere.
-    """
-    titles = (
-        dict(columns) if isinstance(columns, Mapping) else {name: name.replace("_", " ") for name in columns}
-    )
-    if as_json:
-        print_json([{key: row.get(key) for key in titles} for row in rows])
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, show_edge=False)
-    for key, title in titles.items():
-        numeric = all(isinstance(row.get(key), int | float) for row in rows) and bool(rows)
-        shown.add_column(title, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell(row.get(key))) for key in titles))
-    # A pipe has no width: a row must stay one line there.
-    Console(width=None if sys.stdout.isatty() else 100_000, highlight=False).print(shown)
-
-
 def cell(value: object) -> str:
     """A value as one line of text; control characters, which strangers send, are made visible instead of obeyed."""
     if value is None:
@@ -74,6 +52,8 @@ def cell(value: object) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, float):
+        return f"{value:.12g}"  # the digits beyond are how the machine counts
     return printable(str(value))
 
 

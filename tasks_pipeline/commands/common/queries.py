@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.output import cell, table, user_errors
+from tasks_pipeline.commands.common.output import cell, printable, user_errors
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
+    from tasks_pipeline.storage.lake.lake import Lake
     from tasks_pipeline.storage.state.database import StateDatabase
     from tasks_pipeline.stores import Stores
 
 _LARGEST_ID = 2**63 - 1
-_GAP = 3  # between two columns of a table on a terminal
-_LEAST_WIDTH = 10
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -55,6 +54,31 @@ def open_all(home: Home, *, to_look: bool = False) -> Iterator[Stores]:
         yield stores
 
 
+@contextmanager
+def lake_of(home: Home, state: StateDatabase) -> Iterator[Lake]:
+    """The lake beside an open state database; one that cannot be used ends the command with a line."""
+    import duckdb
+
+    from tasks_pipeline.storage.lake.lake import Lake
+
+    with one_line(duckdb.Error, OSError), closing(Lake(home, state)) as lake:
+        yield lake
+
+
+def what_waits(home: Home) -> str:
+    """How many envelopes wait, as a clause that goes on a sentence: what a person misses may be among them. Empty for none."""
+    from tasks_pipeline.storage.ledger.backlog import backlogs
+    from tasks_pipeline.storage.spool.interface import SpoolError
+    from tasks_pipeline.storage.spool.open import open_spool
+
+    with open_state(home) as (state, _), one_line(SpoolError), closing(open_spool(home)) as spool:
+        waiting = sum(day.envelopes for day in backlogs(state, spool))
+    verb = "waits" if waiting == 1 else "wait"
+    return (
+        f"; {counted(waiting, 'envelope')} {verb} to be processed (tasks-pipeline status)" if waiting else ""
+    )
+
+
 def database_errors(home: Home) -> tuple[type[Exception], ...]:
     """What is raised when the databases of a home cannot be used. Raises ClickException for a URL that is none."""
     from sqlalchemy.exc import SQLAlchemyError
@@ -80,9 +104,17 @@ def one_line(*kinds: type[Exception]) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """What an exception says, without the stack of causes and hints that database drivers append."""
-    from tasks_pipeline.commands.common.output import printable
-
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def project_number(slugs: Mapping[int, str], project: str | None) -> int | None:
+    """The number of the project with this slug, in any case, or number; None stays None. Raises ClickException when there is none."""
+    if project is None:
+        return None
+    for number, slug in slugs.items():
+        if project.lower() in (slug, str(number)):
+            return number
+    raise click.ClickException(f"no project {project!r}; there are: {', '.join(slugs.values())}")
 
 
 def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
@@ -104,23 +136,27 @@ def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> di
 
 def group_itself(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
     """The group with this id or short id, also one that was merged into another. Raises ClickException when there is none."""
+    if (found := find_named(state, slugs, text)) is not None:
+        return found
+    raise click.ClickException(
+        f"there is no group {cell(text)[:100]}; `tasks-pipeline groups list` shows what there is, as SHOP-3F"
+    )
+
+
+def find_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any] | None:
+    """The group with this id or short id, or None."""
     from tasks_pipeline.groups.lists import find_group
     from tasks_pipeline.groups.short_id import ShortIdError, parse_short_id
 
-    found = None
     if text.isascii() and text.isdecimal():
         if len(text) < 20 and int(text) <= _LARGEST_ID:
-            found = find_group(state, slugs, group_id=int(text))
-    else:
-        try:
-            slug, number = parse_short_id(text)
-        except ShortIdError as error:
-            raise click.ClickException(cell(str(error))) from error
-        if number <= _LARGEST_ID:
-            found = find_group(state, slugs, short_id=(slug, number))
-    if found is None:
-        raise click.ClickException(f"there is no group {cell(text)}; `tasks-pipeline groups list` shows them")
-    return found
+            return find_group(state, slugs, group_id=int(text))
+        return None
+    try:
+        slug, number = parse_short_id(text)
+    except ShortIdError:
+        return None
+    return find_group(state, slugs, short_id=(slug, number)) if number <= _LARGEST_ID else None
 
 
 def age(moment: datetime | None, now: datetime) -> str:
@@ -148,23 +184,3 @@ def size_text(size: int | None) -> str:
     while amount >= 1000 and units:
         amount, unit = amount / 1000, units.pop(0)
     return f"{amount:.1f} {unit}"
-
-
-def listing(rows: Sequence[dict[str, Any]], columns: Mapping[str, str], cut: str) -> None:
-    """Print rows as a table in which the column `cut` takes what a terminal's width leaves, so that a row is a line."""
-    if sys.stdout.isatty():
-        from rich.cells import cell_len
-        from rich.console import Console
-        from rich.text import Text
-
-        others = {key: title for key, title in columns.items() if key != cut}
-        widths = [
-            max(cell_len(text) for text in (title, *(cell(r[key]) for r in rows)))
-            for key, title in others.items()
-        ]
-        left = Console().width - sum(widths) - _GAP * len(others)
-        for row in rows:
-            text = Text(cell(row[cut]))
-            text.truncate(max(_LEAST_WIDTH, left), overflow="ellipsis")
-            row[cut] = text.plain
-    table(rows, columns)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.options import Number, json_option, limit_option
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
+from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.groups.log import told
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
+    from tasks_pipeline.config import Config
     from tasks_pipeline.storage.state.database import StateDatabase
+
+_DECIDED = ("id", "short_id", "project", "title", "status", "assignee", "times_seen", "users")
 
 
 def _user() -> str:
@@ -37,8 +43,11 @@ actor_option = click.option(
     "--in-next-release", is_flag=True, help="Fixed in the release after the newest known one, not before."
 )
 @actor_option
+@json_option
 @click.pass_context
-def resolve(ctx: click.Context, names: Sequence[str], in_next_release: bool, actor: str) -> None:
+def resolve(
+    ctx: click.Context, names: Sequence[str], in_next_release: bool, actor: str, as_json: bool
+) -> None:
     """Say that groups are fixed. An event that happens later makes a group `regressed`; with --in-next-release only an
     event of a later release does.
 
@@ -60,14 +69,16 @@ def resolve(ctx: click.Context, names: Sequence[str], in_next_release: bool, act
             "is resolved"
             + (f" in the release after {data['in_release_after']}" if "in_release_after" in data else "")
         ),
+        as_json=as_json,
     )
 
 
 @click.command()
 @group_ids
 @actor_option
+@json_option
 @click.pass_context
-def unresolve(ctx: click.Context, names: Sequence[str], actor: str) -> None:
+def unresolve(ctx: click.Context, names: Sequence[str], actor: str, as_json: bool) -> None:
     """Say that groups are not fixed after all, or are to be seen again.
 
     \b
@@ -76,7 +87,13 @@ def unresolve(ctx: click.Context, names: Sequence[str], actor: str) -> None:
     """
     from tasks_pipeline.groups.decisions import unresolve_groups
 
-    _decide(ctx, names, lambda state, ids: unresolve_groups(state, ids, actor), lambda _data: "is unresolved")
+    _decide(
+        ctx,
+        names,
+        lambda state, ids: unresolve_groups(state, ids, actor),
+        lambda _data: "is unresolved",
+        as_json=as_json,
+    )
 
 
 @click.command()
@@ -87,9 +104,10 @@ def unresolve(ctx: click.Context, names: Sequence[str], actor: str) -> None:
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
     help="Only until an event happens at this time (UTC) or later.",
 )
-@click.option("--times", metavar="N", type=click.IntRange(1), help="Only until it was seen N times more.")
-@click.option("--users", metavar="N", type=click.IntRange(1), help="Only until N users more have seen it.")
+@click.option("--times", metavar="N", type=Number(1), help="Only until it was seen N times more.")
+@click.option("--users", metavar="N", type=Number(1), help="Only until N users more have seen it.")
 @actor_option
+@json_option
 @click.pass_context
 def ignore(
     ctx: click.Context,
@@ -98,6 +116,7 @@ def ignore(
     times: int | None,
     users: int | None,
     actor: str,
+    as_json: bool,
 ) -> None:
     """Say that groups are not to be seen: for good, until a time, until N events or users more.
 
@@ -119,28 +138,31 @@ def ignore(
     if end is not None:
         how = f" until {end:%Y-%m-%d %H:%M} UTC"
     elif times is not None:
-        how = f" until it was seen {times} times more"
+        how = f" until it was seen {counted(times, 'time')} more"
     elif users is not None:
-        how = f" until {users} users more have seen it"
+        how = f" until {counted(users, 'user')} more {'has' if users == 1 else 'have'} seen it"
 
     def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
         return ignore_groups(state, ids, actor, until=end, more_events=times, more_users=users)
 
-    _decide(ctx, names, decide, lambda _data: f"is ignored{how}")
+    _decide(ctx, names, decide, lambda _data: f"is ignored{how}", as_json=as_json)
 
 
 @click.command()
 @group_ids
-@click.option("--to", "assignee", metavar="WHO", help="An e-mail address, or team:SLUG.")
+@click.option("--to", "assignee", metavar="WHO", help="The address of a member, or team:SLUG.")
 @click.option("--nobody", is_flag=True, help="Take the assignee away.")
 @actor_option
+@json_option
 @click.pass_context
-def assign(ctx: click.Context, names: Sequence[str], assignee: str | None, nobody: bool, actor: str) -> None:
-    """Say who takes care of groups.
+def assign(
+    ctx: click.Context, names: Sequence[str], assignee: str | None, nobody: bool, actor: str, as_json: bool
+) -> None:
+    """Say who takes care of groups. Members and teams are those of the configuration.
 
     \b
     Examples:
-      tasks-pipeline groups assign SHOP-2 SHOP-7 --to ann@example.com
+      tasks-pipeline groups assign SHOP-2 SHOP-7 --to anna@acme.example
       tasks-pipeline groups assign SHOP-2 --to team:payments
       tasks-pipeline groups assign SHOP-2 --nobody
     """
@@ -148,19 +170,31 @@ def assign(ctx: click.Context, names: Sequence[str], assignee: str | None, nobod
 
     if nobody == (assignee is not None):
         raise click.UsageError("one of --to WHO and --nobody is needed")
+    if assignee is not None:
+        with user_errors():
+            assignee = known_assignee(current_home(ctx).config_in_force().config, assignee)
     _decide(
         ctx,
         names,
         lambda state, ids: assign_groups_to(state, ids, actor, assignee),
         lambda _data: f"is assigned to {cell(assignee) if assignee else 'nobody'}",
+        as_json=as_json,
     )
+
+
+def known_assignee(config: Config, who: str) -> str:
+    """How the configuration spells a member's address or team:SLUG. Raises ClickException for anybody else: nobody would be told."""
+    known = [*(member.email for member in config.members), *(f"team:{team.slug}" for team in config.teams)]
+    for name in known:
+        if name.casefold() == who.removeprefix("member:").casefold():
+            return name
+    there = ", ".join(known[:20]) or "none; configure `members` and `teams`"
+    raise click.ClickException(f"{cell(who)[:100]!r} is nobody; members and teams are: {there}")
 
 
 @click.command()
 @click.argument("name", metavar="ID")
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most entries to show."
-)
+@limit_option(50, "entries to show")
 @json_option
 @click.pass_context
 def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
@@ -170,7 +204,7 @@ def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
     Example:
       tasks-pipeline groups log SHOP-2
     Prints:
-      when                 who  what
+      when (UTC)           who  what
       2026-11-22 19:51:36  ann  SHOP-3 merged into it
     """
     from tasks_pipeline.groups.decisions import actions_of
@@ -181,7 +215,7 @@ def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json([{key: entry[key] for key in ("at", "actor", "action", "data")} for entry in entries])
     elif entries:
-        table(entries, {"at": "when", "actor": "who", "text": "what"})
+        table(entries, {"at": "when (UTC)", "actor": "who", "text": "what"}, wrap=["text"])
     else:
         click.echo("nothing was decided yet", err=True)
 
@@ -194,6 +228,8 @@ def _decide(
     names: Sequence[str],
     decide: Callable[[StateDatabase, Sequence[int]], list[dict[str, Any]]],
     said: Callable[[dict[str, Any]], str],
+    *,
+    as_json: bool,
 ) -> None:
     """Make a decision about the named groups and print a line for each. Nothing is decided when one does not exist."""
     from tasks_pipeline.groups.decisions import DecisionError
@@ -201,5 +237,14 @@ def _decide(
     with open_state(current_home(ctx)) as (state, slugs), user_errors(DecisionError):
         named = {g["id"]: g for g in (group_named(state, slugs, name) for name in names)}
         logged = decide(state, list(named))
-    for group, data in zip(named.values(), logged, strict=True):
+        after = [group_itself(state, slugs, str(group_id)) for group_id in named]
+    if as_json:
+        print_decided(after)
+        return
+    for group, data in zip(after, logged, strict=True):
         click.echo(f"{group['short_id']} {said(data)}: {cell(group['title'])}")
+
+
+def print_decided(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Groups as a decision left them, as JSON."""
+    print_json([{name: group[name] for name in _DECIDED} for group in groups])

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table
-from tasks_pipeline.commands.common.queries import age, group_named, listing, one_line, open_state
+from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import (
+    age,
+    group_named,
+    lake_of,
+    open_state,
+    project_number,
+    what_waits,
+)
+from tasks_pipeline.commands.common.since import Since
+from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.groups.decide import decisions
-from tasks_pipeline.commands.groups.explanation import explanation_lines
 from tasks_pipeline.commands.groups.log import status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
@@ -38,13 +49,23 @@ _COLUMNS = {
     "first_seen": "first seen",
     "last_seen": "last seen",
 }
-_STATUSES = ("unresolved", "resolved", "ignored", "regressed", "discarded")
+_LESS = ("first_seen", "level", "users", "times_seen", "last_seen")  # what goes first where it is narrow
+_OPEN, _ALL = "open", "all"
+_STATUSES = (_OPEN, "unresolved", "regressed", "resolved", "ignored", "discarded", _ALL)
+_SORTS = ("last_seen", "first_seen", "events", "users")
+_DAYS = 30
+_LEAD = 12  # cells of the names in the head of a group
 _VALUES_SHOWN = 5
 _DAYS_SHOWN = 14
 _ACTIONS_SHOWN = 5
+_SECTIONS = {
+    "Look": ("list", "show", "log", "keys", "similar", "preview-rules"),
+    "Decide": ("resolve", "unresolve", "ignore", "assign", "discard"),
+    "Put together": ("merge", "unmerge", "merge-similar"),
+}
 
 
-@click.group()
+@click.group(cls=CommandGroup, sections=_SECTIONS)
 def groups() -> None:
     """List groups (events that are one and the same problem), look at one, decide about them, merge them."""
 
@@ -54,58 +75,117 @@ for command in (*decisions, *merging, preview_rules):
 
 
 @groups.command("list")
-@click.option("--project", metavar="SLUG", help="Groups of this project only.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Groups of this status only.")
+@click.option("--search", metavar="TEXT", default="", help="Title or culprit has this in it, in any case.")
+@project_option("Of this project only.")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most groups to show."
+    "--status",
+    "statuses",
+    type=click.Choice(_STATUSES),
+    multiple=True,
+    default=[_OPEN],
+    help="Of this status; may be given several times. `open` is unresolved and regressed, `all` all but discarded."
+    "  [default: open]",
 )
+@click.option("--environment", metavar="NAME", help="With events of this environment.")
+@click.option("--release", metavar="VERSION", help="With events of this release.")
+@click.option("--assignee", metavar="WHO", help="Of this member (an address) or team:SLUG; or `nobody`.")
+@click.option(
+    "--since",
+    type=Since(),
+    help=f"Seen since: 24h, 7d, a date.  [default: {_DAYS}d with another option than --project and --status]",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(_SORTS),
+    default="last_seen",
+    show_default=True,
+    help="Newest or largest first.",
+)
+@limit_option(50, "groups to show")
 @json_option
 @click.pass_context
 def list_command(
-    ctx: click.Context, project: str | None, status: str | None, limit: int, as_json: bool
+    ctx: click.Context,
+    search: str,
+    project: str | None,
+    statuses: Sequence[str],
+    environment: str | None,
+    release: str | None,
+    assignee: str | None,
+    since: datetime | None,
+    sort: str,
+    limit: int,
+    as_json: bool,
 ) -> None:
-    """List groups, last seen first.
+    """List the groups that need somebody: unresolved ones and those that came back, last seen first.
 
     \b
     Examples:
       tasks-pipeline groups list
-      tasks-pipeline groups list --project shop --status unresolved --json
+      tasks-pipeline groups list --search timeout --environment production
+      tasks-pipeline groups list --sort events --since 7d --assignee nobody
+      tasks-pipeline groups list --status resolved --status ignored --json
     Prints:
-      group   title                       level  status      events  users  first seen  last seen
-      SHOP-2  PaymentError: card declined error  unresolved      31     12  3 d         5 min
+      group   title                        status      events  users  last seen
+      SHOP-2  PaymentError: card declined  unresolved      31     12  5 min
     """
-    with open_state(current_home(ctx)) as (state, slugs):
+    now = datetime.now(UTC)
+    if since is None and (sort != "last_seen" or any((search, environment, release, assignee))):
+        since = now - timedelta(days=_DAYS)
+    home = current_home(ctx)
+    with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.lists import list_groups
 
-        project_id = _project_id(slugs, project)
-        found = list_groups(state, slugs, project_id=project_id, status=status, limit=limit)
+        found = list_groups(
+            state, slugs, project_id=project_number(slugs, project), status=_statuses(statuses), search=search,
+            environment=environment, release=release, assignee=assignee, since=since, sort=sort, limit=limit,
+        )  # fmt: skip
+        hidden = not found and bool(list_groups(state, slugs, limit=1))
     if as_json:
         print_json([_summary(group) for group in found])
         return
-    now = datetime.now(UTC)
     rows = [group | {name: age(group[name], now) for name in ("first_seen", "last_seen")} for group in found]
     if rows:
-        listing(rows, _COLUMNS, cut="title")
+        table(rows, _COLUMNS, cut=["title"], drop=_LESS)
+    elif hidden:
+        seen = f" seen since {cell(since)} UTC (--since)" if since else ""
+        click.echo(
+            f"no such groups{seen}; --status all shows those of every status{what_waits(home)}", err=True
+        )
     else:
-        click.echo("no groups", err=True)
+        click.echo(f"no groups{what_waits(home)}", err=True)
+
+
+def _statuses(chosen: Sequence[str]) -> set[str]:
+    """The statuses of groups that options name; empty for all but discarded."""
+    from tasks_pipeline.groups.lists import OPEN
+
+    if _ALL in chosen:
+        return set(_STATUSES) - {_OPEN, _ALL, "discarded"} | (set(chosen) & {"discarded"})
+    return {str(s) for name in chosen for s in (OPEN if name == _OPEN else (name,))}
 
 
 @groups.command()
 @click.argument("group_id", metavar="ID")
+@click.option("--why", is_flag=True, help="Show why its first event is grouped so.")
 @json_option
 @click.pass_context
-def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
-    """Show one group: who sees it, where, since when, and its newest events. ID is its id or short id, in any case.
+def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
+    """Show one group: who sees it, where, since when, the stack of its newest event, and which events are the newest.
+
+    ID is its id or short id, in any case.
 
     \b
     Examples:
       tasks-pipeline groups show SHOP-2
+      tasks-pipeline groups show SHOP-2 --why
       tasks-pipeline groups show 2 --json
     """
     home = current_home(ctx)
     with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.decisions import actions_of, merged_groups
         from tasks_pipeline.groups.explanations import group_explanation
+        from tasks_pipeline.groups.incidents import monitor_of_group
         from tasks_pipeline.groups.lists import group_day_counts, group_value_counts, short_ids
 
         group = group_named(state, slugs, group_id)
@@ -114,7 +194,8 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
-        newest = _events(home, state, group["id"])
+        monitor = monitor_of_group(state, group["id"])
+        newest, event = _events(home, state, group["id"])
     details = {
         "events": newest,
         "values": {
@@ -125,61 +206,53 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
         "explanation": explanation,
         "merged": list(merged.values()),
         "actions": [{name: entry[name] for name in ("at", "actor", "action", "data")} for entry in actions],
+        "monitor": monitor,
     }
     if as_json:
         print_json(_summary(group) | {key: group[key] for key in DETAILS} | details)
     else:
-        _print_group(group, details, actions, datetime.now(UTC))
-
-
-def _project_id(slugs: Any, project: str | None) -> int | None:
-    if project is None:
-        return None
-    for project_id, slug in slugs.items():
-        if slug == project.lower():
-            return int(project_id)
-    raise click.ClickException(f"no project {project!r}; there are: {', '.join(slugs.values())}")
+        _print_group(group, details, actions, event, why=why)
 
 
 def _summary(group: dict[str, Any]) -> dict[str, Any]:
     return {name: group[name] for name in SHOWN}
 
 
-def _events(home: Home, state: StateDatabase, group_id: int) -> list[dict[str, Any]]:
-    import duckdb
+def _events(
+    home: Home, state: StateDatabase, group_id: int
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The newest events of a group, and what the newest of them holds."""
+    import msgspec
 
-    from tasks_pipeline.storage.lake.events import newest_events
-    from tasks_pipeline.storage.lake.lake import Lake
+    from tasks_pipeline.storage.lake.events import find_event, newest_events
 
-    with one_line(duckdb.Error), closing(Lake(home, state)) as lake:
-        return newest_events(state, lake, group_id)
+    with lake_of(home, state) as lake:
+        newest = newest_events(state, lake, group_id)
+        found = find_event(state, lake, newest[0]["event_id"], newest[0]["project_id"]) if newest else None
+    return newest, msgspec.json.decode(found["payload"]) if found and found["payload"] else None
 
 
 def _print_group(
-    group: dict[str, Any], details: dict[str, Any], actions: list[dict[str, Any]], now: datetime
+    group: dict[str, Any],
+    details: dict[str, Any],
+    actions: Sequence[Mapping[str, Any]],
+    event: dict[str, Any] | None,
+    *,
+    why: bool,
 ) -> None:
+    from tasks_pipeline.commands.common.event_text import stack_lines
+    from tasks_pipeline.commands.groups.explanation import explanation_lines
+
     click.secho(f"{group['short_id']}  {cell(group['title'])}", bold=True)
     click.echo(f"{cell(group['culprit'])}\n" if group["culprit"] else "")
-    click.echo(
-        f"status        {status_text(group)}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
-    )
-    if group["status_changed_at"] is not None:
-        click.echo(f"since         {_moment(group['status_changed_at'], now)}")
-    if group["assignee"] is not None:
-        click.echo(f"assigned to   {cell(group['assignee'])}")
-    if details["merged"]:
-        click.echo(f"with          {', '.join(details['merged'])}")
-    click.echo(f"seen          {group['times_seen']} times by {group['users']} users")
-    for name in ("first_seen", "last_seen"):
-        if group[name] is not None:
-            click.echo(f"{name.replace('_', ' '):<14}{_moment(group[name], now)}")
-    for name, counts in details["values"].items():
-        shown = [f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN]]
-        if shown:
-            click.echo(f"{name:<14}{', '.join(shown)}{' …' if len(counts) > _VALUES_SHOWN else ''}")
+    for line in field_lines(_facts(group, details, datetime.now(UTC)), lead=_LEAD):
+        click.echo(line)
     for entry in details["days"][-_DAYS_SHOWN:]:
-        click.echo(f"{entry['day']}  {entry['times_seen']} events")
-    if details["explanation"]:
+        click.echo(f"{entry['day']}  {counted(entry['times_seen'], 'event')}")
+    if event is not None:
+        for line in stack_lines(event, brief=True):
+            click.echo(line)
+    if why and details["explanation"]:
         click.echo("\nwhy its first event is grouped so")
         for line in explanation_lines(details["explanation"]):
             click.echo(line)
@@ -187,18 +260,42 @@ def _print_group(
         click.echo("\nwhat was decided")
         for entry in actions:
             click.echo(f"{cell(entry['at'])}  {cell(entry['actor'])}: {cell(entry['text'])}")
-    click.echo("\nnewest events")
-    rows = [e | {"timestamp": cell(e["timestamp"])} for e in details["events"]]
-    table(
-        rows,
-        {
-            "event_id": "event",
-            "timestamp": "UTC",
-            "environment": "environment",
-            "release": "release",
-            "user": "user",
-        },
-    )
+    if details["events"]:
+        click.echo(
+            f"\nnewest events; `tasks-pipeline events show {group['short_id']}` shows all of the first"
+        )
+        columns = {"event_id": "event", "timestamp": "UTC", "environment": "environment", "release": "release", "user": "user"}  # fmt: skip
+        table(details["events"], columns, cut=["user", "release"], drop=["environment"])
+
+
+def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
+    """The head of a group, by name."""
+    status = f"{status_text(group)}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
+    seen = f"{counted(group['times_seen'], 'time')} by {counted(group['users'], 'user')}"
+    changed = ("since", group["status_changed_at"])
+    monitor = details["monitor"]
+    named = [
+        ("status", status),
+        *((name, _moment(at, now)) for name, at in (changed,) if at is not None),
+        ("assigned to", cell(group["assignee"])),
+        ("with", ", ".join(details["merged"])),
+        ("monitor", _monitor(monitor) if monitor else ""),
+        ("seen", seen if not monitor else counted(group["times_seen"], "time")),
+    ]
+    named += [
+        (name.replace("_", " "), _moment(group[name], now))
+        for name in ("first_seen", "last_seen")
+        if group[name]
+    ]
+    for name, counts in details["values"].items():
+        shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
+        named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))
+    return named
+
+
+def _monitor(monitor: Mapping[str, Any]) -> str:
+    where = f" in {cell(monitor['environment'])}" if monitor["environment"] else ""
+    return f"{cell(monitor['slug'])}{where}: tasks-pipeline monitors show {cell(monitor['slug'])}"
 
 
 def _moment(at: datetime, now: datetime) -> str:

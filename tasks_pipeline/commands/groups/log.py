@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.commands.common.output import cell
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
@@ -19,9 +20,9 @@ def status_text(group: Mapping[str, Any]) -> str:
     if group["ignored_until"] is not None:
         return f"{status} until {cell(group['ignored_until'])} UTC"
     if group["ignored_until_times_seen"] is not None:
-        return f"{status} until it was seen {group['ignored_until_times_seen']} times"
+        return f"{status} until it was seen {counted(group['ignored_until_times_seen'], 'time')}"
     if group["ignored_until_users"] is not None:
-        return f"{status} until {group['ignored_until_users']} users saw it"
+        return f"{status} until {counted(group['ignored_until_users'], 'user')} saw it"
     return status
 
 
@@ -65,9 +66,9 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
         case "ignore", {"until": until}:
             return f"ignored until {until}"
         case "ignore", {"more_events": more}:
-            return f"ignored until it is seen {more} times more"
+            return f"ignored until it is seen {counted(more, 'time')} more"
         case "ignore", {"more_users": more}:
-            return f"ignored until {more} users more see it"
+            return f"ignored until {counted(more, 'user')} more {'sees' if more == 1 else 'see'} it"
         case "assign", {"assignee": assignee}:
             return f"assigned to {assignee}"
         case "merge", {"into": target}:
@@ -79,7 +80,7 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
         case "unmerge", {"into": other}:
             return f"{other} taken out"
         case "discard", {"events": events}:
-            return f"discarded, {events} events removed"
+            return f"discarded, {counted(events, 'event')} removed"
     return _PLAIN.get(action, action)
 
 

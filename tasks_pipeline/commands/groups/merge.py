@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option, table, user_errors
+from tasks_pipeline.commands.common.options import json_option, limit_option
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import (
     group_itself,
     group_named,
-    listing,
     open_all,
     open_state,
 )
-from tasks_pipeline.commands.groups.decide import actor_option, group_ids
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.commands.groups.decide import actor_option, group_ids, print_decided
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.similarity import Pair
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="TARGET")
 @click.argument("others", metavar="OTHER...", nargs=-1, required=True)
 @actor_option
+@json_option
 @click.pass_context
-def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) -> None:
+def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str, as_json: bool) -> None:
     """Make groups part of another. Its status and assignee stay, their short ids lead to it, their events and those
     that come are its own. `groups unmerge` undoes it.
 
@@ -37,7 +41,7 @@ def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) ->
     Example:
       tasks-pipeline groups merge SHOP-2 SHOP-3 SHOP-7
     Prints:
-      SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError: card declined
+      SHOP-2 with SHOP-3, SHOP-7 was seen 43 times by 12 users: PaymentError
     """
     from tasks_pipeline.groups.merging import merge_groups
 
@@ -49,7 +53,10 @@ def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) ->
         _finish(stores)
         now = group_itself(stores.state, stores.slugs, str(chosen["id"]))
     names = ", ".join(dict.fromkeys(group["short_id"] for group in parts))
-    click.echo(f"{now['short_id']} with {names} {_seen(now)}: {cell(now['title'])}")
+    if as_json:
+        print_decided([now])
+    else:
+        click.echo(f"{now['short_id']} with {names} {_seen(now)}: {cell(now['title'])}")
 
 
 @click.command()
@@ -58,8 +65,9 @@ def merge(ctx: click.Context, target: str, others: Sequence[str], actor: str) ->
     "--key", "keys", metavar="KEY", multiple=True, help="Take out the events of this key alone; repeatable."
 )
 @actor_option
+@json_option
 @click.pass_context
-def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str) -> None:
+def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str, as_json: bool) -> None:
     """Take a merged group out of the one it is part of, with everything that came from it. With --key, take keys out of
     a group, merged or not, into a new group; `groups keys` shows them. The two are never proposed as similar again.
 
@@ -83,6 +91,9 @@ def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str) -> N
             pair = group["id"], unmerge_group(stores.state, group["id"], actor)
         _finish(stores)
         now = [group_itself(stores.state, stores.slugs, str(group_id)) for group_id in pair]
+    if as_json:
+        print_decided(now)
+        return
     for group in now:
         click.echo(f"{group['short_id']} {_seen(group)}: {cell(group['title'])}")
 
@@ -90,28 +101,60 @@ def unmerge(ctx: click.Context, name: str, keys: Sequence[str], actor: str) -> N
 @click.command()
 @group_ids
 @click.option("--undo", is_flag=True, help="Keep the events of these groups again, from now on.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @actor_option
+@json_option
 @click.pass_context
-def discard(ctx: click.Context, names: Sequence[str], undo: bool, actor: str) -> None:
-    """Remove the stored events of groups, and drop what comes of them: it is counted as discarded. With --undo, events
-    are kept again; those of days whose raw envelopes are still there come back with `tasks-pipeline backfill`.
+def discard(
+    ctx: click.Context, names: Sequence[str], undo: bool, yes: bool, actor: str, as_json: bool
+) -> None:
+    """Remove the stored events of groups, and drop what comes of them: it is counted as discarded.
+
+    On a terminal it says how many events go, and asks. With --undo, events are kept again; those of days whose raw envelopes
+    are still there come back with `tasks-pipeline backfill`, the others are gone.
 
     \b
     Examples:
       tasks-pipeline groups discard SHOP-3
       tasks-pipeline groups discard --undo SHOP-3
     Prints:
-      SHOP-3 is discarded, 12 events were removed: ConnectionError: connection refused
+      SHOP-3 is discarded, 12 events were removed: ConnectionError: refused
     """
     from tasks_pipeline.groups.merging import discard_groups, keep_groups
 
     with _deciding(ctx) as stores:
         named = {g["id"]: g for g in (group_named(stores.state, stores.slugs, name) for name in names)}
+        if not undo and not yes and sys.stdin.isatty():
+            _ask(list(named.values()), stores.config.retention.raw_days)
         (keep_groups if undo else discard_groups)(stores.state, list(named), actor)
         _finish(stores)
+        after = [group_itself(stores.state, stores.slugs, str(group_id)) for group_id in named]
+    if as_json:
+        print_decided(after)
+        return
     for group in named.values():
-        done = "is kept again" if undo else f"is discarded, {group['times_seen']} events were removed"
-        click.echo(f"{group['short_id']} {done}: {cell(group['title'])}")
+        removed = (
+            f"{counted(group['times_seen'], 'event')} {'was' if group['times_seen'] == 1 else 'were'} removed"
+        )
+        click.echo(
+            f"{group['short_id']} {'is kept again' if undo else f'is discarded, {removed}'}: {cell(group['title'])}"
+        )
+
+
+def _ask(named: Sequence[dict[str, Any]], raw_days: float) -> None:
+    """Ask before stored events go; ends the command unless the answer is yes."""
+    for group in named:
+        seen = f"{counted(group['times_seen'], 'event')} of {counted(group['users'], 'user')}"
+        click.echo(f"{group['short_id']}  {seen}: {cell(group['title'])}", err=True)
+    total = counted(sum(group["times_seen"] for group in named), "event")
+    back = (
+        f"those received in the last {raw_days:g} days can be brought back"
+        if raw_days
+        else "none can be brought back"
+    )
+    click.confirm(
+        f"{total} will be removed ({back}), and what comes is dropped. Go on?", abort=True, err=True
+    )
 
 
 @click.command()
@@ -141,9 +184,7 @@ def keys(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="[ID]", required=False)
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most pairs to show."
-)
+@limit_option(50, "pairs to show")
 @json_option
 @click.pass_context
 def similar(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> None:
@@ -194,7 +235,7 @@ def similar(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> 
             "similarity": "similarity",
             "title": "title of the similar one",
         }
-        listing(rows, columns, cut="title")
+        table(rows, columns, cut=["title"])
     else:
         click.echo(
             "no similar groups are known; `tasks-pipeline groups merge-similar` looks for some", err=True
@@ -210,8 +251,9 @@ def similar(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> 
 )
 @click.option("--dry-run", is_flag=True, help="Look for similar groups, but merge none.")
 @actor_option
+@json_option
 @click.pass_context
-def merge_similar(ctx: click.Context, above: float | None, dry_run: bool, actor: str) -> None:
+def merge_similar(ctx: click.Context, above: float | None, dry_run: bool, actor: str, as_json: bool) -> None:
     """Look for similar groups now, as the job `merge_events` does every hour, and merge what is similar enough.
 
     \b
@@ -226,27 +268,38 @@ def merge_similar(ctx: click.Context, above: float | None, dry_run: bool, actor:
 
     with _deciding(ctx) as stores:
         report = merge_events(stores, merge_above=above, dry_run=dry_run, actor=actor)
-        lines = _pair_lines(stores, report.merged, "would be merged" if dry_run else "merged")
-    for line in lines:
-        click.echo(line)
+        pairs = _named_pairs(stores, report.merged)
+    if as_json:
+        print_json(
+            {
+                "compared": report.signed,
+                "proposed": report.proposed,
+                "merged": [{"group": a, "similar": b, "similarity": score} for a, b, score in pairs],
+                "dry_run": dry_run,
+            }
+        )
+        return
+    for older, newer, score in pairs:
+        click.echo(f"{older} and {newer}: {score:.2f}, {'would be merged' if dry_run else 'merged'}")
     merged = f"{len(report.merged)} {'would be ' if dry_run else ''}merged"
     click.echo(
-        f"{report.signed} groups compared for the first time, {report.proposed} pairs proposed, {merged}"
+        f"{counted(report.signed, 'group')} compared for the first time, {counted(report.proposed, 'pair')} proposed, {merged}"
     )
 
 
 merging = (merge, unmerge, discard, keys, similar, merge_similar)
 
 
-def _pair_lines(stores: Stores, pairs: Sequence[Pair], done: str) -> list[str]:
+def _named_pairs(stores: Stores, pairs: Sequence[Pair]) -> list[tuple[str, str, float]]:
+    """Pairs of groups by their short ids."""
     from tasks_pipeline.groups.lists import short_ids
 
     names = short_ids(stores.state, stores.slugs, (group_id for pair in pairs for group_id in pair[:2]))
-    return [f"{names[older]} and {names[newer]}: {score:.2f}, {done}" for older, newer, score in pairs]
+    return [(names[older], names[newer], score) for older, newer, score in pairs]
 
 
 def _seen(group: dict[str, Any]) -> str:
-    return f"was seen {group['times_seen']} times by {group['users']} users"
+    return f"was seen {counted(group['times_seen'], 'time')} by {counted(group['users'], 'user')}"
 
 
 @contextmanager

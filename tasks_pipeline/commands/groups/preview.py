@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import cell, current_home, json_option
-from tasks_pipeline.commands.common.queries import listing, open_all
+from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import open_all, project_number
+from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
@@ -52,7 +55,8 @@ def preview_rules(
     \b
     Examples:
       tasks-pipeline groups preview-rules
-      tasks-pipeline groups preview-rules --config new.yaml --from 2026-11-01 --project shop
+      tasks-pipeline groups preview-rules --config new.yaml --project shop
+      tasks-pipeline groups preview-rules --from 2026-11-01
     Prints:
       events  from     to       title
           12  SHOP-3F  SHOP-2   TimeoutError: the gateway did not answer
@@ -70,7 +74,7 @@ def preview_rules(
     with open_all(home, to_look=True) as stores:
         tools = stores.tools if file is None else Tools(home.read_config(file, to_look=True))
         wanted = stored_days(stores, asked, say=bool(days))
-        preview = _preview(stores, tools, wanted, _project_id(stores, project))
+        preview = _preview(stores, tools, wanted, project_number(stores.slugs, project))
         names = _names(stores, preview)
     if as_json:
         print_json(
@@ -82,8 +86,8 @@ def preview_rules(
         )
         return
     if preview.moves:
-        listing([_row(move, names) for move in preview.moves], _COLUMNS, cut="title")
-    click.echo(f"{preview.moved:,} of {preview.events:,} events would move")
+        table([_row(move, names) for move in preview.moves], _COLUMNS, cut=["title"])
+    click.echo(f"{preview.moved:,} of {counted(preview.events, 'event')} would move")
 
 
 def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int | None) -> Preview:
@@ -94,15 +98,6 @@ def _preview(stores: Stores, tools: Any, days: Sequence[date], project_id: int |
         return preview(
             stores, tools, days, project_id, lambda day, done, of: advance(day, done / of if of else 1.0)
         )
-
-
-def _project_id(stores: Stores, slug: str | None) -> int | None:
-    if slug is None:
-        return None
-    found = next((number for number, name in stores.slugs.items() if name == slug.lower()), None)
-    if found is None:
-        raise click.ClickException(f"no project {slug!r}; there are: {', '.join(stores.slugs.values())}")
-    return found
 
 
 def _names(stores: Stores, preview: Preview) -> dict[int, str]:

@@ -1,9 +1,10 @@
-"""Reading stored events back: by id, by place, and the newest."""
+"""Reading stored events back: by id, by place, and the newest, all or those that are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -62,43 +63,102 @@ def payloads_of(state: StateDatabase, lake: Lake, rows: Iterable[Mapping[str, An
     return found | lake.payloads_at([place for place in places if place not in found])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events a list is of; what is left out narrows nothing. `search` is part of title or culprit, in any case;
+    `user` a user's key, id or mail address; `since` when they happened."""
+
+    project_id: int | None = None
+    group_id: int | None = None
+    environment: str | None = None
+    release: str | None = None
+    level: str | None = None
+    user: str | None = None
+    search: str = ""
+    since: datetime | None = None
+
+    def conditions(self) -> tuple[str, list[Any]]:
+        """SQL that goes on a WHERE, and its parameters."""
+        exact = ("project_id", "group_id", "environment", "release", "level")
+        found = [(f"{name} = ?", [value]) for name in exact if (value := getattr(self, name)) is not None]
+        if self.user is not None:
+            found.append(("(user_key = ? OR user_id = ? OR user_email = ?)", [self.user] * 3))
+        if self.search:
+            contained = "contains(lower(title), lower(?)) OR contains(lower(coalesce(culprit, '')), lower(?))"
+            found.append((f"({contained})", [self.search] * 2))
+        if self.since is not None:
+            found.append(("timestamp >= ?", [self.since]))
+        return "".join(f" AND {sql}" for sql, _ in found), [value for _, values in found for value in values]
+
+
+ALL = EventFilter()
+
+
 def newest_events(
-    state: StateDatabase, lake: Lake, group_id: int | None = None, limit: int = 10
+    state: StateDatabase,
+    lake: Lake,
+    group_id: int | None = None,
+    limit: int = 10,
+    wanted: EventFilter = ALL,
 ) -> list[dict[str, Any]]:
     """The newest events of a group, or of all, newest first: event_id, project_id, group_id, timestamp, level, title …
 
-    Of the newest days of receipt that hold as many: what a page costs does not grow with the past.
+    Days of receipt are looked into from the newest one on until there are enough: what a page costs does not grow with the past,
+    but with how far back the last of its events lies, or `wanted.since`.
     """
-    since = _since(state, group_id, limit)
-    if since is None:
-        return []
-    only, parameters = ("AND group_id = ?", [group_id]) if group_id is not None else ("", [])
-    return lake.query(
-        "SELECT event_id, project_id, group_id, timestamp, received_at, level, title, environment, release, "
-        f"user_key AS user, server_name FROM lake.events WHERE day >= ? {only} "
-        "ORDER BY timestamp DESC, event_id LIMIT ?",
-        [since, *parameters, limit],
-    )
+    wanted = wanted if group_id is None else replace(wanted, group_id=group_id)
+    narrowed, parameters = wanted.conditions()
+    found: list[dict[str, Any]] = []
+    for first, last in _stretches(state, wanted, limit):
+        found += lake.query(
+            "SELECT event_id, project_id, group_id, timestamp, received_at, level, title, environment, release, "
+            f"user_key AS user, server_name FROM lake.events WHERE day BETWEEN ? AND ?{narrowed} "
+            "ORDER BY timestamp DESC, event_id LIMIT ?",
+            [first, last, *parameters, limit],
+        )
+        if len(found) >= limit:
+            break
+    found.sort(key=lambda row: row["event_id"])
+    return sorted(found, key=lambda row: row["timestamp"], reverse=True)[:limit]
 
 
-def _since(state: StateDatabase, group_id: int | None, limit: int) -> date | None:
-    """The first of the newest days that together hold `limit` events; None when there are none at all."""
-    if group_id is None:
+def _stretches(state: StateDatabase, wanted: EventFilter, limit: int) -> Iterator[tuple[date, date]]:
+    """First and last day of stretches of time, the newest first. Each holds as many events as the ones before it together, the
+    first `limit`: so few are read where the first is enough, and few times where none is."""
+    if wanted.group_id is None:
         counted = select(batches.c.day, func.sum(batches.c.stored)).where(batches.c.status == "done")
         query = counted.group_by(batches.c.day).order_by(batches.c.day.desc())
     else:
         query = (
             select(group_days.c.day, group_days.c.times_seen)
-            .where(group_days.c.group_id == group_id)
+            .where(group_days.c.group_id == wanted.group_id)
             .order_by(group_days.c.day.desc())
         )
-    first, found = None, 0
+    if wanted.since is not None:
+        query = query.where((batches if wanted.group_id is None else group_days).c.day >= wanted.since.date())
+    days: list[date] = []
+    held, before = 0, 0
     with state.read() as connection:
         for day, events in connection.execute(query):
-            first, found = day, found + events
-            if found >= limit:
-                break
-    return first
+            days.append(day)
+            held += events
+            if held >= max(limit, before):
+                yield days[-1], days[0]
+                days, held, before = [], 0, before + held
+    if days:
+        yield days[-1], days[0]
+
+
+def event_ids_beginning(state: StateDatabase, digits: str, limit: int = 10) -> list[str]:
+    """The ids of stored events that begin with these lower-case hex digits, at most so many."""
+    low, high = (bytes.fromhex(digits.ljust(32, filling)) for filling in "0f")
+    query = (
+        select(event_ids.c.event_id)
+        .where(event_ids.c.project_id.in_(select(projects.c.id)), event_ids.c.event_id.between(low, high))
+        .limit(limit)
+    )
+    with state.read() as connection:
+        return sorted({bytes(found).hex() for found in connection.execute(query).scalars()})
 
 
 def payload_of(

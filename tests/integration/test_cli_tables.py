@@ -1,0 +1,138 @@
+"""Every table of the command line on terminals of several widths: it fits, and no id, status or time is broken or cut."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+
+from tasks_pipeline.cli import main
+from tasks_pipeline.home import Home
+from tests.support.shop_home import EVENT_ID, OTHER_ID, shop_home
+
+WIDTHS = (60, 80, 100, 140)
+WHOLE = {
+    "groups list --status all": ("short_id", "status"),
+    "groups log SHOP-3": ("at",),
+    "groups keys SHOP-1B": ("key",),
+    "groups similar": (),
+    "groups preview-rules": (),
+    "events list": ("event_id", "short_id"),
+    "status": (),
+    "alerts list --since 7d": ("at", "group"),
+    "alerts rules": ("project",),
+    "alerts test everything --since 7d": (),
+    "notifications log": ("id", "created_at", "status"),
+    "notifications queue": ("channel",),
+    "notifications test channel:dead": ("result",),
+    "members list": ("email",),
+    "members show ben@acme.example --group SHOP-2": (),
+    "monitors list": ("monitor", "environment", "state"),
+    "monitors show nightly": (),
+    "monitors check": (),
+    "watch": ("probe", "status"),
+    "token list": ("id", "hint"),
+    "debug-files list": (),
+    "backfill --day YESTERDAY": ("day", "result"),
+    "sql": (),
+    "sql 'SELECT * FROM events'": ("event_id",),
+    "sql 'SELECT level, count(*) AS n FROM events GROUP BY ALL'": ("level", "n"),
+}
+"""What of each command's JSON stands in its table as it is, in one line, however narrow the terminal."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[\d.]*Z")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    root = tmp_path_factory.mktemp("shop") / "home"
+    root.mkdir(mode=0o700)
+    with shop_home(Home(root)) as home:
+        CliRunner().invoke(
+            main, ["--home", str(root), "groups", "assign", "SHOP-3", "--to", "anna@acme.example"]
+        )
+        yield home
+
+
+def words_of(home: Home, command: str) -> list[str]:
+    import shlex
+    from datetime import UTC, datetime, timedelta
+
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    return ["--home", str(home.root), *shlex.split(command.replace("YESTERDAY", yesterday))]
+
+
+def on_terminal(words: list[str], width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a command prints on a terminal of this width."""
+    with monkeypatch.context() as patched:
+        patched.setenv("COLUMNS", str(width))
+        patched.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: stream.name == "<stdout>")
+        result = CliRunner().invoke(main, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return re.sub(r"\x1b\[[0-9;]*m", "", result.stdout).splitlines()
+
+
+@pytest.mark.parametrize("command", WHOLE)
+def test_a_table_fits_and_what_names_a_thing_is_whole(
+    shop: Home, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = words_of(shop, command)
+    keys = WHOLE[command]
+    rows = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) if keys else []
+    assert rows or not keys
+    for width in WIDTHS:
+        lines = on_terminal(words, width, monkeypatch)
+        assert lines
+        assert [line for line in lines if cell_len(line) > width] == [], width
+        assert [line for line in lines if line != line.rstrip()] == []
+        shown = [line.replace("✓", " ").split() for line in lines]
+        for value in (_TIME.sub(r"\1 \2", str(row[key])) for row in rows for key in keys):
+            assert any(all(part in line for part in value.split()) for line in shown), (width, value)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_group_is_a_line(shop: Home, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_terminal(words_of(shop, "groups list --status all"), width, monkeypatch)
+    assert len(lines) == 2 + 9
+    (wide,) = [line for line in lines if line.startswith("SHOP-3 ")]
+    assert "日本" in wide
+    assert "…" in wide
+    assert ("first seen" in lines[0]) == (width >= 140)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_ids_to_copy_are_whole(shop: Home, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_group = on_terminal(words_of(shop, "groups show SHOP-2"), width, monkeypatch)
+    assert any(EVENT_ID in line.split() for line in of_group)
+    of_event = on_terminal(words_of(shop, f"events show {OTHER_ID}"), width, monkeypatch)
+    assert any(f"{OTHER_ID}," in line.split() for line in of_event)
+
+
+def test_what_came_but_is_not_kept_is_told(shop: Home) -> None:
+    result = CliRunner().invoke(main, words_of(shop, "status"))
+    assert "received but of kinds that are not kept: 1 log\n" in result.stdout
+    found = json.loads(CliRunner().invoke(main, words_of(shop, "status --json")).stdout)
+    assert found["unsupported"] == [{"what": "log", "items": 1}]
+
+
+def test_elsewhere_a_row_is_one_line_and_whole(shop: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = CliRunner().invoke(main, words_of(shop, "groups list --status all")).stdout.splitlines()
+    assert len(lines) == 1 + 9
+    assert not any("…" in line for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_sql_that_does_not_fit_has_a_line_for_each_value(shop: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = f"sql \"SELECT * FROM events WHERE event_id = '{EVENT_ID}'\""
+    lines = on_terminal(words_of(shop, statement), 80, monkeypatch)
+    assert [line.split()[1] for line in lines if line.startswith("event_id ")] == [EVENT_ID]
+    numbers = on_terminal(
+        words_of(shop, "sql 'SELECT 0.1::DOUBLE + 0.2 AS a, 23.384999999999998::DOUBLE AS b'"),
+        80,
+        monkeypatch,
+    )
+    assert numbers[-1].split() == ["0.3", "23.385"]

@@ -1,0 +1,130 @@
+"""A home like that of a small shop: groups of each kind, members, alerts, messages, monitors, uploads. For what people read of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from click.testing import CliRunner
+from sqlalchemy import insert, select, update
+
+from tasks_pipeline.cli import main
+from tasks_pipeline.home import Home
+from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.storage.state import tables as t
+from tasks_pipeline.stores import Stores, open_stores
+from tests.support.events import event, item, receipt
+from tests.support.outside import http_receiver
+
+EVENT_ID = "3f0e9c1f5ee54be1a4dfae3b2c9a1f07"  # of SHOP-2
+OTHER_ID = "866fadbb786d476b9861ca8f6925eb78"  # of SHOP-1
+LONG = (
+    "a title that goes on and on, as those of database drivers do: connection to db-replica-2:5432 refused, "
+    * 2
+)
+WIDE = "日本語のエラーメッセージ " * 12
+NUMBERS = {"Timeout": 1, "PaymentError": 2, "Wide": 3, "Known": 7, "Refused": 43}
+"""Short ids in base 32: the last one is SHOP-1B. SHOP-4 and SHOP-5 are alike, SHOP-1C is of a monitor."""
+CONFIG = """\
+projects:
+  - {{id: 1, slug: shop, keys: [{{public_key: abcdef}}]}}
+  - {{id: 2, slug: a-shop-with-quite-a-long-name, keys: [{{public_key: efghij}}]}}
+channels:
+  - {{name: slack, type: webhook, url: '{url}/good'}}
+  - {{name: dead, type: webhook, url: '{url}/dead'}}
+members:
+  - {{email: anna@acme.example, name: Anna, timezone: Europe/Berlin, notifications: {{channel: slack}}}}
+  - {{email: ben@acme.example, name: Ben, notifications: {{delivery: digest, channel: slack}}}}
+  - {{email: you@acme.example, notifications: {{channel: slack, quiet_hours: {{start: "22:00", end: "06:00"}}}}}}
+teams: [{{slug: payments, members: [anna@acme.example, ben@acme.example]}}]
+alert_rules:
+  - {{name: new errors, when: [new_group, regression, monitor], notify: [assignee, members, 'channel:dead']}}
+  - {{name: everything, when: [new_group, monitor], notify: ['channel:slack']}}
+"""
+
+
+@contextmanager
+def shop_home(home: Home) -> Iterator[Home]:
+    """Fill a home; the channels' far side answers while the block runs."""
+    with http_receiver() as http:
+        http.answer = lambda posted, _before: (403 if posted.path == "/dead" else 200, {}, b"no " * 100)
+        home.config_path.write_text(CONFIG.format(url=http.url))
+        with open_stores(home) as stores:
+            _fill(stores, datetime.now(UTC) - timedelta(days=1))
+        for words in (
+            ["notifications", "send"],
+            ["groups", "merge-similar"],
+            ["token", "create", "--name", "ci"],
+        ):
+            assert CliRunner().invoke(main, ["--home", str(home.root), *words]).exit_code == 0
+        yield home
+
+
+def _fill(stores: Stores, at: datetime) -> None:
+    envelopes = [
+        event("Timeout", event_id=OTHER_ID, exception=_exception("Timeout", LONG), timestamp=at.isoformat()),
+        _payment(at),
+        event("Wide", exception=_exception("Wide", WIDE), timestamp=at.isoformat()),
+        _cart("total", at), _cart("grand_total", at),
+        *(event("Known", timestamp=at.isoformat(), user={"email": "anna@acme.example"}) for _ in range(3)),
+        event("Refused", timestamp=at.isoformat(), environment="staging"),
+        item("log", {"items": []}),
+        item("check_in", {"monitor_slug": "nightly", "status": "error", "environment": "production",
+                          "monitor_config": {"schedule": {"type": "crontab", "value": "0 3 * * *"}}}),
+    ]  # fmt: skip
+    writer = stores.spool.writer()
+    writer.append([receipt(at, 1, content) for content in envelopes])
+    writer.append([receipt(at, 2, event("Other", timestamp=at.isoformat()))])
+    writer.close()
+    drain(stores, at.date(), linger_seconds=0)
+    with stores.state.write() as connection:
+        names = {row.title.partition(":")[0]: row.id for row in connection.execute(select(t.groups))}
+        for offset in (1000, 0):  # over numbers that nobody has
+            for title, number in NUMBERS.items():
+                renamed = update(t.groups).where(t.groups.c.id == names[title])
+                connection.execute(renamed.values(short_id=offset + number))
+            others = update(t.groups).where(t.groups.c.title.startswith("Cron job"))
+            connection.execute(others.values(short_id=offset + 44))
+        connection.execute(insert(t.debug_files), [_debug_file(at)])
+
+
+def _exception(kind: str, value: str) -> dict[str, Any]:
+    frame = {"function": f"do_{kind}", "module": "shop.orders", "filename": "shop/orders.py", "in_app": True}
+    return {"values": [{"type": kind, "value": value, "stacktrace": {"frames": [frame]}}]}
+
+
+def _cart(last: str, at: datetime) -> dict[str, Any]:
+    """An event of twelve frames in app, the last of which is named."""
+    made = event("CartError", timestamp=at.isoformat())
+    (frame,) = made["exception"]["values"][0]["stacktrace"]["frames"]
+    frames = [frame | {"function": f"step_{n}"} for n in range(11)]
+    made["exception"]["values"][0]["stacktrace"]["frames"] = [*frames, frame | {"function": last}]
+    return made
+
+
+def _payment(at: datetime) -> dict[str, Any]:
+    """An event of a minified script without its source map, with everything around it."""
+    frame = {
+        "function": "d", "filename": "https://shop.example/server.js", "abs_path": "https://shop.example/server.js",
+        "lineno": 3, "colno": 8123, "in_app": True, "vars": {"cart": [], "total": "0"},
+    }  # fmt: skip
+    made = event("PaymentError", event_id=EVENT_ID, platform="javascript", timestamp=at.isoformat())
+    made["exception"]["values"][0] |= {"value": "card declined", "stacktrace": {"frames": [frame]}}
+    trace = {"trace_id": "c" * 32, "span_id": "d" * 16}
+    return made | {
+        "release": "shop@1.4.2", "environment": "production", "user": {"id": "7", "email": "anna@acme.example"},
+        "request": {"url": "https://shop.example/pay?u=77", "method": "POST", "headers": {"X-Cart": "12"}},
+        "contexts": {"runtime": {"name": "node", "version": "22.1"}, "trace": trace},
+        "extra": {"attempt": 3},
+    }  # fmt: skip
+
+
+def _debug_file(at: datetime) -> dict[str, Any]:
+    return {
+        "project_id": 1, "sha1": "0" * 40, "debug_id": str(uuid.UUID(int=7)), "kind": "elf", "object_kind": "dbg", "arch": "x86_64",
+        "features": ["symtab", "debug", "unwind"], "name": "/srv/shop/native/a-library-with-quite-a-long-name.so.debug",
+        "digest": "0" * 64, "size": 1_234_567, "created_at": at,
+    }  # fmt: skip
