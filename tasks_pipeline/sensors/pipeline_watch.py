@@ -58,6 +58,7 @@ def pipeline_watch_sensor(context: dg.SensorEvaluationContext, stores: StoresRes
         reading.name: reading.value for reading in report.readings if reading.value is not None
     }
     return dg.SensorResult(
+        skip_reason=f"{len(statuses)} probes read, the worst is {report.worst}; {len(due)} written as checks",
         cursor=written.after(due, statuses, now),
         asset_events=[
             dg.AssetMaterialization(

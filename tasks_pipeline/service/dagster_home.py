@@ -45,8 +45,9 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
     ]
     settings: dict[str, Any] = {
         "run_coordinator": {
-            "module": "dagster._core.run_coordinator",
-            "class": "QueuedRunCoordinator",
+            # Dagster's queue; runs from the UI are put on their lanes too.
+            "module": "tasks_pipeline.run_coordinator",
+            "class": "LaneRunCoordinator",
             # Launching takes two seconds: a drain and the sender of its alerts must not wait for each other.
             "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": 4},
         },

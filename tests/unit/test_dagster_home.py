@@ -43,7 +43,7 @@ def test_dagster_loads_what_is_written(home: Home) -> None:
 
     write_dagster_home(home)
     with DagsterInstance.from_config(str(home.dagster_home)) as instance:
-        assert instance.run_coordinator.__class__.__name__ == "QueuedRunCoordinator"
+        assert instance.run_coordinator.__class__.__name__ == "LaneRunCoordinator"
         assert instance.get_settings("telemetry") == {"enabled": False}
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
