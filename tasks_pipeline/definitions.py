@@ -23,6 +23,7 @@ from tasks_pipeline.assets.notifications import alerts, send_alert_notification,
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
+    check_day_job,
     check_monitors_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
@@ -86,6 +87,7 @@ def build_defs(
             process_events_job,
             recompute_job,
             reprocess_job,
+            check_day_job,
             merge_events_job,
             send_alert_notification_job,
             send_digest_job,

@@ -39,6 +39,15 @@ reprocess_job = dg.define_asset_job(
     "raw envelopes are gone. late_symbols_sensor starts it for events that waited for symbols.",
 )
 
+check_day_job = dg.define_asset_job(
+    "check_day",
+    selection=_event_assets,
+    config=_mode("look"),
+    run_tags=MAINTENANCE.tags,
+    description="Counts the rows of days and proves that their books balance, from what lies in the lake. Computes and changes "
+    "nothing.",
+)
+
 merge_events_job = dg.define_asset_job(
     "merge_events",
     selection=dg.AssetSelection.assets("similar_groups"),

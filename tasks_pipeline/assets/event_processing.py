@@ -7,13 +7,14 @@ from enum import Enum
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from pydantic import Field
 
 from tasks_pipeline.assets.groups import GROUP as GROUPS
 from tasks_pipeline.assets.metadata import (
+    RAW_GONE,
     column_schema,
     drain_metadata,
+    envelopes_of,
     of_state,
     rows_metadata,
     stage_metadata,
@@ -33,8 +34,9 @@ from tasks_pipeline.stores import Stores
 
 GROUP = "event_processing"
 TELL_SECONDS = 60.0
-REPROCESSED: tuple[str, ...] = ("events", "event_payloads")
-"""Tables that reprocessing writes: what is stored again of an event."""
+EVERYTHING = (*LAKE_TABLES, "groups")
+REPROCESSED: tuple[str, ...] = ("events", "event_payloads", "groups")
+"""What reprocessing writes."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; a drain names its own lane
 _DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=30))
 """On a day without envelopes the night marks its partition."""
@@ -99,12 +101,13 @@ groups = dg.AssetSpec(
 class Mode(Enum):
     """`again` is `recompute` while the raw envelopes of the day are there, else `reprocess`. `recompute` stores the day
     again from its raw envelopes, with today's code; `reprocess` symbolicates and groups what is stored again, which needs
-    none; `drain` takes what waits and lingers."""
+    none; `drain` takes what waits and lingers; `look` counts what is stored and computes nothing."""
 
     again = "again"
     recompute = "recompute"
     drain = "drain"
     reprocess = "reprocess"
+    look = "look"
 
 
 class ProcessEventsConfig(dg.Config):
@@ -135,18 +138,26 @@ def process_events(
     day = date.fromisoformat(context.partition_key)
     began = datetime.now(UTC)
     with stores.open() as opened:
-        if config.mode is Mode.reprocess:
-            figures = _reprocess(context, opened, day, config.symbols_after)
-            touched = REPROCESSED
-        else:
-            figures = _drain(context, opened, day, linger=None if config.mode is Mode.drain else 0.0)
-            touched = tuple(LAKE_TABLES)
-            if config.mode is not Mode.drain:
-                _say_that_all_are_computed(context)
-                again, touched = _again(context, opened, day, may_reprocess=config.mode is Mode.again)
-                figures |= again
+        figures, touched = _process(context, opened, day, config)
         _tell_upstream_and_downstream(context, opened, day, began)
         yield from _materialised(context, opened, day, touched, figures)
+
+
+def _process(
+    context: dg.AssetExecutionContext, stores: Stores, day: date, config: ProcessEventsConfig
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Do what the mode says; gives figures, and the assets that were written, or looked at."""
+    match config.mode:
+        case Mode.look:
+            return {}, tuple(name for name in EVERYTHING if dg.AssetKey(name) in context.selected_asset_keys)
+        case Mode.reprocess:
+            return _reprocess(context, stores, day, config.symbols_after), REPROCESSED
+        case Mode.drain:
+            return _drain(context, stores, day, linger=None), EVERYTHING
+        case Mode.again | Mode.recompute:
+            drained = _drain(context, stores, day, linger=0.0)
+            figures, touched = _again(context, stores, day, may_reprocess=config.mode is Mode.again)
+            return drained | figures, touched
 
 
 def _materialised(
@@ -156,47 +167,41 @@ def _materialised(
     touched: Sequence[str],
     figures: Mapping[str, Any],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """A materialisation of each table that was written, and of groups; those that the run was not started for are told of
-    all the same."""
+    """A materialisation of each asset that was written. Those that the run was not started for are told of all the same,
+    and the run says why it wrote others than it was asked for."""
+    asked = {key.to_user_string() for key in context.selected_asset_keys}
+    if others := [name for name in touched if name not in asked]:
+        context.log.info(
+            f"{', '.join(others)}: computed too. Rows and outcomes of an item come from one reading of its envelope, and the "
+            "tables of a day are swapped in one transaction; else the books would not balance."
+        )
+    if left := sorted(asked.difference(touched)):
+        context.log.info(
+            f"{', '.join(left)}: as they were. Only events can be computed again from what is stored."
+        )
     rows, of_groups = row_counts(stores, day), group_figures(stores, day)
-    shown = {name: rows_metadata(rows[name], figures if name == "events" else None) for name in touched}
-    shown["groups"] = rows_metadata(of_groups["groups"], of_groups)
-    for name, metadata in shown.items():
-        if dg.AssetKey(name) in context.selected_asset_keys:
+    for name in touched:
+        metadata = rows_metadata(rows[name], figures if name == "events" else None) if name in rows else {}
+        if name == "groups":
+            metadata = rows_metadata(of_groups["groups"], of_groups)
+        if name in asked:
             yield dg.MaterializeResult(name, metadata=metadata)
         else:
             context.log_event(dg.AssetMaterialization(name, metadata=metadata, partition=day.isoformat()))
-
-
-def _say_that_all_are_computed(context: dg.AssetExecutionContext) -> None:
-    left_out = {*LAKE_TABLES, "groups"} - {key.to_user_string() for key in context.selected_asset_keys}
-    if left_out:
-        context.log.info(
-            "All tables of the day are computed, not only those that were asked for: rows and outcomes of an item come from "
-            "one reading of its envelope and are swapped in one transaction."
-        )
 
 
 def _tell_upstream_and_downstream(
     context: dg.AssetExecutionContext, stores: Stores, day: date, began: datetime
 ) -> None:
     """What this run knows of assets that no run makes: the envelopes of the day, and alerts that were fired meanwhile."""
-    books = books_of_state(stores, day)
-    kept = day + timedelta(days=stores.config.retention.raw_days)
-    raw = day in stores.spool.days()
-    figures: dict[str, Any] = {
-        "dagster/partition_row_count": sum(t.last_position for t in stores.spool.totals(day).values()),
-        "accepted_items": books.accepted,
-        "waiting_items": books.waiting,
-        "raw": f"kept until {kept}, recomputing is possible"
-        if raw
-        else "gone: only what is stored can be processed again",
-    }
-    # Envelopes are only ever added. With a version of its own each drain would make the tables it just wrote look outdated.
-    version = {DATA_VERSION_TAG: day.isoformat()}
-    context.log_event(
-        dg.AssetMaterialization("envelopes", metadata=figures, partition=day.isoformat(), tags=version)
-    )
+    raw_days = stores.config.retention.raw_days
+    books, kept = books_of_state(stores, day), day + timedelta(days=raw_days)
+    raw = RAW_GONE
+    if raw_days and day in stores.spool.days():
+        raw = f"kept until {kept}; until then the day can be recomputed"
+    count = sum(part.last_position for part in stores.spool.totals(day).values())
+    figures = {"accepted_items": books.accepted, "waiting_items": books.waiting, "raw_envelopes": raw}
+    context.log_event(envelopes_of(day, count, figures))
     fired = alerts_since(stores, began, least=0)
     if fired is not None:
         context.log_event(fired)
@@ -205,9 +210,9 @@ def _tell_upstream_and_downstream(
 def _again(
     context: dg.AssetExecutionContext, stores: Stores, day: date, *, may_reprocess: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Compute a day again; gives figures, and the tables that were written."""
+    """Compute a day again; gives figures, and the assets that were written."""
     try:
-        return _recompute(context, stores, day), tuple(LAKE_TABLES)
+        return _recompute(context, stores, day), EVERYTHING
     except RawGone as gone:
         if not may_reprocess:
             raise dg.Failure(

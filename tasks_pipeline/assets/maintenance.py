@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from tasks_pipeline.assets.metadata import OF_A_DAY, rows_metadata
+from tasks_pipeline.assets.metadata import OF_A_DAY, RAW_GONE, envelopes_of, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import quiet_days
@@ -46,6 +46,8 @@ def drop_expired_envelopes(
         left = opened.spool.days()
     for day, envelopes in dropped.items():
         context.log.info(f"{day}: {envelopes} raw envelopes {_removed(config.dry_run)}")
+        if not config.dry_run:
+            context.log_event(envelopes_of(day, 0, {"raw_envelopes": RAW_GONE, "removed": envelopes}))
     return dg.MaterializeResult(
         metadata={
             "days": len(dropped),

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from datetime import date
 from statistics import median
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from sqlalchemy import Table
 
 from tasks_pipeline.processing.drain import DrainReport
@@ -20,6 +22,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_LENGTH = 60
 OF_A_DAY = ("envelopes", *LAKE_TABLES, "groups")
 """Assets with a partition for each UTC day of receipt."""
+RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
     "groups": "team:triage",
@@ -105,6 +108,20 @@ def drain_metadata(report: DrainReport) -> dict[str, Any]:
         figures["lag_median_seconds"] = round(median(report.lag_seconds), 3)
         figures["lag_max_seconds"] = round(max(report.lag_seconds), 3)
     return figures
+
+
+def envelopes_of(day: date, count: int, figures: Mapping[str, Any]) -> dg.AssetMaterialization:
+    """What is known of the envelopes of a day; no run makes them.
+
+    They are only ever added, and what waits is told elsewhere: with a new version each time, every drain would make the
+    tables that it just wrote look outdated.
+    """
+    return dg.AssetMaterialization(
+        "envelopes",
+        metadata=rows_metadata(count, figures),
+        partition=day.isoformat(),
+        tags={DATA_VERSION_TAG: day.isoformat()},
+    )
 
 
 def stage_metadata(seconds: Mapping[str, float]) -> dict[str, float]:
