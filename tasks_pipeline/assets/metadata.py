@@ -36,7 +36,7 @@ _DOCUMENTS = {
     "groups": "docs/groups.md",
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
-    "maintenance": "docs/architecture.md",
+    "maintenance": "docs/dagster.md",
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",

@@ -117,6 +117,7 @@ def test_what_people_find_in_the_ui() -> None:
         "process_events": "events",
         "recompute_day": "recompute",
         "reprocess_day": "recompute",
+        "check_day": "maintenance",
         "merge_events": "maintenance",
         "send_alert_notification": "notifications",
         "send_digest": "notifications",
