@@ -77,12 +77,13 @@ def forget_all(lake: Lake) -> None:
 class DagsterBooks:
     """What a day of drains adds to Dagster's own data: a real run of the day, times as many runs as its hours take."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, first_day: date) -> None:
         self.folder = home.root / "dagster-of-the-soak"
         self.folder.mkdir()
         (self.folder / "dagster.yaml").write_text(dagster_yaml())
         stores = StoresResource(home=str(home.root))
-        self.job = build_defs({"stores": stores}).resolve_job_def("process_events")
+        defs = build_defs({"stores": stores}, first_day=first_day)
+        self.job = defs.resolve_job_def("process_events")
         self.run_config = {
             "ops": {"process_event": {"config": {"mode": "drain"}}},
             "loggers": {"console": {"config": {"log_level": "ERROR"}}},
@@ -111,7 +112,7 @@ def soak(root: Path, days: int, rate: float, hours: float) -> Iterator[dict[str,
     first = datetime.now(UTC).date() - timedelta(days=days - 1)
     source, chance, clock = bodies(), random.Random(1), Clock()
     with open_stores(home) as stores, Upkeep(stores, clock, forget_all) as upkeep:
-        books = DagsterBooks(home)
+        books = DagsterBooks(home, first - timedelta(days=1))
         books.bytes_of(first - timedelta(days=1), hours, 1)  # the tables themselves
         run_seconds = stores.config.processing.max_run_seconds
         sizes = _sizes(stores, home)

@@ -1,17 +1,29 @@
 """build_defs(): the one place where assets, checks, sensors, schedules, jobs and resources meet."""
 
 from collections.abc import Mapping
+from datetime import date
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
+from tasks_pipeline.assets.maintenance import (
+    drop_expired_envelopes,
+    drop_finished,
+    drop_old_runs,
+    drop_stale_chunks,
+    end_quiet_days,
+    tidy_lake,
+)
+from tasks_pipeline.assets.metadata import complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
+    check_day_job,
     check_monitors_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
@@ -23,6 +35,7 @@ from tasks_pipeline.jobs import (
     send_alert_notification_job,
     send_digest_job,
 )
+from tasks_pipeline.partitions import days_since
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
     drop_expired_envelopes_schedule,
@@ -40,24 +53,41 @@ from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
 
 
-def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Fresh definitions; tests hand in resources of their own."""
+def build_defs(
+    resource_overrides: Mapping[str, Any] | None = None, *, first_day: date | None = None
+) -> dg.Definitions:
+    """Fresh definitions; tests hand in resources of their own.
+
+    Partitions begin with `first_day`: by default that of the first envelope in the stores.
+    """
+    resources = {"stores": StoresResource(), **(resource_overrides or {})}
+    days = days_since(first_day or resources["stores"].first_day())
     return dg.Definitions(
-        assets=[
-            envelopes,
-            process_events,
-            merge_events,
-            alerts,
-            send_alert_notification,
-            send_digest,
-            check_monitors,
-            pipeline_probes,
-        ],
-        asset_checks=[check_events, check_pipeline],
+        assets=complete(
+            [
+                envelopes,
+                process_events,
+                merge_events,
+                alerts,
+                send_alert_notification,
+                send_digest,
+                check_monitors,
+                pipeline_probes,
+                drop_expired_envelopes,
+                drop_finished,
+                drop_old_runs,
+                drop_stale_chunks,
+                end_quiet_days,
+                tidy_lake,
+            ],
+            days,
+        ),
+        asset_checks=[check_events(days), check_pipeline],
         jobs=[
             process_events_job,
             recompute_job,
             reprocess_job,
+            check_day_job,
             merge_events_job,
             send_alert_notification_job,
             send_digest_job,
@@ -82,10 +112,14 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             drop_old_runs_schedule,
             merge_events_schedule,
         ],
-        resources={"stores": StoresResource(), **(resource_overrides or {})},
+        resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.
         executor=dg.in_process_executor,
     )
 
 
-defs = build_defs()
+@dg.definitions
+@cache
+def defs() -> dg.Definitions:
+    """What Dagster loads: made once in a process, and not by importing this module."""
+    return build_defs()

@@ -29,8 +29,10 @@ LARGEST_BYTES = 512 * 1024 * 1024
 LOCK_SECONDS = 30
 
 
-def drop_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = MOST_RUNS) -> list[str]:
-    """Remove runs that ended before a moment, the oldest first, and give their ids.
+def drop_old_runs(
+    instance: dg.DagsterInstance, before: datetime, most: int = MOST_RUNS, *, dry_run: bool = False
+) -> list[str]:
+    """Remove runs that ended before a moment, the oldest first, and give their ids; a `dry_run` only gives them.
 
     Each is removed by itself: interrupted at any point it goes on where it was. Disk space of SQLite files is given
     back at the end.
@@ -41,14 +43,16 @@ def drop_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = MO
     cursor = None  # the last run that stays: one that is gone has no place
     while found := instance.get_run_records(wanted, limit=STEP, cursor=cursor, ascending=True):
         for run_id in (record.dagster_run.run_id for record in found):
-            if run_id in kept:
+            if run_id in kept or dry_run:
                 cursor = run_id
-            elif len(dropped) < most:
-                _drop(instance, run_id)
+            if run_id not in kept and len(dropped) < most:
+                if not dry_run:
+                    _drop(instance, run_id)
                 dropped.append(run_id)
         if len(dropped) >= most:
             break
-    _give_space_back(Path(instance.storage_directory()).parent)
+    if not dry_run:
+        _give_space_back(Path(instance.storage_directory()).parent)
     return dropped
 
 

@@ -45,7 +45,7 @@ def _warm_up() -> None:
     ScriptDirectory.from_config(get_alembic_config(sqlite_run_storage.__file__)).get_current_head()
     for name in NEEDED_BY_RUNS:
         importlib.import_module(name)
-    importlib.import_module(DEFINITIONS_MODULE).defs.get_repository_def()
+    importlib.import_module(DEFINITIONS_MODULE).defs().get_repository_def()
     importlib.import_module("duckdb").default_connection().close()  # made by the import, with a thread
     Tools(default_config("0" * 32)).of(0)  # our own rules are compiled here, and kept
     if sys.platform == "linux":

@@ -46,6 +46,13 @@ def recent_alerts(connection: Connection, project_id: int, rule: str, since: dat
     return int(connection.execute(query).scalar_one())
 
 
+def alerts_by_status(state: StateDatabase, since: datetime) -> dict[str, int]:
+    """How many alerts of each status were recorded since a moment, of all projects."""
+    query = select(alerts.c.status, func.count()).where(alerts.c.at >= since).group_by(alerts.c.status)
+    with state.read() as connection:
+        return {status: int(count) for status, count in connection.execute(query)}
+
+
 def fired_rules(connection: Connection, group_id: int, incident_id: int | None) -> set[str]:
     """Names of the rules that fired for an incident, or for a group when there is none."""
     query = select(alerts.c.rule).where(alerts.c.group_id == group_id, alerts.c.status == "firing").distinct()

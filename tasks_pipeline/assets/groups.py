@@ -1,15 +1,19 @@
 """Assets about groups as a whole: similar groups, proposed or merged. Figures and short ids only, no text of events."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from tasks_pipeline.assets.metadata import of_state
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.propose import MergeReport
 from tasks_pipeline.groups.propose import merge_events as find_and_merge
 from tasks_pipeline.groups.similar import proposed_pairs
 from tasks_pipeline.groups.similarity import Pair
+from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.state.tables import similar_groups
 from tasks_pipeline.stores import Stores
 
 GROUP = "groups"
@@ -20,9 +24,12 @@ PAIRS_SHOWN = 50
     name="similar_groups",
     deps=["groups", "event_payloads"],
     group_name=GROUP,
-    owners=["team:ingest"],
     kinds={"sql", "table"},
-    metadata={"dagster/table_name": "state.similar_groups"},
+    tags={LANE_TAG: MAINTENANCE.name},
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=6), warn_window=timedelta(hours=2)
+    ),
+    metadata=of_state(similar_groups),
     description="Pairs of groups that look alike by type, frames in app and message: proposed, or merged where the "
     "project's `merging.merge_above` says so. What people took apart stays apart.",
 )

@@ -7,24 +7,37 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from tasks_pipeline.alerts.records import alerts_by_status
+from tasks_pipeline.assets.metadata import of_state
+from tasks_pipeline.lanes import LANE_TAG, NOTIFICATIONS
 from tasks_pipeline.notifications.outbox import channel_figures
 from tasks_pipeline.notifications.sending import SendReport
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.state import tables
 from tasks_pipeline.stores import Stores
 
 GROUP = "notifications"
-OWNERS = ["team:ingest"]
+_TAGS = {LANE_TAG: NOTIFICATIONS.name}
 
 alerts = dg.AssetSpec(
     "alerts",
     deps=["events", "sessions", "groups", "monitor_incidents"],
     description="Firings of alert rules: written by the drain in the transaction that counts a batch, by "
-    "`alert_windows_sensor` for what takes time, and by incidents. Each has its messages in the outbox from the start.",
+    "`alert_windows_sensor` for what takes time, and by incidents. Each has its messages in the outbox from the start. "
+    "Whoever fires some says so here.",
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"sql", "table"},
-    metadata={"dagster/table_name": "state.alerts"},
+    metadata=of_state(tables.alerts),
 )
+
+
+def alerts_since(stores: Stores, began: datetime, *, least: int = 1) -> dg.AssetMaterialization | None:
+    """What fired and recovered since a moment, as news of the asset `alerts`; None when that is less than `least`."""
+    found = alerts_by_status(stores.state, began)
+    if sum(found.values()) < least:
+        return None
+    figures = {"fired": found.get("firing", 0), "recovered": found.get("recovered", 0)}
+    return dg.AssetMaterialization("alerts", metadata=figures)
 
 
 class SendConfig(dg.Config):
@@ -40,9 +53,9 @@ class SendConfig(dg.Config):
     name="notifications",
     deps=[alerts],
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"sql", "email"},
-    metadata={"dagster/table_name": "state.notifications"},
+    tags=_TAGS,
+    metadata=of_state(tables.notifications),
     description="The outbox: every message that was decided on, sent, held back or dead, and why. Materialising sends what "
     "is due. `tasks-pipeline notifications log` answers whether somebody got something.",
 )
@@ -66,8 +79,9 @@ def send_alert_notification(
     name="digests",
     deps=["notifications", "groups"],
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"sql", "email"},
+    tags=_TAGS,
+    metadata=of_state(tables.notifications),
     description="Digests: what members want collected instead of at once, per member and project on their schedule. "
     "Materialising puts those that are due into the outbox; never empty, never twice.",
 )

@@ -1,12 +1,13 @@
 """Checks of a day's events: the books balance, event ids are unique, clocks are sane."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
 from tasks_pipeline.processing.books import (
-    Books,
     books_of_lake,
     odd_timestamps,
     repeated_event_ids,
@@ -17,55 +18,77 @@ from tasks_pipeline.stores import Stores
 
 ODD_SHARE = 0.05  # a few clocks are always wrong
 
-_BOOKS = dg.AssetCheckSpec(
-    "books_balance",
-    asset="events",
-    description="Items accepted by the receiver = stored + duplicate + filtered + discarded + invalid + waiting.",
-    blocking=True,
-)
-_UNIQUE = dg.AssetCheckSpec(
-    "event_ids_unique",
-    asset="events",
-    description="An event id stands once in its project, and every event has its payload.",
-    blocking=True,
-)
-_TIMES = dg.AssetCheckSpec(
-    "timestamps_sane",
-    asset="events",
-    description="Few events say that they happened after their receipt, or more than a day before it.",
-)
+BOOKS, UNIQUE, TIMES = "books_balance", "event_ids_unique", "timestamps_sane"
 
 
-@dg.multi_asset_check(name="check_events", specs=[_BOOKS, _UNIQUE, _TIMES])
-def check_events(
-    context: dg.AssetCheckExecutionContext, stores: StoresResource
-) -> Iterator[dg.AssetCheckResult]:
-    """Look at what lies in the lake for the partition."""
-    day = _day(context.run.tags)
-    with stores.open() as opened:
-        yield _books_balance(books_of_lake(opened, day))
-        yield _event_ids_unique(opened, day)
-        yield _timestamps_sane(opened, day)
+def check_events(days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """The checks of a day's events, which can be executed by themselves, for a day or, as the UI does, for today."""
+    with warnings.catch_warnings(category=dg.PreviewWarning, action="ignore"):
+        specs = [
+            dg.AssetCheckSpec(
+                BOOKS,
+                asset="events",
+                description="Items accepted by the receiver = stored + duplicate + filtered + discarded + invalid + waiting.",
+                blocking=True,
+                partitions_def=days,
+            ),
+            dg.AssetCheckSpec(
+                UNIQUE,
+                asset="events",
+                description="An event id stands once in its project, and every event has its payload.",
+                blocking=True,
+                partitions_def=days,
+            ),
+            dg.AssetCheckSpec(
+                TIMES,
+                asset="events",
+                description="Few events say that they happened after their receipt, or more than a day before it.",
+                partitions_def=days,
+            ),
+        ]
+
+    @dg.multi_asset_check(name="check_events", specs=specs, can_subset=True)
+    def look(context: dg.AssetCheckExecutionContext, stores: StoresResource) -> Iterator[Any]:
+        """Look at what lies in the lake for the partition, or for today when the run has none."""
+        today = datetime.now(UTC).date()
+        day = date.fromisoformat(context.partition_key) if context.has_partition_key else today
+        asked = {key.name for key in context.selected_asset_check_keys}
+        with stores.open() as opened:
+            for spec in specs:
+                if spec.name in asked:
+                    found = _CHECKS[spec.name](opened, day)
+                    yield from [found] if context.has_partition_key else _of_no_partition(spec, found)
+
+    return look
 
 
-def _day(tags: Mapping[str, str]) -> date:
-    """The partition of the run (a backfill names it as a range), today for a check that is executed by itself.
+def _of_no_partition(spec: dg.AssetCheckSpec, found: dg.AssetCheckResult) -> Iterator[Any]:
+    """What was found by a run that nobody gave a partition: "Execute all" in the UI gives none, and of a result Dagster would
+    ask which partition was checked."""
+    yield dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=found.passed,
+        metadata=found.metadata,
+        severity=found.severity,
+        description=found.description,
+        blocking=spec.blocking,
+    )
+    yield dg.Output(None, spec.get_python_identifier())
 
-    Checks with partitions of their own are a preview in Dagster 1.13: its UI does not count what they found.
-    """
-    key = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start")
-    return date.fromisoformat(key) if key else datetime.now(UTC).date()
 
-
-def _books_balance(books: Books) -> dg.AssetCheckResult:
+def _books_balance(stores: Stores, day: date) -> dg.AssetCheckResult:
+    books = books_of_lake(stores, day)
     figures = {name: value for name, value in books.as_dict().items() if isinstance(value, int)}
     return dg.AssetCheckResult(
         asset_key="events",
-        check_name=_BOOKS.name,
+        check_name=BOOKS,
         passed=books.difference == 0,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="balanced" if books.difference == 0 else f"{books.difference} items are unaccounted for",
-        metadata={**figures, "difference": books.difference},
+        description=f"{day}: balanced"
+        if books.difference == 0
+        else f"{day}: {books.difference} items are unaccounted for",
+        metadata={"day": day.isoformat(), **figures, "difference": books.difference},
     )
 
 
@@ -75,10 +98,12 @@ def _event_ids_unique(stores: Stores, day: date) -> dg.AssetCheckResult:
     without = rows["events"] - rows["event_payloads"]
     return dg.AssetCheckResult(
         asset_key="events",
-        check_name=_UNIQUE.name,
+        check_name=UNIQUE,
         passed=not repeated and without == 0,
         severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{day}: {len(repeated) or 'no'} event ids stand more than once, {without or 'no'} events miss their payload",
         metadata={
+            "day": day.isoformat(),
             "repeated_ids": len(repeated),
             "events_without_payload": without,
             "examples": ", ".join(row["event_id"] for row in repeated[:5]) or "none",
@@ -90,8 +115,17 @@ def _timestamps_sane(stores: Stores, day: date) -> dg.AssetCheckResult:
     odd = odd_timestamps(stores, day)
     return dg.AssetCheckResult(
         asset_key="events",
-        check_name=_TIMES.name,
+        check_name=TIMES,
         passed=odd["future"] + odd["late"] <= ODD_SHARE * odd["events"],
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=dict(odd),
+        description=f"{day}: of {odd['events']} events {odd['future']} say they happened after their receipt, "
+        f"{odd['late']} more than a day before it",
+        metadata={"day": day.isoformat(), **odd},
     )
+
+
+_CHECKS: dict[str, Callable[[Stores, date], dg.AssetCheckResult]] = {
+    BOOKS: _books_balance,
+    UNIQUE: _event_ids_unique,
+    TIMES: _timestamps_sane,
+}

@@ -227,7 +227,7 @@ def _launch(ui_url: str, days: Sequence[date], mode: str) -> str:
 
     title = f"{mode} {_listed(days)}"
     config = {"ops": {"process_event": {"config": {"mode": mode}}}}
-    backfill_id = launch_backfill(ui_url, "event_processing", days, RECOMPUTE.tags, title, config)
+    backfill_id = launch_backfill(ui_url, "process_event", days, RECOMPUTE.tags, title, config)
     click.echo(f"Dagster works on it: {ui_url}/runs/b/{backfill_id}", err=True)
     return backfill_id
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from tasks_pipeline.grouping import Grouping
 from tasks_pipeline.processing.rows import ROW_BYTES, row_bytes
+from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.protocol.bounds import MAX_BATCH_REASONS
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, storable
@@ -145,6 +146,7 @@ class Staging:
     blobs: BlobStore
     tools: Tools
     notes: BatchNotes = field(default_factory=BatchNotes)
+    watch: Stopwatch = field(default_factory=Stopwatch)
     staged: list[Staged] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)

@@ -6,7 +6,7 @@ import gc
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool 
 @dataclass(slots=True)
 class DrainReport:
     """What a drain did: `rate` holds stored items per second of the run, `lag_seconds` the age of the oldest
-    envelope of each batch when it was stored."""
+    envelope of each batch when it was stored, `seconds` where the time of its batches went, by stage."""
 
     day: date
     started: datetime
@@ -57,6 +57,7 @@ class DrainReport:
     counts: Counter[str] = field(default_factory=Counter)
     rate: Counter[int] = field(default_factory=Counter)
     lag_seconds: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     small: bool = False  # the last batch
     claimed_at: float = float("-inf")
     claimed_size: int = 0
@@ -70,6 +71,8 @@ class DrainReport:
         self.batches += 1
         self.envelopes += result.envelopes
         self.counts.update(result.counts)
+        for stage, seconds in result.seconds.items():
+            self.seconds[stage] += seconds
         self.rate[int((now - self.started).total_seconds())] += sum(result.counts.values())
         if oldest is not None:
             self.lag_seconds.append((now - oldest).total_seconds())

@@ -10,6 +10,7 @@ from typing import Any
 from tasks_pipeline.grouping import Grouping, group_event
 from tasks_pipeline.grouping.frames import unmark
 from tasks_pipeline.processing.base import Filtered, Invalid, ItemData, JsonProcessor
+from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.protocol.bounds import MAX_MISSING_SYMBOLS
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
 from tasks_pipeline.protocol.event import normalise_event
@@ -87,6 +88,8 @@ STEPS: tuple[Callable[[Work], None], ...] = (
 )
 # What is done again with a stored event, when symbols came late or rules changed; each starts from what it first saw.
 AGAIN: tuple[Callable[[Work], None], ...] = (forget_marks, symbolicate_event, group)
+_STAGES: Mapping[Callable[[Work], None], str] = {symbolicate_event: "symbolicate", group: "group"}
+"""What the time of a step counts as; that of the others is `decode`."""
 
 
 def process_event(
@@ -94,14 +97,18 @@ def process_event(
     tools: ProjectTools,
     decoded: DecodedEvent,
     steps: tuple[Callable[[Work], None], ...] = STEPS,
+    *,
+    watch: Stopwatch | None = None,
 ) -> Work:
     """Run the steps over a decoded event. Raises Invalid naming the step that could not use it, or another Refused."""
-    work = Work(data, tools, decoded.payload, decoded.exact)
+    work, watch = Work(data, tools, decoded.payload, decoded.exact), watch or Stopwatch()
     for step in steps:
+        watch.at(_STAGES.get(step, "decode"))
         try:
             step(work)
         except PayloadError as error:
             raise Invalid("invalid_payload", str(error), step.__name__) from error
+    watch.at("decode")
     return work
 
 
@@ -114,7 +121,9 @@ class ErrorEventProcessor(JsonProcessor):
 
     def stage_event(self, decoded: DecodedEvent) -> None:
         """Run the steps and stage the event."""
-        work = process_event(self.data, self.staging.tools.of(self.data.context.project_id), decoded)
+        staging = self.staging
+        tools = staging.tools.of(self.data.context.project_id)
+        work = process_event(self.data, tools, decoded, watch=staging.watch)
         payload = encode_json(work.event)
         if b"\\u0000" in payload:  # out of a symbol file, say: what was sent has none any more
             work.event = decode_json(payload)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from tasks_pipeline.processing.base import BatchNotes, Staging
 from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.staging import stage_envelope
+from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.processing.telling import locks_of, tell
 from tasks_pipeline.releases.known import note_releases
 from tasks_pipeline.storage.lake.arrow import to_arrow
@@ -41,12 +42,13 @@ class RawGone(Exception):
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """What became of a batch: envelopes read, items by outcome, groups that got events; whether its rows lie in files of
-    their own, and not in the tail."""
+    their own, and not in the tail; seconds by stage (`stopwatch.STAGES`)."""
 
     envelopes: int
     counts: dict[str, int]
     groups: int
     in_files: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def process_batch(stores: Stores, batch: Batch) -> BatchResult:
@@ -61,10 +63,14 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         stores.tools.arrived_through(work.arrived)
         careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
         alone = condemn_suspect(stores.state, batch) if careful else None
-        for staging in staged_chunks(stores, batch, careful=careful, alone=alone):
+        watch = Stopwatch()
+        for staging in staged_chunks(stores, batch, watch, careful=careful, alone=alone):
+            watch.at("settle")
             settle(stores, staging, batch, held=True, into=work.settled)
+            watch.at("write")
             if not work.may_be_small():
                 work.write()
+        watch.at("write")
         work.settled.rows["outcomes"] += outcome_rows(
             work.settled.outcomes, batch.day, batch.part, batch.first_position
         )
@@ -73,11 +79,13 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
             work.write()
             files.finish()
             _into_files(work)
+        watch.at("")
     return BatchResult(
         batch.last_position - batch.first_position + 1,
         work.settled.counts(),
         len(work.settled.groups),
         in_files=not small,
+        seconds=watch.seconds,
     )
 
 
@@ -176,10 +184,10 @@ def _make_visible(work: _Work, connection: Connection) -> bool:
 
 
 def staged_chunks(
-    stores: Stores, batch: Batch, *, careful: bool = False, alone: int | None = None
+    stores: Stores, batch: Batch, watch: Stopwatch, *, careful: bool = False, alone: int | None = None
 ) -> Iterator[Staging]:
     """The batch's envelopes through their processors, in pieces of bounded memory; each is emptied when the next is asked
-    for. Raises RawGone.
+    for. The time goes to the stages of the `watch`. Raises RawGone.
 
     `careful` notes each envelope before it is touched, and the pieces, which are small then, while they are at work, so
     that an envelope that kills the process is known afterwards. Those of the piece that begins at position `alone`,
@@ -187,8 +195,10 @@ def staged_chunks(
     """
     known_killers, notes = condemned(stores.state, batch.day, batch.part), BatchNotes()
     suspects = range(alone, alone + CAREFUL_ENVELOPES) if alone is not None else range(0)
-    staging, first = Staging(stores.blobs, stores.tools, notes), batch.first_position
+    staging, first = Staging(stores.blobs, stores.tools, notes, watch), batch.first_position
+    watch.at("decode")
     for spooled in _envelopes(stores, batch):
+        watch.at("decode")
         position = spooled.position
         with suspected(stores.state, batch, position) if careful else nullcontext():
             stage_envelope(spooled, staging, stores.config, known_killers)

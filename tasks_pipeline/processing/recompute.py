@@ -11,6 +11,7 @@ from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping
 from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
+from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush_locked
@@ -23,7 +24,8 @@ FILE_ROWS = 50_000  # rows of one table collected before they are written
 
 @dataclass(slots=True)
 class RecomputeReport:
-    """What a recomputation did; `bounds` is the last position covered in each part, `groups` are those of its events."""
+    """What a recomputation did; `bounds` is the last position covered in each part, `groups` are those of its events,
+    `watch` has its seconds by stage."""
 
     day: date
     batches: int = 0
@@ -31,6 +33,7 @@ class RecomputeReport:
     counts: Counter[str] = field(default_factory=Counter)
     bounds: dict[str, int] = field(default_factory=dict)
     groups: set[int] = field(default_factory=set)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 def recompute_day(
@@ -68,6 +71,7 @@ def recompute_day(
             stores.lake.replace(day, report.bounds, files.finished)
             finish_replacements(stores.state, stores.lake)
             finish_regroupings(stores.state, stores.lake)
+    report.watch.at("")
     return report
 
 
@@ -80,11 +84,14 @@ def _collect(
     stores: Stores, batch: Batch, collected: Settled, files: DayFiles, report: RecomputeReport
 ) -> None:
     outcomes = Settled(rows=collected.rows)
-    for staging in staged_chunks(stores, batch):
+    for staging in staged_chunks(stores, batch, report.watch):
+        report.watch.at("settle")
         settle(stores, staging, batch, held=False, into=outcomes)
+        report.watch.at("write")
         collected.size, outcomes.size = collected.size + outcomes.size, 0
         if collected.size >= CHUNK_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):
             _flush(collected, files)
+    report.watch.at("write")
     collected.rows["outcomes"] += outcome_rows(outcomes.outcomes, batch.day, batch.part, batch.first_position)
     report.batches += 1
     report.envelopes += batch.last_position - batch.first_position + 1

@@ -21,6 +21,7 @@ from tasks_pipeline.processing.base import ItemData, Place, Staged
 from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, add_rows, apart, give_groups
+from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, encode_json
 from tasks_pipeline.protocol.envelope import Item
@@ -49,7 +50,8 @@ class DayChanging(Exception):
 
 @dataclass(slots=True)
 class ReprocessReport:
-    """What a reprocessing did: events looked at, those whose group is another now, those that still miss symbols."""
+    """What a reprocessing did: events looked at, those whose group is another now, those that still miss symbols;
+    `watch` has its seconds by stage."""
 
     day: date
     events: int = 0
@@ -57,6 +59,7 @@ class ReprocessReport:
     missing: int = 0
     groups: set[int] = field(default_factory=set)
     """Groups that the events were in, and are in now."""
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 def reprocess_events(
@@ -92,6 +95,7 @@ def reprocess_events(
                 )  # events that were read from the tail lie in files now
                 stores.lake.swap_events(day, swap, files.finished)
                 finish_replacements(stores.state, stores.lake)
+        report.watch.at("")
         return report
     raise DayChanging(f"{day} was replaced by others {ATTEMPTS} times while its events were processed again")
 
@@ -132,13 +136,16 @@ def _process(
     on_progress: Callable[[int, int], None],
 ) -> tuple[ReprocessReport, pa.Table]:
     report = ReprocessReport(day)
+    report.watch.at("decode")
     places = [_PLACES.empty_table()]
     found = event_places(stores, day, wanted)
     for rows in stored_events(stores, day, found):
         settled = Settled()
-        staged = [stage_again(row, stores.tools, AGAIN) for row in rows]
+        staged = [stage_again(row, stores.tools, AGAIN, report.watch) for row in rows]
+        report.watch.at("settle")
         with stores.state.write() as connection:
             unwanted = give_groups(stores, connection, staged)
+        report.watch.at("write")
         add_rows(settled, apart(staged, unwanted)[0])
         files.add(to_arrow(settled.rows))
         places.append(pa.table({name: [row[name] for row in rows] for name in _PLACES.names}, _PLACES))
@@ -146,17 +153,24 @@ def _process(
         report.groups.update(each["group_id"] for each in (*rows, *(s.row for s in staged)))
         report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
+        report.watch.at("decode")  # the next are read
         on_progress(report.events, found.num_rows)
+    report.watch.at("write")
     return report, pa.concat_tables(places)
 
 
-def stage_again(row: Mapping[str, Any], tools: Tools, steps: tuple[Callable[[Work], None], ...]) -> Staged:
+def stage_again(
+    row: Mapping[str, Any],
+    tools: Tools,
+    steps: tuple[Callable[[Work], None], ...],
+    watch: Stopwatch | None = None,
+) -> Staged:
     """A stored event (its columns and `payload`) through some steps that can be done again."""
     context = ItemContext(row["project_id"], row["received_at"], row["event_id"])
     place = Place(row["day"], row["part"], row["position"], row["item"])
     data = ItemData(Item({"type": "event"}, b""), place, context, "", "error")
     decoded = DecodedEvent(decode_json(row["payload"].encode()))
-    work = process_event(data, tools.of(row["project_id"]), decoded, steps)
+    work = process_event(data, tools.of(row["project_id"]), decoded, steps, watch=watch)
     assert work.grouping is not None
     columns = {
         **place.columns(),

@@ -1,11 +1,21 @@
 """The stores of an installation as a Dagster resource."""
 
-from contextlib import AbstractContextManager
+import logging
+from contextlib import AbstractContextManager, closing
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.ledger.backlog import first_day
+from tasks_pipeline.storage.spool.open import open_spool
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores, open_stores
+
+log = logging.getLogger(__name__)
+
+DAYS_OFFERED = 366
+"""Where the stores cannot say when the first envelope came."""
 
 
 class StoresResource(dg.ConfigurableResource[None]):
@@ -23,3 +33,21 @@ class StoresResource(dg.ConfigurableResource[None]):
     def open(self) -> AbstractContextManager[Stores]:
         """Open stores for the time of a `with` block."""
         return open_stores(self.resolve())
+
+    def first_day(self) -> date:
+        """The UTC day of the first envelope; today while there is none.
+
+        Asked when definitions are loaded, which must be possible while a database is away: the watch is among them.
+        """
+        today = datetime.now(UTC).date()
+        try:
+            home = self.resolve()
+            if home.embedded and not home.spool_dir.exists():
+                return today  # nothing was ever here, and nothing is made by looking
+            with closing(StateDatabase(home)) as state, closing(open_spool(home)) as spool:
+                return first_day(state, spool) or today
+        except Exception:
+            log.exception(
+                "the stores do not say when the first envelope came; %d days are shown", DAYS_OFFERED
+            )
+            return today - timedelta(days=DAYS_OFFERED)

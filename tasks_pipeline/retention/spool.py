@@ -14,8 +14,9 @@ from tasks_pipeline.stores import Stores
 log = logging.getLogger(__name__)
 
 
-def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
-    """Remove days of raw envelopes older than retention.raw_days; gives the envelopes removed per day.
+def drop_expired_days(stores: Stores, today: date, *, dry_run: bool = False) -> dict[date, int]:
+    """Remove days of raw envelopes older than retention.raw_days; gives the envelopes removed per day. A `dry_run` only
+    gives what would be removed.
 
     With `raw_days` 7, today and the 7 days before it stay. A day on which something waits stays too, and one that cannot
     be read: nothing accepted is thrown away unprocessed. What is wrong with one day keeps no other.
@@ -26,7 +27,7 @@ def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
         if day >= oldest_kept:
             continue
         try:
-            envelopes = _drop_day(stores, day)
+            envelopes = _drop_day(stores, day, dry_run)
         except SpoolError:
             log.exception("%s is past its raw retention, but cannot be dropped", day)
             continue
@@ -35,7 +36,7 @@ def drop_expired_days(stores: Stores, today: date) -> dict[date, int]:
     return dropped
 
 
-def _drop_day(stores: Stores, day: date) -> int | None:
+def _drop_day(stores: Stores, day: date, dry_run: bool) -> int | None:
     """Remove a day; gives the envelopes removed, None when it has to stay. Raises SpoolError."""
     waiting = backlog(stores.state, stores.spool, day)
     if waiting.envelopes or waiting.broken:
@@ -46,6 +47,8 @@ def _drop_day(stores: Stores, day: date) -> int | None:
             f", and it cannot be read ({waiting.broken})" if waiting.broken else "",
         )
         return None
+    if dry_run:
+        return sum(part.last_position for part in stores.spool.totals(day).values())
     envelopes = stores.spool.drop_day(day)
     with stores.state.write() as connection:
         forget_day(connection, day)

@@ -18,7 +18,7 @@ from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.watch.heartbeat import ping_heartbeat
-from tasks_pipeline.watch.probes import BROKEN, CRITICAL, OK, Reading
+from tasks_pipeline.watch.probes import BROKEN, CRITICAL, OK, Reading, measured
 from tasks_pipeline.watch.watching import tell_directly, watch_pipeline
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,13 @@ def pipeline_watch_sensor(context: dg.SensorEvaluationContext, stores: StoresRes
             skip_reason=f"{len(statuses)} probes read, the worst is {report.worst}; nothing changed"
         )
     metadata: dict[str, Any] = {
-        reading.name: reading.value for reading in report.readings if reading.value is not None
+        f"{reading.name}_{unit}": value
+        for reading in report.readings
+        if reading.value is not None
+        for unit, value in [measured(reading)]
     }
     return dg.SensorResult(
+        skip_reason=f"{len(statuses)} probes read, the worst is {report.worst}; {len(due)} written as checks",
         cursor=written.after(due, statuses, now),
         asset_events=[
             dg.AssetMaterialization(
@@ -125,14 +129,15 @@ class _Written(msgspec.Struct):
 
 
 def check_of(reading: Reading, status: str) -> dg.AssetCheckEvaluation:
-    """A probe as a check of the asset."""
+    """A probe as a check of the asset; the label of its value is the unit."""
+    unit, value = measured(reading)
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey("pipeline_probes"),
         check_name=reading.name,
         passed=status == OK,
         severity=dg.AssetCheckSeverity.ERROR if status in (CRITICAL, BROKEN) else dg.AssetCheckSeverity.WARN,
         metadata={
-            "value": dg.MetadataValue.float(float(reading.value or 0)),
+            unit: dg.MetadataValue.float(float(value)),
             "status": dg.MetadataValue.text(status),
         },
         description=reading.detail[:200],

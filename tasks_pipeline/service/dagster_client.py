@@ -109,21 +109,21 @@ def launch_run(
 
 def launch_backfill(
     ui_url: str,
-    group: str,
+    op: str,
     days: Sequence[date],
     tags: Mapping[str, str],
     title: str,
     run_config: Mapping[str, Any],
 ) -> str:
-    """Start a backfill of all materialisable assets of a group for some days; gives its id. Raises DagsterError."""
-    found = _ask(ui_url, "{ assetNodes { groupName isMaterializable assetKey { path } } }", {})
+    """Start a backfill of all assets that an op makes for some days; gives its id. Raises DagsterError."""
+    found = _ask(ui_url, "{ assetNodes { opNames isMaterializable assetKey { path } } }", {})
     assets = [
         {"path": node["assetKey"]["path"]}
         for node in found["assetNodes"]
-        if node["groupName"] == group and node["isMaterializable"]
+        if op in node["opNames"] and node["isMaterializable"]
     ]
     if not assets:
-        raise DagsterError(f"Dagster knows no assets of the group {group}; are the definitions loaded?")
+        raise DagsterError(f"Dagster knows no assets that {op} makes; are the definitions loaded?")
     answer = _ask(
         ui_url,
         "mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) "

@@ -45,8 +45,9 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
     ]
     settings: dict[str, Any] = {
         "run_coordinator": {
-            "module": "dagster._core.run_coordinator",
-            "class": "QueuedRunCoordinator",
+            # Dagster's queue; runs from the UI are put on their lanes too.
+            "module": "tasks_pipeline.run_coordinator",
+            "class": "LaneRunCoordinator",
             # Launching takes two seconds: a drain and the sender of its alerts must not wait for each other.
             "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": 4},
         },
@@ -67,9 +68,9 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
         },
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "sensors": {"use_threads": True, "num_workers": 4, "num_submit_workers": 4},
-        # Nothing here is automated by conditions or has a freshness policy, and looking for them costs at rest.
+        # Nothing here is automated by conditions, and looking for them costs at rest.
         "auto_materialize": {"enabled": False, "use_sensors": False},
-        "freshness": {"enabled": False},
+        "freshness": {"enabled": True},
         "retention": {
             "sensor": {"purge_after_days": {"skipped": 1, "failure": 14, "success": 7, "started": 1}},
             "schedule": {"purge_after_days": 30},

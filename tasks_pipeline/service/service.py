@@ -155,6 +155,8 @@ def service_parts(home: Home, receiver: Address, ui: Address, code_server: Addre
         "OPENBLAS_NUM_THREADS": "1",
         # Two lines a tick that say that nothing was started are 3 MB a day.
         "DAGSTER_DAEMON_LOG_LEVEL": "warning",
+        # Windows of freshness are hours long; every 30 seconds is Dagster's own default.
+        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "300",
         # Retries of runs that died; the work itself is started again by sensors and the nudge.
         "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "20",
     }

@@ -58,6 +58,22 @@ DESCRIPTIONS = {
 }
 
 
+UNITS = {
+    "lag": ("seconds", 1),
+    "invalid_items": ("percent", 1),
+    "outbox": ("seconds", 1),
+    "disk": ("GiB", 1024**3),
+    "clock": ("seconds", 1),
+}
+"""What people are shown a value in, and how much of it that is; the others are counts."""
+
+
+def measured(reading: Reading) -> tuple[str, float]:
+    """The unit and the value that people are shown; 0 for a probe that could not be read."""
+    unit, size = UNITS.get(reading.name, ("count", 1))
+    return unit, round((reading.value or 0) / size, 3)
+
+
 def above(value: float, limits: Limits) -> str:
     """The status of a value that is bad when it is large."""
     return CRITICAL if value >= limits.critical else WARNING if value >= limits.warning else OK

@@ -14,9 +14,10 @@ import dagster as dg
 import pytest
 
 import tasks_pipeline
+from tasks_pipeline.assets.metadata import OF_A_DAY
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG
+from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
@@ -34,7 +35,7 @@ PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a dra
 EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
-    *("old_runs", "code_server", "warm_run", "dagster_process"),
+    *("old_runs", "run_coordinator", "code_server", "warm_run", "dagster_process"),
 }
 
 
@@ -103,6 +104,12 @@ def test_what_people_find_in_the_ui() -> None:
         "digests",
         "monitor_incidents",
         "pipeline_probes",
+        "expired_envelopes",
+        "finished_work",
+        "lake_files",
+        "old_runs",
+        "quiet_days",
+        "stale_chunks",
         *LAKE_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -110,6 +117,7 @@ def test_what_people_find_in_the_ui() -> None:
         "process_events": "events",
         "recompute_day": "recompute",
         "reprocess_day": "recompute",
+        "check_day": "maintenance",
         "merge_events": "maintenance",
         "send_alert_notification": "notifications",
         "send_digest": "notifications",
@@ -156,27 +164,27 @@ def test_everything_that_ticks_runs_by_default() -> None:
 
 
 def test_every_asset_says_what_it_is() -> None:
+    root = Path(tasks_pipeline.__file__).parents[1]
     for asset in build_defs().resolve_all_asset_specs():
         name = asset.key.to_user_string()
         assert asset.description, name
         assert asset.owners, name
         assert asset.kinds, name
-        timeless = {  # about things as they are, of no day
-            "similar_groups": "groups",
-            "alerts": "notifications",
-            "notifications": "notifications",
-            "digests": "notifications",
-            "monitor_incidents": "monitoring",
-            "pipeline_probes": "monitoring",
-        }
-        if name in timeless:
-            assert (asset.group_name, asset.partitions_def) == (timeless[name], None)
-            continue
-        assert asset.group_name == "event_processing", name
-        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition), name
+        assert (root / asset.metadata["document"].path).exists(), name
+        assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
+        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition) == (name in OF_A_DAY), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns
             assert [c.name for c in columns] == [c.name for c in LAKE_TABLES[name].columns]
+
+
+def test_whatever_can_be_materialised_names_its_lane_and_leads_to_the_code() -> None:
+    repository = build_defs().get_repository_def()
+    for key in repository.asset_graph.materializable_asset_keys:
+        node = repository.asset_graph.get(key)
+        assert node.tags[LANE_TAG] in LANES, key
+        (place,) = node.metadata["dagster/code_references"].code_references
+        assert Path(place.file_path).parent.name == "assets", key
 
 
 def test_the_domain_knows_nothing_of_dagster() -> None:
@@ -212,8 +220,10 @@ def test_a_run_drains_a_day_and_shows_what_it_did(
 
         assert result.success
         events = metadata(result, "events")
-        assert (events["dagster/partition_row_count"], events["stored"], events["duplicate"]) == (2, 2, 1)
-        assert (events["invalid"], events["batches"], events["envelopes"]) == (1, 1, 4)
+        of_the_run = ("stored", "duplicate", "invalid", "batches", "envelopes")
+        assert [events[f"this_run_{name}"] for name in of_the_run] == [2, 1, 1, 1, 4]
+        assert events["dagster/partition_row_count"] == 2
+        assert {f"{stage}_seconds" for stage in ("decode", "group", "settle", "write")} <= events.keys()
         assert events["ended"] == "the day is over and nothing waits"
         assert metadata(result, "dead_letters") == {"dagster/partition_row_count": 1}
         assert metadata(result, "groups")["new_groups"] == 2
@@ -233,7 +243,7 @@ def test_a_row_lost_from_the_lake_fails_the_blocking_check(past: Day, instance: 
     assert checks(result) == {"books_balance": False, "event_ids_unique": False, "timestamps_sane": True}
     (books,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "books_balance"]
     assert (books.metadata["difference"].value, books.severity) == (2, dg.AssetCheckSeverity.ERROR)
-    assert books.description == "2 items are unaccounted for"
+    assert books.description == f"{PAST}: 2 items are unaccounted for"
     assert books.blocking
 
 

@@ -57,6 +57,7 @@ def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> 
     kept.append(run(instance, outbox))
     assert shown_by_partitions(instance) == set(kept)
     assert drop_old_runs(instance, now() - timedelta(days=1)) == []
+    assert drop_old_runs(instance, now(), dry_run=True) == old
     assert drop_old_runs(instance, now(), most=2) == old[:2]  # interrupted: the next one goes on
     assert drop_old_runs(instance, now()) == old[2:]
     assert {record.dagster_run.run_id for record in instance.get_run_records()} == set(kept)

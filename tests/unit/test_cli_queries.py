@@ -437,15 +437,15 @@ def test_recent_runs(webserver: Webserver) -> None:
     assert webserver.variables == [{"limit": 5}]
 
 
-def test_a_backfill_is_of_the_groups_own_assets(webserver: Webserver) -> None:
+def test_a_backfill_is_of_the_assets_that_the_op_makes(webserver: Webserver) -> None:
     webserver.answers["assetNodes"] = lambda: [
-        {"groupName": "g", "isMaterializable": True, "assetKey": {"path": ["events"]}},
-        {"groupName": "g", "isMaterializable": False, "assetKey": {"path": ["envelopes"]}},
-        {"groupName": "other", "isMaterializable": True, "assetKey": {"path": ["reports"]}},
+        {"opNames": ["op"], "isMaterializable": True, "assetKey": {"path": ["events"]}},
+        {"opNames": [], "isMaterializable": False, "assetKey": {"path": ["envelopes"]}},
+        {"opNames": ["other"], "isMaterializable": True, "assetKey": {"path": ["reports"]}},
     ]
     webserver.answers["launchPartitionBackfill"] = lambda: {"backfillId": "abc"}
     assert (
-        launch_backfill(webserver.url, "g", [date(2026, 11, 1)], {"lane": "recompute"}, "title", {"ops": {}})
+        launch_backfill(webserver.url, "op", [date(2026, 11, 1)], {"lane": "recompute"}, "title", {"ops": {}})
         == "abc"
     )
     assert webserver.variables[-1]["params"] == {
@@ -455,7 +455,7 @@ def test_a_backfill_is_of_the_groups_own_assets(webserver: Webserver) -> None:
         "title": "title",
         "runConfigData": {"ops": {}},
     }
-    with pytest.raises(DagsterError, match="knows no assets of the group nothing"):
+    with pytest.raises(DagsterError, match="knows no assets that nothing makes"):
         launch_backfill(webserver.url, "nothing", [date(2026, 11, 1)], {}, "title", {})
 
 

@@ -29,11 +29,16 @@ def report() -> DrainReport:
 
 def test_figures_of_a_drain() -> None:
     drained = report()
-    drained.add(BatchResult(3, {"stored": 2, "invalid": 1}, 1), NOON + SECOND / 2, NOON - 2 * SECOND)
-    drained.add(BatchResult(10, {"stored": 10}, 1), NOON + 2.5 * SECOND, NOON + 2 * SECOND)
+    first = BatchResult(3, {"stored": 2, "invalid": 1}, 1, seconds={"decode": 0.5})
+    drained.add(first, NOON + SECOND / 2, NOON - 2 * SECOND)
+    second = BatchResult(10, {"stored": 10}, 1, seconds={"decode": 0.25, "write": 2.0})
+    drained.add(second, NOON + 2.5 * SECOND, NOON + 2 * SECOND)
     shown = drain_metadata(drained)
-    assert (shown["batches"], shown["envelopes"], shown["stored"], shown["invalid"]) == (2, 13, 12, 1)
-    assert shown["duplicate"] == 0
+    of_the_run = [
+        shown[f"this_run_{name}"] for name in ("batches", "envelopes", "stored", "invalid", "duplicate")
+    ]
+    assert of_the_run == [2, 13, 12, 1, 0]
+    assert (shown["decode_seconds"], shown["write_seconds"], "group_seconds" in shown) == (0.75, 2.0, False)
     assert shown["items_per_second"].value == "`▃▁█` up to 10 a second"
     assert (shown["lag_median_seconds"], shown["lag_max_seconds"]) == (1.5, 2.5)
     assert shown["ended"] == "nothing came for 30 s"
@@ -41,7 +46,7 @@ def test_figures_of_a_drain() -> None:
 
 def test_a_drain_that_found_nothing_shows_no_curve() -> None:
     shown = drain_metadata(report())
-    assert shown["stored"] == 0
+    assert shown["this_run_stored"] == 0
     assert "items_per_second" not in shown
     assert "lag_max_seconds" not in shown
 

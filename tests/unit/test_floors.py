@@ -14,7 +14,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
         "protocol grouping lanes files partitions asgi outbound old_runs dagster_process",
-        "filtering scrubbing",
+        "filtering scrubbing run_coordinator",
         "config",
         "home symbolication",
         "storage tools service",

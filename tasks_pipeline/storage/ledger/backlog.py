@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from tasks_pipeline.storage.ledger.cursors import Cursor, cursors_of, settled
 from tasks_pipeline.storage.ledger.drains import SILENT_AFTER
@@ -42,6 +42,26 @@ class DayBacklog:
 def backlog(state: StateDatabase, spool: Spool, day: date) -> DayBacklog:
     """What of a day is not stored yet."""
     return _backlog(state, spool, day, _failed_drains(state).get(day, FailedDrains()))
+
+
+def first_day(state: StateDatabase, spool: Spool) -> date | None:
+    """The first day of which an envelope was ever received, also where its raw envelopes are gone."""
+    with state.read() as connection:
+        known = connection.execute(select(func.min(batches.c.day))).scalar_one()
+    return min([*spool.days()[:1], *([known] if known else [])], default=None)
+
+
+def quiet_days(state: StateDatabase, spool: Spool, today: date, most: int) -> list[date]:
+    """Days before today, `most` of them, on which nothing was received though something was before; the newest first."""
+    received = set(spool.days())
+    began = first_day(state, spool) or today
+    past = [day for n in range(1, most + 1) if (day := today - timedelta(days=n)) > began]
+    with state.read() as connection:
+        for day in past:
+            received.update(
+                connection.execute(select(batches.c.day).where(batches.c.day == day).limit(1)).scalars()
+            )
+    return [day for day in past if day not in received]
 
 
 def backlogs(state: StateDatabase, spool: Spool) -> list[DayBacklog]:

@@ -1,0 +1,180 @@
+"""Assets of housekeeping: each materialisation says what was removed or tidied, how much of it, and of which days. Figures only."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from tasks_pipeline.assets.metadata import OF_A_DAY, RAW_GONE, envelopes_of, rows_metadata
+from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.ledger.backlog import quiet_days
+
+GROUP = "maintenance"
+DAYS_ENDED = 31
+"""Looked at in one night, the newest; who needs more materialises the asset again."""
+_TAGS = {LANE_TAG: MAINTENANCE.name}
+_NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
+
+
+class DropConfig(dg.Config):
+    """How a cleanup works."""
+
+    dry_run: bool = Field(False, description="Only say what would be removed.")
+
+
+@dg.asset(
+    name="expired_envelopes",
+    deps=["envelopes"],
+    group_name=GROUP,
+    kinds={"sqlite", "cleanup"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="Raw envelopes that were removed because `retention.raw_days` is over and nothing of their day waited. Stored "
+    "events stay; such a day cannot be recomputed any more, only what is stored of it can be processed again.",
+)
+def drop_expired_envelopes(
+    context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
+) -> dg.MaterializeResult[Any]:
+    """Remove days of raw envelopes that are older than retention.raw_days and have nothing waiting."""
+    from tasks_pipeline.retention.spool import drop_expired_days
+
+    with stores.open() as opened:
+        dropped = drop_expired_days(opened, datetime.now(UTC).date(), dry_run=config.dry_run)
+        left = opened.spool.days()
+    for day, envelopes in dropped.items():
+        context.log.info(f"{day}: {envelopes} raw envelopes {_removed(config.dry_run)}")
+        if not config.dry_run:
+            context.log_event(envelopes_of(day, 0, {"raw_envelopes": RAW_GONE, "removed": envelopes}))
+    return dg.MaterializeResult(
+        metadata={
+            "days": len(dropped),
+            "envelopes": sum(dropped.values()),
+            "dry_run": config.dry_run,
+            "oldest_day_left": left[0].isoformat() if left else "none",
+            "removed": _table(dropped),
+        }
+    )
+
+
+@dg.asset(
+    name="finished_work",
+    group_name=GROUP,
+    kinds={"sql", "cleanup"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="Rows of the state database that were removed because they were needed only while something was at work: "
+    "drains, replacements, regroupings, entries of digests that were sent.",
+)
+def drop_finished(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Remove what was needed only while something was at work: drains, replacements, regroupings, entries of sent digests."""
+    from tasks_pipeline.retention import finished
+
+    with stores.open() as opened:
+        dropped = finished.drop_finished(opened.state, datetime.now(UTC))
+    context.log.info(f"removed: {dropped}")
+    return dg.MaterializeResult(metadata=dropped)
+
+
+@dg.asset(
+    name="lake_files",
+    group_name=GROUP,
+    kinds={"ducklake", "parquet"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="The files of the lake, tidied: those of days that are over are merged, old snapshots are forgotten, files that "
+    "dead processes left are removed. What the tables hold stays the same.",
+)
+def tidy_lake(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Merge the files of days that are over, forget old snapshots, and remove files that dead processes left."""
+    from tasks_pipeline.storage.lake import compaction
+
+    with stores.open() as opened:
+        lake, now = opened.lake, datetime.now(UTC)
+        merged = compaction.compact(lake, compaction.of_past_days(lake, now.date()))
+        compaction.tidy(lake, now)
+        orphans = compaction.drop_orphans(lake, now)
+    context.log.info(f"{merged} files merged, {orphans} removed that nobody had registered")
+    return dg.MaterializeResult(metadata={"merged": merged, "orphans": orphans})
+
+
+@dg.asset(
+    name="stale_chunks",
+    group_name=GROUP,
+    kinds={"file", "cleanup"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="Pieces of uploads that were removed because nobody asked for them in `uploads.chunk_hours`. What was uploaded "
+    "stays.",
+)
+def drop_stale_chunks(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Remove pieces of uploads that nobody asked for in `uploads.chunk_hours`."""
+    from tasks_pipeline.retention import upload_chunks
+
+    with stores.open() as opened:
+        hours = opened.config.uploads.chunk_hours
+        dropped = upload_chunks.drop_stale_chunks(opened, datetime.now(UTC) - timedelta(hours=hours))
+    context.log.info(f"{dropped} pieces of uploads removed")
+    return dg.MaterializeResult(metadata={"chunks": dropped, "hours": hours})
+
+
+@dg.asset(
+    name="old_runs",
+    group_name=GROUP,
+    kinds={"dagster", "cleanup"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="Runs of Dagster that were removed with their events and captured output, `retention.dagster_days` after their "
+    "end. The newest run of each partition stays, and so does what it says of it.",
+)
+def drop_old_runs(
+    context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
+) -> dg.MaterializeResult[Any]:
+    """Remove runs, their events and their captured output after `retention.dagster_days`."""
+    from tasks_pipeline import old_runs
+
+    days = stores.resolve().config_in_force().config.retention.dagster_days
+    before = datetime.now(UTC) - timedelta(days=days)
+    dropped = old_runs.drop_old_runs(context.instance, before, dry_run=config.dry_run)
+    context.log.info(f"{len(dropped)} runs that ended more than {days} days ago {_removed(config.dry_run)}")
+    return dg.MaterializeResult(metadata={"runs": len(dropped), "days": days, "dry_run": config.dry_run})
+
+
+@dg.asset(
+    name="quiet_days",
+    group_name=GROUP,
+    kinds={"sql", "table"},
+    tags=_TAGS,
+    freshness_policy=_NIGHTLY,
+    description="Days that are over and on which nothing was received: their partitions are marked as done, with no rows, so "
+    "that a day that is missing is one that should be looked at.",
+)
+def end_quiet_days(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Mark the partitions of past days on which nothing was received."""
+    with stores.open() as opened:
+        quiet = quiet_days(opened.state, opened.spool, datetime.now(UTC).date(), DAYS_ENDED)
+    done = {name: context.instance.get_materialized_partitions(dg.AssetKey(name)) for name in OF_A_DAY}
+    missing = [
+        (name, day.isoformat()) for name in OF_A_DAY for day in quiet if day.isoformat() not in done[name]
+    ]
+    for name, day in missing:
+        context.log_event(
+            dg.AssetMaterialization(name, "nothing was received", rows_metadata(0), partition=day)
+        )
+    ended = sorted({day for _, day in missing})
+    context.log.info(f"days without envelopes that were marked as done: {', '.join(ended) or 'none'}")
+    return dg.MaterializeResult(
+        metadata={"quiet_days": len(quiet), "marked": len(ended), "days": ", ".join(ended) or "none"}
+    )
+
+
+def _removed(dry_run: bool) -> str:
+    return "would be removed" if dry_run else "removed"
+
+
+def _table(dropped: Mapping[date, int]) -> dg.TableMetadataValue:
+    records = [dg.TableRecord({"day": day.isoformat(), "envelopes": n}) for day, n in sorted(dropped.items())]
+    columns = [dg.TableColumn("day", "date"), dg.TableColumn("envelopes", "int")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
