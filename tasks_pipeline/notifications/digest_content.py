@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, select
 from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
+from tasks_pipeline.notifications.what_to_do import typed
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
@@ -91,7 +92,7 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
             for g in ordered[:GROUPS_SHOWN]
         ),
         more_groups=max(0, count - GROUPS_SHOWN),
-        commands=("tasks-pipeline groups list",) if ordered else (),
+        commands=(typed(stores.home, "groups", "list"),) if ordered else (),
         data={"since": row["data"]["since"], "until": row["data"]["until"], "alerts": entries},
     )  # fmt: skip
 
