@@ -125,6 +125,12 @@ def first_release(connection: Connection, group_id: int) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
+def first_release_of(state: StateDatabase, group_id: int) -> str | None:
+    """The same, for who has no transaction."""
+    with state.read() as connection:
+        return first_release(connection, group_id)
+
+
 def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:
     """Events per day of receipt, oldest first."""
     with state.read() as connection:

@@ -34,9 +34,9 @@ OF_THE_WAY_OUT = frozenset({"outbox", "channels", "dead_notifications", "daemons
 """Probes of what messages to the operators need: when they are bad, messages may not arrive."""
 _FALLBACK = "fallback_message"
 _SAID = {
-    OK: "is well again",
+    OK: "well again",
     WARNING: "needs a look",
-    CRITICAL: "is critical",
+    CRITICAL: "critical",
     BROKEN: "cannot be read",
 }
 
@@ -156,7 +156,7 @@ def _firing(
         severity={OK: "info", BROKEN: CRITICAL}.get(status, status),
         data={
             "probe": reading.name,
-            "title": f"{reading.name.replace('_', ' ').capitalize()} {_SAID[status]}",
+            "title": f"{reading.name.replace('_', ' ').capitalize()}: {_SAID[status]}",
             "category": "pipeline",
             "changed": DESCRIPTIONS[reading.name],
             "detail": reading.detail,

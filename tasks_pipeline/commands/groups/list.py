@@ -106,16 +106,23 @@ def show(ctx: click.Context, group_id: str, as_json: bool) -> None:
     with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.decisions import actions_of, merged_groups
         from tasks_pipeline.groups.explanations import group_explanation
-        from tasks_pipeline.groups.lists import group_day_counts, group_value_counts, short_ids
+        from tasks_pipeline.groups.lists import (
+            first_release_of,
+            group_day_counts,
+            group_value_counts,
+            short_ids,
+        )
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
         days = group_day_counts(state, group["id"])
+        first_release = first_release_of(state, group["id"])
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
         newest = _events(home, state, group["id"])
     details = {
+        "first_release": first_release,
         "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
@@ -173,6 +180,8 @@ def _print_group(
     for name in ("first_seen", "last_seen"):
         if group[name] is not None:
             click.echo(f"{name.replace('_', ' '):<14}{_moment(group[name], now)}")
+    if details["first_release"]:
+        click.echo(f"{'first in':<14}{cell(details['first_release'])}")
     for name, counts in details["values"].items():
         shown = [f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN]]
         if shown:
