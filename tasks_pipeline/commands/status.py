@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
 _RUNS_SHOWN = 5
+_LOST_SHOWN = 8
 
 
 @click.command()
@@ -37,6 +38,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     The books of a day balance when every accepted item is stored, duplicate, filtered, discarded, invalid or waits.
     Days are UTC days of receipt, as long as their raw envelopes are kept. A day that cannot be read is named with the reason.
+    One line says what is not stored, by category, and why: types that are not kept, quotas, filters, what clients dropped.
 
     \b
     Examples:
@@ -77,6 +79,7 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
         "broken": {b.day.isoformat(): b.broken for b in days if b.broken},
         "days": [_day(b) for b in days],
         "files": files,
+        "not_stored": _not_stored(stores, min(b.day for b in days)) if days else [],
         "drains": [asdict(drain) for drain in active_drains(stores.state)],
         "disk": {name: {"bytes": size, "where": places[name]} for name, size in sizes.items()},
     }
@@ -91,6 +94,18 @@ def _books(stores: Stores, day: date) -> Books:
         return books_of_state(stores, day)
     except SpoolError as error:
         return Books(day, 0, 0, 0, 0, 0, 0, 0, broken=first_line(error))
+
+
+def _not_stored(stores: Stores, since: date) -> list[dict[str, Any]] | None:
+    """What is not stored and why; None where the lake cannot be asked."""
+    import duckdb
+
+    from tasks_pipeline.processing.books import not_stored
+
+    try:
+        return not_stored(stores, since)
+    except (duckdb.Error, OSError):
+        return None
 
 
 def _day(books: Books) -> dict[str, Any]:
@@ -130,6 +145,7 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         click.echo("\nnothing waits")
     if found["failed_attempts"]:
         click.echo(f"{found['failed_attempts']} attempts at it failed; tasks-pipeline watch says why")
+    _print_not_stored(found["not_stored"])
     for day, why in found["broken"].items():
         click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:
@@ -163,6 +179,20 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         for name, s in found["disk"].items()
     ]
     table(rows, ["store", "size", "where"])
+
+
+def _print_not_stored(lost: list[dict[str, Any]] | None) -> None:
+    """One line: what came and is not stored, and why."""
+    if lost is None:
+        click.echo("what was not stored, and why, is not known: the lake cannot be read")
+    elif lost:
+        named = [
+            f"{one['quantity']:,} {cell(one['category'])} ({cell(one['outcome'])}"
+            + (f": {cell(one['reason'])})" if one["reason"] else ")")
+            for one in lost[:_LOST_SHOWN]
+        ]
+        more = [f"{len(lost) - _LOST_SHOWN} kinds more (--json)"] if len(lost) > _LOST_SHOWN else []
+        click.echo(f"not stored: {', '.join([*named, *more])}")
 
 
 def _print_files(files: dict[str, dict[str, int]]) -> None:
