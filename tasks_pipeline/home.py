@@ -54,6 +54,10 @@ _in_force: dict[Path, InForce] = {}
 """What was read last, by file."""
 
 
+def _default_root() -> Path:
+    return Path.home() / ".tasks-pipeline"
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths and URLs of an installation.
@@ -71,11 +75,7 @@ class Home:
     @classmethod
     def resolve(cls, root: str | Path | None = None, *, create: bool = True) -> Home:
         """The home named by the argument, else by the environment, else `~/.tasks-pipeline`; it is created unless not to be."""
-        chosen = (
-            Path(root or os.environ.get(HOME_VARIABLE) or Path.home() / ".tasks-pipeline")
-            .expanduser()
-            .resolve()
-        )
+        chosen = Path(root or os.environ.get(HOME_VARIABLE) or _default_root()).expanduser().resolve()
         override = os.environ.get(CONFIG_VARIABLE)
         home = cls(
             root=chosen,
@@ -90,6 +90,11 @@ class Home:
     def make_root(self) -> None:
         """Create the folder of the home, where it is not there."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether a command that names no home finds this one."""
+        return self.root == _default_root().resolve()
 
     @property
     def embedded(self) -> bool:

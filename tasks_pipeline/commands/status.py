@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SUMMED = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
 _RUNS_SHOWN = 5
 _MATERIALISED = "assets"  # Dagster's own name of what is materialised by hand begins with two underscores
+_LOST_SHOWN = 8
 
 
 @click.command()
@@ -40,6 +41,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     The books of a day balance when every accepted item is stored, duplicate, filtered, discarded, invalid or waits.
     Days are UTC days of receipt, as long as their raw envelopes are kept. A day that cannot be read is named with the reason.
+    One line says what is not stored, by category, and why: types that are not kept, quotas, filters, what clients dropped.
 
     \b
     Examples:
@@ -64,7 +66,6 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
     from tasks_pipeline.storage.sizes import lake_file_counts, store_places, store_sizes
 
     days = [_books(stores, day) for day in stores.spool.days()]
-    unsupported = _unsupported(stores, days[0].day) if days else []
     files = lake_file_counts(stores.home, stores.state, now.date())
     oldest = min((b.oldest_waiting for b in days if b.oldest_waiting), default=None)
     places = store_places(stores.home)
@@ -78,25 +79,11 @@ def _found(stores: Stores, now: datetime) -> dict[str, Any]:
         "failed_attempts": sum(b.failed_attempts for b in days),
         "broken": {b.day.isoformat(): b.broken for b in days if b.broken},
         "days": [_day(b) for b in days],
-        "unsupported": unsupported,
         "files": files,
+        "not_stored": _not_stored(stores, min(b.day for b in days)) if days else [],
         "drains": [asdict(drain) for drain in active_drains(stores.state)],
         "disk": {name: {"bytes": size, "where": places[name]} for name, size in sizes.items()},
     }
-
-
-def _unsupported(stores: Stores, since: date) -> list[dict[str, Any]]:
-    """Items of types that are not kept, by type: `what`, `items`. They are not in the books; empty while the lake cannot be read."""
-    import duckdb
-
-    try:
-        return stores.lake.query(
-            "SELECT reason AS what, sum(quantity)::BIGINT AS items FROM lake.outcomes "
-            "WHERE outcome = 'unsupported' AND day >= ? GROUP BY ALL ORDER BY items DESC, what LIMIT 20",
-            [since],
-        )
-    except duckdb.Error:  # what it is shows itself where the lake is used; the books are told by the state
-        return []
 
 
 def _books(stores: Stores, day: date) -> Books:
@@ -108,6 +95,18 @@ def _books(stores: Stores, day: date) -> Books:
         return books_of_state(stores, day)
     except SpoolError as error:
         return Books(day, 0, 0, 0, 0, 0, 0, 0, broken=first_line(error))
+
+
+def _not_stored(stores: Stores, since: date) -> list[dict[str, Any]] | None:
+    """What is not stored and why; None where the lake cannot be asked."""
+    import duckdb
+
+    from tasks_pipeline.processing.books import not_stored
+
+    try:
+        return not_stored(stores, since)
+    except (duckdb.Error, OSError):
+        return None
 
 
 def _day(books: Books) -> dict[str, Any]:
@@ -151,9 +150,7 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         click.echo(
             f"{counted(found['failed_attempts'], 'attempt')} at it failed; tasks-pipeline watch says why"
         )
-    if found["unsupported"]:
-        kinds = ", ".join(f"{row['items']:,} {cell(row['what'])}" for row in found["unsupported"])
-        say(f"received but of kinds that are not kept: {kinds}")
+    _print_not_stored(found["not_stored"])
     for day, why in found["broken"].items():
         click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:
@@ -187,6 +184,20 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         for name, s in found["disk"].items()
     ]
     table(rows, ["store", "size", "where"], wrap=["where"])
+
+
+def _print_not_stored(lost: list[dict[str, Any]] | None) -> None:
+    """One line: what came and is not stored, and why."""
+    if lost is None:
+        click.echo("what was not stored, and why, is not known: the lake cannot be read")
+    elif lost:
+        named = [
+            f"{one['quantity']:,} {cell(one['category'])} ({cell(one['outcome'])}"
+            + (f": {cell(one['reason'])})" if one["reason"] else ")")
+            for one in lost[:_LOST_SHOWN]
+        ]
+        more = [f"{len(lost) - _LOST_SHOWN} kinds more (--json)"] if len(lost) > _LOST_SHOWN else []
+        say(f"not stored: {', '.join([*named, *more])}")
 
 
 def _print_files(files: dict[str, dict[str, int]]) -> None:

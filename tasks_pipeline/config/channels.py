@@ -65,7 +65,8 @@ class MailChannel(Channel):
     sender: str = Field(description="From address, as `Errors <errors@acme.example>` or a bare address.")
     to: tuple[str, ...] = Field((), description="Addresses for `channel:NAME` targets (a mailing list).")
     unsubscribe: str | None = Field(
-        None, description="Address or URL for the List-Unsubscribe header; the sender's address when absent."
+        None,
+        description="Address or URL for the List-Unsubscribe header, where somebody acts on it; no header when absent.",
     )
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ def log_action(
     actor: str = AUTOMATIC,
 ) -> None:
     """Append to the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
-    events: regress, unignore."""
+    events: regress, unignore; where events are processed again: move, inherit."""
     row = {"project_id": project_id, "group_id": group_id, "action": action, "data": dict(data or {})}
     connection.execute(group_actions.insert().values(**row, actor=actor[:200], at=datetime.now(UTC)))
 
@@ -131,12 +131,9 @@ def merged_targets(connection: Connection, group_ids: Iterable[int]) -> dict[int
     """The group that each of these is part of now, for those that were merged into another."""
     targets: dict[int, int] = {}
     for chunk in chunks(sorted(group_ids)):
-        rows = connection.execute(
-            select(groups.c.id, groups.c.merged_into).where(
-                groups.c.id.in_(chunk), groups.c.merged_into.is_not(None)
-            )
-        )
-        targets.update({row.id: row.merged_into for row in rows})
+        # All of them: asked for those that were merged, Postgres would go through all merged groups.
+        rows = connection.execute(select(groups.c.id, groups.c.merged_into).where(groups.c.id.in_(chunk)))
+        targets.update({row.id: row.merged_into for row in rows if row.merged_into is not None})
     if targets:  # the target may have been merged in its turn
         further = merged_targets(connection, set(targets.values()))
         targets = {group_id: further.get(target, target) for group_id, target in targets.items()}

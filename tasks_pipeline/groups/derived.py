@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, not_, select, update
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -66,11 +66,12 @@ def derive_counters(
     day: date | None = None,
     group_ids: Collection[int] | None = None,
     metadata_of: Callable[[Lake, Newest], Mapping[str, Any] | None] | None = None,
-) -> None:
+) -> set[int]:
     """Make the counters of groups, and what people see of them, follow from the events that meet a condition.
 
     Of one `day`, or of all; of these groups, or of all that the day has or had. `metadata_of` gives the metadata of a
-    group from its newest event; without it type and value are taken over. The caller holds the lake's lock.
+    group from its newest event; without it type and value are taken over. Gives the groups that were looked at. The caller
+    holds the lake's lock.
     """
     scoped = where if group_ids is None else f"{where} AND {_among(group_ids)}"
     days = {(row["group_id"], row["day"]): row for row in lake_days(lake, scoped)}
@@ -92,6 +93,7 @@ def derive_counters(
             {key: row for key, row in counted.items() if key[0] in of_these},
             metadata_of,
         )
+    return set(events)
 
 
 def _derive(
@@ -131,11 +133,17 @@ def _derive(
         group_values,
         (dict(zip(names, key, strict=True)) for key in sorted(stale.keys() - values.keys())),
     )
-    gone = [{"group_id": group_id, "day": on} for group_id, on in sorted(counted.keys() - days.keys())]
-    _remove(state, group_days, gone)
+    lost = sorted(counted.keys() - days.keys())
+    gone = [{"group_id": group_id, "day": on} for group_id, on in lost]
+    if day is None:  # whoever derives again names the same groups
+        _remove(state, group_days, gone)
+        gone = []
     with state.read() as connection:
-        rows = [_totals_row(row, newest, metadata) for row in _totals(connection, group_ids)]
+        found = _totals(connection, group_ids, day, [group_id for group_id, _ in lost])
+        rows = [_totals_row(row, newest, metadata) for row in found]
     with state.write() as connection:
+        # With the totals, or not at all: of a group that has no such day any more nobody would know that they are old.
+        _delete(connection, group_days, gone)
         for shown in (True, False):
             if some := [row for row in rows if ("title" in row) is shown]:
                 connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
@@ -155,8 +163,11 @@ def _totals_row(
     return values | {"metadata": metadata.get(group_id) or taken_over}
 
 
-def _totals(connection: Connection, group_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """id, metadata, times_seen, users, first_seen and last_seen of groups, from what was counted of their days."""
+def _totals(
+    connection: Connection, group_ids: Sequence[int], day: date | None, without: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """id, metadata, times_seen, users, first_seen and last_seen of groups, from what was counted of their days; of those
+    in `without` the `day` is about to go."""
     of_days = {
         row.group_id: row._mapping
         for row in connection.execute(
@@ -166,7 +177,10 @@ def _totals(connection: Connection, group_ids: Sequence[int]) -> Iterator[dict[s
                 func.min(group_days.c.first_seen).label("first_seen"),
                 func.max(group_days.c.last_seen).label("last_seen"),
             )
-            .where(group_days.c.group_id.in_(group_ids))
+            .where(
+                group_days.c.group_id.in_(group_ids),
+                not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without))),
+            )
             .group_by(group_days.c.group_id)
         )
     }
@@ -236,12 +250,17 @@ def _put(state: StateDatabase, table: Table, rows: Sequence[dict[str, Any]]) -> 
 
 
 def _remove(state: StateDatabase, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    named = and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key.columns))
     for some in _pieces(list(rows), WRITTEN_ROWS):
         with state.write() as connection:
-            connection.execute(
-                delete(table).where(named), [{f"old_{n}": value for n, value in row.items()} for row in some]
-            )
+            _delete(connection, table, some)
+
+
+def _delete(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        named = and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key.columns))
+        connection.execute(
+            delete(table).where(named), [{f"old_{n}": value for n, value in row.items()} for row in rows]
+        )
 
 
 def _pieces(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:

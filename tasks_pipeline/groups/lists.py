@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, not_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, not_, or_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups
+from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups, releases
 
 _SHOWN = tuple(groups.c[name] for name in (
     "id", "project_id", "short_id", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
@@ -159,6 +159,30 @@ def group_value_counts(
             )
             result[kind] = [(row[0], int(row[1])) for row in rows]
     return result
+
+
+def first_release(connection: Connection, group_id: int) -> str | None:
+    """The release in which a group was first seen: of those of the first day that has some, the one that is known longest.
+    None when no event of the group told its release."""
+    v, r = group_values.c, releases.c
+    of_group = v.group_id == group_id, v.kind == "release"
+    first_day = select(func.min(v.day)).where(*of_group).scalar_subquery()
+    known = func.coalesce(r.first_event_at, r.created_at)
+    query = (
+        select(v.value)
+        .join_from(group_values, groups, groups.c.id == v.group_id)
+        .outerjoin(releases, (r.project_id == groups.c.project_id) & (r.version == v.value))
+        .where(*of_group, v.day == first_day)
+        .order_by(known.is_(None), known, v.value)
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def first_release_of(state: StateDatabase, group_id: int) -> str | None:
+    """The same, for who has no transaction."""
+    with state.read() as connection:
+        return first_release(connection, group_id)
 
 
 def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:

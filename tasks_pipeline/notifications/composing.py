@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
-from tasks_pipeline.config.projects import project_name
+from tasks_pipeline.config.projects import PIPELINE, project_name
+from tasks_pipeline.groups.lists import first_release
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.digest_content import digest_message
-from tasks_pipeline.notifications.frames import frames_of
-from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
+from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
+from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, about_pipeline, about_rule
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, notifications
 from tasks_pipeline.stores import Stores
 
+GONE = "The event is not kept any more, so its stack trace is missing here."
 REPEATED = "This may be a repeat: an earlier attempt to send it ended without an answer."
 GROUPS_SHOWN = 10
 _KINDS = {
@@ -31,24 +36,25 @@ _KINDS = {
     "session_percent": "Many sessions affected",
     "metric": "Threshold crossed",
     "monitor": "Monitor",
-    "pipeline": "Pipeline",
+    "pipeline": "Trouble",
 }
+_IN_UTC = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+"""How sentences that are stored say a time: who reads them has a zone of their own."""
+
+StoryOf = Callable[[int, str, str], Story | None]
+"""(project id, day, event id) to the story of a stored event; None when it is not kept any more."""
 
 
-FramesOf = Callable[[int, str, str], tuple[Frame, ...] | None]
-"""(project id, day, event id) to the frames of a stored event; None when it is not kept any more."""
-
-
-def stored_frames(stores: Stores, project_id: int, day: str, event_id: str) -> tuple[Frame, ...] | None:
-    """The frames that a message shows of a stored event; None when it is not kept any more."""
+def stored_story(stores: Stores, project_id: int, day: str, event_id: str) -> Story | None:
+    """What a message tells of a stored event; None when it is not kept any more."""
     payload = payload_of(stores.state, stores.lake, project_id, date.fromisoformat(day), event_id)
-    return None if payload is None else frames_of(payload)
+    return None if payload is None else story_of(payload)
 
 
-def message_of(stores: Stores, row: Mapping[str, Any], frames: FramesOf | None = None) -> Message:
+def message_of(stores: Stores, row: Mapping[str, Any], story_at: StoryOf | None = None) -> Message:
     """The message of a row of `notifications`. What is not there any more is left out, and said.
 
-    `frames` stands in for `stored_frames`: a sender remembers those of an alert for its other targets.
+    `story_at` stands in for `stored_story`: a sender remembers that of an alert for its other targets.
     """
     match row["type"]:
         case "digest":
@@ -58,10 +64,10 @@ def message_of(stores: Stores, row: Mapping[str, Any], frames: FramesOf | None =
         case "test":
             message = test_message(row["key"], project_name(stores.slugs, row["project_id"]), row["target"])
         case _:
-            message = _alert_message(stores, row, frames or partial(stored_frames, stores))
+            message = _alert_message(stores, row, story_at or partial(stored_story, stores))
     if not row["ambiguous"]:
         return message
-    return _with_note(message, REPEATED)
+    return replace(message, notes=(*message.notes, REPEATED))
 
 
 def test_message(key: str, project: str, target: str) -> Message:
@@ -80,21 +86,17 @@ def test_message(key: str, project: str, target: str) -> Message:
     )
 
 
-def _with_note(message: Message, note: str) -> Message:
-    from dataclasses import replace
-
-    return replace(message, notes=(*message.notes, note))
-
-
-def _alert_message(stores: Stores, row: Mapping[str, Any], frames_at: FramesOf) -> Message:
+def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) -> Message:
     with stores.state.read() as connection:
         alert = connection.execute(select(alerts).where(alerts.c.id == row["alert_id"])).one()
-    data: dict[str, Any] = alert.data
+        first = first_release(connection, alert.group_id) if alert.group_id is not None else None
+    data: dict[str, Any] = {**alert.data, **({"first_release": first} if first else {})}
     project = project_name(stores.slugs, alert.project_id)
     short_id = _short_id(stores, project, data)
     recovered = alert.status == "recovered"
     zone = _zone(stores, row["target"])
-    frames, notes = ((), ()) if recovered else _frames(frames_at, alert.project_id, data)
+    story = None if recovered else _story(story_at, alert.project_id, data)
+    told = story or Story()
     return Message(
         key=row["key"],
         thread=row["thread"],
@@ -106,15 +108,16 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], frames_at: FramesOf) 
         project=project,
         rule=alert.rule,
         culprit=clean(data.get("culprit") or "", 300),
-        changed=clean(data.get("changed") or "", 500),
-        facts=_facts(data, zone),
-        frames=frames,
+        changed=_zoned(data.get("changed"), zone, 500),
+        facts=_facts(data, told, zone),
+        frames=told.frames,
+        sections=tuple(_sections(data, told, zone)),
         links=_links(stores, data),
-        commands=() if recovered or alert.group_id is None or not short_id else _commands(short_id),
-        notes=notes,
+        commands=() if recovered else _commands(stores, alert, short_id, row["target"], data),
+        notes=(GONE,) if story is None and _place(data) and not recovered else (),
         data={
             "alert_id": alert.id, "kind": alert.kind, "short_id": short_id, "group_id": alert.group_id,
-            "incident_id": alert.incident_id, **_plain(data),
+            "incident_id": alert.incident_id, "event_id": (_place(data) or {}).get("event_id"), **_plain(data),
         },
     )  # fmt: skip
 
@@ -127,22 +130,28 @@ def _subject(kind: str, recovered: bool, about: str, data: Mapping[str, Any]) ->
     return f"[{about}] {what}{f' {level}' if level and kind == 'new_group' else ''}"
 
 
-def _facts(data: Mapping[str, Any], zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+def _facts(data: Mapping[str, Any], story: Story, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+    """What is known of the trouble, what matters most first: services show eight or ten of them."""
     window = data.get("window_minutes")
     value, threshold = data.get("value"), data.get("threshold")
     found: list[tuple[str, object]] = [
         ("Value", f"{value:,g}, threshold {threshold:,g}" + (f", in {window:g} minutes" if window else ""))
         if isinstance(value, int | float) and isinstance(threshold, int | float)
         else ("Value", ""),
-        ("Detail", data.get("detail") if data.get("title") else ""),
-        ("Level", data.get("level")),
-        ("Events", f"{data['times_seen']:,}" if isinstance(data.get("times_seen"), int) else ""),
-        ("Users", f"{data['users']:,}" if data.get("users") else ""),
-        ("First seen", _when(data.get("first_seen"), zone)),
-        ("Last seen", _when(data.get("last_seen"), zone)),
+        ("Detail", _zoned(data.get("detail"), zone, 300) if data.get("title") else ""),
+        ("Since", _when(data.get("since"), zone)),
         ("Environment", data.get("environment")),
         ("Release", data.get("release")),
+        ("First seen in", data.get("first_release")),
+        ("Events", f"{data['times_seen']:,}" if isinstance(data.get("times_seen"), int) else ""),
+        ("Users", f"{data['users']:,}" if data.get("users") else ""),
+        ("Event", (_place(data) or {}).get("event_id")),
+        ("First seen", _when(data.get("first_seen"), zone)),
+        ("Last seen", _when(data.get("last_seen"), zone)),
+        ("Level", data.get("level")),
         ("Assigned to", data.get("assignee")),
+        ("Server", story.server),
+        ("Ran on", story.ran_on),
     ]
     monitor = data.get("monitor")
     if isinstance(monitor, Mapping):
@@ -151,10 +160,23 @@ def _facts(data: Mapping[str, Any], zone: ZoneInfo) -> tuple[tuple[str, str], ..
             ("Expected", _when(monitor.get("expected_at"), zone)),
             ("Next", _when(monitor.get("next_at"), zone)),
         ]
-    tags = data.get("tags")
-    if isinstance(tags, Mapping):
-        found += [(clean(name, 40), value) for name, value in list(tags.items())[:6]]
     return tuple((name, clean(value, 300)) for name, value in found if value)
+
+
+def _sections(data: Mapping[str, Any], story: Story, zone: ZoneInfo) -> Iterator[Section]:
+    yield from story.sections
+    known = data.get("tags")
+    tags = story.tags or tuple(known.items() if isinstance(known, Mapping) else ())
+    if tags:
+        yield Section("Tags", tuple((clean(name, 40), clean(value, 200)) for name, value in tags[:TAGS]))
+    if story.crumbs:
+        yield Section("Breadcrumbs, the last first", tuple(_left(crumb, zone) for crumb in story.crumbs))
+
+
+def _left(crumb: Crumb, zone: ZoneInfo) -> tuple[str, str]:
+    """When a breadcrumb was left, and what it says."""
+    at = f"{crumb.at.astimezone(zone):%H:%M:%S}" if crumb.at else "–"
+    return at, " ".join(part for part in (crumb.what, crumb.text) if part)
 
 
 def _when(value: object, zone: ZoneInfo) -> str:
@@ -163,43 +185,61 @@ def _when(value: object, zone: ZoneInfo) -> str:
     return f"{datetime.fromisoformat(value).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
+def _zoned(value: object, zone: ZoneInfo, limit: int) -> str:
+    """A sentence with its times in the reader's zone."""
+    return clean(_IN_UTC.sub(lambda found: _moved(found, zone), str(value or "")), limit)
+
+
+def _moved(found: re.Match[str], zone: ZoneInfo) -> str:
+    try:
+        return _when(f"{found[1]}+00:00", zone)
+    except (ValueError, OverflowError):  # digits that are no time
+        return found[0]
+
+
 def _zone(stores: Stores, target: str) -> ZoneInfo:
     member = stores.config.member(target.removeprefix("member:"))
     return ZoneInfo(member.timezone if member else "UTC")
 
 
-def _frames(
-    frames_at: FramesOf, project_id: int, data: Mapping[str, Any]
-) -> tuple[tuple[Frame, ...], tuple[str, ...]]:
-    """The frames of an alert's event, and a note when it is not there any more."""
+def _place(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where the event of an alert lies; None for one that is about no event."""
     place = data.get("event")
-    if not isinstance(place, Mapping) or "event_id" not in place:
-        return (), ()
-    frames = frames_at(project_id, place["day"], place["event_id"])
-    if frames is None:
-        return (), ("The event is not kept any more, so its stack trace is missing here.",)
-    return frames, ()
+    return place if isinstance(place, Mapping) and "event_id" in place else None
+
+
+def _story(story_at: StoryOf, project_id: int, data: Mapping[str, Any]) -> Story | None:
+    place = _place(data)
+    return story_at(project_id, place["day"], place["event_id"]) if place else None
 
 
 def _links(stores: Stores, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    ui, place = stores.config.notifications.ui_url, data.get("event")
-    links: list[tuple[str, str]] = []
-    if ui and isinstance(place, Mapping) and place.get("day"):
-        links.append(("The day in Dagster", f"{ui.rstrip('/')}/assets/events?partition={place['day']}"))
-    return tuple(links)
-
-
-def _commands(short_id: str) -> tuple[str, ...]:
+    """The day's partition in Dagster, which shows what was made of it; without its view the address opens another page."""
+    ui, place = stores.config.notifications.ui_url, _place(data)
+    if not ui or not place:
+        return ()
     return (
-        f"tasks-pipeline groups show {short_id}",
-        f"tasks-pipeline groups resolve {short_id}",
-        f"tasks-pipeline groups ignore {short_id} --times 100",
-        f"tasks-pipeline groups assign {short_id} you@your.example",
+        ("The day in Dagster", f"{ui.rstrip('/')}/assets/events?view=partitions&partition={place['day']}"),
     )
+
+
+def _commands(
+    stores: Stores, alert: Row[Any], short_id: str, target: str, data: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """What to do about an alert, by what it is about."""
+    home, monitor = stores.home, data.get("monitor")
+    if isinstance(monitor, Mapping) and monitor.get("slug"):
+        return about_monitor(home, monitor, short_id, target)
+    if short_id:
+        return about_group(home, short_id, target)
+    if alert.project_id == PIPELINE:
+        return about_pipeline(home, str(data.get("probe") or ""))
+    return about_rule(home, alert.rule)
 
 
 def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
     """One message for all that collapsed between `since` and now for this target."""
+    zone = _zone(stores, row["target"])
     since = datetime.fromisoformat(row["data"]["since"])
     until = datetime.fromisoformat(row["data"]["until"])
     project = project_name(stores.slugs, row["project_id"])
@@ -234,7 +274,7 @@ def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
         title=f"{count:,} further alerts were not sent one by one",
         project=project,
         rule=row["rule"],
-        changed=f"The rule fired more often than its storm limit allows, since {since:%Y-%m-%d %H:%M:%S} UTC.",
+        changed=f"The rule fired more often than its storm limit allows, since {_when(row['data']['since'], zone)}.",
         groups=tuple(
             GroupLine(
                 _short_id(stores, project, alert.data) or project,
@@ -247,7 +287,7 @@ def _storm_message(stores: Stores, row: Mapping[str, Any]) -> Message:
             for alert in shown
         ),
         more_groups=max(0, count - len(shown)),
-        commands=(f'tasks-pipeline alerts list --rule "{row["rule"]}"',),
+        commands=about_rule(stores.home, row["rule"]),
         data={"count": count, **row["data"]},
     )
 

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, select
 
 from tasks_pipeline.config.projects import project_name
+from tasks_pipeline.groups.moves import leads_to
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.message import GroupLine, Message, clean, counted
+from tasks_pipeline.notifications.what_to_do import typed
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
@@ -91,7 +93,7 @@ def digest_message(stores: Stores, row: Mapping[str, Any]) -> Message:
             for g in ordered[:GROUPS_SHOWN]
         ),
         more_groups=max(0, count - GROUPS_SHOWN),
-        commands=("tasks-pipeline groups list",) if ordered else (),
+        commands=(typed(stores.home, "groups", "list"),) if ordered else (),
         data={"since": row["data"]["since"], "until": row["data"]["until"], "alerts": entries},
     )  # fmt: skip
 
@@ -103,17 +105,20 @@ def _collected(stores: Stores, digest_id: int, project: str) -> tuple[dict[int, 
     entries = 0
     with stores.state.read() as connection:
         told = _alerts_of(connection, digest_id)
-        named = _named(connection, {row.group_id for row in told if row.group_id is not None})
+        told_of = {row.group_id for row in told if row.group_id is not None}
+        led = leads_to(connection, told_of)
+        named = _named(connection, {led.get(group_id, group_id) for group_id in told_of})
     for row in told:
         entries += 1
         if row.group_id is None:
             others.append(clean(row.data.get("title") or row.rule, 150))
             continue
-        group = found.get(row.group_id)
+        group_id = led.get(row.group_id, row.group_id)
+        group = found.get(group_id)
         if group is None:
-            name = named[row.group_id]
+            name = named[group_id]
             short_id = format_short_id(project, name.short_id)
-            group = found[row.group_id] = _Group(short_id, clean(name.title, 200), clean(name.culprit, 200))
+            group = found[group_id] = _Group(short_id, clean(name.title, 200), clean(name.culprit, 200))
         group.kinds[row.kind] = None
         group.critical = group.critical or row.severity == "critical"
     return found, others, entries

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import WEEK, Member, Preferences
 from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.moves import leads_to
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.preferences import preferences_of
 from tasks_pipeline.notifications.quiet import moment, quiet_until
@@ -176,13 +177,22 @@ def _settled(connection: Connection, alert_ids: Sequence[int]) -> set[int]:
     for chunk in chunks(alert_ids):
         asked = select(alerts.c.id, alerts.c.group_id).where(alerts.c.id.in_(chunk))
         group_of |= {row.id: row.group_id for row in connection.execute(asked) if row.group_id is not None}
-    over: set[int] = set()
-    for chunk in chunks(sorted(set(group_of.values()))):
-        about = select(groups.c.id, groups.c.status, groups.c.merged_into).where(groups.c.id.in_(chunk))
-        for row in connection.execute(about):
-            if row.status not in LIVE or row.merged_into is not None:
-                over.add(row.id)
+    rows = _statuses(connection, set(group_of.values()))
+    merged = {group_id for group_id, row in rows.items() if row.merged_into is not None}
+    # Whose events moved to another group meanwhile is told of as that one: nobody heard of it under its own name.
+    led = leads_to(connection, rows.keys() - merged)
+    rows |= _statuses(connection, set(led.values()))
+    over = {g for g in group_of.values() if g in merged or rows[led.get(g, g)].status not in LIVE}
     return {alert_id for alert_id, group_id in group_of.items() if group_id in over}
+
+
+def _statuses(connection: Connection, group_ids: set[int]) -> dict[int, Row[Any]]:
+    """Status and merged_into of groups."""
+    found: dict[int, Row[Any]] = {}
+    for chunk in chunks(sorted(group_ids)):
+        query = select(groups.c.id, groups.c.status, groups.c.merged_into).where(groups.c.id.in_(chunk))
+        found |= {row.id: row for row in connection.execute(query)}
+    return found
 
 
 def _set(connection: Connection, ids: Sequence[int], **values: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,12 +34,27 @@ def counted(number: int, word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame of a stack trace. `lines` are (number or None, code, whether it is the line that failed)."""
+    """A frame of a stack trace. `lines` are (number or None, code, whether it is the line that failed). `column` counts from 1;
+    on the one line of a minified file nothing else says where."""
 
     file: str
     line: int | None
     function: str
     lines: tuple[tuple[int | None, str, bool], ...] = ()
+    column: int | None = None
+
+    @property
+    def place(self) -> str:
+        """`cart.py:12`, `server.js:3:18342`."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """More of the story, under a title: (name, value) rows."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ class Message:
     """What a message says.
 
     `key` is its idempotency key, `thread` what messages about one thing share. `status`: firing, recovered, storm, digest
-    or test. `facts` are (name, value) pairs, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
+    or test. `facts` are (name, value) pairs, `sections` the rest of an event's story, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
     programs: what a webhook gets beside the texts.
     """
 
@@ -85,6 +100,7 @@ class Message:
     changed: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     frames: tuple[Frame, ...] = ()
+    sections: tuple[Section, ...] = ()
     groups: tuple[GroupLine, ...] = ()
     more_groups: int = 0
     links: tuple[tuple[str, str], ...] = ()
@@ -97,26 +113,32 @@ class Message:
         """One line: what a phone shows."""
         return f"{self.subject}: {self.title}" if self.title not in self.subject else self.subject
 
-    def text(self, *, frames: bool = True) -> str:
-        """The message as plain text."""
+    def text(self, *, brief: bool = False) -> str:
+        """The message as plain text; a `brief` one goes without code and without the rest of the event's story."""
         out = [
             self.title,
             *([self.culprit] if self.culprit else []),
             *([self.changed] if self.changed else []),
         ]
-        width = max((len(name) for name, _ in self.facts), default=0)
+        for frame in () if brief else self.frames:
+            out += ["", f"{frame.place} in {frame.function}"]
+            out += [f"  {'>' if failed else ' '} {code}" for _, code, failed in frame.lines]
         if self.facts:
-            out += ["", *(f"{name:<{width}}  {value}" for name, value in self.facts)]
+            out += ["", *_aligned(self.facts)]
+        for section in () if brief else self.sections:
+            out += ["", section.title, *(f"  {row}" for row in _aligned(section.rows))]
         for group in self.groups:
             out += ["", group.title, f"  {group.counts}"]
         if self.more_groups:
             out += ["", f"and {self.more_groups:,} more"]
-        for frame in self.frames if frames else ():
-            place = f":{frame.line}" if frame.line is not None else ""
-            out += ["", f"{frame.file}{place} in {frame.function}"]
-            out += [f"  {'>' if failed else ' '} {code}" for _, code, failed in frame.lines]
         if self.links:
             out += ["", *(f"{label}: {url}" for label, url in self.links)]
         if self.commands:
             out += ["", "What to do:", *(f"  {command}" for command in self.commands)]
         return "\n".join([*out, *(["", *self.notes] if self.notes else [])])
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and values as lines in two columns."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{name:<{width}}  {value}".rstrip() for name, value in rows]

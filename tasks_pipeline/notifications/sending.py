@@ -19,7 +19,7 @@ from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.notifications.breaker import note_failure, note_success, open_until
 from tasks_pipeline.notifications.channels import Sender, open_channel
-from tasks_pipeline.notifications.composing import message_of, stored_frames
+from tasks_pipeline.notifications.composing import message_of, stored_story
 from tasks_pipeline.notifications.errors import (
     HICCUPS,
     OwnFailure,
@@ -50,7 +50,7 @@ LEASE_MARGIN_SECONDS = (
     60.0  # for making a message and recording its end, beside the time that sending may take
 )
 OWN_FAILURES_END = timedelta(days=1)  # until this age no message is dead for what our own stores could not do
-FRAMES_REMEMBERED = 500  # stack traces of so many alerts
+STORIES_REMEMBERED = 500  # events of so many alerts, at most 10 KB each
 
 T = TypeVar("T")
 
@@ -172,7 +172,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         # An alert has a message for each of its targets, and they lie close together.
-        self._frames = lru_cache(maxsize=FRAMES_REMEMBERED)(partial(stored_frames, self.stores))
+        self._stories = lru_cache(maxsize=STORIES_REMEMBERED)(partial(stored_story, self.stores))
 
     def may_go_on(self, due: set[str]) -> bool:
         """Whether a due channel has something that was not just passed over for its limits or its breaker."""
@@ -182,7 +182,7 @@ class _Work:
     def message(self, row: Mapping[str, Any]) -> Message:
         """The message of a row. One at a time: the lake's connection is not shared."""
         with self.lock:
-            return message_of(self.stores, row, self._frames)
+            return message_of(self.stores, row, self._stories)
 
     def ended(self, channel: str, row: Mapping[str, Any], outcome: str, now: datetime) -> None:
         """Count an attempt."""

@@ -99,6 +99,19 @@ def _lake_counts(stores: Stores, day: date) -> dict[str, int]:
     return {name: found.get(name, 0) for name in COUNTS}
 
 
+def not_stored(stores: Stores, since: date) -> list[dict[str, Any]]:
+    """What was received since a day and is not stored, or was never sent, the most first: category, outcome, reason, quantity.
+
+    Beside the books are types of items that are not kept (`unsupported`), what the receiver refused, and what clients say they
+    dropped themselves. Of the many reasons that strangers can make up the first hundred.
+    """
+    return stores.lake.query(
+        "SELECT category, outcome, reason, sum(quantity)::BIGINT AS quantity FROM lake.outcomes "
+        "WHERE day >= ? AND outcome <> 'stored' GROUP BY ALL ORDER BY quantity DESC, category, outcome, reason LIMIT 100",
+        [since],
+    )
+
+
 def row_counts(stores: Stores, day: date) -> dict[str, int]:
     """Rows of a day in every table of the lake."""
     union = " UNION ALL ".join(

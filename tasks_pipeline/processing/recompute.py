@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
+from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
@@ -68,6 +69,7 @@ def recompute_day(
             with stores.state.write() as connection:
                 note_race(connection, regrouped, report.groups)
             flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
+            note_moves(stores.state, stores.lake.moves(day, files.finished))
             stores.lake.replace(day, report.bounds, files.finished)
             finish_replacements(stores.state, stores.lake)
             finish_regroupings(stores.state, stores.lake)

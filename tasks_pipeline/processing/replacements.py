@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from tasks_pipeline.groups.derived import derive_counters
+from tasks_pipeline.groups.moves import carry_decisions
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -78,11 +79,13 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         # Counters of batches that are not done come when they are.
         done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
         arrived = last_arrival(connection)
-    derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
+    touched = derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
     # Whoever announces symbols from here on finds the new rows.
     missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
     counts = _batch_counts(lake, day) if replaced.group_ids is None else {}
     with state.write() as connection:
+        state.serialise(connection, "group_hashes")  # before any row, as whoever decides about groups
+        carry_decisions(connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
         connection.execute(

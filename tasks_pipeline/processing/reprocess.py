@@ -6,6 +6,7 @@ normalisation, filters, scrubbing) stays as it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import select
 
+from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
 from tasks_pipeline.processing.event import AGAIN, Work, event_row, process_event
@@ -50,16 +52,22 @@ class DayChanging(Exception):
 
 @dataclass(slots=True)
 class ReprocessReport:
-    """What a reprocessing did: events looked at, those whose group is another now, those that still miss symbols;
-    `watch` has its seconds by stage."""
+    """What a reprocessing did: events looked at, those that still miss symbols, those whose group is another now; `watch` has its
+    seconds by stage."""
 
     day: date
     events: int = 0
-    moved: int = 0
     missing: int = 0
+    moves: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """(former group, present group) to how many events moved."""
     groups: set[int] = field(default_factory=set)
     """Groups that the events were in, and are in now."""
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def moved(self) -> int:
+        """Events whose group is another now."""
+        return self.moves.total()
 
 
 def reprocess_events(
@@ -93,6 +101,7 @@ def reprocess_events(
                 flush_locked(
                     stores.state, stores.lake
                 )  # events that were read from the tail lie in files now
+                note_moves(stores.state, report.moves)
                 stores.lake.swap_events(day, swap, files.finished)
                 finish_replacements(stores.state, stores.lake)
         report.watch.at("")
@@ -151,7 +160,8 @@ def _process(
         places.append(pa.table({name: [row[name] for row in rows] for name in _PLACES.names}, _PLACES))
         report.events += len(rows)
         report.groups.update(each["group_id"] for each in (*rows, *(s.row for s in staged)))
-        report.moved += sum(s.row["group_id"] != row["group_id"] for s, row in zip(staged, rows, strict=True))
+        pairs = ((row["group_id"], s.row["group_id"]) for s, row in zip(staged, rows, strict=True))
+        report.moves.update(pair for pair in pairs if pair[0] != pair[1])
         report.missing += sum(bool(s.row["missing_symbols"]) for s in staged)
         report.watch.at("decode")  # the next are read
         on_progress(report.events, found.num_rows)

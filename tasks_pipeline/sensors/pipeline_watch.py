@@ -92,9 +92,10 @@ def _stores(context: dg.SensorEvaluationContext, stores: StoresResource, now: da
         try:
             opened = stack.enter_context(stores.open())
         except Exception as error:
-            config = stores.resolve().config_in_force().config
+            home = stores.resolve()
+            config = home.config_in_force().config
             broken = f"the pipeline cannot open its stores: {reason_of(error)}"
-            context.log.exception(f"{broken}; fallback: {tell_directly(config, broken, now)}")
+            context.log.exception(f"{broken}; fallback: {tell_directly(config, home, broken, now)}")
             raise
         yield opened
 

@@ -34,7 +34,7 @@ def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> 
 def _say_why(sensor: dg.SensorDefinition, reason: str) -> None:
     """Have a sensor that found nothing say so; Dagster's words for it are "Sensor function returned an empty result"."""
     evaluate = sensor._evaluation_fn
-    sensor._evaluation_fn = lambda context: evaluate(context) or [dg.SkipReason(reason)]
+    sensor._evaluation_fn = lambda context: evaluate(context) or [dg.SkipReason(reason)]  # type: ignore[assignment]
 
 
 _say_why(run_failure, "no run failed")

@@ -162,7 +162,7 @@ def of_passed_over(stores: Stores, now: datetime) -> Reading:
         rows = passed_over(connection, now)
     count = sum(row["count"] for row in rows)
     said = "; ".join(
-        f"{row['count']:,} {row['kind']} since {row['since']:%H:%M} UTC, the last: {row['detail']}"
+        f"{row['count']:,} {row['kind']} since {row['since']:%Y-%m-%d %H:%M:%S} UTC, the last: {row['detail']}"
         for row in rows
     )
     return Reading("passed_over", WARNING if count else OK, count, said or "nothing was passed over")

@@ -16,9 +16,11 @@ from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.config.watch import Watch
+from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
-from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.what_to_do import about_pipeline
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.facts import all_probes, probe, set_probe
 from tasks_pipeline.stores import Stores
@@ -31,6 +33,12 @@ RULE = "pipeline"
 OF_THE_WAY_OUT = frozenset({"outbox", "channels", "dead_notifications", "daemons"})
 """Probes of what messages to the operators need: when they are bad, messages may not arrive."""
 _FALLBACK = "fallback_message"
+_SAID = {
+    OK: "well again",
+    WARNING: "needs a look",
+    CRITICAL: "critical",
+    BROKEN: "cannot be read",
+}
 
 
 @dataclass
@@ -69,7 +77,7 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
         report.statuses["watch"] = CRITICAL
         broken = f"the pipeline cannot watch itself: {type(error).__name__}: {error}"
         log.exception("the pipeline cannot watch itself")
-        report.fallback = tell_directly(stores.config, broken, now)
+        report.fallback = tell_directly(stores.config, stores.home, broken, now)
         return report
     for reading in report.readings:
         if reading.name in changed:
@@ -81,7 +89,7 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
     broken = _broken(report)
     if broken:
         told = _told_already(stores, broken, now)
-        report.fallback = "told already" if told else tell_directly(stores.config, broken, now)
+        report.fallback = "told already" if told else tell_directly(stores.config, stores.home, broken, now)
     return report
 
 
@@ -163,15 +171,17 @@ def _firing(
         severity={OK: "info", BROKEN: CRITICAL}.get(status, status),
         data={
             "probe": reading.name,
-            "title": f"{reading.name.replace('_', ' ')}: {reading.detail}"[:300],
+            "title": f"{reading.name.replace('_', ' ').capitalize()}: {_SAID[status]}",
             "category": "pipeline",
             "changed": DESCRIPTIONS[reading.name],
+            "detail": reading.detail,
+            "since": row["since"].isoformat(),
             "value": reading.value,
         },
     )
 
 
-def tell_directly(config: Config, detail: str, now: datetime) -> str:
+def tell_directly(config: Config, home: Home, detail: str, now: datetime) -> str:
     """One message on the fallback channel, without the outbox; gives what came of it."""
     name = config.watch.fallback_channel
     channel = config.channel(name) if name else None
@@ -184,10 +194,11 @@ def tell_directly(config: Config, detail: str, now: datetime) -> str:
         status="firing",
         severity=CRITICAL,
         subject="[pipeline] The usual way of notifications is broken",
-        title=detail[:500],
+        title=clean(detail, 300),
         project="pipeline",
         rule=RULE,
-        commands=("tasks-pipeline watch", "tasks-pipeline notifications queue"),
+        facts=(("Noticed", f"{now:%Y-%m-%d %H:%M:%S} UTC"),),
+        commands=about_pipeline(home, "outbox"),
     )
     try:
         with closing(open_channel(channel, config)) as sender:

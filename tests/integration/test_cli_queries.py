@@ -21,7 +21,8 @@ from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.stores import open_stores
-from tests.support.day import damage
+from tests.support.day import Day, damage
+from tests.support.events import item
 
 CONFIG = """\
 projects:
@@ -387,6 +388,29 @@ def test_status_for_people(filled: Filled) -> None:
     assert "1 item waits, the oldest for" in out
     [line] = [line for line in out.splitlines() if line.startswith(filled.today.isoformat())]
     assert line.split() == [filled.today.isoformat(), "7", "4", "1", "0", "0", "1", "1", "✓"]
+
+
+def test_status_says_what_is_not_stored_and_why(any_home: Home) -> None:
+    today = datetime.now(UTC).date()
+    with open_stores(any_home) as stores:
+        day = Day(stores, today, 1)
+        report = {"discarded_events": [{"reason": "sample_rate", "category": "error", "quantity": 40}]}
+        day.spool(
+            day.receipt(item("log", {"items": []}), item("log", {"items": []}), item("span", {})),
+            day.receipt(item("client_report", report)),
+            day.receipt(item("my \x1b[31mown", b"")),
+        )
+        day.drain()
+    home = Filled(any_home, today, today, "")
+    lost = {(one["category"], one["outcome"], one["reason"]): one["quantity"] for one in home.json("status")["not_stored"]}  # fmt: skip
+    assert lost["log_item", "unsupported", "log"] == 2
+    assert lost["error", "client_discard", "sample_rate"] == 40
+    assert any(key[1:] == ("unsupported", "span") for key in lost)
+    (line,) = (row for row in home.call("status").stdout.splitlines() if row.startswith("not stored: "))
+    assert line.startswith(
+        "not stored: 40 error (client_discard: sample_rate), 2 log_item (unsupported: log)"
+    )
+    assert line.isprintable()
 
 
 def test_sql_over_the_lake_and_the_state(filled: Filled) -> None:

@@ -113,9 +113,11 @@ def test_ids_to_copy_are_whole(shop: Home, width: int, monkeypatch: pytest.Monke
 
 def test_what_came_but_is_not_kept_is_told(shop: Home) -> None:
     result = CliRunner().invoke(main, words_of(shop, "status"))
-    assert "received but of kinds that are not kept: 1 log\n" in result.stdout
+    assert "not stored: 1 log_item (unsupported: log)\n" in result.stdout
     found = json.loads(CliRunner().invoke(main, words_of(shop, "status --json")).stdout)
-    assert found["unsupported"] == [{"what": "log", "items": 1}]
+    assert [(one["category"], one["reason"], one["quantity"]) for one in found["not_stored"]] == [
+        ("log_item", "log", 1)
+    ]
 
 
 def test_elsewhere_a_row_is_one_line_and_whole(shop: Home, monkeypatch: pytest.MonkeyPatch) -> None:

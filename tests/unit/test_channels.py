@@ -25,7 +25,7 @@ from tasks_pipeline.notifications.channels.http import retry_after
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.channels.shapes.parts import markdown
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Frame, GroupLine, Message, clean
+from tasks_pipeline.notifications.message import Frame, GroupLine, Message, Section, clean
 from tasks_pipeline.notifications.rendering import render
 from tests.support.outside import http_receiver, mail_server
 
@@ -39,6 +39,7 @@ def message(text: str = "ValueError: no", **fields: Any) -> Message:
         "subject": f"[SHOP-7] New error {clean(text, 50)}", "title": clean(text, 300), "project": "shop", "rule": "all",
         "culprit": clean(text, 100), "changed": clean(text, 100), "facts": (("Release", clean(text, 100)),),
         "frames": (Frame(clean(text, 50), 3, "f", ((2, "a", False), (3, clean(text, 80), True))),),
+        "sections": (Section(clean(f"Variables of {text}", 100), ((clean(text, 40), clean(text, 100)),)),),
         "groups": (GroupLine("SHOP-7", clean(text, 100), events=3, before=1, users=2),),
         "links": (("UI", "https://ui.example/x"),), "commands": ("tasks-pipeline groups show SHOP-7",),
     }  # fmt: skip
@@ -299,8 +300,17 @@ def test_mails_of_one_group_are_a_thread_and_each_can_be_told_from_others() -> N
     assert first["Message-ID"] == again["Message-ID"] != other["Message-ID"]
     assert first["References"] == other["References"]
     assert first["Auto-Submitted"] == "auto-generated"
-    assert "mailto:errors@acme.example" in first["List-Unsubscribe"]
+    assert "List-Unsubscribe" not in first
     assert [part.get_content_type() for part in first.iter_parts()] == ["text/plain", "text/html"]
+
+
+def test_a_mail_names_where_to_unsubscribe_only_where_somebody_acts_on_it() -> None:
+    for where, header in (
+        ("lists@acme.example", "<mailto:lists@acme.example?subject=unsubscribe>"),
+        ("https://acme.example/mails", "<https://acme.example/mails>"),
+    ):
+        sender = MailSender(*mail_channel(25, f", unsubscribe: '{where}'"))
+        assert sender.compose(message(), ["anna@acme.example"], "k")["List-Unsubscribe"] == header
 
 
 @given(st.text(max_size=300))

@@ -118,19 +118,20 @@ def project_number(slugs: Mapping[int, str], project: str | None) -> int | None:
 
 
 def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
-    """The group with this id or short id, in any case. Of one that was merged the group it is part of now; a line on
-    stderr says so. Raises ClickException when there is none."""
-    from tasks_pipeline.groups.decisions import merged_targets
+    """The group with this id or short id, in any case. Of one that was merged, or that lost all its events to another, the
+    group that it lives on in; a line on stderr says so. Raises ClickException when there is none."""
     from tasks_pipeline.groups.lists import find_group
+    from tasks_pipeline.groups.moves import leads_to
 
     named = group_itself(state, slugs, text)
-    if named["merged_into"] is None:
-        return named
     with state.read() as connection:
-        target_id = merged_targets(connection, [named["id"]])[named["id"]]
+        target_id = leads_to(connection, [named["id"]]).get(named["id"])
+    if target_id is None:
+        return named
     target = find_group(state, slugs, group_id=target_id)
     assert target is not None
-    click.echo(f"{named['short_id']} was merged into {target['short_id']}", err=True)
+    what = "was merged into" if named["merged_into"] is not None else "has no events any more: they are in"
+    click.echo(f"{named['short_id']} {what} {target['short_id']}", err=True)
     return target
 
 

@@ -186,17 +186,24 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         from tasks_pipeline.groups.decisions import actions_of, merged_groups
         from tasks_pipeline.groups.explanations import group_explanation
         from tasks_pipeline.groups.incidents import monitor_of_group
-        from tasks_pipeline.groups.lists import group_day_counts, group_value_counts, short_ids
+        from tasks_pipeline.groups.lists import (
+            first_release_of,
+            group_day_counts,
+            group_value_counts,
+            short_ids,
+        )
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
         days = group_day_counts(state, group["id"])
+        first_release = first_release_of(state, group["id"])
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
         monitor = monitor_of_group(state, group["id"])
         newest, event = _events(home, state, group["id"])
     details = {
+        "first_release": first_release,
         "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
@@ -287,6 +294,7 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
         for name in ("first_seen", "last_seen")
         if group[name]
     ]
+    named.append(("first in", cell(details["first_release"])))
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
         named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))

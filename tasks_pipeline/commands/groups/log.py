@@ -79,6 +79,12 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
             return f"taken out of {target}"
         case "unmerge", {"into": other}:
             return f"{other} taken out"
+        case "move", {"into": target, "events": events}:
+            return f"{counted(events, 'event')} moved to {target}: symbols came, or rules changed"
+        case "move", {"from": former, "events": events}:
+            return f"{counted(events, 'event')} came from {former}"
+        case "inherit", {"from": others, "what": what}:
+            return f"{' and '.join(what)} of {', '.join(others)} taken over"
         case "discard", {"events": events}:
             return f"discarded, {counted(events, 'event')} removed"
     return _PLAIN.get(action, action)

@@ -70,7 +70,8 @@ class MailSender:
         mail["List-Id"] = (
             f"<{re.sub(r'[^a-z0-9-]+', '-', message.project.lower()) or 'pipeline'}.tasks-pipeline.{domain}>"
         )
-        mail["List-Unsubscribe"] = _unsubscribe(channel)
+        if channel.unsubscribe:
+            mail["List-Unsubscribe"] = _unsubscribe(channel.unsubscribe)
         if message.severity == "critical":
             mail["Importance"] = "high"
         mail.set_content(render("mail.txt", message, self._templates_dir), cte="quoted-printable")
@@ -206,8 +207,8 @@ def _message_id(text: str, domain: str) -> str:
     return f"<{digest}@{domain.encode('idna').decode() if not domain.isascii() else domain}>"
 
 
-def _unsubscribe(channel: MailChannel) -> str:
-    where = channel.unsubscribe or parseaddr(channel.sender)[1]
+def _unsubscribe(where: str) -> str:
+    """The header's value: an address that somebody reads, or a page (RFC 2369). Without one mails have no such header."""
     return (
         f"<{where}>"
         if where.startswith(("https://", "http://", "mailto:"))

@@ -138,6 +138,20 @@ class Lake:
         except Exception:  # what was going on matters more than its leavings
             log.warning("files of a failed attempt stay until orphans are removed", exc_info=True)
 
+    def moves(self, day: date, files: Iterable[LakeFile]) -> dict[tuple[int, int], int]:
+        """How many events of a day are in one group, and in another by the rows of these files, which are not registered
+        yet: by (group, other group)."""
+        paths = [file.path for file in files if file.table == "events"]
+        if not paths:
+            return {}
+        rows = self._stored.execute(
+            "SELECT o.group_id, n.group_id, count(*) FROM stored.events o "
+            "JOIN read_parquet($files, hive_partitioning = false) n USING (part, position, item) "
+            "WHERE o.day = $day AND o.group_id <> n.group_id GROUP BY ALL",
+            {"files": paths, "day": day},
+        )
+        return {(former, latter): events for former, latter, events in rows.fetchall()}
+
     def replace(self, day: date, bounds: Mapping[str, int], files: Iterable[LakeFile]) -> None:
         """Swap what a day holds for the given files, in one transaction. The caller holds the lock.
 

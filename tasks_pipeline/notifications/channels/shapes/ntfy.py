@@ -21,7 +21,7 @@ def shape(channel: NtfyChannel) -> Shape:
         document: dict[str, Any] = {
             "topic": channel.topic,
             "title": cut(message.subject, 200),
-            "message": message.text(frames=False).encode()[:_TEXT].decode("utf-8", "ignore"),
+            "message": message.text(brief=True).encode()[:_TEXT].decode("utf-8", "ignore"),
             "priority": {"critical": 5, "warning": 4}.get(message.severity, 3),
             "tags": ["white_check_mark" if message.status == "recovered" else "rotating_light"],
         }

@@ -30,9 +30,8 @@ def posted(url: str, document: Callable[[Message], dict[str, Any]]) -> Shape:
 
 def frame_text(frame: Frame) -> str:
     """Where a frame is, and its lines; the one that failed is marked."""
-    place = f":{frame.line}" if frame.line is not None else ""
     lines = [f"{'>' if failed else ' '} {code}" for _, code, failed in frame.lines]
-    return cut("\n".join([f"{frame.file}{place} in {frame.function}", *lines]), 900)
+    return cut("\n".join([f"{frame.place} in {frame.function}", *lines]), 900)
 
 
 def group_text(group: GroupLine) -> str:

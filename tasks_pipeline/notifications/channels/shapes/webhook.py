@@ -50,10 +50,15 @@ def webhook_document(message: Message) -> dict[str, Any]:
             {
                 "file": frame.file,
                 "line": frame.line,
+                "column": frame.column,
                 "function": frame.function,
                 "source": [{"line": n, "code": code, "failed": failed} for n, code, failed in frame.lines],
             }
             for frame in message.frames
+        ],
+        "sections": [
+            {"title": s.title, "rows": [{"name": name, "value": value} for name, value in s.rows]}
+            for s in message.sections
         ],
         "groups": [
             {
