@@ -12,7 +12,7 @@ from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
-from tasks_pipeline.commands.common.queries import open_state, project_number, stores_of
+from tasks_pipeline.commands.common.queries import open_all, open_state, project_number
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.notifications.message import counted
@@ -142,7 +142,7 @@ def test_command(
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
-    with stores_of(home) as stores:
+    with open_all(home) as stores:
         slugs = stores.slugs
         wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
         for project_id in wanted:

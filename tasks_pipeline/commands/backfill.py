@@ -14,7 +14,7 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.progress import days_progress
-from tasks_pipeline.commands.common.queries import first_line, one_line, stores_of
+from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
 from tasks_pipeline.commands.common.tables import table
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def backfill(
 
     asked = asked_days(days, first, last, datetime.now(UTC).date())
     home = current_home(ctx)
-    with one_line(DagsterError), stores_of(home) as stores:
+    with one_line(DagsterError), open_all(home) as stores:
         wanted = stored_days(stores, asked, say=bool(days)) if stored else possible_days(stores, asked)
         service = running_service(home)
         if service is None:

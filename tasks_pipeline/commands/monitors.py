@@ -12,7 +12,7 @@ from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
-from tasks_pipeline.commands.common.queries import age, open_state, seconds_text, stores_of
+from tasks_pipeline.commands.common.queries import age, open_all, open_state, seconds_text
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.notifications.message import counted
 
@@ -158,7 +158,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
     """
     from tasks_pipeline.monitors.loop import watch_monitors
 
-    with stores_of(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         report = watch_monitors(stores, linger_seconds=0)
     if as_json:
         print_json({**report.figures(), "held": report.cron.held or None})

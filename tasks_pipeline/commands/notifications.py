@@ -11,7 +11,7 @@ from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import Number, json_option, limit_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
-from tasks_pipeline.commands.common.queries import age, group_named, open_state, stores_of
+from tasks_pipeline.commands.common.queries import age, group_named, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.notifications.message import counted
@@ -180,7 +180,7 @@ def send(ctx: click.Context, as_json: bool) -> None:
     """
     from tasks_pipeline.notifications.task import NotificationTask
 
-    with stores_of(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         task = NotificationTask(stores)
         task.run("send_digest")
         report = task.run("send_alert", linger_seconds=0)

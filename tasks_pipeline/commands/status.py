@@ -14,9 +14,9 @@ from tasks_pipeline.commands.common.output import cell, current_home, printable
 from tasks_pipeline.commands.common.queries import (
     age,
     first_line,
+    open_all,
     seconds_text,
     size_text,
-    stores_of,
 )
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.notifications.message import counted
@@ -50,7 +50,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     home = current_home(ctx)
     service = running_service(home)
-    with stores_of(home) as stores:
+    with open_all(home) as stores:
         found = _found(stores, datetime.now(UTC))
     found |= _service(home, service)
     if as_json:

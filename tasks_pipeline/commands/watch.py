@@ -9,7 +9,7 @@ import click
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import current_home
-from tasks_pipeline.commands.common.queries import age, stores_of
+from tasks_pipeline.commands.common.queries import age, open_all
 from tasks_pipeline.commands.common.tables import field_lines, table
 
 _TO_DO = {
@@ -51,7 +51,7 @@ def watch(ctx: click.Context, as_json: bool) -> None:
     now = datetime.now(UTC)
     of_dagster = ("failed_runs", "failed_ticks", "daemons")
     rows = []
-    with stores_of(current_home(ctx)) as stores:
+    with open_all(current_home(ctx)) as stores:
         with stores.state.read() as connection:
             known = all_probes(connection)
         for reading in readings(stores, DagsterFacts(), now):

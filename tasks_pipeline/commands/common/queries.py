@@ -40,7 +40,7 @@ def open_state(home: Home) -> Iterator[tuple[StateDatabase, Mapping[int, str]]]:
 
 
 @contextmanager
-def stores_of(home: Home) -> Iterator[Stores]:
+def open_all(home: Home) -> Iterator[Stores]:
     """All stores of a home; those that cannot be used end the command with a line."""
     import duckdb
 

@@ -15,8 +15,8 @@ from tasks_pipeline.commands.common.output import cell, current_home, user_error
 from tasks_pipeline.commands.common.queries import (
     group_itself,
     group_named,
+    open_all,
     open_state,
-    stores_of,
 )
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.groups.decide import actor_option, group_ids, print_decided
@@ -307,7 +307,7 @@ def _deciding(ctx: click.Context) -> Iterator[Stores]:
     """Open stores; what cannot be decided, and stores that cannot be used, end the command with a line."""
     from tasks_pipeline.groups.decisions import DecisionError
 
-    with stores_of(current_home(ctx)) as stores, user_errors(DecisionError):
+    with open_all(current_home(ctx)) as stores, user_errors(DecisionError):
         yield stores
 
 

@@ -12,7 +12,7 @@ import click
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
-from tasks_pipeline.commands.common.queries import project_number, stores_of
+from tasks_pipeline.commands.common.queries import open_all, project_number
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.notifications.message import counted
 
@@ -72,7 +72,7 @@ def preview_rules(
         first = datetime.combine(today - timedelta(days=DAYS), datetime.min.time())
     asked = asked_days(days, first, last, today)
     home = current_home(ctx)
-    with stores_of(home) as stores:
+    with open_all(home) as stores:
         tools = stores.tools if file is None else Tools(load_config(file))
         wanted = stored_days(stores, asked, say=bool(days))
         preview = _preview(stores, tools, wanted, project_number(stores.slugs, project))
