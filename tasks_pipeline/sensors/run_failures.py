@@ -1,6 +1,7 @@
 """run_failure: what happens when a run fails; it frees what the run held, so that the next one starts at once."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -34,7 +35,11 @@ def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> 
 def _say_why(sensor: dg.SensorDefinition, reason: str) -> None:
     """Have a sensor that found nothing say so; Dagster's words for it are "Sensor function returned an empty result"."""
     evaluate = sensor._evaluation_fn
-    sensor._evaluation_fn = lambda context: evaluate(context) or [dg.SkipReason(reason)]  # type: ignore[assignment]
+
+    def evaluated(context: dg.SensorEvaluationContext) -> Any:
+        return evaluate(context) or [dg.SkipReason(reason)]
+
+    sensor._evaluation_fn = evaluated
 
 
 _say_why(run_failure, "no run failed")

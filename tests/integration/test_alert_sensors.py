@@ -186,6 +186,12 @@ def test_the_watch_reports_a_check_per_probe(home: Home, instance: dg.DagsterIns
     checks = {e.check_name: e.passed for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
     assert set(checks) == set(DESCRIPTIONS)
     assert checks["lag"]
+    figures = {e.check_name: e.metadata for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+    assert {"seconds", "status"} == figures["lag"].keys()
+    assert 0 < float(figures["disk"]["GiB"].value) < 1_000_000  # type: ignore[arg-type]
+    assert figures["channels"].keys() == {"count", "status"}
+    assert found.skip_reason is not None
+    assert "written as checks" in (found.skip_reason.skip_message or "")
 
 
 def test_the_watch_writes_a_check_when_its_status_changes(home: Home, instance: dg.DagsterInstance) -> None:
