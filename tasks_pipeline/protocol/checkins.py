@@ -21,6 +21,7 @@ from tasks_pipeline.protocol.trim import Notes
 STATUSES = frozenset({"in_progress", "ok", "error"})
 DEFAULT_ENVIRONMENT = "production"
 _DIGEST = 8  # hex digits in the place of what a slug has no room for
+_LONGEST_NORMALISED = 1_000  # characters; the time of NFC grows with the square of the marks in a row
 
 _RANGES = {
     "checkin_margin": range(MAX_MINUTES + 1),
@@ -124,7 +125,10 @@ def monitor_slug(name: str) -> str:
     Clients send names as well: capitals become small, and what is neither letter, digit nor `_` becomes a dash. Letters of all
     scripts stay, and what is too long ends with a part of its digest: different jobs are different monitors.
     """
-    whole = "".join(c if _in_slug(c) else " " for c in unicodedata.normalize("NFC", name.lower()))
+    name = name.lower()
+    if len(name) <= _LONGEST_NORMALISED:
+        name = unicodedata.normalize("NFC", name)
+    whole = "".join(c if _in_slug(c) else " " for c in name)
     slug = "-".join(whole.split()).strip("-")
     if not slug.strip("_-"):
         return ""

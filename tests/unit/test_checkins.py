@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,6 +105,13 @@ def test_different_jobs_are_different_monitors(one: str, other: str) -> None:
     assert all(len(slug) <= 50 for slug in slugs)
     # what was shortened may be sent again, or stand in the file
     assert [monitor_slug(slug) for slug in slugs] == slugs
+
+
+def test_a_name_of_nothing_but_marks_takes_no_time() -> None:
+    started = time.process_time()
+    first = monitor_slug("a" + "\u0301" * 25_000 + "\u0316" * 25_000)
+    assert first != monitor_slug("a" + "\u0301" * 25_000 + "\u0316" * 25_001)
+    assert time.process_time() - started < 1
 
 
 @given(st.text(max_size=300))
