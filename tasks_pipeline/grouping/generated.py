@@ -183,7 +183,7 @@ _JVM_MODULES: _Changes = (
 _DOTNET: _Changes = (
     (
         re.compile(
-            r"(?<=>[bdg]__)([A-Za-z]\w*(?=\|)|[A-Za-z](?:\w*?[^\W\d])?(?=\d))?\|?\d++(?:_\d++)?(?!\w)"
+            r"(?<=>[bdg]__)([A-Za-z]\w*(?=\|)|[A-Za-z](?:\w*?[^\W\d])??(?=\d))?\|?\d++(?:_\d++)?(?!\w)"
         ),
         r"\1",
     ),
@@ -300,7 +300,7 @@ _HASH = re.compile(
 )
 # base64url, of which Rollup takes eight characters; it may hold what elsewhere separates words
 _BASE64_HASH = re.compile(r"(?<=[.-])[\w-]{8}(?=\.|\Z)|(?<=[._-])[A-Za-z0-9]{16,32}(?=[._-]|\Z)")
-_WORD = re.compile(r"(?:[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+)\d*(?:[-_](?:[A-Za-z]?[a-z]+|[A-Z]+|\d+)\d*)*")
+_WORD = re.compile(r"(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+)\d*(?:[-_](?:[A-Z]?[a-z]+|[A-Z]+|(?=\d))\d*)*")
 _NUMBERED_FILE = re.compile(r"\A\d+(?=\.[cm]?js\Z)")  # the number of a chunk: 812.js
 _NUMBERED_MODULE = re.compile(r"(?<=[:./])\d+\Z")
 _LINE = re.compile(r"(\.\w{1,8}):\d+(?::\d+)?\Z")  # of a file with its line: cart.rs:143

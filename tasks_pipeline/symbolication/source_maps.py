@@ -27,9 +27,9 @@ def usable_map(source_map: bytes) -> bytes | None:
     try:
         given = msgspec.json.decode(source_map)
         mended = _map(given)
+        return msgspec.json.encode(mended) if mended is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
-    return msgspec.json.encode(mended) if mended is not None else None
 
 
 def _map(given: object) -> dict[str, Any] | None:

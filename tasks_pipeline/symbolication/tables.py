@@ -46,7 +46,7 @@ MAX_SOURCES = 100_000  # files named by the manifest of a source bundle
 NO_START = 2**32 - 1  # what a symbol table says for the address of an inlined function
 MANIFEST_BYTES = 64 * 1024 * 1024
 _BUNDLE_WEIGHT = 1024 * 1024  # of an open bundle's directory
-_LONGEST = 4096  # characters of a name that a file gives; an event keeps less
+_LONGEST = 2048  # characters of a name that a file gives; an event keeps less
 
 _REFERENCE = re.compile(rb"//[#@]\s*sourceMappingURL=([^\s'\"]{1,2048})\s*$", re.MULTILINE)
 _REFERENCE_TAIL = 65_536  # bytes at the end of a source in which the comment is looked for

@@ -82,6 +82,8 @@ def test_defaults() -> None:
         ("Größe prüfen", "größe-prüfen"),
         ("日次バックアップ", "日次バックアップ"),
         ("हिन्दी", "हिन्दी"),
+        ("backup\u034f\ufe0f", "backup"),
+        ("❤\ufe0f nightly", "nightly"),
     ],
 )
 def test_slugs(slug: str, kept: str) -> None:
@@ -130,6 +132,8 @@ def test_any_name_is_refused_or_gives_a_slug_that_stays(name: str) -> None:
         {"status": ["ok"]},
         {"monitor_slug": None},
         {"monitor_slug": "!!"},
+        {"monitor_slug": "\u3164"},
+        {"monitor_slug": "\u0301"},
         {"monitor_slug": 5},
         {"check_in_id": "x"},
         {"check_in_id": 5},
