@@ -146,7 +146,7 @@ _JVM_FUNCTIONS: _Changes = (
     # javac and D8: lambda$pay$0, lambda$pay$0$Cart, lambda$pay$0$com-acme-Cart
     (re.compile(r"\Alambda\$([^$]+)(?:\$\d+)?(?:\$.*)?\Z"), r"lambda in \1"),
     # Kotlin: pay$lambda$0, pay$lambda-1$lambda-0
-    (re.compile(r"\A(.+?)(?:\$lambda[-$]\d+)+\Z"), r"lambda in \1"),
+    (re.compile(r"\A(.+?)(?:\$lambda[-$]\d++){1,16}\Z"), r"lambda in \1"),
     (re.compile(r"\A(\$anonfun\$.+?)\$\d+(?:\$adapted)?\Z"), r"\1"),  # Scala
     (re.compile(r"\Aaccess\$\d+\Z"), "access$"),
     (re.compile(r"\A\$r8\$lambda\$.+\Z"), "$r8$lambda"),
@@ -162,7 +162,7 @@ _JVM_MODULES: _Changes = (
     # lambdas since JDK 21, as those before: Cart$$Lambda/0x00007f0c
     (re.compile(r"\$\$Lambda/0x[0-9a-fA-F]+"), "$$Lambda$"),
     (re.compile(r"/(?:0x)?[0-9a-fA-F]{4,16}\Z"), ""),  # other hidden classes
-    (re.compile(r"(?<=\.LambdaForm\$)(\w+?)\d+\Z"), r"\1"),
+    (re.compile(r"(?<=\.LambdaForm\$)(\w*[^\W\d])\d+\Z"), r"\1"),
     (re.compile(r"(?<=\$lambda)[-$]-?\d+(?:\$\d+)?"), ""),  # Compose: ComposableSingletons$CartKt$lambda-1$1
     # Kotlin: Cart$pay$1, Cart$pay$1$invokeSuspend$$inlined$map$2$3
     (re.compile(r"(?<=[$.])([a-z]\w{0,200}?)(?:\$\d+){1,8}(?![^$])"), r"\1$"),
@@ -181,7 +181,12 @@ _JVM_MODULES: _Changes = (
 # .NET: <Pay>b__3_0, <Pay>d__12, <>c__DisplayClass5_0, <Pay>g__Charge|4_0; F#: pay@57-1; IL2CPP: Cart_Pay_m0A1B2C3D
 
 _DOTNET: _Changes = (
-    (re.compile(r"(?<=>[bdg]__)([A-Za-z]\w*?)?\|?\d+(?:_\d+)?(?!\w)"), r"\1"),
+    (
+        re.compile(
+            r"(?<=>[bdg]__)([A-Za-z]\w*(?=\|)|[A-Za-z](?:\w*?[^\W\d])??(?=\d))?\|?\d++(?:_\d++)?(?!\w)"
+        ),
+        r"\1",
+    ),
     (re.compile(r"(?<=DisplayClass)\d+(?:_\d+)?|(?<=AnonymousType)\d+|(?<=AnonymousDelegate)\d+"), ""),
     (re.compile(r"\b(lambda_method|AnonymousMethod__)[\d_]+"), r"\1"),
     (re.compile(r"(?<=\w)@\d+(?:-\d+)?"), "@"),
@@ -295,11 +300,11 @@ _HASH = re.compile(
 )
 # base64url, of which Rollup takes eight characters; it may hold what elsewhere separates words
 _BASE64_HASH = re.compile(r"(?<=[.-])[\w-]{8}(?=\.|\Z)|(?<=[._-])[A-Za-z0-9]{16,32}(?=[._-]|\Z)")
-_WORD = re.compile(r"(?:[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+)\d*(?:[-_](?:[A-Za-z]?[a-z]+|[A-Z]+|\d+)\d*)*")
+_WORD = re.compile(r"(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+)\d*(?:[-_](?:[A-Z]?[a-z]+|[A-Z]+|(?=\d))\d*)*")
 _NUMBERED_FILE = re.compile(r"\A\d+(?=\.[cm]?js\Z)")  # the number of a chunk: 812.js
 _NUMBERED_MODULE = re.compile(r"(?<=[:./])\d+\Z")
 _LINE = re.compile(r"(\.\w{1,8}):\d+(?::\d+)?\Z")  # of a file with its line: cart.rs:143
-_LEFT_OVER = re.compile(r"[._~-]+(?=[.:/]|\Z)")
+_LEFT_OVER = re.compile(r"(?<![._~-])[._~-]+(?=[.:/]|\Z)")
 
 
 def _without_build_hash(name: str) -> str:

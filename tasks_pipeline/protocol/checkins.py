@@ -21,6 +21,11 @@ from tasks_pipeline.protocol.trim import Notes
 STATUSES = frozenset({"in_progress", "ok", "error"})
 DEFAULT_ENVIRONMENT = "production"
 _DIGEST = 8  # hex digits in the place of what a slug has no room for
+# Letters and marks that nobody sees: with them one name would look like another, or like none (Unicode: default ignorable).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_NORMALISED = 1_000  # characters at once; the time of NFC grows with the square of the marks in a row
 
 _RANGES = {
     "checkin_margin": range(MAX_MINUTES + 1),
@@ -124,9 +129,12 @@ def monitor_slug(name: str) -> str:
     Clients send names as well: capitals become small, and what is neither letter, digit nor `_` becomes a dash. Letters of all
     scripts stay, and what is too long ends with a part of its digest: different jobs are different monitors.
     """
-    whole = "".join(c if _in_slug(c) else " " for c in unicodedata.normalize("NFC", name.lower()))
+    name = _UNSEEN.sub("", name.lower())
+    pieces = (name[at : at + _NORMALISED] for at in range(0, len(name), _NORMALISED))
+    name = "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+    whole = "".join(c if _in_slug(c) else " " for c in name)
     slug = "-".join(whole.split()).strip("-")
-    if not slug.strip("_-"):
+    if not any(unicodedata.category(c)[0] in "LN" for c in slug):
         return ""
     if len(slug) <= MAX_SLUG:
         return slug

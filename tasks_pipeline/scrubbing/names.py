@@ -44,7 +44,8 @@ _ANYWHERE = _terms(
 # Secret when the name ends in them: csrf_token, but not token_type.
 _AT_END = _terms(
     "token,auth,oauth,authorization,bearer,pass,pin,pin code,otp,totp,cookie,cookies,session,session id,sessionid,sessid"
-    ",connect sid,csrf,jwt,credential,credentials,cvv,cvc,ssn,iban,tax id,national id".split(",")
+    ",connect sid,csrf,jwt,credential,credentials,amz signature,goog signature,cvv,cvc,ssn,iban,tax id"
+    ",national id".split(",")
 )
 # What may follow the end without changing what is meant.
 _TRAILERS = frozenset(

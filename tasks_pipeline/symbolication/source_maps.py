@@ -17,6 +17,7 @@ _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _PIECE = re.compile(r"[^,;]+|;")
 _MOST = 2**31 - 1
+_LONGEST = 100  # characters of a mapping: five numbers of seven digits each, and room; what is remembered stays small
 _NO_SOURCE = {"version": 3, "sources": [], "names": [], "mappings": "A"}
 _UNUSED = ("ignoreList", "x_google_ignoreList", "debugId", "debug_id")  # what symbolic is particular about
 
@@ -26,9 +27,9 @@ def usable_map(source_map: bytes) -> bytes | None:
     try:
         given = msgspec.json.decode(source_map)
         mended = _map(given)
+        return msgspec.json.encode(mended) if mended is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
-    return msgspec.json.encode(mended) if mended is not None else None
 
 
 def _map(given: object) -> dict[str, Any] | None:
@@ -111,6 +112,8 @@ def usable_mappings(text: str, sources: int, names: int) -> str:
 def _fields(piece: str) -> tuple[int, ...]:
     """The numbers of a mapping. Raises ValueError."""
     numbers, number, shift = [], 0, 0
+    if len(piece) > _LONGEST:
+        raise ValueError(f"no mapping: {piece[:20]!r}")
     for digit in piece.strip():
         value = _VALUES.get(digit)
         if value is None or shift > 30:

@@ -46,6 +46,7 @@ MAX_SOURCES = 100_000  # files named by the manifest of a source bundle
 NO_START = 2**32 - 1  # what a symbol table says for the address of an inlined function
 MANIFEST_BYTES = 64 * 1024 * 1024
 _BUNDLE_WEIGHT = 1024 * 1024  # of an open bundle's directory
+_LONGEST = 2048  # characters of a name that a file gives; an event keeps less
 
 _REFERENCE = re.compile(rb"//[#@]\s*sourceMappingURL=([^\s'\"]{1,2048})\s*$", re.MULTILINE)
 _REFERENCE_TAIL = 65_536  # bytes at the end of a source in which the comment is looked for
@@ -314,7 +315,13 @@ def _token(cache: Any, line: int, column: int) -> Token | None:
             cut_line(found.context_line, found.col),
             [cut_line(text) for text in found.post_context],
         )
-    return Token(found.line, found.col, found.src, found.name, found.function_name, context)
+    source, name, function = map(_cut, (found.src, found.name, found.function_name))
+    return Token(found.line, found.col, source, name, function, context)
+
+
+def _cut(name: str | None) -> str | None:
+    """A name as it is kept for each position that it stands at: files give some of any length."""
+    return name[:_LONGEST] if name else name
 
 
 def _locations(table: Any, address: int) -> list[Location]:
@@ -338,10 +345,11 @@ def _java_frames(mapper: Any, class_name: str, method: str, line: int) -> list[J
         found = mapper.remap_frame(class_name, method, line)
         if found:
             return [
-                JavaLocation(f.class_name, f.method, f.file or None, f.line) for f in found[:MAX_LOCATIONS]
+                JavaLocation(f.class_name[:_LONGEST], f.method[:_LONGEST], _cut(f.file) or None, f.line)
+                for f in found[:MAX_LOCATIONS]
             ]
     named = mapper.remap_method(class_name, method) if method else None
     if named:
-        return [JavaLocation(named[0], named[1], None, 0)]
+        return [JavaLocation(named[0][:_LONGEST], named[1][:_LONGEST], None, 0)]
     original = mapper.remap_class(class_name)
-    return [JavaLocation(original, "", None, 0)] if original else []
+    return [JavaLocation(original[:_LONGEST], "", None, 0)] if original else []

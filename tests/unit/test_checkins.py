@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,6 +82,8 @@ def test_defaults() -> None:
         ("Größe prüfen", "größe-prüfen"),
         ("日次バックアップ", "日次バックアップ"),
         ("हिन्दी", "हिन्दी"),
+        ("backup\u034f\ufe0f", "backup"),
+        ("❤\ufe0f nightly", "nightly"),
     ],
 )
 def test_slugs(slug: str, kept: str) -> None:
@@ -106,6 +109,14 @@ def test_different_jobs_are_different_monitors(one: str, other: str) -> None:
     assert [monitor_slug(slug) for slug in slugs] == slugs
 
 
+def test_a_name_of_nothing_but_marks_takes_no_time() -> None:
+    started = time.process_time()
+    first = monitor_slug("a" + "\u0301" * 25_000 + "\u0316" * 25_000)
+    assert monitor_slug(first) == first
+    assert first != monitor_slug("a" + "\u0301" * 25_000 + "\u0316" * 25_001)
+    assert time.process_time() - started < 1
+
+
 @given(st.text(max_size=300))
 def test_any_name_is_refused_or_gives_a_slug_that_stays(name: str) -> None:
     slug = monitor_slug(name)
@@ -122,6 +133,8 @@ def test_any_name_is_refused_or_gives_a_slug_that_stays(name: str) -> None:
         {"status": ["ok"]},
         {"monitor_slug": None},
         {"monitor_slug": "!!"},
+        {"monitor_slug": "\u3164"},
+        {"monitor_slug": "\u0301"},
         {"monitor_slug": 5},
         {"check_in_id": "x"},
         {"check_in_id": 5},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,8 @@ def function(platform: str, name: str) -> str:
         ("csharp", "<Pay>b__3_0", "<Pay>b__12_1", "<Refund>b__3_0"),
         ("csharp", "<Run>d__12.MoveNext", "<Run>d__9.MoveNext", "<Stop>d__12.MoveNext"),
         ("csharp", "<Pay>g__Charge|4_0", "<Pay>g__Charge|5_1", "<Pay>g__Refund|4_0"),
+        ("csharp", "<Pay>g__Charge2|4_0", "<Pay>g__Charge2|5_1", "<Pay>g__Charge|4_0"),
+        ("csharp", "<Pay>g__Pay_2nd3_0", "<Pay>g__Pay_2nd5_1", "<Pay>g__Pay3_0"),
         ("csharp", "pay@57-1", "pay@61", "refund@57-1"),  # F#
         ("csharp", "Cart_Pay_m0A1B2C3D4E5F", "Cart_Pay_mFFFF2C3D4E5F", "Cart_Refund_m0A1B2C3D4E5F"),
         ("go", "(*Cart).Pay.func1", "(*Cart).Pay.func2.1", "(*Cart).Refund.func1"),
@@ -252,3 +256,23 @@ def test_hostile_names_end(unit: str) -> None:
         written_function(platform, name)
         written_module(platform, name)
         written_filename(platform, name)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "unit", "end"),
+    [
+        (">d__a", "1", "Ā"),
+        ("app-a1b2c3d4", "_~", "Ā"),
+        ("java.lang.invoke.LambdaForm$a", "1", "!"),
+        ("a", "$lambda$1", "!"),
+    ],
+)
+def test_names_that_nearly_match_take_no_longer(beginning: str, unit: str, end: str) -> None:
+    name = (beginning + unit * 4_096)[:4_095] + end
+    started = time.process_time()
+    for platform in ("java", "csharp", "javascript"):
+        for _ in range(5):
+            written_function(platform, name)
+            written_module(platform, name)
+            written_filename(platform, name)
+    assert time.process_time() - started < 0.5

@@ -25,7 +25,7 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA-x\n-----END RSA PRIVATE
     "password Password PASSWORD db_password2 passwordHash user[pwd] user%5Btoken%5D passwd X-Auth-Token csrfmiddlewaretoken"
     " HTTP_AUTHORIZATION proxy-authorization Set-Cookie sessionid PHPSESSID connect.sid userSSN api_key X-Api-Key apiKeys"
     " stripeToken SECRET_KEY_BASE AWS_SECRET_ACCESS_KEY mysql_pwd private_key cardNumber card[number] credentials iban"
-    " access_token_value passphrase Passwort kennwort client-secret".split(),
+    " X-Amz-Signature X-Goog-Signature access_token_value passphrase Passwort kennwort client-secret".split(),
 )
 def test_names_of_secrets(name: str) -> None:
     assert Names().rule(name) == "password"
@@ -55,6 +55,10 @@ def test_names_of_a_project() -> None:
     [
         ("login password=hunter2 failed", "login password=[Filtered] failed"),
         ("https://x.example/?token=abc&b=1", "https://x.example/?token=[Filtered]&b=1"),
+        (
+            "https://s3.example/x?X-Amz-Expires=9&X-Amz-Signature=ab12",
+            "https://s3.example/x?X-Amz-Expires=9&X-Amz-Signature=[Filtered]",
+        ),
         ("a=b&password=x%20y&c=d", "a=b&password=[Filtered]&c=d"),
         ("user%5Btoken%5D=abc&x=1", "user%5Btoken%5D=[Filtered]&x=1"),
         ('{"user": {"password": "a\\"b"}, "n": 1}', '{"user":{"password":"[Filtered]"},"n":1}'),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tasks_pipeline.config.symbols import Symbols
 from tasks_pipeline.symbolication.keys import debug_id_key
+from tasks_pipeline.symbolication.r8 import Annotations
+from tasks_pipeline.symbolication.requests import JavaNotes
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tests.support.symbols import DATA, PROJECT, MemorySource, normalised
 
@@ -236,3 +240,27 @@ def test_a_broken_annotation_says_nothing(
     made = event(("a.b", "s", 1), **NPE)
     assert symbolicator.symbolicate(made, PROJECT) == ()
     assert seen(made) == [("com.acme.Cart", "pay", 98)]
+
+
+def test_whatever_strangers_name_is_not_kept() -> None:
+    notes = Annotations(R8.encode())
+    assert notes.of("a.o", "a", 1).outline
+    for number in range(1_000):
+        assert notes.of(f"b.c{number}", "a", 1) == JavaNotes()
+    assert list(notes._methods._values) == ["a.o"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"id": "outlineCallsite", "positions": {str(line): line for line in range(5_000)}, "outline": "L" * 100_000},
+        {"id": "rewriteFrame", "conditions": [f"throws(L{n};)" for n in range(5_000)], "actions": []},
+        {"id": "rewriteFrame", "conditions": [[[[[]]]]], "actions": [{"removeInnerFrames(1)": 1}]},
+        {"id": "rewriteFrame", "conditions": ["throws(" + "L" * 100_000 + ")"], "actions": ["removeInnerFrames(1)"]},
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_frame_is_bounded(note: dict[str, Any]) -> None:
+    line = f"      # {json.dumps(note | {'id': 'com.android.tools.r8.' + note['id']})}\n"
+    mapping = "com.acme.Cart -> a.b:\n    1:1:int pay(int):98:98 -> s\n" + line * 100
+    told = msgspec.msgpack.encode(Annotations(mapping.encode()).of("a.b", "s", 1))
+    assert len(told) < 10_000

@@ -388,6 +388,11 @@ def test_any_mappings_become_usable_ones_that_stay(
     SourceMapCache.from_bytes(b"", json.dumps(source_map).encode())
 
 
+def test_a_mapping_of_many_numbers_is_no_mapping() -> None:
+    with pytest.raises(ValueError, match="no mapping"):
+        usable_mappings("AAAA," + "A" * 5_000, 1, 1)
+
+
 def test_lines_from_an_uploaded_source(source: MemorySource, symbolicator: Symbolicator) -> None:
     source.add_bundle(
         bundle(
