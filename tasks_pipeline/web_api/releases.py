@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
+from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases import known
 from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
@@ -138,10 +139,8 @@ def list_deployed(call: Call) -> Response:
 
 def checked_version(version: str) -> str:
     """The version, when it can be one. Raises ApiError (400)."""
-    if not version or version in (".", "..") or version != version.strip() or not version.isprintable():
-        raise ApiError(400, f"version: {version[:80]!r} cannot be the name of a release")
-    if len(version) > known.MAX_VERSION:
-        raise ApiError(400, f"version: longer than {known.MAX_VERSION} characters")
+    if why := why_no_release(version):
+        raise ApiError(400, f"version: {why}")
     return version
 
 
@@ -192,7 +191,7 @@ def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -
     having = {row["project_id"] for row in rows}
     return {
         "version": rows[0]["version"],
-        "shortVersion": rows[0]["version"],
+        "shortVersion": parse_release(rows[0]["version"]).short,
         "status": "open",
         "url": next(iter(values("url")), None),
         "dateCreated": min(values("created_at")),

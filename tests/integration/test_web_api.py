@@ -211,6 +211,7 @@ def test_deploys(client: httpx.Client) -> None:
         ({"version": "", "projects": ["shop"]}, "version"),
         ({"version": "..", "projects": ["shop"]}, "version"),
         ({"version": "a\nb", "projects": ["shop"]}, "version"),
+        ({"version": "LATEST", "projects": ["shop"]}, "newest release"),
         ({"version": "v" * 201, "projects": ["shop"]}, "longer than 200"),
         ({"version": 1, "projects": ["shop"]}, "version"),
         ({"version": "1.0", "projects": []}, "name at least one"),
@@ -233,7 +234,7 @@ def test_releases_that_cannot_be_made(client: httpx.Client, body: Any, detail: s
 
 def test_a_long_list_has_pages(client: httpx.Client, state: StateDatabase) -> None:
     with state.write() as connection:
-        seen = {f"1.{n}": (NOW, NOW) for n in range(250)}
+        seen = {f"1.{n}": releases.Heard(NOW, NOW, NOW) for n in range(250)}
         releases.note_releases(state, connection, 1, seen)
     found, path = [], f"{RELEASES}?cursor="
     for _ in range(3):
@@ -255,7 +256,8 @@ def test_releases_of_events(state: StateDatabase) -> None:
 
     def note(versions: dict[str, tuple[datetime, datetime]]) -> None:
         with state.write() as connection:
-            releases.note_releases(state, connection, 1, versions)
+            heard = {version: releases.Heard(NOW, *times) for version, times in versions.items()}
+            releases.note_releases(state, connection, 1, heard)
 
     releases.save_release(state, [1], "made", {"url": "https://ci"})
     note({"seen": (NOW, NOW + hour), "made": (NOW, NOW), "": (NOW, NOW), "v" * 201: (NOW, NOW)})
