@@ -13,7 +13,7 @@ from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys, releases
 
-OPEN, ARCHIVED = "open", "archived"
+OPEN, ARCHIVED = STATUSES = ("open", "archived")
 MAX_ENVIRONMENT = 64
 MAX_DEPLOY_NAME = 64
 

@@ -221,7 +221,7 @@ def test_deploys(client: httpx.Client) -> None:
             {"version": "1.0", "projects": ["shop"], "commits": [{"id": "a"}]},
             "commits of releases are not kept",
         ),
-        ({"version": "1.0", "projects": ["shop"], "status": "archived"}, "archived"),
+        ({"version": "1.0", "projects": ["shop"], "status": "hidden"}, "allowed are open and archived"),
         ([], "not as expected"),
     ],
 )
@@ -230,6 +230,40 @@ def test_releases_that_cannot_be_made(client: httpx.Client, body: Any, detail: s
     assert answer.status_code == 400
     assert detail in answer.json()["detail"]
     assert client.get(RELEASES).json() == []
+
+
+def test_an_archived_release_leaves_the_lists_and_comes_back(
+    client: httpx.Client, state: StateDatabase
+) -> None:
+    for version in ("1.0", "1.1"):
+        client.post(RELEASES, json={"version": version, "projects": ["shop", "other"]})
+
+    def listed(**query: str) -> list[tuple[str, str]]:
+        return [(r["version"], r["status"]) for r in client.get(RELEASES, params=query).json()]
+
+    # as sentry-cli archives and restores
+    assert (
+        client.post(RELEASES, json={"version": "1.1", "projects": [], "status": "archived"}).status_code
+        == 208
+    )
+    assert listed() == listed(status="open") == [("1.0", "open")]
+    assert listed(status="archived") == [("1.1", "archived")]
+    with state.write() as connection:
+        releases.note_releases(state, connection, 1, {"1.1": releases.Heard(NOW, NOW, NOW)})
+    assert client.get(f"{RELEASES}1.1/").json()["status"] == "archived"  # its events do not open it again
+    assert client.put(f"{RELEASES}1.1/", json={"status": "open"}).json()["status"] == "open"
+    assert listed(status="archived") == []
+    assert client.get(RELEASES, params={"status": "hidden"}).status_code == 400
+
+
+def test_the_list_is_in_the_order_of_dates(client: httpx.Client) -> None:
+    for version in ("a", "b", "c"):
+        client.post(RELEASES, json={"version": version, "projects": ["shop"]})
+    client.put(f"{RELEASES}c/", json={"dateReleased": "2020-01-01T00:00:00Z"})
+    assert [r["version"] for r in client.get(RELEASES).json()] == ["b", "a", "c"]
+    sha = "085240e737828d8326719bf97730188e927e49ca"
+    made = client.post(RELEASES, json={"version": f"shop@{sha}", "projects": ["shop"]}).json()
+    assert made["shortVersion"] == sha[:12]
 
 
 def test_a_long_list_has_pages(client: httpx.Client, state: StateDatabase) -> None:
