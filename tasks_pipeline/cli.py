@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
+    "releases": ("commands.releases", "releases", "List releases, look at one, archive it; read names."),
     "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
     "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),

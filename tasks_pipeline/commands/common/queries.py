@@ -69,6 +69,16 @@ def first_line(error: Exception) -> str:
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
+def project_number(slugs: Mapping[int, str], project: str | None) -> int | None:
+    """The number of the project with this slug, in any case, or number; None stays None. Raises ClickException when there is none."""
+    if project is None:
+        return None
+    for number, slug in slugs.items():
+        if project.lower() in (slug, str(number)):
+            return number
+    raise click.ClickException(f"no project {project!r}; there are: {', '.join(slugs.values())}")
+
+
 def group_named(state: StateDatabase, slugs: Mapping[int, str], text: str) -> dict[str, Any]:
     """The group with this id or short id, in any case. Of one that was merged the group it is part of now; a line on
     stderr says so. Raises ClickException when there is none."""
