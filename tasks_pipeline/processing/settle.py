@@ -43,7 +43,7 @@ class Settled:
     groups: dict[int, GroupCounts] = field(default_factory=lambda: defaultdict(GroupCounts))
     missed: set[Wanted] = field(default_factory=set)  # symbols that were not there
     releases: dict[int, dict[str, Heard]] = field(default_factory=lambda: defaultdict(dict))
-    """By project: each release that events were received of, and when."""
+    """By project: each release that something was received of, and when."""
     candidates: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
     owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -59,10 +59,10 @@ class Settled:
             found[key[4]] += quantity
         return {name: found[name] for name in COUNTS}
 
-    def heard_of(self, project_id: int, release: str, event: Heard) -> None:
-        """Note that an event of a release was received."""
+    def heard_of(self, project_id: int, release: str, sent: Heard) -> None:
+        """Note that something of a release was received."""
         known = self.releases[project_id]
-        known[release] = known[release].joined(event) if release in known else event
+        known[release] = known[release].joined(sent) if release in known else sent
 
     def follow(self, targets: Mapping[int, int]) -> None:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
@@ -185,10 +185,13 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
 
 
 def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
-    """Add the rows of staged items that are kept, and what their events say of groups, releases and missing symbols."""
+    """Add the rows of staged items that are kept, what they say of releases, and their events of groups and missing symbols."""
     for staged in kept:
         row = staged.row
         into.rows[staged.table].append(row)
+        if row.get("release"):
+            of_event = row["timestamp"] if staged.grouping else None
+            into.heard_of(row["project_id"], row["release"], Heard(row["received_at"], of_event, of_event))
         if staged.grouping is None:
             if staged.table == "check_ins":
                 into.check_ins.append(row)
@@ -204,9 +207,6 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         }
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
         into.groups[row["group_id"]].add(row["timestamp"], values, shown)
-        if row["release"]:
-            event = Heard(row["received_at"], row["timestamp"], row["timestamp"])
-            into.heard_of(row["project_id"], row["release"], event)
 
 
 def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:

@@ -1,4 +1,4 @@
-"""Releases and deploys: made through the Web API, or first heard of from an event."""
+"""Releases and deploys: made through the Web API, or first heard of from what clients send."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Events of a release: when the first was received, and the first and the last of their timestamps."""
+    """What was sent with the name of a release: when the first was received, and the first and the last timestamp of events
+    among it; None when there were but sessions, say."""
 
     received_at: datetime
-    first: datetime
-    last: datetime
+    first: datetime | None = None
+    last: datetime | None = None
 
     def joined(self, other: Self) -> Self:
         """Both of them."""
         return type(self)(
-            min(self.received_at, other.received_at), min(self.first, other.first), max(self.last, other.last)
+            min(self.received_at, other.received_at),
+            min(filter(None, (self.first, other.first)), default=None),
+            max(filter(None, (self.last, other.last)), default=None),
         )
 
 
@@ -53,14 +56,14 @@ class Latest:
 def note_releases(
     state: StateDatabase, connection: Connection, project_id: int, heard: Mapping[str, Heard]
 ) -> None:
-    """Note releases, by version, that events were received of. Noting them again changes nothing.
+    """Note releases, by version, that something was received of. Noting them again changes nothing.
 
-    What can be no release is passed over: the events keep it as text.
+    What can be no release is passed over: what was received keeps it as text.
     """
     rows = [
-        _new_row(project_id, version, events.received_at)
-        | {"first_event_at": events.first, "last_event_at": events.last}
-        for version, events in sorted(heard.items())
+        _new_row(project_id, version, sent.received_at)
+        | {"first_event_at": sent.first, "last_event_at": sent.last}
+        for version, sent in sorted(heard.items())
         if why_no_release(version) is None
     ]
     for some in chunks(rows):
@@ -77,8 +80,12 @@ def _heard_releases(state: StateDatabase) -> Any:
         set_={
             "created_at": created,
             "order_date": func.coalesce(old.released_at, created),
-            "first_event_at": case((first < new.first_event_at, first), else_=new.first_event_at),
-            "last_event_at": case((last > new.last_event_at, last), else_=new.last_event_at),
+            "first_event_at": case(
+                (new.first_event_at.is_(None) | (first < new.first_event_at), first), else_=new.first_event_at
+            ),
+            "last_event_at": case(
+                (new.last_event_at.is_(None) | (last > new.last_event_at), last), else_=new.last_event_at
+            ),
         },
     )
 

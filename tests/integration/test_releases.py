@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -24,6 +25,8 @@ from tasks_pipeline.releases.known import (
 from tasks_pipeline.releases.versions import compare_versions, is_newer
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import releases
+from tests.support.day import Day
+from tests.support.events import event, item
 from tests.support.release_cases import cases, release_names
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -134,3 +137,89 @@ def test_the_database_sorts_as_the_parser_does(state: StateDatabase, dates: dict
     assert newest.newest == by_date[0]
     comparable = compare_versions(newest.newest, newest.newest) is not None
     assert newest.version == (versions[-1] if comparable else by_date[0])
+
+
+# ── what clients send
+
+
+def rows_of(day: Day) -> dict[str, Any]:
+    with day.stores.state.read() as connection:
+        query = select(releases).where(releases.c.project_id == day.project)
+        return {row.version: row for row in connection.execute(query)}
+
+
+def test_whatever_names_a_release_makes_it(day: Day) -> None:
+    """`first_event_at` and `last_event_at` are of events alone."""
+    started = day.at(-60).isoformat()
+    times = {"start_timestamp": day.at(-2).timestamp(), "timestamp": day.at().timestamp()}
+    trace = {"trace": {"trace_id": "a" * 32, "span_id": "b" * 16, "op": "http.server"}}
+    day.spool(
+        day.receipt(event("A", release="by@event"), seconds=1),
+        day.receipt(
+            item(
+                "transaction", {"transaction": "/", "release": "by@transaction", **times, "contexts": trace}
+            ),
+            event_id=uuid.uuid4().hex,
+            seconds=2,
+        ),
+        day.receipt(
+            item("session", {"sid": "1" * 32, "started": started, "attrs": {"release": "by@session"}}),
+            seconds=3,
+        ),
+        day.receipt(
+            item(
+                "sessions",
+                {"aggregates": [{"started": started, "exited": 4}], "attrs": {"release": "by@bucket"}},
+            ),
+            seconds=4,
+        ),
+        day.receipt(
+            item("check_in", {"monitor_slug": "m", "status": "ok", "release": "by@check-in"}), seconds=5
+        ),
+        day.receipt(
+            item("feedback", {"release": "by@feedback", "contexts": {"feedback": {"message": "broken"}}}),
+            event_id=uuid.uuid4().hex,
+            seconds=6,
+        ),
+    )
+    day.drain()
+    found = rows_of(day)
+    ways = "by@event by@transaction by@session by@bucket by@check-in by@feedback".split()
+    assert {version: row.created_at for version, row in found.items()} == {
+        version: day.at(n) for n, version in enumerate(ways, 1)
+    }
+    assert [version for version, row in found.items() if row.first_event_at or row.last_event_at] == [
+        "by@event"
+    ]
+    session = {"sid": "2" * 32, "started": started, "attrs": {"release": "by@event"}}
+    day.spool(
+        day.receipt(item("session", session), seconds=7),
+        day.receipt(event("A", release="by@session"), seconds=8),
+    )
+    day.drain()
+    found = rows_of(day)
+    assert found["by@event"].first_event_at == found["by@event"].last_event_at == day.at(1)
+    assert found["by@session"].first_event_at == day.at(8)
+    assert found["by@session"].created_at == day.at(3)
+
+
+BAD = ["v" * 201, "a\nb", "a\x07b", "\u202e1.0", ".", "..", " "]
+"""Names that are dropped from events, and refused with sessions, which are about nothing else."""
+
+
+def test_bad_names_cost_their_neighbours_nothing(day: Day) -> None:
+    named = [*BAD, "latest", "Latest", "@scope/shop@1.0", "a\\b", " shop@2.0 ", "v" * 200]
+    started = day.at(-60).isoformat()
+    sessions = [
+        {"sid": f"{n:032x}", "started": started, "attrs": {"release": name}} for n, name in enumerate(named)
+    ]
+    day.spool(
+        *(day.receipt(event("A", release=name), seconds=1) for name in named),
+        *(day.receipt(item("session", session), seconds=2) for session in sessions),
+    )
+    counts = day.drain().counts
+    taken = ["latest", "Latest", "@scope/shop@1.0", "a\\b", "shop@2.0", "v" * 200]
+    assert (counts["stored"], counts["invalid"]) == (len(named) + len(taken), len(BAD))
+    assert [row["release"] for row in day.rows("events")] == [None] * len(BAD) + taken
+    assert [row["release"] for row in day.rows("sessions")] == taken
+    assert sorted(rows_of(day)) == sorted(taken[2:])
