@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
+    "releases": ("commands.releases", "releases", "List releases, look at one, archive it; read names."),
     "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),
     "notifications": (
@@ -35,7 +36,16 @@ COMMANDS = {
 }
 SECTIONS = {
     "Start": ("run", "dsn", "send-test-event", "demo"),
-    "Look and decide": ("groups", "events", "monitors", "alerts", "notifications", "members", "sql"),
+    "Look and decide": (
+        "groups",
+        "events",
+        "releases",
+        "monitors",
+        "alerts",
+        "notifications",
+        "members",
+        "sql",
+    ),
     "Operate": ("status", "watch", "config", "token", "debug-files", "backfill", "grouping", "receive"),
 }
 

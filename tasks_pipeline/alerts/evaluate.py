@@ -18,8 +18,7 @@ from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.groups.decisions import first_seen_releases
-from tasks_pipeline.releases.versions import newest_release
+from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.passed_over import Failure, is_own_fault, note_passed_over
 
@@ -130,21 +129,22 @@ def _recoveries(connection: Connection, change: GroupChange, rules: Iterable[Ale
 
 
 def _latest_releases(connection: Connection) -> Callable[[int], str | None]:
-    """The newest release by project, each looked up once: it means reading all releases of the project."""
-    return cache(partial(latest_release, connection))
+    """What `release: latest` means in conditions, by project; each is looked up once."""
 
+    @cache
+    def latest(project_id: int) -> str | None:
+        found = latest_release(connection, project_id)
+        return found.version if found else None
 
-def latest_release(connection: Connection, project_id: int) -> str | None:
-    """The newest release of a project: what `release: latest` means in conditions."""
-    return newest_release(first_seen_releases(connection, project_id))
+    return latest
 
 
 def latest_release_of(state: StateDatabase, project_id: int) -> Callable[[], str | None]:
-    """The same, looked up when it is first asked for."""
+    """The same of one project, looked up when it is first asked for."""
 
     @cache
     def latest() -> str | None:
         with state.read() as connection:
-            return latest_release(connection, project_id)
+            return _latest_releases(connection)(project_id)
 
     return latest

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, func, select, update
 
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.groups.decisions import first_seen_releases, lifecycle, lifecycle_columns, log_action
+from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
+from tasks_pipeline.protocol.release import why_no_release
+from tasks_pipeline.releases.known import order_dates
 from tasks_pipeline.releases.versions import is_newer
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
@@ -133,13 +135,13 @@ def _came_back(
 ) -> bool:
     """Whether one of the counted events is of a release after the one the group was resolved in.
 
-    An event without a release cannot tell, and is none.
+    An event without a release, or with a word that can be none, cannot tell, and is none.
     """
     if resolved_in is None:
         return False
-    found = [value for kind, value in counted.values if kind == "release"]
-    first_seen = first_seen_releases(connection, project_id, [resolved_in, *found])
-    return any(is_newer(release, resolved_in, first_seen) for release in found)
+    found = [value for kind, value in counted.values if kind == "release" and why_no_release(value) is None]
+    dates = order_dates(connection, project_id, [resolved_in, *found])
+    return any(is_newer(release, resolved_in, dates) for release in found)
 
 
 def _count_days(

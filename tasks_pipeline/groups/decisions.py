@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, reopen, resolve
-from tasks_pipeline.releases.versions import newest_release, parse_version
+from tasks_pipeline.protocol.release import parse_release
+from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import UtcDateTime, group_actions, group_values, groups, releases
+from tasks_pipeline.storage.state.tables import group_actions, group_values, groups
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")
@@ -58,8 +59,8 @@ def resolve_groups(
 ) -> list[dict[str, Any]]:
     """Say that groups are fixed, now or in the next release. Gives what was logged of each.
 
-    The next release is the one after the newest known of the project now; where the group was seen in packages of their
-    own (`web@1.0`), after the newest of those. Raises DecisionError when none is known.
+    The next release is the one after the latest of the project now; where the group was seen in packages of their own
+    (`web@1.0`), after the latest of those. Raises DecisionError when none is known.
     """
 
     def change(connection: Connection, row: Row[Any], at: datetime) -> tuple[Lifecycle, dict[str, Any]]:
@@ -165,21 +166,6 @@ def discarded_groups(connection: Connection, group_ids: Iterable[int]) -> set[in
     return found
 
 
-def first_seen_releases(
-    connection: Connection, project_id: int, versions: Sequence[str] | None = None
-) -> dict[str, datetime]:
-    """When each of these releases (default: all of the project) was first seen: by an event, else when it was made."""
-    seen = func.coalesce(releases.c.first_event_at, releases.c.created_at, type_=UtcDateTime()).label("at")
-    query = select(releases.c.version, seen).where(releases.c.project_id == project_id)
-    if versions is None:
-        return {row.version: row.at for row in connection.execute(query)}
-    found: dict[str, datetime] = {}
-    for chunk in chunks(sorted(set(versions))):
-        rows = connection.execute(query.where(releases.c.version.in_(chunk)))
-        found.update({row.version: row.at for row in rows})
-    return found
-
-
 def lifecycle(row: Row[Any]) -> Lifecycle:
     """The lifecycle in a row of groups."""
     return Lifecycle(
@@ -225,19 +211,14 @@ def _decide(
 
 
 def _newest_known(connection: Connection, row: Row[Any]) -> str:
-    known = first_seen_releases(connection, row.project_id)
     own = connection.execute(
         select(group_values.c.value)
         .where(group_values.c.group_id == row.id, group_values.c.kind == "release")
         .distinct()
     ).scalars()
-    packages = {version.package for version in map(parse_version, own) if version}
-    of_group = {
-        release: at
-        for release, at in known.items()
-        if (version := parse_version(release)) and version.package in packages
-    }
-    newest = newest_release(of_group or known)
-    if newest is None:
+    packages = {name.package for name in map(parse_release, own) if name.kind == "version"}
+    found = latest_release(connection, row.project_id, packages) if packages else None
+    found = found or latest_release(connection, row.project_id)
+    if found is None:
         raise DecisionError("no release of the project is known, so there is no next one")
-    return newest
+    return found.version

@@ -159,8 +159,8 @@ def _count(work: _Work, connection: Connection) -> None:
     """What a batch changes beside its rows, in the transaction that marks it done."""
     stores, settled = work.stores, work.settled
     announce_again(stores.state, connection, work.arrived, settled.missed)
-    for project_id, releases in sorted(settled.releases.items()):
-        note_releases(stores.state, connection, project_id, releases)
+    for project_id, heard in sorted(settled.releases.items()):
+        note_releases(stores.state, connection, project_id, heard)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.releases.known import Heard
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.stores import Stores
@@ -41,10 +42,8 @@ class Settled:
     outcomes: Counter[OutcomeKey] = field(default_factory=Counter)
     groups: dict[int, GroupCounts] = field(default_factory=lambda: defaultdict(GroupCounts))
     missed: set[Wanted] = field(default_factory=set)  # symbols that were not there
-    releases: dict[int, dict[str, tuple[datetime, datetime]]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-    """By project: each release that events were seen of, with the first and the last of their timestamps."""
+    releases: dict[int, dict[str, Heard]] = field(default_factory=lambda: defaultdict(dict))
+    """By project: each release that something was received of, and when."""
     candidates: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
     owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -60,11 +59,10 @@ class Settled:
             found[key[4]] += quantity
         return {name: found[name] for name in COUNTS}
 
-    def saw_release(self, project_id: int, release: str, timestamp: datetime) -> None:
-        """Note that an event of a release happened."""
+    def heard_of(self, project_id: int, release: str, sent: Heard) -> None:
+        """Note that something of a release was received."""
         known = self.releases[project_id]
-        first, last = known.get(release, (timestamp, timestamp))
-        known[release] = (min(first, timestamp), max(last, timestamp))
+        known[release] = known[release].joined(sent) if release in known else sent
 
     def follow(self, targets: Mapping[int, int]) -> None:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
@@ -187,10 +185,13 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
 
 
 def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
-    """Add the rows of staged items that are kept, and what their events say of groups, releases and missing symbols."""
+    """Add the rows of staged items that are kept, what they say of releases, and their events of groups and missing symbols."""
     for staged in kept:
         row = staged.row
         into.rows[staged.table].append(row)
+        if row.get("release"):
+            of_event = row["timestamp"] if staged.grouping else None
+            into.heard_of(row["project_id"], row["release"], Heard(row["received_at"], of_event, of_event))
         if staged.grouping is None:
             if staged.table == "check_ins":
                 into.check_ins.append(row)
@@ -206,8 +207,6 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         }
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
         into.groups[row["group_id"]].add(row["timestamp"], values, shown)
-        if row["release"]:
-            into.saw_release(row["project_id"], row["release"], row["timestamp"])
 
 
 def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
+from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases import known
 from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
@@ -44,10 +45,9 @@ class ReleaseRequest(msgspec.Struct, frozen=True, rename="camel"):
         """What to write. Raises ApiError (400) for what is not kept here, rather than losing it silently."""
         if self.commits or self.refs:
             raise ApiError(400, "commits of releases are not kept here")
-        if self.status not in (None, "open"):
-            raise ApiError(400, f"the status {self.status[:80]!r} is not known here, allowed is open")
         facts = {
             "url": self.url,
+            "status": None if self.status is None else checked_status(self.status),
             "started_at": _utc(self.date_started),
             "released_at": _utc(self.date_released),
         }
@@ -77,10 +77,13 @@ def create(call: Call) -> Response:
 
 
 def list_all(call: Call) -> Response:
-    """Releases, newest first."""
+    """Releases of a status, open ones where none is asked for, newest first."""
     offset, projects = page_offset(call), _all(call)
+    status = checked_status(call.query.get("status") or known.OPEN)
     with call.services.state.read() as connection:
-        versions = known.list_versions(connection, _ids(projects), limit=PER_PAGE + 1, offset=offset)
+        versions = known.list_versions(
+            connection, _ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
+        )
         found = [known.find_releases(connection, _ids(projects), version) for version in versions]
     return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
 
@@ -138,11 +141,16 @@ def list_deployed(call: Call) -> Response:
 
 def checked_version(version: str) -> str:
     """The version, when it can be one. Raises ApiError (400)."""
-    if not version or version in (".", "..") or version != version.strip() or not version.isprintable():
-        raise ApiError(400, f"version: {version[:80]!r} cannot be the name of a release")
-    if len(version) > known.MAX_VERSION:
-        raise ApiError(400, f"version: longer than {known.MAX_VERSION} characters")
+    if why := why_no_release(version):
+        raise ApiError(400, f"version: {why}")
     return version
+
+
+def checked_status(status: str) -> str:
+    """The status, when a release can have it. Raises ApiError (400)."""
+    if status not in known.STATUSES:
+        raise ApiError(400, f"status: {status[:80]!r} is none; allowed are {' and '.join(known.STATUSES)}")
+    return status
 
 
 def _all(call: Call) -> list[Project]:
@@ -192,8 +200,8 @@ def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -
     having = {row["project_id"] for row in rows}
     return {
         "version": rows[0]["version"],
-        "shortVersion": rows[0]["version"],
-        "status": "open",
+        "shortVersion": parse_release(rows[0]["version"]).short,
+        "status": known.OPEN if known.OPEN in values("status") else known.ARCHIVED,
         "url": next(iter(values("url")), None),
         "dateCreated": min(values("created_at")),
         "dateStarted": min(values("started_at"), default=None),

@@ -13,12 +13,12 @@ from tasks_pipeline.groups.decisions import (
     DecisionError,
     actions_of,
     assign_groups_to,
-    first_seen_releases,
     ignore_groups,
     resolve_groups,
     unresolve_groups,
 )
 from tasks_pipeline.groups.lists import find_group
+from tasks_pipeline.releases.known import order_dates, save_release
 from tasks_pipeline.storage.state.tables import groups as table
 from tests.support.crash import DRAIN_MOMENTS, at
 from tests.support.day import Day
@@ -165,13 +165,38 @@ def test_without_a_release_there_is_no_next_one(day: Day) -> None:
 
 
 def test_releases_are_known_by_their_events(one: Day) -> None:
-    one.send(event("A", release="shop@2.0.0"), event("A", release="shop@1.9.0"))
+    """Dated by their receipt: clocks of clients say nothing of what came out when."""
+    late = event("A", release="shop@2.0.0") | {"timestamp": one.at(-7200).isoformat()}
+    one.spool(
+        one.receipt(late, seconds=20),
+        one.receipt(event("A", release="latest"), seconds=30),
+    )
     one.drain()
     with one.stores.state.read() as connection:
-        assert first_seen_releases(connection, one.project) == {
+        assert order_dates(connection, one.project, ["shop@1.9.0", "shop@2.0.0", "latest"]) == {
             "shop@1.9.0": one.at(),
-            "shop@2.0.0": one.at(),
+            "shop@2.0.0": one.at(20),
         }
+
+
+def test_an_archived_release_is_not_what_the_next_one_comes_after(one: Day) -> None:
+    """A modified app that says 999.9.9 would otherwise keep every group resolved for good."""
+    one.send(event("A", release="shop@999.9.9"))
+    one.drain()
+    ids = [one.group()["id"]]
+    assert resolve_groups(one.stores.state, ids, "ann", in_next_release=True) == [
+        {"in_release_after": "shop@999.9.9"}
+    ]
+    save_release(one.stores.state, [one.project], "shop@999.9.9", {"status": "archived"})
+    assert resolve_groups(one.stores.state, ids, "ann", in_next_release=True) == [
+        {"in_release_after": "shop@1.9.0"}
+    ]
+
+
+def test_what_can_be_no_release_brings_nothing_back(one: Day) -> None:
+    resolve_groups(one.stores.state, [one.group()["id"]], "ann", in_next_release=True)
+    come(one, event("A", release="latest"))
+    assert shown(one)["status"] == "resolved"
 
 
 # ── who takes care

@@ -19,9 +19,10 @@ from sqlalchemy import delete, select, text
 import tasks_pipeline.storage.state
 from tasks_pipeline.groups.explanations import group_explanation
 from tasks_pipeline.home import Home
+from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
-from tasks_pipeline.storage.state.tables import batches, drains, group_explanations, metadata
+from tasks_pipeline.storage.state.tables import batches, drains, group_explanations, metadata, releases
 
 
 def _revision(home: Home) -> str | None:
@@ -103,3 +104,27 @@ def test_batches_outlive_their_drains(any_home: Home) -> None:
         with state.read() as connection:
             (row,) = connection.execute(select(batches)).all()
         assert (row.id, row.last_position, row.stored, row.drain_id) == (1, 9, 7, "d")
+
+
+def test_known_releases_get_their_order(any_home: Home) -> None:
+    """More of them than one step takes, of two projects."""
+    values = [
+        *(f"({project}, 'shop@1.{n}', '2026-11-01', NULL)" for n in range(400) for project in (1, 2)),
+        "(1, 'c0ffee', '2026-11-03', '2026-11-01')",
+        "(1, 'shop@1.2+7', '2026-11-02', NULL)",
+    ]
+    insert = f"INSERT INTO releases (project_id, version, created_at, released_at) VALUES {', '.join(values)}"
+    _at(any_home, "0006", [insert])
+    with closing(StateDatabase(any_home)) as state, state.read() as connection:
+        latest = latest_release(connection, 1)
+        rows = {
+            row.version: row for row in connection.execute(select(releases).where(releases.c.project_id == 1))
+        }
+    assert latest is not None
+    assert (latest.version, latest.newest) == ("shop@1.399", "shop@1.2+7")
+    assert len(rows) == 402
+    assert {row.status for row in rows.values()} == {"open"}
+    assert rows["c0ffee"].order_date == rows["c0ffee"].released_at
+    assert (rows["c0ffee"].package, rows["c0ffee"].version_key) == (None, None)
+    assert rows["shop@1.3"].order_date == rows["shop@1.3"].created_at
+    assert rows["shop@1.3"].package == "shop"

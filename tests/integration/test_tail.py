@@ -97,6 +97,7 @@ def varied(day: Day) -> list[str]:
 
 
 def test_rows_are_the_same_in_the_tail_and_in_files(day: Day) -> None:
+    flush(day.stores.state, day.stores.lake)  # what other tests left
     ids = varied(day)
     day.drain()
     assert files_of(day) == []

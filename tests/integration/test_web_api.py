@@ -211,6 +211,7 @@ def test_deploys(client: httpx.Client) -> None:
         ({"version": "", "projects": ["shop"]}, "version"),
         ({"version": "..", "projects": ["shop"]}, "version"),
         ({"version": "a\nb", "projects": ["shop"]}, "version"),
+        ({"version": "LATEST", "projects": ["shop"]}, "newest release"),
         ({"version": "v" * 201, "projects": ["shop"]}, "longer than 200"),
         ({"version": 1, "projects": ["shop"]}, "version"),
         ({"version": "1.0", "projects": []}, "name at least one"),
@@ -220,7 +221,7 @@ def test_deploys(client: httpx.Client) -> None:
             {"version": "1.0", "projects": ["shop"], "commits": [{"id": "a"}]},
             "commits of releases are not kept",
         ),
-        ({"version": "1.0", "projects": ["shop"], "status": "archived"}, "archived"),
+        ({"version": "1.0", "projects": ["shop"], "status": "hidden"}, "allowed are open and archived"),
         ([], "not as expected"),
     ],
 )
@@ -231,9 +232,43 @@ def test_releases_that_cannot_be_made(client: httpx.Client, body: Any, detail: s
     assert client.get(RELEASES).json() == []
 
 
+def test_an_archived_release_leaves_the_lists_and_comes_back(
+    client: httpx.Client, state: StateDatabase
+) -> None:
+    for version in ("1.0", "1.1"):
+        client.post(RELEASES, json={"version": version, "projects": ["shop", "other"]})
+
+    def listed(**query: str) -> list[tuple[str, str]]:
+        return [(r["version"], r["status"]) for r in client.get(RELEASES, params=query).json()]
+
+    # as sentry-cli archives and restores
+    assert (
+        client.post(RELEASES, json={"version": "1.1", "projects": [], "status": "archived"}).status_code
+        == 208
+    )
+    assert listed() == listed(status="open") == [("1.0", "open")]
+    assert listed(status="archived") == [("1.1", "archived")]
+    with state.write() as connection:
+        releases.note_releases(state, connection, 1, {"1.1": releases.Heard(NOW, NOW, NOW)})
+    assert client.get(f"{RELEASES}1.1/").json()["status"] == "archived"  # its events do not open it again
+    assert client.put(f"{RELEASES}1.1/", json={"status": "open"}).json()["status"] == "open"
+    assert listed(status="archived") == []
+    assert client.get(RELEASES, params={"status": "hidden"}).status_code == 400
+
+
+def test_the_list_is_in_the_order_of_dates(client: httpx.Client) -> None:
+    for version in ("a", "b", "c"):
+        client.post(RELEASES, json={"version": version, "projects": ["shop"]})
+    client.put(f"{RELEASES}c/", json={"dateReleased": "2020-01-01T00:00:00Z"})
+    assert [r["version"] for r in client.get(RELEASES).json()] == ["b", "a", "c"]
+    sha = "085240e737828d8326719bf97730188e927e49ca"
+    made = client.post(RELEASES, json={"version": f"shop@{sha}", "projects": ["shop"]}).json()
+    assert made["shortVersion"] == sha[:12]
+
+
 def test_a_long_list_has_pages(client: httpx.Client, state: StateDatabase) -> None:
     with state.write() as connection:
-        seen = {f"1.{n}": (NOW, NOW) for n in range(250)}
+        seen = {f"1.{n}": releases.Heard(NOW, NOW, NOW) for n in range(250)}
         releases.note_releases(state, connection, 1, seen)
     found, path = [], f"{RELEASES}?cursor="
     for _ in range(3):
@@ -255,7 +290,8 @@ def test_releases_of_events(state: StateDatabase) -> None:
 
     def note(versions: dict[str, tuple[datetime, datetime]]) -> None:
         with state.write() as connection:
-            releases.note_releases(state, connection, 1, versions)
+            heard = {version: releases.Heard(NOW, *times) for version, times in versions.items()}
+            releases.note_releases(state, connection, 1, heard)
 
     releases.save_release(state, [1], "made", {"url": "https://ci"})
     note({"seen": (NOW, NOW + hour), "made": (NOW, NOW), "": (NOW, NOW), "v" * 201: (NOW, NOW)})

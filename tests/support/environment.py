@@ -6,8 +6,8 @@ from collections.abc import MutableMapping
 
 FOREIGN = ("TASKS_PIPELINE_", "PG", "DAGSTER_", "SENTRY_")
 """What these processes, libpq, Dagster and SDKs read: homes, addresses, passwords, levels of logs."""
-OURS = "TASKS_PIPELINE_TEST_"
-"""What says how tests are run."""
+OURS = ("TASKS_PIPELINE_TEST_", "TASKS_PIPELINE_CASES_")
+"""What says how tests are run, and on which cases."""
 
 
 def forget_the_caller(environment: MutableMapping[str, str]) -> None:

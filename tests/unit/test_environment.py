@@ -24,7 +24,7 @@ def test_no_test_sees_an_installation_of_its_caller() -> None:
         "DAGSTER_HOME": "/nowhere",
         "SENTRY_DSN": "http://nowhere",
     }
-    kept = {REQUIRE_VARIABLE: "1", "LANG": "C.UTF-8"}
+    kept = {REQUIRE_VARIABLE: "1", "TASKS_PIPELINE_CASES_RELEASES": "/cases", "LANG": "C.UTF-8"}
     done = subprocess.run(
         [sys.executable, "-c", PRINT],
         capture_output=True,

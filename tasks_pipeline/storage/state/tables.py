@@ -51,6 +51,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 # SQLite gives rowids only to INTEGER PRIMARY KEY; everywhere else ids are 64 bits wide.
 Id = BigInteger().with_variant(Integer, "sqlite")
 
+
+def _by_bytes(length: int | None = None) -> String:
+    """Text that both databases sort byte by byte, and not as some language does."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 metadata = MetaData()
 
 SEEN = "times_seen > 0 AND merged_into IS NULL"
@@ -390,15 +396,26 @@ releases = Table(
     "releases",
     metadata,
     Column("project_id", BigInteger, primary_key=True),
-    Column("version", String(200), primary_key=True),
+    Column("version", _by_bytes(200), primary_key=True),
     Column(
-        "created_at", UtcDateTime, nullable=False, comment="first heard of: by an event or through the API"
+        "created_at",
+        UtcDateTime,
+        nullable=False,
+        comment="first heard of: by an event or through the API",
     ),
     Column("started_at", UtcDateTime, nullable=True),
     Column("released_at", UtcDateTime, nullable=True),
     Column("url", Text, nullable=True),
     Column("first_event_at", UtcDateTime, nullable=True),
     Column("last_event_at", UtcDateTime, nullable=True),
+    Column("status", String(16), nullable=False, server_default="open", comment="open or archived"),
+    Column("order_date", UtcDateTime, nullable=False, comment="released_at, else created_at"),
+    Column("package", String(200), nullable=True, comment="what stands before the @ of the version"),
+    Column(
+        "version_key", _by_bytes(), nullable=True, comment="sorts the versions of a package; null for others"
+    ),
+    Index("releases_by_date", "project_id", "status", "order_date", "version"),
+    Index("releases_by_version", "project_id", "status", "package", "version_key", "order_date", "version"),
 )
 
 deploys = Table(

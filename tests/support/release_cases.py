@@ -1,0 +1,46 @@
+"""Cases with right answers about releases: lists in JSON files, of the folder that a variable names or of tests/data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+VARIABLE = "TASKS_PIPELINE_CASES_RELEASES"
+FOLDER = Path(os.environ.get(VARIABLE) or Path(__file__).parents[1] / "data" / "releases")
+LISTS = {"parsing": {"cases"}, "ordering": {"chains", "undecided", "latest"}}
+"""By file: the lists that tests take their cases from."""
+LATER = frozenset({
+    "adoption", "aggregates", "crash_free", "figures", "fixes", "periods", "resolutions", "sessions", "users",
+})  # fmt: skip
+"""Files about what is not built yet. Whoever builds it takes the file from here to LISTS."""
+
+
+def lists_of(file: str) -> dict[str, list[dict[str, Any]]]:
+    """The lists of a file, by name."""
+    found: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / f"{file}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def cases(file: str, name: str) -> pytest.MarkDecorator:
+    """A parameter `case` that is each case of a list in turn."""
+    assert name in LISTS[file]
+    return pytest.mark.parametrize("case", lists_of(file)[name], ids=lambda case: str(case["id"]))
+
+
+_WORDS = st.text("019ab-", min_size=1, max_size=3)
+_IDS = st.lists(_WORDS, min_size=1, max_size=3).map(".".join)
+_NUMBERS = st.lists(st.sampled_from("0 1 01 2 9 10 999999999999999999".split()), min_size=1, max_size=4)
+release_names = st.builds(
+    "".join,
+    st.tuples(
+        _NUMBERS.map(".".join),
+        st.just("") | _IDS.map("-{}".format) | st.sampled_from(["a", "rc1", "rc10", "b.2"]),
+        st.just("") | _IDS.map("+{}".format) | st.sampled_from(["+9", "+10", "+1.9", "+1.10"]),
+    ),
+)
+"""Names behind a package, most of them versions that are close to each other."""
