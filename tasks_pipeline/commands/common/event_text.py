@@ -64,10 +64,14 @@ def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> li
 def stack_lines(event: dict[str, Any], *, brief: bool = False) -> list[str]:
     """Exceptions, the one that names the event first, with their frames; else the message and the stacks of threads.
 
-    `brief` is the first of them alone, with the newest frames of the program itself.
+    `brief` is the first of them that has frames alone, as in a mail, with the newest frames of the program itself.
     """
     lines: list[str] = []
-    for exception in list(reversed(values_of(event, "exception")))[: 1 if brief else None]:
+    exceptions = values_of(event, "exception")[::-1]
+    if brief:
+        framed = (e for e in exceptions if mapping_of(e.get("stacktrace")).get("frames"))
+        exceptions = [next(framed, exceptions[0])] if exceptions else []
+    for exception in exceptions:
         lines += ["", f"{cell(exception.get('type') or 'Error')}: {cell(exception.get('value'))}"]
         lines += _frames(exception, brief=brief)
     if not event.get("exception"):
