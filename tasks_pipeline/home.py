@@ -52,6 +52,8 @@ class InForce:
 
 _in_force: dict[Path, InForce] = {}
 """What was read last, by file."""
+_told: dict[Path, str] = {}
+"""The mistakes that whoever only looks was told of, by file."""
 
 
 def _default_root() -> Path:
@@ -194,7 +196,7 @@ class Home:
         return self._parsed(config_text(path), path, to_look=to_look)
 
     def config_to_look(self) -> InForce:
-        """The configuration for whoever only looks and sends nothing: variables that are not set here are no mistakes.
+        """The configuration for whoever looks or decides and sends nothing: variables that are not set here are no mistakes.
 
         An engineer's shell has none of the service's secrets. While the file is broken, what it held before. Raises ConfigError
         when it never was good.
@@ -202,11 +204,13 @@ class Home:
         if not self.has_config:
             return self.config_in_force()
         try:
-            return InForce(self.read_config(self.config_path, to_look=True), "", None)
+            found = InForce(self.read_config(self.config_path, to_look=True), "", None)
         except ConfigError as error:
             found = self._config_of_before(error, None, None, to_look=True)
-            log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
-            return found
+            if _told.get(self.config_path) != found.mistakes:
+                log.error("what the configuration held before stays in force:\n%s", error)  # noqa: TRY400 - the message is whole
+        _told[self.config_path] = found.mistakes
+        return found
 
     def _parsed(self, text: str, path: Path, *, to_look: bool = False) -> Config:
         def projects() -> Sequence[Project]:

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from tasks_pipeline.assets.metadata import COMPUTED
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 
-_event_assets = dg.AssetSelection.assets(*LAKE_TABLES, "groups")
+_event_assets = dg.AssetSelection.assets(*COMPUTED)
 
 
 def _mode(mode: str) -> dg.RunConfig:

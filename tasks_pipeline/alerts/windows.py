@@ -23,7 +23,6 @@ from tasks_pipeline.storage.state.passed_over import Failure, each_alone, is_own
 from tasks_pipeline.stores import Stores
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")
-SEVERITY = "warning"
 
 
 def timed_rules(config: Config) -> dict[int, list[AlertRule]]:

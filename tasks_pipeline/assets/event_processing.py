@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tasks_pipeline.assets.groups import GROUP as GROUPS
 from tasks_pipeline.assets.metadata import (
+    COMPUTED,
     RAW_GONE,
     column_schema,
     drain_metadata,
@@ -34,7 +35,6 @@ from tasks_pipeline.stores import Stores
 
 GROUP = "event_processing"
 TELL_SECONDS = 60.0
-EVERYTHING = (*LAKE_TABLES, "groups")
 REPROCESSED: tuple[str, ...] = ("events", "event_payloads", "groups")
 """What reprocessing writes."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; a drain names its own lane
@@ -149,11 +149,11 @@ def _process(
     """Do what the mode says; gives figures, and the assets that were written, or looked at."""
     match config.mode:
         case Mode.look:
-            return {}, tuple(name for name in EVERYTHING if dg.AssetKey(name) in context.selected_asset_keys)
+            return {}, tuple(name for name in COMPUTED if dg.AssetKey(name) in context.selected_asset_keys)
         case Mode.reprocess:
             return _reprocess(context, stores, day, config.symbols_after), REPROCESSED
         case Mode.drain:
-            return _drain(context, stores, day, linger=None), EVERYTHING
+            return _drain(context, stores, day, linger=None), COMPUTED
         case Mode.again | Mode.recompute:
             drained = _drain(context, stores, day, linger=0.0)
             figures, touched = _again(context, stores, day, may_reprocess=config.mode is Mode.again)
@@ -212,7 +212,7 @@ def _again(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Compute a day again; gives figures, and the assets that were written."""
     try:
-        return _recompute(context, stores, day), EVERYTHING
+        return _recompute(context, stores, day), COMPUTED
     except RawGone as gone:
         if not may_reprocess:
             raise dg.Failure(

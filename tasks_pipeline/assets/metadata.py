@@ -20,7 +20,9 @@ from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 
 _BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_LENGTH = 60
-OF_A_DAY = ("envelopes", *LAKE_TABLES, "groups")
+COMPUTED = (*LAKE_TABLES, "groups")
+"""Assets that are computed from the envelopes of a day, all by one op."""
+OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {

@@ -143,9 +143,8 @@ def test_command(
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
     with open_all(home, to_look=True) as stores:
-        slugs = stores.slugs
-        wanted = [p for p in project_ids if project is None or slugs.get(p) == project]
-        for project_id in wanted:
+        slugs, only = stores.slugs, project_number(stores.slugs, project)
+        for project_id in project_ids if only is None else {only}.intersection(project_ids):
             firings = try_rule(stores, rule, project_id, since, now)
             names = short_ids(stores.state, slugs, [f.group_id for f in firings if f.group_id is not None])
             for firing in firings:

@@ -11,6 +11,7 @@ import click
 
 from tasks_pipeline import __version__
 from tasks_pipeline.commands.common.output import current_home, printable, user_errors
+from tasks_pipeline.commands.common.queries import project_number
 from tasks_pipeline.config.written import UNSET
 from tasks_pipeline.home import Home
 from tasks_pipeline.home import dsn as make_dsn
@@ -86,10 +87,8 @@ def find_dsn(home: Home, project: str | None) -> str:
     from tasks_pipeline.service.running import running_service
 
     config = home.config_to_look().config
-    found = next((p for p in config.projects if project in (None, p.slug, str(p.id))), None)
-    if found is None:
-        known = ", ".join(p.slug for p in config.projects)
-        raise click.ClickException(f"no project {project!r}; there are: {known}")
+    number = project_number({p.id: p.slug for p in config.projects}, project)
+    found = next(p for p in config.projects if number in (None, p.id))
     key = next((k for k in found.keys if k.enabled), None)
     if key is None:
         raise click.ClickException(f"project {found.slug} has no enabled key")

@@ -15,6 +15,7 @@ from tasks_pipeline.config import ConfigError, config_schema
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.config.mistake import dotted
 from tasks_pipeline.config.showing import shown_config
+from tasks_pipeline.notifications.message import counted
 
 
 @click.group(cls=CommandGroup)
@@ -54,7 +55,7 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(path), "good": True, "projects": count, "mistakes": []})
     else:
-        click.echo(f"{path}: good, {count} project{'s' if count != 1 else ''}")
+        click.echo(f"{path}: good, {counted(count, 'project')}")
 
 
 @config.command()

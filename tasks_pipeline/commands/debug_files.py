@@ -14,6 +14,7 @@ from tasks_pipeline.commands.common.options import json_option, limit_option, pr
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import age, open_state, project_number
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.notifications.message import counted
 
 _COLUMNS = {"project": "project", "kind": "kind", "id": "debug id or release", "name": "name", "holds": "holds", "size": "bytes", "uploaded": "uploaded"}  # fmt: skip
@@ -62,12 +63,12 @@ def list_command(ctx: click.Context, project: str | None, limit: int, as_json: b
 
 
 def _with_slug(row: Mapping[str, Any], slugs: Mapping[int, str]) -> dict[str, Any]:
-    return {"project": slugs.get(row["project_id"], str(row["project_id"])), **row}
+    return {"project": project_name(slugs, row["project_id"]), **row}
 
 
 def _file_row(row: Mapping[str, Any], slugs: Mapping[int, str], now: datetime) -> dict[str, Any]:
     return {
-        "project": slugs.get(row["project_id"], row["project_id"]),
+        "project": project_name(slugs, row["project_id"]),
         "kind": row["kind"],
         "id": row["debug_id"],
         "name": row["name"],
@@ -85,7 +86,7 @@ def _holds(row: Mapping[str, Any]) -> str:
 
 def _bundle_row(row: Mapping[str, Any], slugs: Mapping[int, str], now: datetime) -> dict[str, Any]:
     return {
-        "project": slugs.get(row["project_id"], row["project_id"]),
+        "project": project_name(slugs, row["project_id"]),
         "kind": "bundle",
         "id": row["release"] or "",
         "name": row["sha1"],

@@ -26,6 +26,7 @@ from tasks_pipeline.commands.common.queries import (
 )
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.config.projects import project_name
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.lake.lake import Lake
@@ -106,7 +107,7 @@ def list_command(
     for event in found:
         event |= {
             "short_id": names.get(event["group_id"]),
-            "project": slugs.get(event["project_id"], str(event["project_id"])),
+            "project": project_name(slugs, event["project_id"]),
             "age": age(event["timestamp"], now),
         }
     if as_json:
@@ -148,7 +149,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     payload = msgspec.json.decode(row["payload"])
     facts = {name: row[name] for name in _FACTS} | {
         "short_id": short_id,
-        "project": slugs.get(row["project_id"], str(row["project_id"])),
+        "project": project_name(slugs, row["project_id"]),
     }
     if as_json:
         print_json(payload | {FACTS: facts})

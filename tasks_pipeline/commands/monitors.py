@@ -14,6 +14,7 @@ from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_all, open_state, seconds_text
 from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.notifications.message import counted
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _environments(state: StateDatabase, slugs: Mapping[int, str]) -> list[dict[s
         shown = "disabled" if own["status"] == "disabled" else status + (", muted" if muted else "")
         found.append(
             {
-                **row, "monitor": own["slug"], "project": slugs.get(own["project_id"], str(own["project_id"])),
+                **row, "monitor": own["slug"], "project": project_name(slugs, own["project_id"]),
                 "type": own["type"], "state": shown + (", incident" if row["incident_id"] else ""),
                 "schedule": described(own["config"]), "source": own["source"],
             }

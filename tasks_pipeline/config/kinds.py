@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, Secret, SecretBytes, SecretStr, Tag
@@ -188,11 +188,6 @@ def _is_private(kind: Kind) -> bool:
     if kind.is_list or kind.is_dict:
         return any(is_private(kinds_of(each)) for each in get_args(kind.type) if each is not Ellipsis)
     return False
-
-
-def with_notes(kinds: Sequence[Kind], notes: Sequence[Any]) -> tuple[Kind, ...]:
-    """The same with further notes."""
-    return tuple(replace(kind, notes=(*kind.notes, *notes)) for kind in kinds)
 
 
 def models_below(annotation: Any) -> Iterator[type[BaseModel]]:

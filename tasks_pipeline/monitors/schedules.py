@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from tasks_pipeline.notifications.message import counted
+
 MARGIN_MINUTES = 1
 MAX_RUNTIME_MINUTES = 30
 EARLY = timedelta(seconds=30)  # clocks differ: a check-in so long before its time is the one of that time
@@ -92,5 +94,5 @@ def described(config: Mapping[str, Any]) -> str:
     if schedule.get("type") == "crontab":
         return f"{schedule['value']} ({zone})"
     if schedule.get("type") == "interval":
-        return f"every {schedule['value']} {schedule['unit']}{'' if schedule['value'] == 1 else 's'}"
+        return f"every {counted(schedule['value'], schedule['unit'])}"
     return ""

@@ -13,7 +13,6 @@ from tasks_pipeline.notifications.message import Message
 
 log = logging.getLogger(__name__)
 _OURS = Path(__file__).parent / "templates"
-TEMPLATES = ("mail.html", "mail.txt")
 
 
 def render(name: str, message: Message, templates_dir: Path | None = None) -> str:

@@ -33,15 +33,14 @@ NOT_RUN = {
 }
 """Examples that are not run, and why."""
 FAILS = {
-    "tasks-pipeline watch": "while something is in trouble",
     "tasks-pipeline notifications test channel:dead": "the example shows what fails",
     "tasks-pipeline notifications retry 17 18": "there need be no such messages",
     "tasks-pipeline notifications retry --channel slack": "nothing of it is given up",
-    "tasks-pipeline groups resolve SHOP-2 SHOP-7 --in-next-release": "SHOP-7 was never seen in a release",
     "tasks-pipeline groups unmerge SHOP-3": "it is not merged yet",
     "tasks-pipeline groups discard --undo SHOP-3": "it is not discarded yet",
 }
-"""Examples that may end with 1 on this home, in a line that says why."""
+"""Examples that end with 1 on this home, in a line that says why."""
+MAY_FAIL = {"tasks-pipeline watch": "while something is in trouble, as the disk of this machine"}
 _TODAY = datetime.now(UTC).date()
 _SHELL = re.compile(
     r"^(?:export \w+=\$\()?(?:echo '(?P<input>[^']*)' \| )?(?P<command>tasks-pipeline .*?)\)?"
@@ -125,16 +124,14 @@ def test_an_example_does_what_it_says(shop: Home, example: Example) -> None:
     given = parts["input"] or "SELECT 1 AS one"
     result = CliRunner().invoke(main, ["--home", str(shop.root), *words], input=given)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    if example.refused or (result.exit_code == 1 and example.line in FAILS):
-        assert result.exit_code == 1
-    else:
-        assert result.exit_code == 0, result.output
+    if example.line not in MAY_FAIL:
+        assert result.exit_code == int(example.refused or example.line in FAILS), result.output
     assert result.output.strip()
 
 
 def test_what_is_not_run_is_still_there() -> None:
     lines = {example.line for example in examples()}
-    assert {*NOT_RUN, *FAILS} - lines == set()
+    assert {*NOT_RUN, *FAILS, *MAY_FAIL} - lines == set()
 
 
 @pytest.mark.parametrize("name", ["docs/cli.md", "README.md"])

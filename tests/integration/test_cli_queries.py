@@ -328,6 +328,21 @@ def test_an_event_by_its_group_or_by_the_beginning_of_its_id(filled: Filled) -> 
     assert (unknown.exit_code, f"there is no event {'f' * 31}" in unknown.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "groups list --project",
+        "events list --project",
+        "alerts list --project",
+        "alerts test default --project",
+        "dsn",
+    ],
+)
+def test_a_project_is_named_in_any_case_or_refused(filled: Filled, command: str) -> None:
+    assert filled.call(*command.split(), "SHOP").exit_code == 0
+    assert "no project 'nobody'; there are: shop" in filled.call(*command.split(), "nobody").stderr
+
+
 def test_an_event_for_people(filled: Filled) -> None:
     out = filled.call("events", "show", filled.event_id).stdout
     assert out.startswith("SHOP-1  PaymentError: declined\n")

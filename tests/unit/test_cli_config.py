@@ -204,6 +204,16 @@ def test_a_shell_without_the_secrets_can_look(command: str, tmp_path: Path) -> N
     assert "SMTP_PASSWORD" not in looked.output
 
 
+@pytest.mark.parametrize(
+    "command", ["resolve ID", "assign ID --to a@b.example", "merge ID 2", "unmerge ID", "discard ID"]
+)
+def test_a_shell_without_the_secrets_can_decide(command: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks_pipeline.yaml").write_text(f"{FILE}members: [{{email: a@b.example}}]\n")
+    words = command.replace("ID", "SHOP-1").split()
+    decided = CliRunner().invoke(main, ["--home", str(tmp_path), "groups", *words])
+    assert "there is no group SHOP-1" in decided.stderr
+
+
 def test_what_is_shown_without_the_secrets_refers_to_them(tmp_path: Path) -> None:
     (tmp_path / "tasks_pipeline.yaml").write_text(FILE)
     shown = call(tmp_path, "show")

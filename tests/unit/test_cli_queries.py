@@ -22,11 +22,12 @@ from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
-from tasks_pipeline.commands.common.event_text import described
+from tasks_pipeline.commands.common.event_text import described, stack_lines
 from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
 from tasks_pipeline.commands.common.queries import age, size_text
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.sql import unique
+from tasks_pipeline.notifications.story import story_of
 from tasks_pipeline.service.dagster_client import (
     DagsterError,
     backfill_progress,
@@ -269,6 +270,15 @@ def test_an_event_reads_from_the_crash_outwards() -> None:
     )
     assert "dispatch  (library)" in text
     assert [line.split()[-1] for line in lines if " step " in line] == [str(n) for n in range(29, 19, -1)]
+
+
+def test_the_stack_of_a_group_is_that_of_its_mail() -> None:
+    frames = {"frames": [{"filename": "db.py", "lineno": 88, "function": "connect"}]}
+    values = [{"type": "Refused", "value": "", "stacktrace": frames}, {"type": "Failed", "value": "all"}]
+    event = {"exception": {"values": values}}
+    assert stack_lines(event, brief=True) == ["", "Refused: ", "  db.py:88 in connect"]
+    assert [frame.place for frame in story_of(event).frames] == ["db.py:88"]
+    assert stack_lines({"exception": {"values": values[1:]}}, brief=True) == ["", "Failed: all"]
 
 
 def test_an_event_shows_what_answers_the_question() -> None:

@@ -285,7 +285,7 @@ def test_whoever_looks_needs_no_secrets(home: Home) -> None:
 
 
 def test_whoever_looks_while_the_file_is_broken_sees_what_it_held_before(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = ("STORE_KEY", "OTHER_KEY", "SMTP_PASSWORD", "HOOK")
     for name in names:
@@ -300,6 +300,8 @@ def test_whoever_looks_while_the_file_is_broken_sees_what_it_held_before(
     assert found.config.projects[0].slug == "store"
     assert "retention.raw_days" in found.mistakes
     assert "SMTP_PASSWORD" not in found.mistakes
+    assert home.config_to_look().mistakes == found.mistakes
+    assert len(caplog.records) == 1  # a command that asks twice tells it once
 
 
 def test_a_file_without_projects_has_the_one_that_was_there_before_it(home: Home) -> None:

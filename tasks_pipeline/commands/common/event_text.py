@@ -11,6 +11,7 @@ from tasks_pipeline.commands.common.json_output import encoded
 from tasks_pipeline.commands.common.output import cell
 from tasks_pipeline.commands.common.queries import age
 from tasks_pipeline.commands.common.tables import field_lines
+from tasks_pipeline.notifications.frames import mapping_of, values_of
 
 _LEAD = 8  # cells of the names in the head
 _BREADCRUMBS = 10
@@ -30,8 +31,8 @@ _MOST_ERRORS = 5
 def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> list[str]:
     """A processed event as lines; `facts` is what this installation knows of it."""
     happened = datetime.fromisoformat(event["timestamp"])
-    request = _dict(event.get("request"))
-    trace = _dict(_dict(event.get("contexts")).get("trace"))
+    request = mapping_of(event.get("request"))
+    trace = mapping_of(mapping_of(event.get("contexts")).get("trace"))
     lines = [
         f"{facts['short_id']}  {cell(facts['title'])}",
         *([cell(facts["culprit"])] if facts["culprit"] else []),
@@ -43,38 +44,42 @@ def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> li
                 ("received", f"{cell(facts['received_at'])} UTC, project {facts['project']}"),
                 ("where", _joined(event, ("environment", "release", "dist", "server_name", "transaction", "logger"))),
                 ("request", _request_line(request)),
-                ("user", _joined(_dict(event.get("user")), ("id", "email", "username", "ip_address"))),
-                ("tags", ", ".join(f"{cell(k)}={cell(v)}" for k, v in _dict(event.get("tags")).items())),
+                ("user", _joined(mapping_of(event.get("user")), ("id", "email", "username", "ip_address"))),
+                ("tags", ", ".join(f"{cell(k)}={cell(v)}" for k, v in mapping_of(event.get("tags")).items())),
                 ("trace", ", ".join(cell(trace[k])[:_VALUE] for k in ("trace_id", "op") if trace.get(k))),
             ],
             lead=_LEAD,
         ),
     ]  # fmt: skip
     lines += stack_lines(event)
-    crumbs = _values(event, "breadcrumbs")[-_BREADCRUMBS:]
+    crumbs = values_of(event, "breadcrumbs")[-_BREADCRUMBS:]
     if crumbs:
         lines += ["", "breadcrumbs, the last first", *map(_breadcrumb, reversed(crumbs))]
     lines += _section("headers", _pairs(request.get("headers")))
     lines += _section("body", [("", request["data"])] if request.get("data") not in (None, "") else [])
-    lines += _section("contexts", _contexts(_dict(event.get("contexts"))))
-    return lines + _section("extra", _dict(event.get("extra")).items())
+    lines += _section("contexts", _contexts(mapping_of(event.get("contexts"))))
+    return lines + _section("extra", mapping_of(event.get("extra")).items())
 
 
 def stack_lines(event: dict[str, Any], *, brief: bool = False) -> list[str]:
     """Exceptions, the one that names the event first, with their frames; else the message and the stacks of threads.
 
-    `brief` is the first of them alone, with the newest frames of the program itself.
+    `brief` is the first of them that has frames alone, as in a mail, with the newest frames of the program itself.
     """
     lines: list[str] = []
-    for exception in list(reversed(_values(event, "exception")))[: 1 if brief else None]:
+    exceptions = values_of(event, "exception")[::-1]
+    if brief:
+        framed = (e for e in exceptions if mapping_of(e.get("stacktrace")).get("frames"))
+        exceptions = [next(framed, exceptions[0])] if exceptions else []
+    for exception in exceptions:
         lines += ["", f"{cell(exception.get('type') or 'Error')}: {cell(exception.get('value'))}"]
         lines += _frames(exception, brief=brief)
     if not event.get("exception"):
-        message = _dict(event.get("logentry"))
+        message = mapping_of(event.get("logentry"))
         said = cell(message.get("formatted") or message.get("message"))
         lines += field_lines([("message", said)], lead=_LEAD) if not brief else []
         lines += _frames(event, brief=brief)
-        for thread in _values(event, "threads"):
+        for thread in values_of(event, "threads"):
             if thread.get("crashed") or thread.get("current"):
                 name = cell(thread.get("name") or thread.get("id"))
                 lines += ["", f"thread {name}", *_frames(thread, brief=brief)]
@@ -100,7 +105,9 @@ def _symbol_lines(event: dict[str, Any]) -> list[str]:
 
 def _frames(holder: dict[str, Any], *, brief: bool) -> Iterator[str]:
     """The frames of a stack trace, the crash first: the failing line, around the crash its neighbours, and variables."""
-    frames = [f for f in _list(_dict(holder.get("stacktrace")).get("frames")) if isinstance(f, dict)][::-1]
+    frames = [f for f in _list(mapping_of(holder.get("stacktrace")).get("frames")) if isinstance(f, dict)][
+        ::-1
+    ]
     own = [frame for frame in frames if frame.get("in_app") is not False]
     shown = (own or frames)[:_BRIEF_FRAMES] if brief else frames
     for depth, frame in enumerate(shown):
@@ -108,7 +115,7 @@ def _frames(holder: dict[str, Any], *, brief: bool) -> Iterator[str]:
         yield f"  {_place(frame)} in {cell(frame.get('function') or '?')}{mark}"
         yield from _source(frame, around=depth == 0)
         if depth == 0 or frame.get("in_app") is not False:
-            yield from _named_lines(_dict(frame.get("vars")).items(), "      ")
+            yield from _named_lines(mapping_of(frame.get("vars")).items(), "      ")
     if brief and len(frames) > len(shown):
         yield f"  … {len(frames) - len(shown)} more"
 
@@ -139,7 +146,7 @@ def _code(text: object) -> str:
 
 def _breadcrumb(crumb: dict[str, Any]) -> str:
     when = str(crumb.get("timestamp") or "")[11:19]
-    told = crumb.get("message") or " ".join(f"{k}={v}" for k, v in _dict(crumb.get("data")).items())
+    told = crumb.get("message") or " ".join(f"{k}={v}" for k, v in mapping_of(crumb.get("data")).items())
     return f"  {cell(when):<8}  {cell(crumb.get('category') or crumb.get('type')):<12}  {cell(told)}"
 
 
@@ -154,7 +161,7 @@ def _request_line(request: dict[str, Any]) -> str:
 def _contexts(contexts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each context with its values in one line; the trace stands above."""
     for name, context in contexts.items():
-        values = {k: v for k, v in _dict(context).items() if k != "type" and v not in (None, "")}
+        values = {k: v for k, v in mapping_of(context).items() if k != "type" and v not in (None, "")}
         if values and name != "trace":
             yield name, ", ".join(f"{k} {_text(v)}" for k, v in values.items())
 
@@ -186,14 +193,6 @@ def _pairs(value: object) -> list[tuple[Any, Any]]:
     if isinstance(value, dict):
         return list(value.items())
     return [(pair[0], pair[1]) for pair in _list(value) if isinstance(pair, list) and len(pair) == 2]
-
-
-def _values(event: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    return [v for v in _list(_dict(event.get(name)).get("values")) if isinstance(v, dict)]
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

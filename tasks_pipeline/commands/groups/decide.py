@@ -172,7 +172,7 @@ def assign(
         raise click.UsageError("one of --to WHO and --nobody is needed")
     if assignee is not None:
         with user_errors():
-            assignee = known_assignee(current_home(ctx).config_in_force().config, assignee)
+            assignee = known_assignee(current_home(ctx).config_to_look().config, assignee)
     _decide(
         ctx,
         names,

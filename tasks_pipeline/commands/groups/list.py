@@ -279,21 +279,16 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
     """The head of a group, by name."""
     status = f"{status_text(group)}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
     seen = f"{counted(group['times_seen'], 'time')} by {counted(group['users'], 'user')}"
-    changed = ("since", group["status_changed_at"])
     monitor = details["monitor"]
     named = [
         ("status", status),
-        *((name, _moment(at, now)) for name, at in (changed,) if at is not None),
+        ("since", _moment(group["status_changed_at"], now)),
         ("assigned to", cell(group["assignee"])),
         ("with", ", ".join(details["merged"])),
         ("monitor", _monitor(monitor) if monitor else ""),
         ("seen", seen if not monitor else counted(group["times_seen"], "time")),
     ]
-    named += [
-        (name.replace("_", " "), _moment(group[name], now))
-        for name in ("first_seen", "last_seen")
-        if group[name]
-    ]
+    named += [(name.replace("_", " "), _moment(group[name], now)) for name in ("first_seen", "last_seen")]
     named.append(("first in", cell(details["first_release"])))
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
@@ -306,5 +301,5 @@ def _monitor(monitor: Mapping[str, Any]) -> str:
     return f"{cell(monitor['slug'])}{where}: tasks-pipeline monitors show {cell(monitor['slug'])}"
 
 
-def _moment(at: datetime, now: datetime) -> str:
-    return f"{cell(at)} UTC, {age(at, now)} ago"
+def _moment(at: datetime | None, now: datetime) -> str:
+    return f"{cell(at)} UTC, {age(at, now)} ago" if at is not None else ""

@@ -304,10 +304,10 @@ def _seen(group: dict[str, Any]) -> str:
 
 @contextmanager
 def _deciding(ctx: click.Context) -> Iterator[Stores]:
-    """Open stores; what cannot be decided, and stores that cannot be used, end the command with a line."""
+    """Open stores, without secrets; what cannot be decided, and stores that cannot be used, end the command with a line."""
     from tasks_pipeline.groups.decisions import DecisionError
 
-    with user_errors(DecisionError), open_all(current_home(ctx)) as stores:
+    with user_errors(DecisionError), open_all(current_home(ctx), to_look=True) as stores:
         yield stores
 
 

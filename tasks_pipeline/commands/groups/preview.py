@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.options import json_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_all, project_number
 from tasks_pipeline.commands.common.tables import table
@@ -35,7 +35,7 @@ _COLUMNS = {"events": "events", "source": "from", "target": "to", "title": "titl
 @click.option("--day", "days", type=_DAY, metavar="D", multiple=True, help="Day of events to look at.")
 @click.option("--from", "first", type=_DAY, metavar="D", help=f"First day.  [default: {DAYS} days back]")
 @click.option("--to", "last", type=_DAY, metavar="D", help="Last day, included.  [default: today]")
-@click.option("--project", metavar="SLUG", help="Events of this project only.")
+@project_option("Events of this project only.")
 @json_option
 @click.pass_context
 def preview_rules(

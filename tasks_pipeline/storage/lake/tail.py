@@ -51,16 +51,6 @@ SMALL = Small()
 DUE = Due()
 
 
-@dataclass(frozen=True, slots=True)
-class TailSize:
-    """What waits in the tail: rows of all tables, bytes as stored, segments, and since when."""
-
-    rows: int
-    bytes: int
-    segments: int
-    oldest: datetime | None
-
-
 def fits(rows: Rows, small: Small | None = None) -> bool:
     """Whether rows are few enough for the tail."""
     most = small or SMALL
@@ -202,20 +192,6 @@ def is_due(state: StateDatabase, now: datetime, due: Due | None = None) -> bool:
         or now - row.first_at >= limits.age
         for row in found
     )
-
-
-def tail_size(state: StateDatabase) -> TailSize:
-    """What waits in the tail."""
-    with state.read() as connection:
-        row = connection.execute(
-            select(
-                func.coalesce(func.sum(tail_segments.c.rows), 0).label("rows"),
-                func.coalesce(func.sum(tail_segments.c.bytes), 0).label("bytes"),
-                func.count(tail_segments.c.first_at).label("segments"),
-                func.min(tail_segments.c.first_at).label("oldest"),
-            )
-        ).one()
-    return TailSize(int(row.rows), int(row.bytes), int(row.segments), row.oldest)
 
 
 def texts_behind(connection: Connection, seen: int) -> list[tuple[Any, ...]]:
