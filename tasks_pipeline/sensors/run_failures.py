@@ -33,8 +33,13 @@ def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> 
 
 
 def _say_why(sensor: dg.SensorDefinition, reason: str) -> None:
-    """Have a sensor that found nothing say so; Dagster's words for it are "Sensor function returned an empty result"."""
-    evaluate = sensor._evaluation_fn
+    """Have a sensor that found nothing say so; Dagster's words for it are "Sensor function returned an empty result".
+
+    Run failure sensors may return nothing, so it goes by a private attribute: a Dagster without it says its own words.
+    """
+    evaluate = getattr(sensor, "_evaluation_fn", None)
+    if evaluate is None:
+        return
 
     def evaluated(context: dg.SensorEvaluationContext) -> Any:
         return evaluate(context) or [dg.SkipReason(reason)]
