@@ -53,6 +53,14 @@ SECTIONS = {
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is asked for."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for word in args:
+            if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+                raise click.UsageError(
+                    f"{word!a} is not UTF-8", ctx
+                )  # no database takes it, no terminal shows it
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

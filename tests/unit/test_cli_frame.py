@@ -120,6 +120,13 @@ def test_the_shell_completes_commands() -> None:
     assert result.output.splitlines() == ["plain,resolve"]
 
 
+@pytest.mark.parametrize("words", ["groups list --search", "releases show", "groups list --assignee", "sql"])
+def test_what_is_no_utf8_is_refused_in_a_line(words: str) -> None:
+    result = CliRunner().invoke(main, [*words.split(), "a\udcff"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith("'a\\udcff' is not UTF-8\n")
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["run", "--port", "70000"], ["dsn", "--nonsense"]])
 def test_a_wrong_call_ends_with_status_2_and_a_line(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
