@@ -13,7 +13,7 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state, project_number
-from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.commands.common.tables import field_lines, say, table
 from tasks_pipeline.protocol.release import ReleaseName, parse_release
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
     )
     click.echo()
     for project_id, one in latest.items():
-        click.echo(f"latest of {slugs[project_id]}: {cell(one.version)} ({cell(one.reason)})")
+        say(f"latest of {slugs[project_id]}: {cell(one.version)} ({cell(one.reason)})")
 
 
 @releases.command()

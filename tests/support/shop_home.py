@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.events import event, item, receipt
@@ -80,6 +81,8 @@ def _fill(stores: Stores, at: datetime) -> None:
     writer.append([receipt(at, 2, event("Other", timestamp=at.isoformat()))])
     writer.close()
     drain(stores, at.date(), linger_seconds=0)
+    for version in ("shop@2.0.0", "shop@999.9.9", f"shop-with-a-long-name@1.0.0+{'0123456789' * 8}"):
+        save_release(stores.state, [1], version, {})
     with stores.state.write() as connection:
         names = {row.title.partition(":")[0]: row.id for row in connection.execute(select(t.groups))}
         for offset in (1000, 0):  # over numbers that nobody has
