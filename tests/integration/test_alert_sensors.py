@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -257,8 +258,8 @@ def test_a_broken_configuration_stops_no_watch_and_is_told(home: Home, instance:
         checks = {e.check_name: e for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
         assert not checks["configuration"].passed
         run(home, instance, "send_alert_notification", "notifications")
-        told = [posted.json["title"] for posted in http.posted]
-        assert any("alert_rules[0]" in title for title in told)
+        told = [json.dumps(posted.json) for posted in http.posted]
+        assert any("alert_rules[0]" in message for message in told)
 
 
 def test_a_sender_that_lingers_ends_when_the_configuration_changes(home: Home) -> None:
