@@ -11,6 +11,7 @@ from tasks_pipeline.assets.metadata import OF_A_DAY, RAW_GONE, envelopes_of, row
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import quiet_days
+from tasks_pipeline.words import counted
 
 GROUP = "maintenance"
 DAYS_ENDED = 31
@@ -96,7 +97,7 @@ def tidy_lake(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.M
         merged = compaction.compact(lake, compaction.of_past_days(lake, now.date()))
         compaction.tidy(lake, now)
         orphans = compaction.drop_orphans(lake, now)
-    context.log.info(f"{merged} files merged, {orphans} removed that nobody had registered")
+    context.log.info(f"{counted(merged, 'file')} merged, {orphans} removed that nobody had registered")
     return dg.MaterializeResult(metadata={"merged": merged, "orphans": orphans})
 
 

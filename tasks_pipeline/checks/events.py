@@ -15,6 +15,7 @@ from tasks_pipeline.processing.books import (
 )
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import counted
 
 ODD_SHARE = 0.05  # a few clocks are always wrong
 
@@ -87,7 +88,7 @@ def _books_balance(stores: Stores, day: date) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR,
         description=f"{day}: balanced"
         if books.difference == 0
-        else f"{day}: {books.difference} items are unaccounted for",
+        else f"{day}: {counted(books.difference, 'item')} unaccounted for",
         metadata={"day": day.isoformat(), **figures, "difference": books.difference},
     )
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import open_all, open_state, project_number
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.config.alerts import Conditions

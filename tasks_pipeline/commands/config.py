@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import current_home, user_errors
@@ -15,7 +15,7 @@ from tasks_pipeline.config import ConfigError, config_schema
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.config.mistake import dotted
 from tasks_pipeline.config.showing import shown_config
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 
 @click.group(cls=CommandGroup)

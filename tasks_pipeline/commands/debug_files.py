@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import age, open_state, project_number
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.config.projects import project_name
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 _COLUMNS = {"project": "project", "kind": "kind", "id": "debug id or release", "name": "name", "holds": "holds", "size": "bytes", "uploaded": "uploaded"}  # fmt: skip
 

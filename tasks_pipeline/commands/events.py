@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.event_text import described
-from tasks_pipeline.commands.common.groups import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 
 
 @click.group(cls=CommandGroup)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import Number, json_option, limit_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import age, group_named, open_all, open_state
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import table
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 _LOG = {"id": "id", "created_at": "at (UTC)", "target": "to", "channel": "channel", "type": "type", "status": "status", "sent_at": "sent (UTC)", "attempts": "tries", "reason": "why", "title": "about"}  # fmt: skip
 _STATUSES = ("waiting", "sending", "sent", "dead", "digest", "collapsed", "skipped")

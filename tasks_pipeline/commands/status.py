@@ -19,7 +19,7 @@ from tasks_pipeline.commands.common.queries import (
     size_text,
 )
 from tasks_pipeline.commands.common.tables import say, table
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home

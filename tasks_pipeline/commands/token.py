@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from tasks_pipeline.commands.common.groups import CommandGroup
+from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import Number, json_option
 from tasks_pipeline.commands.common.output import cell, current_home

@@ -15,9 +15,9 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.groups.assign import NewGroup
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.incidents import count_incident, end_incident
-from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import incidents, monitor_environments
+from tasks_pipeline.words import counted
 
 ALGORITHM = "monitor"
 LOCKS = ("monitors", "group_hashes", "alerts")

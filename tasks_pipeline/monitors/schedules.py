@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 MARGIN_MINUTES = 1
 MAX_RUNTIME_MINUTES = 30

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks_pipeline.words import counted
+
 # Characters that turn the direction of a text, or are not seen: with them a text can show what it does not say.
 _HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u061c\u180e]")
 
@@ -25,11 +27,6 @@ def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
     text = _HIDDEN.sub("", text)
     text = text if lines else " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 event`, `1,234 events`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

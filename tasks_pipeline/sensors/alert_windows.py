@@ -6,6 +6,7 @@ import dagster as dg
 
 from tasks_pipeline.alerts.windows import evaluate_windows
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.words import counted
 
 
 @dg.sensor(
@@ -24,6 +25,6 @@ def alert_windows_sensor(
     if not fired:
         return dg.SkipReason("no rule fired")
     return dg.SensorResult(
-        skip_reason=f"{len(fired)} alerts recorded; their messages are in the outbox",
+        skip_reason=f"{counted(len(fired), 'alert')} recorded; what is to be sent is in the outbox",
         asset_events=[dg.AssetMaterialization("alerts", metadata={"fired": len(fired)})],
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
-from tasks_pipeline.notifications.message import counted
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
@@ -21,6 +20,7 @@ from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.words import counted
 
 log = logging.getLogger(__name__)
 

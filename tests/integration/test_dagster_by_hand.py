@@ -160,7 +160,7 @@ def test_a_check_can_be_executed_by_itself_for_a_day(past: Day, instance: dg.Dag
     result = execute_checks(past, instance, ["books_balance"], past.date.isoformat())
     (found,) = result.get_asset_check_evaluations()
     assert (found.check_name, found.passed, found.partition) == ("books_balance", False, PAST.isoformat())
-    assert found.description == f"{PAST}: 1 items are unaccounted for"
+    assert found.description == f"{PAST}: 1 item unaccounted for"
     assert found.metadata["day"].value == PAST.isoformat()
     assert history(instance) == [(PAST.isoformat(), AssetCheckExecutionRecordStatus.FAILED)]
 

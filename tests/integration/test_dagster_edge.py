@@ -243,7 +243,7 @@ def test_a_row_lost_from_the_lake_fails_the_blocking_check(past: Day, instance: 
     assert checks(result) == {"books_balance": False, "event_ids_unique": False, "timestamps_sane": True}
     (books,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "books_balance"]
     assert (books.metadata["difference"].value, books.severity) == (2, dg.AssetCheckSeverity.ERROR)
-    assert books.description == f"{PAST}: 2 items are unaccounted for"
+    assert books.description == f"{PAST}: 2 items unaccounted for"
     assert books.blocking
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.output import cell, printable, user_errors
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home

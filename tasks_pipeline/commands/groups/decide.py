@@ -15,7 +15,7 @@ from tasks_pipeline.commands.common.output import cell, current_home, user_error
 from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.groups.log import told
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.commands.common.output import cell
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase

@@ -20,7 +20,7 @@ from tasks_pipeline.commands.common.queries import (
 )
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.groups.decide import actor_option, group_ids, print_decided
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.similarity import Pair

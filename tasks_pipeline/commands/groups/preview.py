@@ -14,7 +14,7 @@ from tasks_pipeline.commands.common.options import json_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_all, project_number
 from tasks_pipeline.commands.common.tables import table
-from tasks_pipeline.notifications.message import counted
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.processing.preview import Preview
