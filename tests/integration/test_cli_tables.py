@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 
-from tasks_pipeline.cli import main
+from tasks_pipeline.cli import COMMANDS, main
 from tasks_pipeline.home import Home
 from tests.support.shop_home import EVENT_ID, OTHER_ID, shop_home
 
@@ -46,6 +48,19 @@ WHOLE = {
     "sql 'SELECT level, count(*) AS n FROM events GROUP BY ALL'": ("level", "n"),
 }
 """What of each command's JSON stands in its table as it is, in one line, however narrow the terminal."""
+NO_TABLE = frozenset(
+    {
+        *(
+            f"groups {word}"
+            for word in "resolve unresolve ignore assign merge unmerge discard merge-similar".split()
+        ),
+        *(f"releases {word}" for word in "archive restore delete".split()),
+        *("monitors mute", "monitors unmute", "notifications retry", "notifications send"),
+        *("config check", "config show", "token create", "token revoke"),
+        *("groups show", "events show"),
+    }
+)
+"""Commands that decide and say so in sentences, that print a file, or whose page has a test of its own below."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[\d.]*Z")
 
 
@@ -94,6 +109,20 @@ def test_a_table_fits_and_what_names_a_thing_is_whole(
         shown = [line.replace("✓", " ").split() for line in lines]
         for value in (_TIME.sub(r"\1 \2", str(row[key])) for row in rows for key in keys):
             assert any(all(part in line for part in value.split()) for line in shown), (width, value)
+
+
+def test_no_table_is_left_out() -> None:
+    tried = {" ".join(command.split()[:2]) for command in WHOLE} | {command.split()[0] for command in WHOLE}
+    assert {name for name in _with_json() if name not in tried} == NO_TABLE
+
+
+def _with_json() -> Iterator[str]:
+    for name, (module, attribute, _) in COMMANDS.items():
+        command = getattr(importlib.import_module(f"tasks_pipeline.{module}"), attribute)
+        pages = {name: command}
+        if isinstance(command, click.Group):
+            pages = {f"{name} {sub}": found for sub, found in command.commands.items()}
+        yield from (title for title, page in pages.items() if any("--json" in o.opts for o in page.params))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
