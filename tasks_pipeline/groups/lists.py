@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.database import CHUNK, StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups, releases
 
 _SHOWN = tuple(groups.c[name] for name in (
@@ -162,21 +162,21 @@ def group_value_counts(
 
 
 def first_release(connection: Connection, group_id: int) -> str | None:
-    """The release in which a group was first seen: of those of the first day that has some, the one that is known longest.
-    None when no event of the group told its release."""
+    """The release in which a group was first seen: of those of the first day that has some, the one that is known longest;
+    of a day with more than CHUNK, the first by name are looked at. None when no event of the group told its release."""
     v, r = group_values.c, releases.c
     of_group = v.group_id == group_id, v.kind == "release"
     first_day = select(func.min(v.day)).where(*of_group).scalar_subquery()
+    of_that_day = select(v.value).where(*of_group, v.day == first_day).order_by(v.value).limit(CHUNK)
+    versions: list[str] = list(connection.execute(of_that_day).scalars())
+    if len(versions) < 2:
+        return versions[0] if versions else None
+    # Asked apart: joined, a planner may read all releases of a project.
+    project = select(groups.c.project_id).where(groups.c.id == group_id).scalar_subquery()
     known = func.coalesce(r.first_event_at, r.created_at)
-    query = (
-        select(v.value)
-        .join_from(group_values, groups, groups.c.id == v.group_id)
-        .outerjoin(releases, (r.project_id == groups.c.project_id) & (r.version == v.value))
-        .where(*of_group, v.day == first_day)
-        .order_by(known.is_(None), known, v.value)
-        .limit(1)
-    )
-    return connection.execute(query).scalar_one_or_none()
+    oldest = select(r.version).where(r.project_id == project, r.version.in_(versions))
+    found: str | None = connection.execute(oldest.order_by(known, r.version).limit(1)).scalar_one_or_none()
+    return versions[0] if found is None else found
 
 
 def first_release_of(state: StateDatabase, group_id: int) -> str | None:
