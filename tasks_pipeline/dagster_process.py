@@ -7,8 +7,12 @@ Both are made once per process here; the module is then run as `python -m` would
 
 from __future__ import annotations
 
+import importlib
+import os
 import runpy
+import socket
 import sys
+import time
 from functools import cache
 from typing import Any
 
@@ -22,6 +26,26 @@ from sqlalchemy.pool import NullPool, Pool
 
 WATCH_SECONDS = 5
 """Between two questions whether the code server is another one, each over a connection of its own; Dagster's is one second."""
+
+CODE_SERVER_VARIABLE = "TASKS_PIPELINE_CODE_SERVER"  # of service/dagster_home.py, which stays free of Dagster
+PATIENCE_SECONDS = 60
+ASK_SECONDS = 0.1
+
+
+def await_code_server(address: str, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+    """Whether the code server answers, after at most so long. A daemon that began before would fail the first runs: it
+    remembers for a minute that the code cannot be loaded."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(ASK_SECONDS)
+        else:
+            return True
 
 
 def spare() -> None:
@@ -54,4 +78,9 @@ def _kept_revisions(cls: type[ScriptDirectory], config: AlembicConfig) -> Script
 if __name__ == "__main__":
     spare()
     sys.argv = sys.argv[1:]
+    if code_server := os.environ.get(CODE_SERVER_VARIABLE):
+        importlib.import_module(
+            f"{sys.argv[0]}.cli"
+        )  # what takes long is imported while the code server starts
+        await_code_server(code_server)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

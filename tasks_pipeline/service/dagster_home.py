@@ -24,6 +24,8 @@ LOCATION_NAME = "tasks_pipeline"
 DEFINITIONS_MODULE = "tasks_pipeline.definitions"
 CODE_SERVER_MODULE = "tasks_pipeline.code_server"
 DAGSTER_PROCESS_MODULE = "tasks_pipeline.dagster_process"
+CODE_SERVER_VARIABLE = "TASKS_PIPELINE_CODE_SERVER"
+"""Names the code server, as host:port, that Dagster's other processes wait for before they begin."""
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """For every Python started with -m: it must not import what happens to lie in the directory it was started in."""
 

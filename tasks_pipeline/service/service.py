@@ -20,6 +20,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
 from tasks_pipeline.service.dagster_home import (
     CODE_SERVER_MODULE,
+    CODE_SERVER_VARIABLE,
     DAGSTER_PROCESS_MODULE,
     DEFINITIONS_MODULE,
     LOCATION_NAME,
@@ -141,13 +142,14 @@ def introduction(home: Home, config: Config, service: RunningService) -> list[st
 
 
 def service_parts(home: Home, receiver: Address, ui: Address, code_server: Address) -> list[Part]:
-    """The processes of a service. They start at the same time: Dagster's wait for the code server by themselves."""
+    """The processes of a service. They start at the same time: Dagster's wait for the code server (dagster_process.py)."""
     python = [sys.executable, "-m"]
     dagster = [*python, DAGSTER_PROCESS_MODULE]
     environment = {
         **dagster_environment(home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         **SAFE_PATH,
+        CODE_SERVER_VARIABLE: f"{code_server.host}:{code_server.port}",
         "PYTHONUNBUFFERED": "1",  # the last words of a process that dies must reach its log
         # Two arenas instead of eight per core: the processes have many threads that are idle most of the time.
         "MALLOC_ARENA_MAX": "2",

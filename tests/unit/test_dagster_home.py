@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,13 @@ def test_processes_of_dagster_make_an_engine_per_database_and_read_revisions_onc
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
     assert found.stdout.split() == ["2", "1"], found.stderr
+
+
+def test_dagster_waits_for_a_code_server_that_is_late() -> None:
+    """A daemon that began before would fail the first runs."""
+    from tasks_pipeline.dagster_process import await_code_server
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert await_code_server(f"127.0.0.1:{port}", 5)
+    assert not await_code_server(f"127.0.0.1:{port}", 0)
