@@ -79,8 +79,7 @@ if __name__ == "__main__":
     spare()
     sys.argv = sys.argv[1:]
     if code_server := os.environ.get(CODE_SERVER_VARIABLE):
-        importlib.import_module(
-            f"{sys.argv[0]}.cli"
-        )  # what takes long is imported while the code server starts
+        # What takes long is imported while the code server starts. Where that never answers, Dagster itself says so.
+        importlib.import_module(f"{sys.argv[0]}.cli")
         await_code_server(code_server)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
