@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -62,6 +63,9 @@ metadata = MetaData()
 SEEN = "times_seen > 0 AND merged_into IS NULL"
 """Groups that people see: some event belongs to them, and they are part of no other."""
 
+TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
+"""Releases of which something came since their figures were counted."""
+
 
 def _partial(name: str, where: str, *columns: str) -> Index:
     """An index on the rows that meet a condition. A query uses it when it says the condition in the same words."""
@@ -95,7 +99,33 @@ groups = Table(
     Column("ignored_until", UtcDateTime, nullable=True),
     Column("ignored_until_times_seen", BigInteger, nullable=True),
     Column("ignored_until_users", BigInteger, nullable=True),
-    Column("resolved_in_release", String(200), nullable=True, comment="fixed in the release after this one"),
+    Column(
+        "resolution",
+        String(16),
+        nullable=True,
+        comment="now, in_release, next_release or in_commit; null: not resolved",
+    ),
+    Column(
+        "resolved_in_release",
+        String(200),
+        nullable=True,
+        comment="fixed in this release (in_release), or in the one after it (next_release)",
+    ),
+    Column(
+        "resolved_release_date",
+        UtcDateTime,
+        nullable=True,
+        comment="order date of that release when it was said",
+    ),
+    Column("resolved_in_commit", String(64), nullable=True, comment="fixed by this commit"),
+    Column(
+        "first_release",
+        String(200),
+        nullable=True,
+        comment="release of its earliest event; null: that had none",
+    ),
+    Column("last_release", String(200), nullable=True, comment="release of its newest event that has one"),
+    Column("suspects_at", UtcDateTime, nullable=True, comment="when suspect commits were last looked for"),
     Column("assignee", String(200), nullable=True, comment="a member's address or team:slug"),
     Column("merged_into", BigInteger, nullable=True, comment="the group that took this one's keys"),
     Column("times_seen", BigInteger, nullable=False, server_default="0"),
@@ -106,6 +136,7 @@ groups = Table(
     UniqueConstraint("project_id", "short_id"),
     # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
     _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
+    _partial("groups_by_first_release", "first_release IS NOT NULL", "project_id", "first_release"),
     # What people see of groups is read in these orders, backwards; `id` makes each of them complete. None by events or
     # users: those change with every batch, and for `times_seen > 0` SQLite would take such an index and sort.
     _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
@@ -146,6 +177,14 @@ group_days = Table(
     Column("times_seen", BigInteger, nullable=False),
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    Column("first_release", String(200), nullable=True, comment="release of the earliest event of the day"),
+    Column(
+        "last_release",
+        String(200),
+        nullable=True,
+        comment="release of the newest event of the day that has one",
+    ),
+    Column("last_release_at", UtcDateTime, nullable=True, comment="when that event happened"),
     Index("group_days_by_day", "day"),
     comment="What each day of receipt contributes to a group, so that a day can be recomputed.",
 )
@@ -414,8 +453,154 @@ releases = Table(
     Column(
         "version_key", _by_bytes(), nullable=True, comment="sorts the versions of a package; null for others"
     ),
+    Column("ref", String(200), nullable=True, comment="free text that came with it, such as a branch"),
+    Column("commit_count", Integer, nullable=False, server_default="0"),
+    Column("first_session_at", UtcDateTime, nullable=True, comment="when the first of its sessions began"),
+    Column("last_session_at", UtcDateTime, nullable=True, comment="when the last of its sessions began"),
+    Column("events", BigInteger, nullable=False, server_default="0", comment="as of figures_at"),
+    Column(
+        "users",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="distinct user keys of its events, as of figures_at",
+    ),
+    Column("processed_at", UtcDateTime, nullable=True, comment="when process_new_release was done with it"),
+    Column(
+        "update_due_at",
+        UtcDateTime,
+        nullable=True,
+        comment="since when commits or deploys wait for update_release_data",
+    ),
+    Column("changed_at", UtcDateTime, nullable=True, comment="when something was last stored of it"),
+    Column("figures_at", UtcDateTime, nullable=True, comment="when its figures were last counted"),
     Index("releases_by_date", "project_id", "status", "order_date", "version"),
     Index("releases_by_version", "project_id", "status", "package", "version_key", "order_date", "version"),
+    Index("releases_by_name", "version"),
+    _partial("releases_unprocessed", "processed_at IS NULL", "created_at"),
+    _partial("releases_to_update", "update_due_at IS NOT NULL", "update_due_at"),
+    _partial("releases_to_count", TO_COUNT, "figures_at"),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("sha", _by_bytes(64), primary_key=True, comment="id as sent"),
+    Column("repository", String(200), nullable=True, comment="its name in `repositories`"),
+    Column("message", Text, nullable=True),
+    Column("author_key", String(200), nullable=True, comment="key in `commit_authors`"),
+    Column("committed_at", UtcDateTime, nullable=True, comment="timestamp as sent"),
+    Column("files", Integer, nullable=False, server_default="0", comment="how many files it changed"),
+    Column("created_at", UtcDateTime, nullable=False),
+    comment="Commits of the organisation; one that is sent again is updated.",
+)
+
+commit_authors = Table(
+    "commit_authors",
+    metadata,
+    Column("author_key", String(200), primary_key=True, comment="mail address in lower case, else the name"),
+    Column("name", String(128), nullable=True),
+    Column("email", String(200), nullable=True),
+)
+
+commit_files = Table(
+    "commit_files",
+    metadata,
+    Column("sha", _by_bytes(64), primary_key=True),
+    Column("path", _by_bytes(510), primary_key=True),
+    Column(
+        "type", String(1), nullable=False, comment="A added, M modified, D deleted, other letters as sent"
+    ),
+    sqlite_with_rowid=False,
+)
+
+release_commits = Table(
+    "release_commits",
+    metadata,
+    Column("version", _by_bytes(200), primary_key=True),
+    Column("position", Integer, primary_key=True, comment="0 is the newest"),
+    Column("sha", _by_bytes(64), nullable=False),
+    Index("release_commits_by_sha", "sha"),
+    sqlite_with_rowid=False,
+)
+
+release_heads = Table(
+    "release_heads",
+    metadata,
+    Column("version", _by_bytes(200), primary_key=True),
+    Column("repository", String(200), primary_key=True),
+    Column(
+        "sha",
+        String(64),
+        nullable=False,
+        comment="newest commit of the release there, or a word such as HEAD",
+    ),
+    Column("previous_sha", String(64), nullable=True, comment="where its commits begin, as sent"),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("url", Text, nullable=True),
+    Column("provider", String(64), nullable=False, comment="unknown where nothing follows it"),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+group_commits = Table(
+    "group_commits",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("sha", _by_bytes(64), primary_key=True),
+    Column("version", _by_bytes(200), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("resolved", Boolean, nullable=False, comment="whether it resolved the group"),
+    Index("group_commits_by_sha", "sha"),
+    Index("group_commits_by_release", "version"),
+    comment="Commits whose message says that they fix a group, by the release that brought them.",
+)
+
+suspect_commits = Table(
+    "suspect_commits",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("rank", Integer, primary_key=True, comment="0 is the likeliest"),
+    Column("sha", _by_bytes(64), nullable=False),
+    Column("version", String(200), nullable=False, comment="release that holds it"),
+    Column("path", String(510), nullable=False, comment="the file it changed"),
+    Column("frame", Integer, nullable=False, comment="number of the frame, 0 is the nearest to the crash"),
+    Column("score", Integer, nullable=False, comment="parts of the path that are the same"),
+    Index("suspect_commits_by_sha", "sha"),
+)
+
+release_stages = Table(
+    "release_stages",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("environment", String(64), primary_key=True),
+    Column("version", _by_bytes(200), primary_key=True),
+    Column("since", UtcDateTime, primary_key=True, comment="a full hour"),
+    Column("stage", String(16), nullable=False, comment="low, adopted or replaced"),
+    Index("release_stages_by_time", "since"),
+    comment="Changes of the stage of a release in an environment.",
+)
+
+health_days = Table(
+    "health_days",
+    metadata,
+    Column("day", Date, primary_key=True, comment="UTC day on which sessions began"),
+    Column("changed_at", UtcDateTime, nullable=False, comment="when rows of such sessions last came"),
+    Column(
+        "computed_at", UtcDateTime, nullable=True, comment="when release_health of the day was last computed"
+    ),
+    Column(
+        "rows_read",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="rows of sessions that were read then",
+    ),
 )
 
 deploys = Table(
@@ -430,7 +615,18 @@ deploys = Table(
     Column("started_at", UtcDateTime, nullable=True),
     Column("finished_at", UtcDateTime, nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
+    Column(
+        "digest",
+        String(64),
+        nullable=True,
+        comment="of what was said of it: the same again is no other deploy",
+    ),
+    Column(
+        "told_at", UtcDateTime, nullable=True, comment="when its authors were told, or it was decided not to"
+    ),
     Index("deploys_by_release", "project_id", "version"),
+    Index("deploys_once", "project_id", "version", "digest", unique=True),
+    _partial("deploys_to_tell", "told_at IS NULL", "created_at"),
 )
 
 tokens = Table(
