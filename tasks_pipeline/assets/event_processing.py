@@ -28,7 +28,7 @@ from tasks_pipeline.processing.process_batch import BatchResult, RawGone
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES, LakeTable
 from tasks_pipeline.storage.ledger.batches import Batch
 from tasks_pipeline.storage.state import tables
 from tasks_pipeline.stores import Stores
@@ -123,7 +123,7 @@ class ProcessEventsConfig(dg.Config):
 
 @dg.multi_asset(
     name="process_event",
-    specs=[*(_table_spec(table) for table in LAKE_TABLES.values()), groups],
+    specs=[*(_table_spec(table) for table in RECEIVED_TABLES.values()), groups],
     can_subset=True,
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
 )

@@ -16,11 +16,11 @@ from sqlalchemy import Table
 
 from tasks_pipeline.processing.drain import DrainReport
 from tasks_pipeline.processing.stopwatch import STAGES
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES, LakeTable
 
 _BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_LENGTH = 60
-COMPUTED = (*LAKE_TABLES, "groups")
+COMPUTED = (*RECEIVED_TABLES, "groups")
 """Assets that are computed from the envelopes of a day, all by one op."""
 OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""

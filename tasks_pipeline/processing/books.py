@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import exists, func, not_, select
 
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS, accepted_items, counts_of_day, outside_open_ranges
 from tasks_pipeline.storage.state.tables import group_days
@@ -115,7 +115,8 @@ def not_stored(stores: Stores, since: date) -> list[dict[str, Any]]:
 def row_counts(stores: Stores, day: date) -> dict[str, int]:
     """Rows of a day in every table of the lake."""
     union = " UNION ALL ".join(
-        f"SELECT '{name}' AS name, count(*) AS rows FROM lake.{name} WHERE day = $day" for name in LAKE_TABLES
+        f"SELECT '{name}' AS name, count(*) AS rows FROM lake.{name} WHERE day = $day"
+        for name in RECEIVED_TABLES
     )
     return {row["name"]: row["rows"] for row in stores.lake.query(union, {"day": day})}
 

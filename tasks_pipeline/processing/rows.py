@@ -11,7 +11,7 @@ from sys import getsizeof
 from typing import Any
 
 from tasks_pipeline.protocol.decode import fits_int64, storable
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 
 ROW_BYTES = 1000  # beside its texts: itself, its place and facts, its cells in Arrow
 ENTRY_BYTES = 200  # an entry of a list
@@ -27,7 +27,9 @@ _CLASSES: dict[str, type] = {
     "TIMESTAMPTZ": datetime,
     "MAP(VARCHAR, VARCHAR)": list,
 }
-_COLUMNS = {name: {c.name: _CLASSES[c.type] for c in table.columns} for name, table in LAKE_TABLES.items()}
+_COLUMNS = {
+    name: {c.name: _CLASSES[c.type] for c in table.columns} for name, table in RECEIVED_TABLES.items()
+}
 
 
 def row_bytes(table: str, row: Mapping[str, Any]) -> int:

@@ -24,7 +24,7 @@ from tasks_pipeline.lanes import LANE_TAG, LANES
 from tasks_pipeline.resources.stores import DAYS_OFFERED, StoresResource
 from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.service.dagster_home import write_dagster_home
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day, damage
 from tests.support.events import event
@@ -62,7 +62,7 @@ def materialise(
         .execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(name) for name in assets],
-            partition_key=day.date.isoformat() if set(assets) & {*LAKE_TABLES, "groups"} else None,
+            partition_key=day.date.isoformat() if set(assets) & {*RECEIVED_TABLES, "groups"} else None,
             run_config=config,
             raise_on_error=False,
         )
@@ -196,7 +196,7 @@ def test_one_table_can_be_asked_for_and_the_run_says_why_others_follow(
     assert "events" in logged(instance, result)
     assert "the tables of a day are swapped in one transaction" in logged(instance, result)
     assert shown(instance, "events", past)["recomputed_stored"] == 2
-    for name in (*LAKE_TABLES, "groups"):
+    for name in (*RECEIVED_TABLES, "groups"):
         assert instance.get_materialized_partitions(dg.AssetKey(name)) == {PAST.isoformat()}, name
 
 
@@ -273,7 +273,7 @@ def test_days_on_which_nothing_came_are_marked_at_night(past: Day, instance: dg.
     past.next().next().send(event())
     assert materialise(past, instance, "quiet_days").success
     quiet = past.next().date.isoformat()
-    for name in ("envelopes", *LAKE_TABLES, "groups"):
+    for name in ("envelopes", *RECEIVED_TABLES, "groups"):
         assert instance.get_materialized_partitions(dg.AssetKey(name)) == {quiet}, name
     assert shown(instance, "quiet_days")["days"] == quiet
     assert materialise(past, instance, "quiet_days").success

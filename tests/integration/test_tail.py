@@ -24,7 +24,7 @@ from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.events import find_event, newest_events, payloads_of
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail_json import decode_rows, encode_rows, with_times
 from tasks_pipeline.storage.ledger.drains import end_drains_of_run
 from tasks_pipeline.storage.state.tables import tail_payloads, tail_rows, tail_segments
@@ -217,7 +217,7 @@ def test_a_day_never_has_many_files_however_batches_come(day: Day, monkeypatch: 
     def count(*_: object) -> None:
         nonlocal most
         live = [f.table for f in day.stores.lake.live_files() if f.day == day.date]
-        most = max(most, *(live.count(table) for table in LAKE_TABLES))
+        most = max(most, *(live.count(table) for table in RECEIVED_TABLES))
 
     for size in (1, 3, 2, 3) * 4:
         day.configured(batch_envelopes=size, max_run_seconds=0.001).drain(on_batch=count)
@@ -405,7 +405,7 @@ _DAY = date(2026, 11, 22)
 @st.composite
 def lake_rows(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     """Rows of some table of the lake, columns absent at random."""
-    table = draw(st.sampled_from([t for t in LAKE_TABLES.values() if t.name != "event_payloads"]))
+    table = draw(st.sampled_from([t for t in RECEIVED_TABLES.values() if t.name != "event_payloads"]))
     own = [c for c in table.columns if c.name not in ("day", "part")]
     rows = draw(
         st.lists(
@@ -422,7 +422,7 @@ def test_rows_survive_the_tail(found: tuple[str, list[dict[str, Any]]]) -> None:
     text = encode_rows(table, rows)
     again = decode_rows(text, _DAY, "r0")
     assert to_arrow({table: again})[table].to_pylist() == to_arrow({table: rows})[table].to_pylist()
-    names = {c.name for c in LAKE_TABLES[table].columns}
+    names = {c.name for c in RECEIVED_TABLES[table].columns}
     for row, read in zip(rows, decode_rows(text, _DAY, "r0"), strict=True):
         whole = with_times(table, read)
         assert whole.keys() == names

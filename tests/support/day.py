@@ -18,7 +18,7 @@ from tasks_pipeline.processing.drain import DrainReport, drain
 from tasks_pipeline.processing.recompute import RecomputeReport, recompute_day
 from tasks_pipeline.protocol.envelope import Item
 from tasks_pipeline.storage.lake.flush import flush
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS
 from tasks_pipeline.storage.spool.interface import Receipt
@@ -127,7 +127,7 @@ class Day:
 
     def lake(self) -> Rows:
         """Every row of the day in every table of the lake."""
-        return {name: self.rows(name) for name in LAKE_TABLES}
+        return {name: self.rows(name) for name in RECEIVED_TABLES}
 
     def state(self) -> Rows:
         """What the state database counts for the project and the day; without ids of batches and drains."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from tasks_pipeline.storage.lake.catalog import (
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
 from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail import Place
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 
@@ -159,12 +159,21 @@ class Lake:
         meanwhile, stay.
         """
         with self._transaction() as connection:
-            for table in LAKE_TABLES:
+            for table in RECEIVED_TABLES:
                 for part, last in bounds.items():
                     connection.execute(
                         f"DELETE FROM stored.{table} WHERE day = ? AND part = ? AND position <= ?",
                         [day, part, last],
                     )
+            add_files(connection, files)
+
+    def replace_derived(self, day: date, tables: Collection[str], files: Iterable[LakeFile]) -> None:
+        """Swap what derived tables hold of a day for the given files, in one transaction. The caller holds the lock."""
+        if unknown := set(tables) - set(DERIVED_TABLES):
+            raise ValueError(f"not derived, so not to be replaced by the day: {', '.join(sorted(unknown))}")
+        old = [file for file in self.live_files() if file.table in tables and file.day == day]
+        with self._transaction() as connection:
+            drop_from_catalog(connection, old)
             add_files(connection, files)
 
     def swap_events(self, day: date, places: pa.Table, files: Iterable[LakeFile]) -> None:

@@ -19,7 +19,7 @@ class LakeColumn:
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
-    """A table, partitioned by day of receipt.
+    """A table, partitioned by `day`: of receipt, or for those that are derived, the one that its rows are about.
 
     `sort` is the order within a file; `row_group` rows share one compressed block, so the price of reading one row.
     """
@@ -49,8 +49,10 @@ _ARROW = {
     "DOUBLE": pa.float64(),
     "VARCHAR": pa.string(),
     "VARCHAR[]": pa.list_(pa.field("element", pa.string())),
+    "INTEGER[]": pa.list_(pa.field("element", pa.int32())),
     "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
     "MAP(VARCHAR, VARCHAR)": pa.map_(pa.string(), pa.string()),
+    "MAP(INTEGER, BIGINT)": pa.map_(pa.int32(), pa.int64()),
 }
 
 _PLACE = (
@@ -257,7 +259,59 @@ DEAD_LETTERS = _table(
     sort="project_id received_at",
 )
 
-LAKE_TABLES: dict[str, LakeTable] = {
+_OF_SESSIONS = (
+    _PROJECT,
+    ("release", "VARCHAR", "release of the sessions"),
+    ("environment", "VARCHAR", "environment of the sessions; empty: they named none"),
+)
+RELEASE_HEALTH = LakeTable(
+    "release_health",
+    "Sessions by how they ended, in slots of 15 minutes in which they began; the five states add up to `sessions`.",
+    tuple(
+        LakeColumn(*column)
+        for column in (
+            ("day", "DATE", "UTC day on which the sessions began; the partition"),
+            ("slot", "TIMESTAMPTZ", "begin of the 15 minutes in which they began"),
+            *_OF_SESSIONS,
+            ("sessions", "BIGINT", "all of them"),
+            ("healthy", "BIGINT", "ended well, or still going, without an error"),
+            ("errored", "BIGINT", "had errors that were caught"),
+            ("unhandled", "BIGINT", "had an error that nobody caught, and went on"),
+            ("abnormal", "BIGINT", "ended nobody knows how"),
+            ("crashed", "BIGINT", "ended by a crash"),
+            ("users", "BIGINT", "distinct users in the slot; never to be added up"),
+            (
+                "durations",
+                "MAP(INTEGER, BIGINT)",
+                "how many lasted ceil(ln(ms) / ln(1.02)), of those that ended well",
+            ),
+            ("duration_sum_s", "DOUBLE", "seconds they lasted together"),
+            ("duration_max_s", "DOUBLE", "seconds the longest of them lasted"),
+        )
+    ),
+    ("project_id", "release", "environment", "slot"),
+)
+SESSION_USERS = LakeTable(
+    "session_users",
+    "Who had sessions on a day: a row per user, release and environment, so that users of any span can be counted exactly.",
+    tuple(
+        LakeColumn(*column)
+        for column in (
+            ("day", "DATE", "UTC day on which their sessions began; the partition"),
+            *_OF_SESSIONS,
+            ("user_hash", "BIGINT", "keyed hash of the distinct user in its project"),
+            (
+                "states",
+                "INTEGER[]",
+                "one for each slot of 15 minutes in which a session of theirs began: number of the slot in the day × 8 + rank "
+                "of the worst (1 healthy, 2 errored, 3 unhandled, 4 abnormal, 5 crashed)",
+            ),
+        )
+    ),
+    ("project_id", "release", "environment", "user_hash"),
+)
+
+RECEIVED_TABLES: dict[str, LakeTable] = {
     t.name: t
     for t in (
         EVENTS,
@@ -271,3 +325,7 @@ LAKE_TABLES: dict[str, LakeTable] = {
         DEAD_LETTERS,
     )
 }
+"""What process_event stores, by day of receipt; its newest rows may lie in the tail."""
+DERIVED_TABLES: dict[str, LakeTable] = {t.name: t for t in (RELEASE_HEALTH, SESSION_USERS)}
+"""What is computed from other tables, a whole day at a time."""
+LAKE_TABLES = RECEIVED_TABLES | DERIVED_TABLES

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 
 OUTSIDE = ("day", "part")
 """Columns that are the same for all rows of a batch, and lie beside the JSON."""
@@ -34,7 +34,7 @@ class _Columns:
 
 @cache
 def _columns(table: str) -> _Columns:
-    own = [c for c in LAKE_TABLES[table].columns if c.name not in OUTSIDE and c.name != "payload"]
+    own = [c for c in RECEIVED_TABLES[table].columns if c.name not in OUTSIDE and c.name != "payload"]
     return _Columns(
         tuple(c.name for c in own),
         frozenset(c.name for c in own if c.type == "TIMESTAMPTZ"),
@@ -68,7 +68,7 @@ def decode_rows(text: str, day: date, part: str) -> list[dict[str, Any]]:
 def with_times(table: str, row: dict[str, Any]) -> dict[str, Any]:
     """A decoded row as a query of the lake gives it: every column, times as datetimes."""
     whole: dict[str, Any] = {
-        c.name: row.get(c.name) for c in LAKE_TABLES[table].columns if c.name != "payload"
+        c.name: row.get(c.name) for c in RECEIVED_TABLES[table].columns if c.name != "payload"
     }
     for name in _columns(table).times:
         if whole[name] is not None:
