@@ -15,7 +15,11 @@ COMMANDS = {
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
-    "releases": ("commands.releases", "releases", "List releases, look at one, archive it; read names."),
+    "releases": (
+        "commands.releases.group",
+        "releases",
+        "List releases, look at one, archive it; read names.",
+    ),
     "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),
     "notifications": (

@@ -1,0 +1,1 @@
+"""The command `releases` and its subcommands."""

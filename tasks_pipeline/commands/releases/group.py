@@ -1,0 +1,20 @@
+"""The command `releases`, with its subcommands in the order in which help shows them."""
+
+from __future__ import annotations
+
+import click
+
+from tasks_pipeline.commands.common.command_group import CommandGroup
+from tasks_pipeline.commands.releases.list import list_command
+from tasks_pipeline.commands.releases.parse import parse
+from tasks_pipeline.commands.releases.show import show
+from tasks_pipeline.commands.releases.status import archive, delete, restore
+
+
+@click.group(cls=CommandGroup)
+def releases() -> None:
+    """List releases, look at one, archive, restore and delete it; see what names of releases tell."""
+
+
+for command in (list_command, show, archive, restore, delete, parse):
+    releases.add_command(command)

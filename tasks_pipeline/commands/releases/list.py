@@ -1,0 +1,92 @@
+"""`releases list`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.options import json_option, limit_option
+from tasks_pipeline.commands.common.output import cell, current_home
+from tasks_pipeline.commands.common.queries import age, open_state, project_number
+from tasks_pipeline.commands.common.tables import say, table
+from tasks_pipeline.commands.releases.summaries import in_project, summaries
+
+if TYPE_CHECKING:
+    pass
+
+_COLUMNS = {
+    "version": "release",
+    "project": "project",
+    "latest": "latest",
+    "status": "status",
+    "created": "first heard of",
+    "released": "released",
+    "last_event": "last event",
+    "deploys": "deploys",
+}
+
+
+@click.command("list")
+@in_project
+@click.option(
+    "--status",
+    type=click.Choice(["open", "archived", "all"]),
+    default="open",
+    show_default=True,
+    help="Which to list.",
+)
+@limit_option(50, "releases to show")
+@json_option
+@click.pass_context
+def list_command(ctx: click.Context, project: str | None, status: str, limit: int, as_json: bool) -> None:
+    """List releases, newest first by date of release or else of creation, and say which is the latest and why.
+
+    \b
+    Examples:
+      tasks-pipeline releases list
+      tasks-pipeline releases list --project shop --status all --json
+    Prints:
+      release     project  latest  status  released  last event  deploys
+      shop@1.9.1  shop             open              1 min             0
+      shop@2.0.0  shop     latest  open    2 d       10 s              1
+    """
+    with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.releases.known import STATUSES, list_releases
+
+        number = project_number(slugs, project)
+        chosen = list(slugs) if number is None else [number]
+        statuses = STATUSES if status == "all" else (status,)
+        with state.read() as connection:
+            rows = list_releases(connection, chosen, statuses=statuses, limit=limit)
+        found, latest = summaries(state, slugs, rows)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("no releases", err=True)
+        return
+    now = datetime.now(UTC)
+    table(
+        [_shown(row, now) for row in found],
+        _COLUMNS,
+        cut=["version"],
+        drop=["created", "status", "deploys", "last_event", "released"],
+    )
+    click.echo()
+    for project_id, one in latest.items():
+        say(f"latest of {slugs[project_id]}: {cell(one.version)} ({cell(one.reason)})")
+
+
+def _shown(summary: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    return {
+        **{name: summary[name] for name in ("version", "project", "status")},
+        "latest": "latest" if summary["latest"] else "",
+        "created": age(summary["date_created"], now),
+        "released": age(summary["date_released"], now),
+        "last_event": age(summary["last_event"], now),
+        "deploys": summary["deploy_count"],
+    }

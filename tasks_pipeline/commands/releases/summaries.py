@@ -1,0 +1,81 @@
+"""What the commands about releases share: finding the one that is named, and what JSON says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.common.options import project_option
+from tasks_pipeline.commands.common.output import cell
+from tasks_pipeline.commands.common.queries import project_number
+from tasks_pipeline.protocol.release import parse_release
+
+if TYPE_CHECKING:
+    from tasks_pipeline.releases.known import Latest, Row
+    from tasks_pipeline.storage.state.database import StateDatabase
+
+COMING = (
+    "commit_count", "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
+)  # fmt: skip
+COMING_DETAILS = ("commits", "authors", "groups_new", "groups_resolved", "groups_regressed", "health")
+"""Fields that nothing makes yet: null in JSON, and in no table."""
+in_project = project_option("In this project only.")
+
+
+def find_named(
+    state: StateDatabase, slugs: Mapping[int, str], version: str, project: str | None
+) -> list[Row]:
+    """The release in each project that has it, or in the one that is named. Raises ClickException when there is none."""
+    from tasks_pipeline.releases.known import find_releases
+
+    number = project_number(slugs, project)
+    with state.read() as connection:
+        rows = find_releases(connection, list(slugs) if number is None else [number], version)
+    if not rows:
+        where = "" if project is None else f" in {cell(project)}"
+        raise click.ClickException(
+            f"there is no release {cell(version)}{where}; `tasks-pipeline releases list --status all` shows them"
+        )
+    return rows
+
+
+def summaries(
+    state: StateDatabase, slugs: Mapping[int, str], rows: Sequence[Row]
+) -> tuple[list[dict[str, Any]], dict[int, Latest]]:
+    """What JSON says of releases, and by project the latest of all of its releases."""
+    from tasks_pipeline.releases.known import deploy_counts, latest_release
+
+    with state.read() as connection:
+        deployed = deploy_counts(connection, {(row["project_id"], row["version"]) for row in rows})
+        latest = {
+            number: found
+            for number in dict.fromkeys(row["project_id"] for row in rows)
+            if (found := latest_release(connection, number))
+        }
+    summaries = []
+    for row in rows:
+        of_project = latest.get(row["project_id"])
+        is_latest = of_project is not None and of_project.version == row["version"]
+        summaries.append(
+            {
+                "version": row["version"],
+                "short_version": parse_release(row["version"]).short,
+                "package": row["package"],
+                "project": slugs[row["project_id"]],
+                "status": row["status"],
+                "latest": is_latest,
+                "latest_reason": of_project.reason if of_project and is_latest else None,
+                "date_created": row["created_at"],
+                "date_started": row["started_at"],
+                "date_released": row["released_at"],
+                "order_date": row["order_date"],
+                "first_event": row["first_event_at"],
+                "last_event": row["last_event_at"],
+                "url": row["url"],
+                "deploy_count": deployed.get((row["project_id"], row["version"]), 0),
+                **dict.fromkeys(COMING),
+            }
+        )
+    return summaries, latest
