@@ -4,6 +4,8 @@ from datetime import date
 
 import dagster as dg
 
+PARTITION_TAG = "dagster/partition"
+
 
 def days_since(first: date) -> dg.DailyPartitionsDefinition:
     """The days from the first on. Today is one of them from its first second.
@@ -11,3 +13,9 @@ def days_since(first: date) -> dg.DailyPartitionsDefinition:
     Days, not hours: an asset should stay well below 100,000 partitions.
     """
     return dg.DailyPartitionsDefinition(start_date=first.isoformat(), timezone="UTC", end_offset=1)
+
+
+def tags_of_day(day: date) -> dict[str, str]:
+    """Tags of a run of a day. A sensor requests runs by them and not by `partition_key`: a day before the first one (a clock
+    was set back) is no partition until the code is loaded again, and asking for it by key fails the tick for all days."""
+    return {PARTITION_TAG: day.isoformat()}

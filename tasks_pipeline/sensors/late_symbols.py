@@ -6,6 +6,7 @@ import dagster as dg
 
 from tasks_pipeline.jobs import reprocess_job
 from tasks_pipeline.lanes import RECOMPUTE
+from tasks_pipeline.partitions import tags_of_day
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import UNDER_WAY
 from tasks_pipeline.uploads.arrivals import SymbolDebt, debts_due, match_arrivals, note_attempts
@@ -52,7 +53,6 @@ def _request(debt: SymbolDebt) -> dg.RunRequest:
     day = debt.day.isoformat()
     config = {"mode": "reprocess", "symbols_after": debt.after}
     return dg.RunRequest(
-        partition_key=day,
-        tags={**RECOMPUTE.tags, DEBT_TAG: day},
+        tags={**RECOMPUTE.tags, DEBT_TAG: day, **tags_of_day(debt.day)},
         run_config=dg.RunConfig(ops={"process_event": {"config": config}}),
     )

@@ -9,6 +9,7 @@ import dagster as dg
 from tasks_pipeline.jobs import process_events_job
 from tasks_pipeline.lanes import DRAIN_TAG
 from tasks_pipeline.nudging.wanted import drain_of
+from tasks_pipeline.partitions import tags_of_day
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, drained_runs, last_sign_of_run
@@ -67,7 +68,7 @@ def new_envelopes_sensor(context: dg.SensorEvaluationContext, stores: StoresReso
 
 def _request(day: date) -> dg.RunRequest:
     drain = drain_of(day)
-    return dg.RunRequest(partition_key=day.isoformat(), tags=dict(drain.tags), run_config=dict(drain.config))
+    return dg.RunRequest(tags={**drain.tags, **tags_of_day(day)}, run_config=dict(drain.config))
 
 
 def _workers(

@@ -18,11 +18,12 @@ from tasks_pipeline.assets.metadata import OF_A_DAY
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
+from tasks_pipeline.partitions import PARTITION_TAG
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.stores import open_stores
@@ -110,7 +111,7 @@ def test_what_people_find_in_the_ui() -> None:
         "old_runs",
         "quiet_days",
         "stale_chunks",
-        *LAKE_TABLES,
+        *RECEIVED_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
@@ -293,6 +294,21 @@ def test_the_nightly_job_drops_expired_days_only(home: Home, instance: dg.Dagste
 # ── sensors
 
 
+def test_a_day_before_the_first_partition_does_not_hold_up_the_others(
+    past: Day, instance: dg.DagsterInstance
+) -> None:
+    past.send(event())
+    past.next().send(event())
+    resource = StoresResource(home=str(past.stores.home.root))
+    defs = build_defs(
+        {"stores": resource}, first_day=past.next().date
+    )  # as loaded before a clock was set back
+    sensor = defs.resolve_sensor_def("new_envelopes_sensor")
+    context = dg.build_sensor_context(instance=instance, resources={"stores": resource}, definitions=defs)
+    requests = sensor.evaluate_tick(context).run_requests or []
+    assert [r.tags[PARTITION_TAG] for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
+
+
 def test_the_sensor_is_silent_when_nothing_waits(past: Day, instance: dg.DagsterInstance) -> None:
     result = tick(past, instance)
     assert result.skip_reason is not None
@@ -305,7 +321,7 @@ def test_the_sensor_requests_a_drain_for_each_day_that_waits(past: Day, instance
     past.next().send(event(), event())
     result = tick(past, instance)
     requests = result.run_requests or []
-    assert [r.partition_key for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
+    assert [r.tags[PARTITION_TAG] for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
     assert requests[0].tags[LANE_TAG] == "events"
     assert requests[0].tags[DRAIN_TAG] == past.date.isoformat()
     assert requests[0].run_config["ops"]["process_event"]["config"]["mode"] == "drain"

@@ -11,6 +11,7 @@ import pytest
 
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.partitions import PARTITION_TAG
 from tasks_pipeline.processing.reprocess import event_places, pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
@@ -72,13 +73,13 @@ def test_an_arrival_heals_just_the_events_that_waited(waiting: Day, instance: dg
     arrive(waiting, KEY)
     result = tick(waiting, instance, before)
     (request,) = result.run_requests or []
-    assert request.partition_key == PAST.isoformat()
+    assert request.tags[PARTITION_TAG] == PAST.isoformat()
     assert not tick(waiting, instance, result.cursor).run_requests
 
     definitions = build_defs({"stores": StoresResource(home=str(waiting.stores.home.root))})
     with again(symbolicate):
         run = definitions.resolve_job_def("reprocess_day").execute_in_process(
-            instance=instance, partition_key=request.partition_key, run_config=request.run_config
+            instance=instance, partition_key=request.tags[PARTITION_TAG], run_config=request.run_config
         )
     assert run.success
     seen = {m.asset_key.to_user_string(): m for m in run.asset_materializations_for_node("process_event")}
