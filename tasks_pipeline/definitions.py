@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -118,8 +117,17 @@ def build_defs(
     )
 
 
+_made: dict[date, dg.Definitions] = {}
+
+
 @dg.definitions
-@cache
 def defs() -> dg.Definitions:
-    """What Dagster loads: made once in a process, and not by importing this module."""
-    return build_defs()
+    """What Dagster loads: made once in a process, and not by importing this module.
+
+    And again where an earlier day than its first was received of meanwhile, with a clock that was set back, say: in the run
+    of a day that is no partition Dagster fails.
+    """
+    first = min([StoresResource().first_day(), *_made])
+    if first not in _made:
+        _made[first] = build_defs(first_day=first)
+    return _made[first]

@@ -15,8 +15,8 @@ import pytest
 
 import tasks_pipeline
 from tasks_pipeline.assets.metadata import OF_A_DAY
-from tasks_pipeline.definitions import build_defs
-from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.definitions import build_defs, defs
+from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
 from tasks_pipeline.partitions import PARTITION_TAG
 from tasks_pipeline.resources.stores import StoresResource
@@ -307,6 +307,24 @@ def test_a_day_before_the_first_partition_does_not_hold_up_the_others(
     context = dg.build_sensor_context(instance=instance, resources={"stores": resource}, definitions=defs)
     requests = sensor.evaluate_tick(context).run_requests or []
     assert [r.tags[PARTITION_TAG] for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
+
+
+def test_an_earlier_day_than_the_first_is_a_partition_for_the_runs_that_follow(
+    past: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(past.stores.home.root))
+    monkeypatch.setattr("tasks_pipeline.definitions._made", {})
+
+    def first() -> str:
+        days = defs().resolve_assets_def("events").partitions_def
+        assert days is not None
+        assert defs() is defs()
+        return str(days.get_partition_keys()[0])
+
+    past.next().send(event())
+    assert first() == past.next().date.isoformat()
+    past.send(event())
+    assert first() == past.date.isoformat()
 
 
 def test_the_sensor_is_silent_when_nothing_waits(past: Day, instance: dg.DagsterInstance) -> None:
