@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.releases.known import Heard, add_deploy, note_releases, save_release
+from tasks_pipeline.releases.deploys import add_deploy
+from tasks_pipeline.releases.known import Heard, note_releases, save_release
 from tasks_pipeline.storage.state.database import StateDatabase
 from tests.support.release_cases import cases
 

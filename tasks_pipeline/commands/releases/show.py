@@ -36,7 +36,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
       tasks-pipeline releases show shop@2.0.0 --project shop --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.releases.known import list_deploys
+        from tasks_pipeline.releases.deploys import list_deploys
 
         rows = find_named(state, slugs, version, project)
         if len(rows) > 1:

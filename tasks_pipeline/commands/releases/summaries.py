@@ -45,7 +45,8 @@ def summaries(
     state: StateDatabase, slugs: Mapping[int, str], rows: Sequence[Row]
 ) -> tuple[list[dict[str, Any]], dict[int, Latest]]:
     """What JSON says of releases, and by project the latest of all of its releases."""
-    from tasks_pipeline.releases.known import deploy_counts, latest_release
+    from tasks_pipeline.releases.deploys import deploy_counts
+    from tasks_pipeline.releases.known import latest_release
 
     with state.read() as connection:
         deployed = deploy_counts(connection, {(row["project_id"], row["version"]) for row in rows})
