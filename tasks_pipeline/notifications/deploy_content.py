@@ -12,7 +12,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
 from tasks_pipeline.notifications.what_to_do import typed
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, lasting
 
 SHOWN = 10
 """Authors, and groups of each kind, that are named; of the others there is a number."""
@@ -111,14 +111,3 @@ def _authors(facts: DeployFacts) -> list[Section]:
 
 def _lines(groups: tuple[tuple[str, str], ...], note: str) -> list[GroupLine]:
     return [GroupLine(short_id, clean(title, 200), note=note) for short_id, title in groups]
-
-
-def lasting(seconds: float) -> str:
-    """A duration for people: `42 s`, `3 min 5 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, String, and_, func, select
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys
+from tasks_pipeline.storage.state.wanted import wanted
 
 MAX_ENVIRONMENT = 64
 MAX_DEPLOY_NAME = 64
@@ -86,8 +87,8 @@ def deploy_counts(connection: Connection, named: Collection[tuple[int, str]]) ->
     release = deploys.c.project_id, deploys.c.version
     found: dict[tuple[int, str], int] = {}
     for chunk in chunks(sorted(named)):
-        query = (
-            select(*release, func.count().label("n")).where(tuple_(*release).in_(chunk)).group_by(*release)
-        )
+        w = wanted(connection, chunk, project_id=BigInteger(), version=String())
+        same = and_(release[0] == w.c.project_id, release[1] == w.c.version)
+        query = select(*release, func.count().label("n")).join_from(w, deploys, same).group_by(*release)
         found.update({(row.project_id, row.version): row.n for row in connection.execute(query)})
     return found

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 COMING = (
-    "commit_count", "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
+    "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
 )  # fmt: skip
-COMING_DETAILS = ("commits", "authors", "groups_new", "groups_resolved", "groups_regressed", "health")
+COMING_DETAILS = ("groups_new", "groups_resolved", "groups_regressed", "health")
 """Fields that nothing makes yet: null in JSON, and in no table."""
 in_project = project_option("In this project only.")
 
@@ -75,6 +75,8 @@ def summaries(
                 "first_event": row["first_event_at"],
                 "last_event": row["last_event_at"],
                 "url": row["url"],
+                "ref": row["ref"],
+                "commit_count": row["commit_count"],
                 "deploy_count": deployed.get((row["project_id"], row["version"]), 0),
                 **dict.fromkeys(COMING),
             }
