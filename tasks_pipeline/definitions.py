@@ -19,6 +19,7 @@ from tasks_pipeline.assets.maintenance import (
 from tasks_pipeline.assets.metadata import complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
+from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
@@ -29,6 +30,7 @@ from tasks_pipeline.jobs import (
     drop_stale_chunks_job,
     merge_events_job,
     process_events_job,
+    process_releases_job,
     recompute_job,
     reprocess_job,
     send_alert_notification_job,
@@ -48,6 +50,7 @@ from tasks_pipeline.sensors.digests import digests_sensor
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
 from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
+from tasks_pipeline.sensors.new_release import new_release_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
 
@@ -72,6 +75,7 @@ def build_defs(
                 send_digest,
                 check_monitors,
                 pipeline_probes,
+                process_new_release,
                 drop_expired_envelopes,
                 drop_finished,
                 drop_old_runs,
@@ -91,6 +95,7 @@ def build_defs(
             send_alert_notification_job,
             send_digest_job,
             check_monitors_job,
+            process_releases_job,
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
@@ -102,6 +107,7 @@ def build_defs(
             alert_windows_sensor,
             digests_sensor,
             monitors_sensor,
+            new_release_sensor,
             pipeline_watch_sensor,
             run_failure,
         ],

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from tasks_pipeline.assets.metadata import COMPUTED
-from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE
+from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
 
@@ -78,6 +78,15 @@ check_monitors_job = dg.define_asset_job(
     run_tags=MONITORING.tags,
     description="Checks monitors that are due, opens and closes incidents (trigger_monitor_alert), and goes on while "
     "something is due soon. Started by monitors_sensor.",
+)
+
+process_releases_job = dg.define_asset_job(
+    "process_releases",
+    selection=dg.AssetSelection.assets("releases"),
+    config=dg.RunConfig(ops={"releases": {"config": {"linger_seconds": None}}}),
+    run_tags=RELEASES.tags,
+    description="process_new_release for releases that are new, update_release_data for those of which commits came, deploys "
+    "told, figures counted; lingers for more. Started by new_release_sensor.",
 )
 
 

@@ -81,7 +81,16 @@ MONITORING = Lane(
     why="Silence of a monitor must be noticed while events flood in. One at a time: a run looks at all monitors, and two "
     "would ask the same addresses.",
 )
+RELEASES = Lane(
+    name="releases",
+    priority=5,
+    max_concurrent_runs=1,
+    queue="releases",
+    max_runtime_seconds=1_200,
+    why="What shipped is told within a minute, also while a night's housekeeping is at work; events go before it. One at a "
+    "time: two would look at the same releases. A run ends by itself after ten minutes; twice that means it hangs.",
+)
 
 LANES: dict[str, Lane] = {
-    lane.name: lane for lane in (NOTIFICATIONS, MONITORING, EVENTS, MAINTENANCE, RECOMPUTE)
+    lane.name: lane for lane in (NOTIFICATIONS, MONITORING, EVENTS, RELEASES, MAINTENANCE, RECOMPUTE)
 }

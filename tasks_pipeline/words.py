@@ -6,3 +6,14 @@ from __future__ import annotations
 def counted(number: int, word: str) -> str:
     """`1 event`, `1,234 events`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """A duration for people: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -31,6 +31,7 @@ _OWNERS = {
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
+    "releases": "team:releases",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -39,6 +40,7 @@ _DOCUMENTS = {
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",
+    "releases": "docs/releases.md",
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",

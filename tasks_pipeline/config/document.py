@@ -44,6 +44,10 @@ class Config(Model):
         yield from repeated("name", ((("channels", i, "name"), c.name) for i, c in enumerate(self.channels)))
         yield from repeated("email", ((("members", i, "email"), m.email) for i, m in enumerate(self.members)))
         yield from repeated("slug", ((("teams", i, "slug"), t.slug) for i, t in enumerate(self.teams)))
+        repositories = enumerate(self.organisation.repositories)
+        yield from repeated(
+            "name", ((("organisation", "repositories", i, "name"), each.name) for i, each in repositories)
+        )
         of_all = [(("alert_rules", i, "name"), rule.name) for i, rule in enumerate(self.alert_rules)]
         yield from repeated("alert_rules: name", of_all)
         for number, project in enumerate(self.projects):
@@ -70,6 +74,9 @@ class Config(Model):
                 said = f"{target} is not allowed here; allowed are members, teams and channels"
                 yield Wrong(("watch", "operators", number), said)
         yield from _unknown(("watch", "fallback_channel"), self.watch.fallback_channel, channels)
+        repositories = [each.name for each in self.organisation.repositories]
+        for number, project in enumerate(self.projects):
+            yield from _unknown(("projects", number, "repository"), project.repository, repositories)
         slugs = sorted(p.slug for p in self.projects)
         for number, member in enumerate(self.members):
             yield from _unknown(

@@ -74,6 +74,9 @@ class Preferences(Model):
     only_assigned: bool = Field(
         False, description="Only groups assigned to the member or one of their teams."
     )
+    deploys: Literal["always", "committed_only", "never"] = Field(
+        "committed_only", description="Deploys: all, those with commits of the member, or none."
+    )
     quiet_hours: QuietHours | None = Field(None, description="When not to disturb.")
     digest: DigestSchedule = Field(DigestSchedule(), description="When digests are sent.")
 

@@ -14,6 +14,7 @@ from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.config.model import Model, PublicKey, Slug, refuse, repeated
 from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
+from tasks_pipeline.config.releases import Releases, Repository
 from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.config.uptime import UptimeMonitor
 
@@ -59,6 +60,12 @@ class Project(Model):
     monitors: tuple[CronMonitor, ...] = Field((), description="Cron jobs that have to report.")
     uptime: tuple[UptimeMonitor, ...] = Field((), description="Addresses that have to answer.")
     merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")
+    releases: Releases = Field(Releases(), description="How its releases come into being.")
+    repository: str | None = Field(
+        None,
+        max_length=200,
+        description="Repository that clients call `origin`; the only one of the organisation when absent.",
+    )
 
     @model_validator(mode="after")
     def _monitors(self) -> Project:
@@ -79,6 +86,9 @@ class Organisation(Model):
 
     slug: Slug = "acme"
     name: str = "Acme"
+    repositories: tuple[Repository, ...] = Field(
+        (), max_length=1000, description="Repositories that commits of releases are of."
+    )
 
 
 def project_name(slugs: Mapping[int, str], project_id: int) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, reopen, resolve
 from tasks_pipeline.protocol.release import parse_release
-from tasks_pipeline.releases.known import latest_release
+from tasks_pipeline.releases.known import latest_release, order_dates
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_actions, group_values, groups
 
@@ -70,6 +70,33 @@ def resolve_groups(
         return resolve(at, release), {"in_release_after": release}
 
     return _decide(state, group_ids, actor, "resolve", change)
+
+
+def resolve_in_release(
+    state: StateDatabase,
+    connection: Connection,
+    group_ids: Sequence[int],
+    actor: str,
+    version: str,
+    *,
+    data: Mapping[str, Any] | None = None,
+) -> list[int]:
+    """Say in the caller's transaction that groups are fixed in a release; `data` is logged with it. Gives those that were
+    not resolved already; discarded ones stay."""
+    state.serialise(connection, "group_hashes")
+    at, resolved = datetime.now(UTC), []
+    for row in locked_groups(connection, group_ids):
+        if row.status in (Status.RESOLVED, Status.DISCARDED):
+            continue
+        columns = lifecycle_columns(resolve(at, version)) | {
+            "resolution": "in_release",
+            "resolved_release_date": order_dates(connection, row.project_id, [version]).get(version),
+            "resolved_in_commit": None,
+        }
+        connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
+        log_action(connection, row.project_id, row.id, "resolve", {"release": version, **(data or {})}, actor)
+        resolved.append(int(row.id))
+    return resolved
 
 
 def unresolve_groups(state: StateDatabase, group_ids: Sequence[int], actor: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from sqlalchemy import Row, func, select
 from tasks_pipeline.config.projects import PIPELINE, project_name
 from tasks_pipeline.groups.lists import first_release
 from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
@@ -61,6 +62,8 @@ def message_of(stores: Stores, row: Mapping[str, Any], story_at: StoryOf | None 
             message = digest_message(stores, row)
         case "storm":
             message = _storm_message(stores, row)
+        case "deploy":
+            message = deploy_message(stores.config, stores.home, row)
         case "test":
             message = test_message(row["key"], project_name(stores.slugs, row["project_id"]), row["target"])
         case _:

@@ -79,8 +79,8 @@ class GroupLine:
 class Message:
     """What a message says.
 
-    `key` is its idempotency key, `thread` what messages about one thing share. `status`: firing, recovered, storm, digest
-    or test. `facts` are (name, value) pairs, `sections` the rest of an event's story, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
+    `key` is its idempotency key, `thread` what messages about one thing share. `status`: firing, recovered, storm, digest,
+    deploy or test. `facts` are (name, value) pairs, `sections` the rest of an event's story, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
     programs: what a webhook gets beside the texts.
     """
 

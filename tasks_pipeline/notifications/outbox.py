@@ -349,7 +349,7 @@ def notification_log(
     found = []
     for row in rows:
         values = dict(row._mapping)
-        values["title"] = (values.pop("alert_data") or {}).get("title") or ""
+        values["title"] = (values.pop("alert_data") or values["data"]).get("title") or ""
         found.append(values)
     return found
 

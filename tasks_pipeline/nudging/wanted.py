@@ -12,9 +12,10 @@ from sqlalchemy import select
 
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
-from tasks_pipeline.lanes import DRAIN_TAG, EVENTS, MONITORING, NOTIFICATIONS
+from tasks_pipeline.lanes import DRAIN_TAG, EVENTS, MONITORING, NOTIFICATIONS, RELEASES
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.notifications.outbox import waiting_notifications
+from tasks_pipeline.releases.due import releases_due
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.storage.spool.interface import Spool
@@ -60,6 +61,9 @@ SENDER = Start(
 MONITORS = Start(
     "check_monitors", "monitors_sensor", MONITORING.tags, {"ops": {"monitor_incidents": _UNTIL_IT_IS_QUIET}}
 )
+SHIPPING = Start(
+    "process_releases", "new_release_sensor", RELEASES.tags, {"ops": {"releases": _UNTIL_IT_IS_QUIET}}
+)
 DIGESTS = Start("send_digest", "digests_sensor", NOTIFICATIONS.tags, {})
 
 
@@ -85,6 +89,7 @@ def wanted(
     """
     yield partial(_of_events, state, spool, config, now)
     yield partial(_of_messages, state, now)
+    yield partial(_of_releases, state, now)
     if by_the_clock:
         yield partial(_of_monitors, state, config, now)
         yield partial(_of_digests, state, config, now)
@@ -99,6 +104,10 @@ def _of_events(state: StateDatabase, spool: Spool, config: Config, now: datetime
 
 def _of_messages(state: StateDatabase, now: datetime) -> list[Start]:
     return [SENDER] if waiting_notifications(state, now).oldest is not None else []
+
+
+def _of_releases(state: StateDatabase, now: datetime) -> list[Start]:
+    return [SHIPPING] if releases_due(state, now) else []
 
 
 def _of_monitors(state: StateDatabase, config: Config, now: datetime) -> list[Start]:

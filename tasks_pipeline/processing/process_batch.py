@@ -160,7 +160,9 @@ def _count(work: _Work, connection: Connection) -> None:
     stores, settled = work.stores, work.settled
     announce_again(stores.state, connection, work.arrived, settled.missed)
     for project_id, heard in sorted(settled.releases.items()):
-        note_releases(stores.state, connection, project_id, heard)
+        project = stores.config.project(project_id)
+        create = project is None or project.releases.create_from_events
+        note_releases(stores.state, connection, project_id, heard, create=create)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())

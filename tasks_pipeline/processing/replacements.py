@@ -13,6 +13,8 @@ from sqlalchemy import Connection, bindparam, select, text, update
 
 from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.groups.moves import carry_decisions
+from tasks_pipeline.releases.due import note_changed
+from tasks_pipeline.releases.figures import releases_of_day
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -79,6 +81,8 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         # Counters of batches that are not done come when they are.
         done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
         arrived = last_arrival(connection)
+    # Symbols and rules make no other release of an event, a day that was stored again may.
+    counted = releases_of_day(lake, day) if replaced.group_ids is None else set()
     touched = derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
     # Whoever announces symbols from here on finds the new rows.
     missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
@@ -88,6 +92,7 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         carry_decisions(connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
+        note_changed(connection, counted, datetime.now(UTC))
         connection.execute(
             update(replacements)
             .where(replacements.c.day == day, text("done_at IS NULL"))

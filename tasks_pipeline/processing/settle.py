@@ -191,7 +191,9 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         into.rows[staged.table].append(row)
         if row.get("release"):
             of_event = row["timestamp"] if staged.grouping else None
-            into.heard_of(row["project_id"], row["release"], Heard(row["received_at"], of_event, of_event))
+            began = row["started"] if staged.table == "sessions" else None
+            sent = Heard(row["received_at"], of_event, of_event, began, began)
+            into.heard_of(row["project_id"], row["release"], sent)
         if staged.grouping is None:
             if staged.table == "check_ins":
                 into.check_ins.append(row)

@@ -1,4 +1,4 @@
-"""Releases and deploys: made through the Web API, or first heard of from what clients send."""
+"""Releases: made through the Web API, or first heard of from what clients send."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, case, delete, func, select, tuple_
+from sqlalchemy import Connection, case, delete, func, select
 
 from tasks_pipeline.protocol.release import parse_release, why_no_release
+from tasks_pipeline.releases.commits import LOCK as COMMITS
+from tasks_pipeline.releases.commits import forget_release
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys, releases
 
 OPEN, ARCHIVED = STATUSES = ("open", "archived")
-MAX_ENVIRONMENT = 64
-MAX_DEPLOY_NAME = 64
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was sent with the name of a release: when the first was received, and the first and the last timestamp of events
-    among it; None when there were but sessions, say."""
+    """What was sent with the name of a release: when the first was received, the first and the last timestamp of events
+    among it, and when the first and the last of sessions began; None when there were none of them."""
 
     received_at: datetime
     first: datetime | None = None
     last: datetime | None = None
+    first_session: datetime | None = None
+    last_session: datetime | None = None
 
     def joined(self, other: Self) -> Self:
         """Both of them."""
         return type(self)(
             min(self.received_at, other.received_at),
-            min(filter(None, (self.first, other.first)), default=None),
-            max(filter(None, (self.last, other.last)), default=None),
+            _least(self.first, other.first),
+            _greatest(self.last, other.last),
+            _least(self.first_session, other.first_session),
+            _greatest(self.last_session, other.last_session),
         )
+
+
+def _least(a: datetime | None, b: datetime | None) -> datetime | None:
+    return b if a is None else a if b is None or a < b else b
+
+
+def _greatest(a: datetime | None, b: datetime | None) -> datetime | None:
+    return b if a is None else a if b is None or a > b else b
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +66,56 @@ class Latest:
 
 
 def note_releases(
-    state: StateDatabase, connection: Connection, project_id: int, heard: Mapping[str, Heard]
+    state: StateDatabase,
+    connection: Connection,
+    project_id: int,
+    heard: Mapping[str, Heard],
+    *,
+    create: bool = True,
 ) -> None:
-    """Note releases, by version, that something was received of. Noting them again changes nothing.
+    """Note releases, by version, that something was received of. Noting them again changes nothing but `changed_at`.
 
-    What can be no release is passed over: what was received keeps it as text.
+    What can be no release is passed over: what was received keeps it as text. So are those that are not known yet when
+    none is to be created.
     """
-    rows = [
-        _new_row(project_id, version, sent.received_at)
-        | {"first_event_at": sent.first, "last_event_at": sent.last}
-        for version, sent in sorted(heard.items())
-        if why_no_release(version) is None
-    ]
+    named = sorted(version for version in heard if why_no_release(version) is None)
+    if not create:
+        named = sorted(order_dates(connection, project_id, named))
+    now = datetime.now(UTC)
+    rows = [_heard_row(project_id, version, heard[version], now) for version in named]
     for some in chunks(rows):
         state.put(connection, _heard_releases, some)
+
+
+def _heard_row(project_id: int, version: str, sent: Heard, now: datetime) -> Row:
+    """Figures are of events, so it is those that change them."""
+    return _new_row(project_id, version, sent.received_at) | {
+        "first_event_at": sent.first,
+        "last_event_at": sent.last,
+        "first_session_at": sent.first_session,
+        "last_session_at": sent.last_session,
+        "changed_at": None if sent.first is None else now,
+    }
 
 
 def _heard_releases(state: StateDatabase) -> Any:
     statement = state.insert(releases)
     old, new = releases.c, statement.excluded
     created = case((old.created_at < new.created_at, old.created_at), else_=new.created_at)
-    first, last = old.first_event_at, old.last_event_at
+
+    def least(name: str) -> Any:
+        return case((new[name].is_(None) | (old[name] < new[name]), old[name]), else_=new[name])
+
+    def greatest(name: str) -> Any:
+        return case((new[name].is_(None) | (old[name] > new[name]), old[name]), else_=new[name])
+
     return statement.on_conflict_do_update(
         index_elements=["project_id", "version"],
         set_={
             "created_at": created,
             "order_date": func.coalesce(old.released_at, created),
-            "first_event_at": case(
-                (new.first_event_at.is_(None) | (first < new.first_event_at), first), else_=new.first_event_at
-            ),
-            "last_event_at": case(
-                (new.last_event_at.is_(None) | (last > new.last_event_at), last), else_=new.last_event_at
-            ),
+            **{name: least(name) for name in ("first_event_at", "first_session_at")},
+            **{name: greatest(name) for name in ("last_event_at", "last_session_at", "changed_at")},
         },
     )
 
@@ -106,19 +136,31 @@ def _new_row(project_id: int, version: str, at: datetime) -> Row:
 def save_release(
     state: StateDatabase, project_ids: Sequence[int], version: str, facts: Mapping[str, Any]
 ) -> bool:
-    """Create a release in each of the projects, or change what `facts` names of it (started_at, released_at, url, status).
+    """Create a release in each of the projects, or change what `facts` names of it (started_at, released_at, url, ref, status).
 
     Gives whether it is new in any of them.
     """
+    with state.write() as connection:
+        return put_release(state, connection, project_ids, version, facts)
+
+
+def put_release(
+    state: StateDatabase,
+    connection: Connection,
+    project_ids: Sequence[int],
+    version: str,
+    facts: Mapping[str, Any],
+) -> bool:
+    """The same in the caller's transaction."""
     now = datetime.now(UTC)
     rows = [_new_row(project_id, version, now) for project_id in sorted(set(project_ids))]
-    with state.write() as connection:
-        before = len(find_releases(connection, project_ids, version))
+    before = len(find_releases(connection, project_ids, version))
+    if before < len(rows):
         connection.execute(state.insert(releases).on_conflict_do_nothing(), rows)
-        if facts:
-            ordered = {"order_date": facts["released_at"]} if "released_at" in facts else {}
-            named = _named(project_ids, version)
-            connection.execute(releases.update().where(named).values(dict(facts) | ordered))
+    if facts:
+        ordered = {"order_date": facts["released_at"]} if "released_at" in facts else {}
+        named = _named(project_ids, version)
+        connection.execute(releases.update().where(named).values(dict(facts) | ordered))
     return before < len(rows)
 
 
@@ -197,49 +239,21 @@ def list_releases(
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def deploy_counts(connection: Connection, named: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
-    """How often each of these releases, given with its project, was deployed; those that never were are left out."""
-    release = deploys.c.project_id, deploys.c.version
-    found: dict[tuple[int, str], int] = {}
-    for chunk in chunks(sorted(named)):
-        query = (
-            select(*release, func.count().label("n")).where(tuple_(*release).in_(chunk)).group_by(*release)
-        )
-        found.update({(row.project_id, row.version): row.n for row in connection.execute(query)})
-    return found
-
-
 def delete_release(state: StateDatabase, project_ids: Sequence[int], version: str) -> bool:
-    """Forget a release and its deploys in these projects; whether there was one. Its events and artifacts stay."""
+    """Forget a release and its deploys in these projects, and its commits when no other project has it; whether there was
+    one. Its events and artifacts stay, and so do names in decisions."""
     with state.write() as connection:
+        state.serialise(connection, COMMITS)
         connection.execute(
             delete(deploys).where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
         )
-        return connection.execute(delete(releases).where(_named(project_ids, version))).rowcount > 0
-
-
-def add_deploy(
-    state: StateDatabase, project_ids: Sequence[int], version: str, facts: Mapping[str, Any]
-) -> None:
-    """Note that a release was deployed: environment, name, url, started_at, finished_at; a row per project."""
-    now = datetime.now(UTC)
-    rows = [{"project_id": p, "version": version, "created_at": now} | dict(facts) for p in project_ids]
-    with state.write() as connection:
-        connection.execute(deploys.insert(), rows)
-
-
-def list_deploys(connection: Connection, project_ids: Sequence[int], version: str, limit: int) -> list[Row]:
-    """Deploys of a release, newest first; one to several projects is one."""
-    columns = [
-        deploys.c[n] for n in ("environment", "name", "url", "started_at", "finished_at", "created_at")
-    ]
-    query = (
-        select(func.min(deploys.c.id).label("id"), *columns)
-        .where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
-        .group_by(*columns)
-        .order_by(func.min(deploys.c.id).desc())
-    )
-    return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
+        found = connection.execute(delete(releases).where(_named(project_ids, version))).rowcount > 0
+        if (
+            connection.execute(select(releases.c.version).where(releases.c.version == version)).first()
+            is None
+        ):
+            forget_release(connection, version)
+    return found
 
 
 def _named(project_ids: Sequence[int], version: str) -> Any:

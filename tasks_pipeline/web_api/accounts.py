@@ -1,4 +1,4 @@
-"""Who is asking, and what there is: token, organisation, projects, repositories."""
+"""Who is asking, and what there is: token, organisation, projects."""
 
 from __future__ import annotations
 
@@ -42,11 +42,6 @@ def projects(call: Call) -> Response:
     organisation = call.config.organisation
     team = {"id": ORGANISATION_ID, "slug": organisation.slug, "name": organisation.name}
     return answer([project_json(p) | {"team": team, "teams": [team]} for p in call.config.projects])
-
-
-def repositories(call: Call) -> Response:
-    """None: repositories are not connected."""
-    return answer([])
 
 
 def project_json(project: Project) -> dict[str, Any]:

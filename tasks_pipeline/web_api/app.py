@@ -26,7 +26,7 @@ from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
-from tasks_pipeline.web_api import PREFIX, accounts, monitors, releases, uploads
+from tasks_pipeline.web_api import PREFIX, accounts, commits, deploys, monitors, releases, uploads
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
 from tasks_pipeline.web_api.tokens import Token, find_token
 
@@ -58,7 +58,7 @@ ENDPOINTS = (
     Endpoint("GET", "/", accounts.info, None),
     Endpoint("GET", "/organizations/", accounts.organizations, "org:read"),
     Endpoint("GET", "/organizations/{org}/projects/", accounts.projects, "project:read"),
-    Endpoint("GET", "/organizations/{org}/repos/", accounts.repositories, "org:read"),
+    Endpoint("GET", "/organizations/{org}/repos/", commits.repositories, "org:read"),
     Endpoint("GET", "/organizations/{org}/monitors/", monitors.list_monitors, "org:read"),
     Endpoint("GET", "/organizations/{org}/chunk-upload/", uploads.options, "project:releases"),
     Endpoint("POST", "/organizations/{org}/chunk-upload/", uploads.receive_chunks, "project:releases"),
@@ -70,6 +70,9 @@ ENDPOINTS = (
     ),
     Endpoint("GET", "/projects/{org}/{project}/files/dsyms/", uploads.list_files, "project:read"),
     Endpoint("POST", "/projects/{org}/{project}/files/dsyms/", uploads.receive_zip, "project:releases"),
+    Endpoint(
+        "GET", f"{_RELEASES}{{version}}/previous-with-commits/", releases.previous_with_commits, "project:read"
+    ),
     *(
         Endpoint(method, f"{base}{rest}", handler, scope)
         for base in (_RELEASES, _PROJECT_RELEASES)
@@ -79,8 +82,8 @@ ENDPOINTS = (
             ("GET", "{version}/", releases.show, "project:read"),
             ("PUT", "{version}/", releases.change, "project:releases"),
             ("DELETE", "{version}/", releases.delete, "project:releases"),
-            ("GET", "{version}/deploys/", releases.list_deployed, "project:read"),
-            ("POST", "{version}/deploys/", releases.deploy, "project:releases"),
+            ("GET", "{version}/deploys/", deploys.list_deployed, "project:read"),
+            ("POST", "{version}/deploys/", deploys.deploy, "project:releases"),
         )
     ),
 )  # fmt: skip

@@ -41,6 +41,18 @@ class ApiError(Exception):
         return answer({"detail": str(self)}, self.status, self.headers)
 
 
+class FieldError(ApiError):
+    """The call is refused for a field of its body; named for programs too."""
+
+    def __init__(self, field: str, reason: str, status: int = 400) -> None:
+        super().__init__(status, f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+    def answer(self) -> Response:
+        """`{"detail": "field: …", "field": ["…"]}`."""
+        return answer({"detail": str(self), self.field: [self.reason]}, self.status)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Open stores, and the work that goes on in the background."""

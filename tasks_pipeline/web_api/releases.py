@@ -1,4 +1,4 @@
-"""Releases and deploys, under the organisation (a release of several projects) and under a project."""
+"""Releases, under the organisation (a release of several projects) and under a project."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from starlette.responses import Response
 
 from tasks_pipeline.config import Project
 from tasks_pipeline.protocol.release import parse_release, why_no_release
-from tasks_pipeline.releases import known
+from tasks_pipeline.releases import commit_lists, known
 from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
     PER_PAGE,
     ApiError,
     Call,
+    FieldError,
     answer,
     find_project,
     page_answer,
     page_offset,
 )
-
-MAX_DEPLOYS = 1000
+from tasks_pipeline.web_api.commits import commits_json, read_sent
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
+Ref = Annotated[str, msgspec.Meta(max_length=200)]
 Named = Annotated[tuple[str | int, ...], msgspec.Meta(max_length=1000)]
 
 
@@ -38,156 +39,142 @@ class ReleaseRequest(msgspec.Struct, frozen=True, rename="camel"):
     date_started: datetime | None = None
     date_released: datetime | None = None
     status: str | None = None
+    ref: Ref | None = None
     commits: tuple[Any, ...] | None = None
     refs: tuple[Any, ...] | None = None
+    head_commits: tuple[Any, ...] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What to write. Raises ApiError (400) for what is not kept here, rather than losing it silently."""
-        if self.commits or self.refs:
-            raise ApiError(400, "commits of releases are not kept here")
+        """What to write of the release itself. Raises ApiError (400)."""
         facts = {
             "url": self.url,
+            "ref": self.ref,
             "status": None if self.status is None else checked_status(self.status),
-            "started_at": _utc(self.date_started),
-            "released_at": _utc(self.date_released),
+            "started_at": utc(self.date_started),
+            "released_at": utc(self.date_released),
         }
         return {name: value for name, value in facts.items() if value is not None}
-
-
-class DeployRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """What a deploy is noted with."""
-
-    environment: Annotated[str, msgspec.Meta(min_length=1, max_length=known.MAX_ENVIRONMENT)]
-    name: Annotated[str, msgspec.Meta(max_length=known.MAX_DEPLOY_NAME)] | None = None
-    url: Url | None = None
-    date_started: datetime | None = None
-    date_finished: datetime | None = None
-    projects: Named | None = None
 
 
 def create(call: Call) -> Response:
     """Make a release, or change the one that is there: 201 or 208."""
     request = call.parse(ReleaseRequest)
     version = checked_version(request.version or "")
-    projects = _chosen(call, request.projects) or _projects_with(call, version)
+    projects = chosen_projects(call, request.projects) or projects_with(call, version)
     if not projects:
-        raise ApiError(400, "projects: name at least one")
-    new = known.save_release(call.services.state, _ids(projects), version, request.facts())
-    return answer(_release(call, version, projects), 201 if new else 208)
+        raise FieldError("projects", "name at least one")
+    new = _save(call, projects, version, request)
+    return answer(release_json(call, version, projects), 201 if new else 208)
+
+
+def _save(call: Call, projects: Sequence[Project], version: str, request: ReleaseRequest) -> bool:
+    """Write what was sent, all of it or nothing; gives whether the release is new in one of the projects."""
+    state, facts = call.services.state, request.facts()
+    sent = read_sent(call, projects, request.commits, request.refs, request.head_commits)
+    with state.write() as connection:
+        new = known.put_release(state, connection, ids(projects), version, facts)
+        sent.write(state, connection, version)
+    return new
 
 
 def list_all(call: Call) -> Response:
     """Releases of a status, open ones where none is asked for, newest first."""
-    offset, projects = page_offset(call), _all(call)
+    offset, projects = page_offset(call), all_projects(call)
     status = checked_status(call.query.get("status") or known.OPEN)
     with call.services.state.read() as connection:
         versions = known.list_versions(
-            connection, _ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
+            connection, ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
         )
-        found = [known.find_releases(connection, _ids(projects), version) for version in versions]
+        found = [known.find_releases(connection, ids(projects), version) for version in versions]
     return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
 
 
 def show(call: Call) -> Response:
     """One release."""
-    return answer(_release(call, call.params["version"], _all(call)))
+    return answer(release_json(call, call.params["version"], all_projects(call)))
 
 
 def change(call: Call) -> Response:
     """Change a release in the projects that have it."""
     request = call.parse(ReleaseRequest)
     version = call.params["version"]
-    projects = _existing(call, version)
-    if facts := request.facts():
-        known.save_release(call.services.state, _ids(projects), version, facts)
-    return answer(_release(call, version, projects))
+    projects = existing_projects(call, version)
+    _save(call, projects, version, request)
+    return answer(release_json(call, version, projects))
 
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
-    if not known.delete_release(call.services.state, _ids(_all(call)), call.params["version"]):
-        raise _unknown(call.params["version"])
+    if not known.delete_release(call.services.state, ids(all_projects(call)), call.params["version"]):
+        raise unknown_release(call.params["version"])
     return Response(status_code=204, media_type="application/json")
 
 
-def deploy(call: Call) -> Response:
-    """Note that a release was deployed."""
-    request = call.parse(DeployRequest)
+def previous_with_commits(call: Call) -> Response:
+    """The release before this one that has commits, which bounds those that a client sends next; else an empty object."""
     version = call.params["version"]
-    existing = _existing(call, version)
-    chosen = _chosen(call, request.projects) or existing
-    facts = {
-        "environment": request.environment,
-        "name": request.name,
-        "url": request.url,
-        "started_at": _utc(request.date_started),
-        "finished_at": _utc(request.date_finished) or datetime.now(UTC),
-    }
-    projects = [project for project in existing if project in chosen]
-    if not projects:
-        raise ApiError(400, "projects: the release is in none of them")
-    known.add_deploy(call.services.state, _ids(projects), version, facts)
-    return answer(_deploy_json(facts), 201)
-
-
-def list_deployed(call: Call) -> Response:
-    """Deploys of a release, newest first."""
-    version = call.params["version"]
-    projects = _existing(call, version)
+    projects = existing_projects(call, version)
     with call.services.state.read() as connection:
-        rows = known.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
-    return answer([_deploy_json(row) | {"id": str(row["id"])} for row in rows])
+        previous = commit_lists.previous_with_commits(connection, ids(projects), version)
+    return answer({} if previous is None else release_json(call, previous, projects))
 
 
 def checked_version(version: str) -> str:
-    """The version, when it can be one. Raises ApiError (400)."""
+    """The version, when it can be one. Raises FieldError."""
     if why := why_no_release(version):
-        raise ApiError(400, f"version: {why}")
+        raise FieldError("version", why)
     return version
 
 
 def checked_status(status: str) -> str:
-    """The status, when a release can have it. Raises ApiError (400)."""
+    """The status, when a release can have it. Raises FieldError."""
     if status not in known.STATUSES:
-        raise ApiError(400, f"status: {status[:80]!r} is none; allowed are {' and '.join(known.STATUSES)}")
+        raise FieldError("status", f"{status[:80]!r} is none; allowed are {' and '.join(known.STATUSES)}")
     return status
 
 
-def _all(call: Call) -> list[Project]:
+def all_projects(call: Call) -> list[Project]:
     """The projects that the path is about."""
     return [call.project()] if "project" in call.params else list(call.config.projects)
 
 
-def _chosen(call: Call, named: Sequence[str | int] | None) -> list[Project]:
-    """The project in the path, else those in the body."""
+def chosen_projects(call: Call, named: Sequence[str | int] | None) -> list[Project]:
+    """The project in the path, else those in the body. Raises FieldError for one that there is not."""
     if "project" in call.params:
         return [call.project()]
-    return list({p.id: p for p in (find_project(call.config, name) for name in named or ())}.values())
+    try:
+        return list({p.id: p for p in (find_project(call.config, name) for name in named or ())}.values())
+    except ApiError as error:
+        raise FieldError("projects", str(error)) from error
 
 
-def _projects_with(call: Call, version: str) -> list[Project]:
+def projects_with(call: Call, version: str) -> list[Project]:
     """The projects of the path that have the release."""
     with call.services.state.read() as connection:
-        having = {row["project_id"] for row in known.find_releases(connection, _ids(_all(call)), version)}
-    return [project for project in _all(call) if project.id in having]
+        having = {
+            row["project_id"] for row in known.find_releases(connection, ids(all_projects(call)), version)
+        }
+    return [project for project in all_projects(call) if project.id in having]
 
 
-def _existing(call: Call, version: str) -> list[Project]:
-    projects = _projects_with(call, version)
+def existing_projects(call: Call, version: str) -> list[Project]:
+    projects = projects_with(call, version)
     if not projects:
-        raise _unknown(version)
+        raise unknown_release(version)
     return projects
 
 
-def _release(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
+def release_json(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
+    """A release as clients know it. Raises ApiError (404)."""
     with call.services.state.read() as connection:
-        rows = known.find_releases(connection, _ids(projects), version)
+        rows = known.find_releases(connection, ids(projects), version)
+        made_of = commits_json(connection, version) if rows else {}
     if not rows:
-        raise _unknown(version)
-    return _release_json(rows, projects)
+        raise unknown_release(version)
+    return _release_json(rows, projects) | made_of
 
 
-def _unknown(version: str) -> ApiError:
+def unknown_release(version: str) -> ApiError:
     return ApiError(404, f"there is no release {version[:200]!r} here")
 
 
@@ -212,20 +199,13 @@ def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -
     }
 
 
-def _deploy_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "environment": row["environment"],
-        "name": row["name"],
-        "url": row["url"],
-        "dateStarted": row["started_at"],
-        "dateFinished": row["finished_at"],
-    }
-
-
-def _ids(projects: Sequence[Project]) -> list[int]:
+def ids(projects: Sequence[Project]) -> list[int]:
     return [project.id for project in projects]
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    """Times without a zone are UTC."""
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+def utc(moment: datetime | None) -> datetime | None:
+    """A moment in UTC; without a zone it is UTC. Raises ApiError (400) for one beyond the years that there are."""
+    try:
+        return moment and (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except OverflowError as error:
+        raise ApiError(400, "a date is beyond the years that there are") from error

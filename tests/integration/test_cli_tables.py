@@ -26,6 +26,8 @@ WHOLE = {
     "events list": ("event_id", "short_id"),
     "releases list --status all": ("project",),
     "releases show shop@2.0.0": (),
+    "releases commits shop@2.0.0": (),
+    "releases deploys shop@2.0.0": ("environment", "finished_at"),
     "releases parse shop@1.10.0-rc.1+7 @scope/pkg@1.0rc1 deadbeefcafe": ("kind",),
     "status": (),
     "alerts list --since 7d": ("at", "group"),

@@ -110,6 +110,7 @@ def test_what_people_find_in_the_ui() -> None:
         "lake_files",
         "old_runs",
         "quiet_days",
+        "releases",
         "stale_chunks",
         *RECEIVED_TABLES,
     }
@@ -123,6 +124,7 @@ def test_what_people_find_in_the_ui() -> None:
         "send_alert_notification": "notifications",
         "send_digest": "notifications",
         "check_monitors": "monitoring",
+        "process_releases": "releases",
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
         "drop_old_runs_job": "maintenance",
@@ -134,6 +136,7 @@ def test_what_people_find_in_the_ui() -> None:
         "late_symbols_sensor",
         "monitors_sensor",
         "new_envelopes_sensor",
+        "new_release_sensor",
         "pipeline_watch_sensor",
         "run_failure",
     }

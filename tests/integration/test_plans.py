@@ -25,6 +25,13 @@ from tasks_pipeline.notifications.digests import digests_due, send_digest
 from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
 from tasks_pipeline.processing.books import books_of_state, group_figures
 from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.releases.commit_lists import contents_of, list_commits, previous_with_commits
+from tasks_pipeline.releases.commits import set_commits, set_refs
+from tasks_pipeline.releases.deploys import add_deploy, deploy_counts, list_deploys
+from tasks_pipeline.releases.figures import count_releases
+from tasks_pipeline.releases.known import delete_release, save_release
+from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
+from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
@@ -73,6 +80,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
+            "shipping": self.shipping,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -189,6 +197,41 @@ class Work:
         merge_groups(self.day.stores.state, new[f"New{self.round}-0"], [new[f"New{self.round}-1"]])
         with self.day.stores.lake.lock():
             finish_regroupings(self.day.stores.state, self.day.stores.lake)
+
+    def shipping(self) -> None:
+        """A release with commits that fix a group, a deploy, another that holds the same; lists of it, and its end."""
+        stores, project = self.day.stores, self.day.project
+        state, versions = stores.state, [f"s@{self.round}.{n}" for n in range(3)]
+        shown = list_groups(state, stores.slugs, limit=1)[0]["short_id"]
+        sent = [
+            SentCommit(
+                f"{self.round}{n}",
+                "acme/s",
+                f"fixes {shown}",
+                "M",
+                "m@acme.example",
+                self.now,
+                ((f"f{n}", "M"),),
+            )
+            for n in range(3)
+        ]
+        for version in versions:
+            save_release(state, [project], version, {})
+            with state.write() as connection:
+                set_commits(state, connection, version, sent)
+                set_refs(state, connection, version, [SentRef("acme/s", f"{self.round}0")])
+            add_deploy(state, [project], version, {"environment": "production", "finished_at": self.now})
+        ship_releases(stores, linger_seconds=0)
+        count_releases(state, stores.lake, datetime.now(UTC) + timedelta(hours=1))
+        with state.read() as connection:
+            assert previous_with_commits(connection, [project], versions[1]) == versions[0]
+            assert [row["sha"] for row in list_commits(connection, versions[0], limit=1)] == [
+                f"{self.round}0"
+            ]
+            assert contents_of(connection, versions[0]).files == 3
+            assert len(list_deploys(connection, [project], versions[0], 10)) == 1
+            assert deploy_counts(connection, {(project, version) for version in versions})
+        assert delete_release(state, [project], versions[2])
 
     def people(self) -> None:
         """Lists of groups, in each form."""
@@ -439,6 +482,22 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.incidents: [
             {"project_id": day.project, "kind": "cron", "environment_id": environments[n % len(environments)], "reason": "missed",
              "detail": "", "opened_at": long_ago, "closed_at": long_ago} for n in numbers
+        ],
+        t.releases: [
+            {"project_id": day.project, "version": f"old{n}", "created_at": long_ago, "order_date": long_ago, "processed_at": long_ago,
+             "changed_at": long_ago, "figures_at": long_ago, "commit_count": n % 2} for n in numbers
+        ],
+        t.deploys: [
+            {"project_id": day.project, "version": f"old{n}", "environment": "production", "created_at": long_ago, "digest": f"{n}",
+             "told_at": long_ago} for n in numbers
+        ],
+        t.commits: [{"sha": f"old{n}", "author_key": f"old{n}", "created_at": long_ago} for n in numbers],
+        t.commit_authors: [{"author_key": f"old{n}", "name": "Old"} for n in numbers],
+        t.commit_files: [{"sha": f"old{n}", "path": "f", "type": "M"} for n in numbers],
+        t.release_commits: [{"version": f"old{n}", "position": 0, "sha": f"old{n}"} for n in numbers],
+        t.release_heads: [{"version": f"old{n}", "repository": "acme/s", "sha": f"old{n}"} for n in numbers],
+        t.group_commits: [
+            {"group_id": known, "sha": f"old{n}", "version": f"old{n}", "at": long_ago, "resolved": True} for n in numbers
         ],
         t.monitor_check_ins: [
             {"environment_id": environments[n % len(environments)], "status": "ok", "started_at": long_ago, "ended_at": long_ago}

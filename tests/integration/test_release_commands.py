@@ -13,7 +13,10 @@ from click.testing import CliRunner, Result
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.releases.known import Heard, add_deploy, note_releases, save_release
+from tasks_pipeline.releases.commits import set_commits
+from tasks_pipeline.releases.deploys import add_deploy
+from tasks_pipeline.releases.known import Heard, note_releases, save_release
+from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state.database import StateDatabase
 from tests.support.release_cases import cases
 
@@ -148,7 +151,46 @@ def test_showing_one(known: Releases) -> None:
         assert said in text
 
 
-@pytest.mark.parametrize("command", ["show", "archive", "restore", "delete"])
+def test_commits_and_deploys(known: Releases) -> None:
+    sent = [
+        SentCommit(
+            "b" * 40,
+            "acme/shop",
+            f"{ATTACK}\n\nmore",
+            ATTACK,
+            "jo@example.com",
+            NOON,
+            (("a.py", "M"), ("b.py", "A")),
+        ),
+        SentCommit("a" * 40, "acme/shop", None, "Ann", None, NOON - HOUR, (("a.py", "A"),)),
+    ]
+    with known.state.write() as connection:
+        set_commits(known.state, connection, "shop@2.0.0", sent)
+    facts = {"environment": "production", "name": ATTACK, "started_at": NOON, "finished_at": NOON + HOUR}
+    add_deploy(known.state, [1, 2], "shop@2.0.0", facts)
+    first, second = known.json("commits", "shop@2.0.0")
+    assert (first["sha"], first["author_email"], first["committed_at"], first["files"]) == (
+        "b" * 40, "jo@example.com", "2026-11-22T12:00:00Z", 2,
+    )  # fmt: skip
+    assert (second["message"], second["author_name"], second["author_email"]) == (None, "Ann", None)
+    text = known.call("commits", "shop@2.0.0").stdout
+    assert text.splitlines()[-1] == "2 commits by 2 authors, 2 files changed"
+    (deploy,) = known.json("deploys", "shop@2.0.0")
+    assert (deploy["environment"], deploy["duration_seconds"]) == ("production", 3600.0)
+    listed = known.call("deploys", "shop@2.0.0").stdout
+    assert "1 h 0 min" in listed
+    assert "\x1b" not in text + listed
+    assert known.json("commits", "shop@2.0.0", "--limit", "1") == [first]
+    assert [r["commit_count"] for r in known.json("list")] == [0, 2, 2]
+    shown = known.json("show", "shop@2.0.0", "--project", "shop")
+    assert (shown["commits"], shown["authors"][1]) == (
+        [first, second],
+        {"name": "Ann", "email": None, "commits": 1},
+    )
+    assert known.call("deploys", "shop@1.9.1+a86d127c4b2f23a0").stderr == "no deploys\n"
+
+
+@pytest.mark.parametrize("command", ["show", "commits", "deploys", "archive", "restore", "delete"])
 def test_what_is_not_there(known: Releases, command: str) -> None:
     refused = known.call(command, ATTACK)
     assert (refused.exit_code, refused.stdout) == (1, "")

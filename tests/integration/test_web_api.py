@@ -218,8 +218,8 @@ def test_deploys(client: httpx.Client) -> None:
         ({"version": "1.0", "projects": "shop"}, "projects"),
         ({"version": "1.0", "projects": ["shop"], "dateReleased": "yesterday"}, "dateReleased"),
         (
-            {"version": "1.0", "projects": ["shop"], "commits": [{"id": "a"}]},
-            "commits of releases are not kept",
+            {"version": "1.0", "projects": ["shop"], "commits": [{"message": "a"}]},
+            "commits[0].id: missing",
         ),
         ({"version": "1.0", "projects": ["shop"], "status": "hidden"}, "allowed are open and archived"),
         ([], "not as expected"),

@@ -14,7 +14,10 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.releases.commits import set_commits
+from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.events import event, item, receipt
@@ -83,6 +86,27 @@ def _fill(stores: Stores, at: datetime) -> None:
     drain(stores, at.date(), linger_seconds=0)
     for version in ("shop@2.0.0", "shop@999.9.9", f"shop-with-a-long-name@1.0.0+{'0123456789' * 8}"):
         save_release(stores.state, [1], version, {})
+    finished = {
+        "environment": "production",
+        "name": LONG[:64],
+        "started_at": at,
+        "finished_at": at + timedelta(minutes=3),
+    }
+    add_deploy(stores.state, [1], "shop@2.0.0", {**finished, "url": f"https://ci.example/{'x' * 200}"})
+    sent = [
+        SentCommit(
+            f"{n}" * 40,
+            "acme/shop",
+            text,
+            "Anna Example",
+            "anna@acme.example",
+            at,
+            (("shop/orders.py", "M"),),
+        )
+        for n, text in enumerate((LONG, WIDE, "orders: wait longer\n\nFixes SHOP-1"))
+    ]
+    with stores.state.write() as connection:
+        set_commits(stores.state, connection, "shop@2.0.0", sent)
     with stores.state.write() as connection:
         names = {row.title.partition(":")[0]: row.id for row in connection.execute(select(t.groups))}
         for offset in (1000, 0):  # over numbers that nobody has

@@ -22,7 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "stores web_api warm_run",
         "groups retention resources",
         "notifications",
-        "alerts",
+        "alerts shipping",
         "monitors watch",
         "processing receiver nudging",
         "assets demo",

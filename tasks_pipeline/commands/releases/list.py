@@ -26,6 +26,7 @@ _COLUMNS = {
     "created": "first heard of",
     "released": "released",
     "last_event": "last event",
+    "commits": "commits",
     "deploys": "deploys",
 }
 
@@ -50,9 +51,9 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
       tasks-pipeline releases list
       tasks-pipeline releases list --project shop --status all --json
     Prints:
-      release     project  latest  status  released  last event  deploys
-      shop@1.9.1  shop             open              1 min             0
-      shop@2.0.0  shop     latest  open    2 d       10 s              1
+      release     project  latest  status  released  last event  commits  deploys
+      shop@1.9.1  shop             open              1 min             0        0
+      shop@2.0.0  shop     latest  open    2 d       10 s             12        1
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.releases.known import STATUSES, list_releases
@@ -74,7 +75,7 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
         [_shown(row, now) for row in found],
         _COLUMNS,
         cut=["version"],
-        drop=["created", "status", "deploys", "last_event", "released"],
+        drop=["created", "status", "commits", "deploys", "last_event", "released"],
     )
     click.echo()
     for project_id, one in latest.items():
@@ -88,5 +89,6 @@ def _shown(summary: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "created": age(summary["date_created"], now),
         "released": age(summary["date_released"], now),
         "last_event": age(summary["last_event"], now),
+        "commits": summary["commit_count"],
         "deploys": summary["deploy_count"],
     }

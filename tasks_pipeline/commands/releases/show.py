@@ -13,11 +13,13 @@ from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.commands.releases.commits import author_json, commit_json
 from tasks_pipeline.commands.releases.summaries import COMING_DETAILS, find_named, in_project, summaries
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.known import Row
 
+_MOST_COMMITS = 2000
 _MOST_DEPLOYS = 1000
 _DEPLOYS_SHOWN = 5
 
@@ -28,7 +30,7 @@ _DEPLOYS_SHOWN = 5
 @json_option
 @click.pass_context
 def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -> None:
-    """Show one release: what its name tells, its dates, its deploys. --project says which, where several projects have it.
+    """Show one release: what its name tells, its dates, commits and deploys. --project says which, where several projects have it.
 
     \b
     Examples:
@@ -36,7 +38,8 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
       tasks-pipeline releases show shop@2.0.0 --project shop --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
-        from tasks_pipeline.releases.known import list_deploys
+        from tasks_pipeline.releases.commit_lists import contents_of, list_commits
+        from tasks_pipeline.releases.deploys import list_deploys
 
         rows = find_named(state, slugs, version, project)
         if len(rows) > 1:
@@ -47,7 +50,13 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         ((summary,), _) = summaries(state, slugs, rows)
         with state.read() as connection:
             deploys = list_deploys(connection, [rows[0]["project_id"]], version, _MOST_DEPLOYS)
-    details = {"deploys": deploys, **dict.fromkeys(COMING_DETAILS)}
+            commits = list_commits(connection, version, limit=_MOST_COMMITS)
+            made_of = contents_of(connection, version)
+    details = {
+        "deploys": deploys,
+        "commits": [commit_json(row) for row in commits],
+        "authors": [author_json(author) for author in made_of.authors],
+    } | dict.fromkeys(COMING_DETAILS)
     if as_json:
         print_json(summary | details)
     else:
@@ -69,6 +78,8 @@ def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: date
             if summary[name] is not None
         ),
         ("url", cell(summary["url"])),
+        ("ref", cell(summary["ref"])),
+        ("commits", str(summary["commit_count"])),
         ("deploys", str(summary["deploy_count"])),
     ]
     for line in field_lines(facts):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 COMING = (
-    "commit_count", "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
+    "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
 )  # fmt: skip
-COMING_DETAILS = ("commits", "authors", "groups_new", "groups_resolved", "groups_regressed", "health")
+COMING_DETAILS = ("groups_new", "groups_resolved", "groups_regressed", "health")
 """Fields that nothing makes yet: null in JSON, and in no table."""
 in_project = project_option("In this project only.")
 
@@ -45,7 +45,8 @@ def summaries(
     state: StateDatabase, slugs: Mapping[int, str], rows: Sequence[Row]
 ) -> tuple[list[dict[str, Any]], dict[int, Latest]]:
     """What JSON says of releases, and by project the latest of all of its releases."""
-    from tasks_pipeline.releases.known import deploy_counts, latest_release
+    from tasks_pipeline.releases.deploys import deploy_counts
+    from tasks_pipeline.releases.known import latest_release
 
     with state.read() as connection:
         deployed = deploy_counts(connection, {(row["project_id"], row["version"]) for row in rows})
@@ -74,6 +75,8 @@ def summaries(
                 "first_event": row["first_event_at"],
                 "last_event": row["last_event_at"],
                 "url": row["url"],
+                "ref": row["ref"],
+                "commit_count": row["commit_count"],
                 "deploy_count": deployed.get((row["project_id"], row["version"]), 0),
                 **dict.fromkeys(COMING),
             }

@@ -137,6 +137,7 @@ groups = Table(
     # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
     _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
     _partial("groups_by_first_release", "first_release IS NOT NULL", "project_id", "first_release"),
+    _partial("groups_by_commit", "resolved_in_commit IS NOT NULL", "resolved_in_commit", "project_id"),
     # What people see of groups is read in these orders, backwards; `id` makes each of them complete. None by events or
     # users: those change with every batch, and for `times_seen > 0` SQLite would take such an index and sort.
     _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
@@ -480,6 +481,7 @@ releases = Table(
     _partial("releases_unprocessed", "processed_at IS NULL", "created_at"),
     _partial("releases_to_update", "update_due_at IS NOT NULL", "update_due_at"),
     _partial("releases_to_count", TO_COUNT, "figures_at"),
+    _partial("releases_with_commits", "commit_count > 0", "project_id", "order_date", "version"),
 )
 
 commits = Table(
@@ -492,6 +494,7 @@ commits = Table(
     Column("committed_at", UtcDateTime, nullable=True, comment="timestamp as sent"),
     Column("files", Integer, nullable=False, server_default="0", comment="how many files it changed"),
     Column("created_at", UtcDateTime, nullable=False),
+    Index("commits_by_author", "author_key"),
     comment="Commits of the organisation; one that is sent again is updated.",
 )
 

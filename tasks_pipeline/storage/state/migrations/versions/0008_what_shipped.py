@@ -30,6 +30,9 @@ def upgrade() -> None:
         _time("suspects_at", "when suspect commits were last looked for"),
     )
     _partial("groups_by_first_release", "groups", "first_release IS NOT NULL", "project_id", "first_release")
+    _partial(
+        "groups_by_commit", "groups", "resolved_in_commit IS NOT NULL", "resolved_in_commit", "project_id"
+    )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "COMMENT ON COLUMN groups.resolved_in_release IS "
@@ -74,6 +77,7 @@ def _releases_and_deploys() -> None:
     _partial("releases_unprocessed", "releases", "processed_at IS NULL", "created_at")
     _partial("releases_to_update", "releases", "update_due_at IS NOT NULL", "update_due_at")
     _partial("releases_to_count", "releases", TO_COUNT, "figures_at")
+    _partial("releases_with_commits", "releases", "commit_count > 0", "project_id", "order_date", "version")
     _add(
         "deploys",
         _text("digest", 64, "of what was said of it: the same again is no other deploy"),
@@ -96,6 +100,7 @@ def _commits() -> None:
         sa.Column("created_at", UtcDateTime(), nullable=False),
         comment="Commits of the organisation; one that is sent again is updated.",
     )  # fmt: skip
+    op.create_index("commits_by_author", "commits", ["author_key"])
     op.create_table(
         "commit_authors",
         sa.Column("author_key", sa.String(200), primary_key=True, comment="mail address in lower case, else the name"),
@@ -192,13 +197,14 @@ def downgrade() -> None:
         op.drop_table(table)
     _drop("deploys", ("deploys_once", "deploys_to_tell"), "digest", "told_at")
     _drop(
-        "releases", ("releases_by_name", "releases_unprocessed", "releases_to_update", "releases_to_count"),
+        "releases",
+        ("releases_by_name", "releases_unprocessed", "releases_to_update", "releases_to_count", "releases_with_commits"),
         "ref", "commit_count", "first_session_at", "last_session_at", "events", "users", "processed_at", "update_due_at",
         "changed_at", "figures_at",
     )  # fmt: skip
     _drop("group_days", (), "first_release", "last_release", "last_release_at")
     _drop(
-        "groups", ("groups_by_first_release",),
+        "groups", ("groups_by_first_release", "groups_by_commit"),
         "resolution", "resolved_release_date", "resolved_in_commit", "first_release", "last_release", "suspects_at",
     )  # fmt: skip
 

@@ -1,0 +1,200 @@
+"""Groups that a release fixes: by what the messages of its commits say, and because it holds the commit they were resolved in.
+
+When that is looked at is decided in `shipping/`. Everything here is done in the caller's transaction, who holds the lock
+`group_hashes`, and doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, and_, func, select, text, update
+
+from tasks_pipeline.groups.decisions import AUTOMATIC, log_action, merged_targets, resolve_in_release
+from tasks_pipeline.groups.fixes import fixed_groups
+from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.short_id import parse_short_id
+from tasks_pipeline.releases.commit_lists import messages_of
+from tasks_pipeline.releases.commits import shas_of
+from tasks_pipeline.releases.known import order_dates
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import SEEN, group_commits, groups, releases
+from tasks_pipeline.storage.state.wanted import wanted
+
+IN_RELEASE, IN_COMMIT = "in_release", "in_commit"
+_LARGEST = 2**63 - 1
+_SHA_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A commit says that it fixes a group."""
+
+    group_id: int
+    project_id: int
+    sha: str
+    author: str
+    email: str | None
+
+
+def link_fixes(
+    state: StateDatabase,
+    connection: Connection,
+    slugs: Mapping[int, str],
+    members: Collection[str],
+    version: str,
+    *,
+    also_in: int | None = None,
+) -> list[int]:
+    """Link groups to the commits of a release that say they fix them, and resolve in it those that were not linked yet
+    and whose project has it. Gives the groups that were resolved.
+
+    So each commit of a release resolves a group once. `also_in`: a project that has the release only now, in which links
+    of before may resolve; `members` are mail addresses, of whom the log says that they wrote the commit.
+    """
+    claims = _claims(connection, slugs, version)
+    if not claims:
+        return []
+    linked = _linked(connection, version)
+    c = releases.c
+    having = set(connection.execute(select(c.project_id).where(c.version == version)).scalars())
+    resolved: list[int] = []
+    now, rows = datetime.now(UTC), []
+    for claim in claims:
+        before = linked.get((claim.group_id, claim.sha))
+        if before or (before is not None and claim.project_id != also_in):
+            continue
+        fixed = claim.project_id in having and _resolve(state, connection, claim, version, members)
+        linked[claim.group_id, claim.sha] = fixed
+        rows.append(
+            {
+                "group_id": claim.group_id,
+                "sha": claim.sha,
+                "version": version,
+                "at": now,
+                "resolved": fixed,
+            }
+        )
+        resolved += [claim.group_id] if fixed else []
+    if rows:
+        insert = state.insert(group_commits)
+        keys = list(group_commits.primary_key.columns)
+        said = insert.on_conflict_do_update(
+            index_elements=keys, set_={name: insert.excluded[name] for name in ("at", "resolved")}
+        )
+        connection.execute(said, rows)
+    return resolved
+
+
+def _resolve(
+    state: StateDatabase, connection: Connection, claim: _Claim, version: str, members: Collection[str]
+) -> bool:
+    actor = f"commit {claim.sha[:_SHA_SHOWN]}" + (f" ({claim.author})" if claim.author else "")
+    data: dict[str, Any] = {"kind": "commit", "commit": claim.sha}
+    if claim.email in members:
+        data["member"] = claim.email
+    return bool(resolve_in_release(state, connection, [claim.group_id], actor, version, data=data))
+
+
+def _claims(connection: Connection, slugs: Mapping[int, str], version: str) -> list[_Claim]:
+    """What the commits of a release say they fix, oldest commits first; of merged groups the one they went into."""
+    numbers = {slug: project_id for project_id, slug in slugs.items()}
+    said: list[tuple[Mapping[str, Any], int, int]] = []
+    for commit in messages_of(connection, version):
+        for short_id in fixed_groups(commit["message"], numbers):
+            slug, number = parse_short_id(short_id)
+            if number <= _LARGEST:
+                said.append((commit, numbers[slug], number))
+    if not said:
+        return []
+    known = _groups(connection, {(project_id, number) for _, project_id, number in said})
+    targets = merged_targets(connection, known.values())
+    found: dict[tuple[int, str], _Claim] = {}
+    for each, project_id, number in said:
+        group_id = known.get((project_id, number))
+        if group_id is not None:
+            target, email = targets.get(group_id, group_id), each["email"]
+            author = each["name"] or email or ""
+            claim = _Claim(target, project_id, each["sha"], author, email and email.lower())
+            found.setdefault((target, each["sha"]), claim)
+    return [*found.values()]
+
+
+def _groups(connection: Connection, named: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """The group of each (project, number) that there is."""
+    found: dict[tuple[int, int], int] = {}
+    for chunk in chunks(sorted(named)):
+        w = wanted(connection, chunk, project_id=BigInteger(), short_id=BigInteger())
+        same = and_(groups.c.project_id == w.c.project_id, groups.c.short_id == w.c.short_id)
+        rows = connection.execute(
+            select(groups.c.id, groups.c.project_id, groups.c.short_id).join_from(w, groups, same)
+        )
+        found.update({(row.project_id, row.short_id): row.id for row in rows})
+    return found
+
+
+def _linked(connection: Connection, version: str) -> dict[tuple[int, str], bool]:
+    c = group_commits.c
+    rows = connection.execute(select(c.group_id, c.sha, c.resolved).where(c.version == version))
+    return {(row.group_id, row.sha): row.resolved for row in rows}
+
+
+def settle_commit_resolutions(connection: Connection, project_id: int, version: str) -> list[int]:
+    """Groups that were resolved in a commit which this release holds are resolved in the release from now on. Gives them.
+
+    A release that comes later and holds it too changes nothing: the first one counts.
+    """
+    found: list[Row[Any]] = []
+    g = groups.c
+    for chunk in chunks(shas_of(connection, version)):
+        query = select(g.id, g.resolved_in_commit).where(
+            g.resolved_in_commit.is_not(None),
+            g.resolved_in_commit.in_(chunk),
+            g.project_id == project_id,
+            g.resolution == IN_COMMIT,
+            g.status == Status.RESOLVED,
+        )
+        found += connection.execute(query.with_for_update(key_share=True))
+    if not found:
+        return []
+    date = order_dates(connection, project_id, [version]).get(version)
+    values = {"resolution": IN_RELEASE, "resolved_in_release": version, "resolved_release_date": date}
+    for row in sorted(found, key=lambda row: int(row.id)):
+        connection.execute(update(groups).where(g.id == row.id).values(**values))
+        said = {"release": version, "kind": IN_COMMIT, "commit": row.resolved_in_commit}
+        log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)
+    return sorted(int(row.id) for row in found)
+
+
+def resolved_by(
+    connection: Connection, version: str, project_ids: Sequence[int], limit: int
+) -> tuple[list[Row[Any]], int]:
+    """Groups of projects that commits of a release resolved: project_id, short_id and title of the first, and how many."""
+    c, g = group_commits.c, groups.c
+    fixed = select(c.group_id).where(c.version == version, c.resolved)
+    query = select(g.project_id, g.short_id, g.title).where(g.id.in_(fixed), g.project_id.in_(project_ids))
+    rows = sorted(connection.execute(query), key=lambda row: (row.project_id, row.short_id))
+    return rows[:limit], len(rows)
+
+
+def new_in(
+    connection: Connection, version: str, project_ids: Sequence[int], limit: int
+) -> tuple[list[Row[Any]], int]:
+    """Groups of projects that were first seen in a release: project_id, short_id and title of the first, and how many."""
+    g, rows, count = groups.c, list[Row[Any]](), 0
+    for project_id in project_ids:
+        where = (
+            text("first_release IS NOT NULL"),
+            g.first_release == version,
+            g.project_id == project_id,
+            text(SEEN),
+        )
+        found = connection.execute(select(func.count()).select_from(groups).where(*where)).scalar_one()
+        count += found
+        if found and len(rows) < limit:
+            query = select(g.project_id, g.short_id, g.title).where(*where).order_by(g.id)
+            rows += connection.execute(query.limit(limit - len(rows)))
+    return rows, count

@@ -1,0 +1,94 @@
+"""Deploys: a release came into an environment. Who is told of it is decided elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, String, and_, func, select
+
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import deploys
+from tasks_pipeline.storage.state.wanted import wanted
+
+MAX_ENVIRONMENT = 64
+MAX_DEPLOY_NAME = 64
+FACTS = ("environment", "name", "url", "started_at", "finished_at")
+
+Row = dict[str, Any]
+
+
+def why_no_environment(name: str) -> str | None:
+    """Why nothing can be deployed into an environment of this name, for people; None when it can."""
+    if not name.strip():
+        return "missing"
+    if len(name) > MAX_ENVIRONMENT:
+        return f"longer than {MAX_ENVIRONMENT} characters"
+    if name.lower() == "none":
+        return f"{name!r} means no environment"
+    if name in (".", "..") or name != name.strip() or not name.isprintable() or "/" in name or "\\" in name:
+        return f"{name!r} cannot be the name of an environment"
+    return None
+
+
+def add_deploy(
+    state: StateDatabase, project_ids: Sequence[int], version: str, facts: Mapping[str, Any]
+) -> bool:
+    """Note that a release was deployed: environment, name, url, started_at, finished_at; a row per project.
+
+    Gives whether that is new in any of them: exactly the same again is no other deploy.
+    """
+    now = datetime.now(UTC)
+    said = {name: facts.get(name) for name in FACTS}
+    row = {"version": version, **said, "digest": _digest(said), "created_at": now}
+    rows = [{"project_id": project_id, **row} for project_id in sorted(set(project_ids))]
+    with state.write() as connection:
+        known = connection.execute(
+            select(func.count()).where(
+                deploys.c.project_id.in_(project_ids),
+                deploys.c.version == version,
+                deploys.c.digest == row["digest"],
+            )
+        ).scalar_one()
+        if known < len(rows):
+            connection.execute(state.insert(deploys).on_conflict_do_nothing(), rows)
+    return known < len(rows)
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    """SHA-256 of what was said of a deploy; moments are the same in every zone."""
+    plain = [
+        value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value for value in said.values()
+    ]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def list_deploys(
+    connection: Connection, project_ids: Sequence[int], version: str, limit: int, offset: int = 0
+) -> list[Row]:
+    """Deploys of a release, the last finished first; one to several projects is one."""
+    columns = [deploys.c[name] for name in (*FACTS, "created_at")]
+    query = (
+        select(func.min(deploys.c.id).label("id"), *columns)
+        .where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
+        .group_by(*columns)
+        .order_by(
+            func.coalesce(deploys.c.finished_at, deploys.c.created_at).desc(), func.min(deploys.c.id).desc()
+        )
+    )
+    return [dict(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
+
+
+def deploy_counts(connection: Connection, named: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """How often each of these releases, given with its project, was deployed; those that never were are left out."""
+    release = deploys.c.project_id, deploys.c.version
+    found: dict[tuple[int, str], int] = {}
+    for chunk in chunks(sorted(named)):
+        w = wanted(connection, chunk, project_id=BigInteger(), version=String())
+        same = and_(release[0] == w.c.project_id, release[1] == w.c.version)
+        query = select(*release, func.count().label("n")).join_from(w, deploys, same).group_by(*release)
+        found.update({(row.project_id, row.version): row.n for row in connection.execute(query)})
+    return found

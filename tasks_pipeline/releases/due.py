@@ -1,0 +1,128 @@
+"""What waits for a release: to be processed for the first time, to be looked at again, to be counted, deploys to be told.
+
+Nothing waits at rest, and each question is a look into an index of what does. What is done then is in `shipping/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select, text, update
+
+from tasks_pipeline.releases.commit_lists import pending_releases
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import TO_COUNT, deploys, releases
+
+COUNT_EVERY = timedelta(minutes=15)
+"""Figures of a release are counted at most so often, and for the first time soon."""
+PATIENCE = timedelta(hours=1)
+"""So long a deploy waits for commits of its release that are announced."""
+LOOKED_AT = 1_000
+"""Deploys that may wait are looked at so many at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A release of a project, and the moment that makes it due: done is what was seen, not what came meanwhile."""
+
+    project_id: int
+    version: str
+    at: datetime
+
+
+def unprocessed(connection: Connection, limit: int) -> list[Due]:
+    """Releases that nobody has processed, oldest first."""
+    c = releases.c
+    query = select(c.project_id, c.version, c.created_at).where(text("processed_at IS NULL"))
+    return _due(connection, query.order_by(c.created_at).limit(limit))
+
+
+def to_update(connection: Connection, limit: int) -> list[Due]:
+    """Releases of which commits came, those that wait for longest first."""
+    c = releases.c
+    query = select(c.project_id, c.version, c.update_due_at).where(text("update_due_at IS NOT NULL"))
+    return _due(connection, query.order_by(c.update_due_at).limit(limit))
+
+
+def to_count(connection: Connection, now: datetime, limit: int) -> list[Due]:
+    """Releases whose events changed since they were counted: those that never were, then those of a while ago."""
+    c = releases.c
+    query = select(c.project_id, c.version, c.changed_at).where(text(TO_COUNT)).limit(limit)
+    found = _due(connection, query.where(c.figures_at.is_(None)))
+    if len(found) < limit:
+        found += _due(connection, query.where(c.figures_at < now - COUNT_EVERY).order_by(c.figures_at))
+    return found[:limit]
+
+
+def _due(connection: Connection, query: Select[Any]) -> list[Due]:
+    return [Due(*row) for row in connection.execute(query)]
+
+
+def to_tell(connection: Connection, now: datetime) -> list[Row[Any]]:
+    """Deploys that nobody was told of and that need not wait for commits any more, oldest first."""
+    d = deploys.c
+    query = select(deploys).where(text("told_at IS NULL")).order_by(d.created_at, d.id).limit(LOOKED_AT)
+    rows = connection.execute(query).all()
+    young = {row.version for row in rows if row.created_at > now - PATIENCE}
+    pending = pending_releases(connection, young) if young else set()
+    return [row for row in rows if row.version not in pending or row.created_at <= now - PATIENCE]
+
+
+def releases_due(state: StateDatabase, now: datetime) -> list[str]:
+    """What waits, in words; empty when nothing does. Asked every second while something is written."""
+    with state.read() as connection:
+        waiting = {
+            "new releases": unprocessed(connection, 1),
+            "commits": to_update(connection, 1),
+            "deploys": to_tell(connection, now),
+            "figures": to_count(connection, now, 1),
+        }
+    return [name for name, rows in waiting.items() if rows]
+
+
+def note_processed(connection: Connection, done: Sequence[Due], now: datetime) -> None:
+    """These were processed."""
+    _set(connection, done, processed_at=now)
+
+
+def note_updated(connection: Connection, due: Due) -> None:
+    """What was due of it was done."""
+    c = releases.c
+    seen = and_(c.project_id == due.project_id, c.version == due.version, c.update_due_at == due.at)
+    connection.execute(update(releases).where(seen).values(update_due_at=None))
+
+
+def note_told(connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    """It was decided who is told of these deploys."""
+    for chunk in chunks(sorted(ids)):
+        connection.execute(update(deploys).where(deploys.c.id.in_(chunk)).values(told_at=now))
+
+
+def first_deploy(connection: Connection, row: Row[Any]) -> int:
+    """The id of the first deploy of a release into an environment of a project: that of this one, or of one before."""
+    d = deploys.c
+    of_release = (d.project_id == row.project_id, d.version == row.version)
+    query = select(func.min(d.id)).where(*of_release, d.environment == row.environment)
+    return int(connection.execute(query).scalar_one())
+
+
+def note_changed(connection: Connection, named: Collection[tuple[int, str]], now: datetime) -> None:
+    """What is stored of these releases, given with their projects, changed: as when a day is stored again."""
+    _set(connection, [Due(project_id, version, now) for project_id, version in named], changed_at=now)
+
+
+def _set(connection: Connection, named: Sequence[Due], **values: Any) -> None:
+    """Set columns of releases, those of a project at a time."""
+    by_project: dict[int, list[str]] = {}
+    for due in named:
+        by_project.setdefault(due.project_id, []).append(due.version)
+    for project_id, versions in sorted(by_project.items()):
+        for chunk in chunks(sorted(versions)):
+            of_project = and_(releases.c.project_id == project_id, releases.c.version.in_(chunk))
+            # In the order in which batches write them, so that none waits for another in a circle.
+            ordered = select(releases.c.version).where(of_project).order_by(releases.c.version)
+            connection.execute(ordered.with_for_update()).all()
+            connection.execute(update(releases).where(of_project).values(**values))

@@ -1,0 +1,1 @@
+"""What happens when something ships: new releases, their commits and deploys, and what these mean to groups and to people."""

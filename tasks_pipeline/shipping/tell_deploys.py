@@ -1,0 +1,169 @@
+"""tell_deploys: the first deploy of a release into an environment, told to those who wrote its commits or want to hear of all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from tasks_pipeline.config import Config
+from tasks_pipeline.config.people import Member
+from tasks_pipeline.config.projects import project_name
+from tasks_pipeline.groups.fixing import new_in, resolved_by
+from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.notifications.deploy_content import SHOWN, DeployFacts, deploy_title
+from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
+from tasks_pipeline.notifications.preferences import channel_of, preferences_of
+from tasks_pipeline.notifications.quiet import quiet_until
+from tasks_pipeline.releases.commit_lists import Contents, author_counts, contents_of
+from tasks_pipeline.releases.due import first_deploy, note_told, to_tell
+from tasks_pipeline.stores import Stores
+
+log = logging.getLogger(__name__)
+
+KEY_LENGTH = 400
+THREAD_LENGTH = 200
+AGAIN = "the release was deployed there before"
+
+
+@dataclass
+class Told:
+    """How many deploys were decided about, and how many messages are planned for them."""
+
+    deploys: int = 0
+    mails: int = 0
+
+
+def tell_deploys(stores: Stores, now: datetime) -> Told:
+    """Put messages of the deploys that wait into the outbox, once for each member, however often it is done."""
+    told = Told()
+    with stores.state.write() as connection:
+        rows = to_tell(connection, now)
+        # A deploy to several projects is one: its rows came together, with the same digest.
+        for _, each in groupby(rows, key=lambda row: (row.version, row.created_at, row.digest or row.id)):
+            messages = _messages(stores, connection, list(each), now)
+            put_notifications(stores.state, connection, messages)
+            told.deploys += 1
+            told.mails += sum(message.status == "waiting" for message in messages)
+        note_told(connection, [row.id for row in rows], now)
+    return told
+
+
+def _messages(
+    stores: Stores, connection: Connection, rows: Sequence[Row[Any]], now: datetime
+) -> list[NewNotification]:
+    """The messages of a deploy, given as its row in each project."""
+    configured = [row for row in rows if stores.config.project(row.project_id) is not None]
+    if not configured or not stores.config.members:
+        return []
+    first = [row for row in configured if first_deploy(connection, row) == row.id]
+    contents = contents_of(connection, rows[0].version)
+    wrote = {author.email.lower() for author in contents.authors if author.email}
+    if not first:
+        row = configured[0]
+        log.info("deploy %d of %s into %s: %s", row.id, row.version, row.environment, AGAIN)
+    told = first or configured
+    data = _facts(stores, connection, told, contents).data()
+    return [*_to_members(stores.config, told, data, wrote, now, again=not first)]
+
+
+def _to_members(
+    config: Config,
+    rows: Sequence[Row[Any]],
+    data: dict[str, Any],
+    wrote: Collection[str],
+    now: datetime,
+    *,
+    again: bool,
+) -> Iterator[NewNotification]:
+    for member in config.members:
+        is_author = member.email.lower() in wrote
+        row = next((row for row in rows if _wants(config, member, row.project_id, is_author)), None)
+        if row is not None:
+            yield _to(config, member, row, data, now, AGAIN if again else "")
+        elif is_author:
+            yield _to(config, member, rows[0], data, now, "wants to hear of no deploys")
+
+
+def _wants(config: Config, member: Member, project_id: int, is_author: bool) -> bool:
+    wanted = preferences_of(config, member, project_id).deploys
+    return wanted == "always" or (wanted == "committed_only" and is_author)
+
+
+def _to(
+    config: Config, member: Member, row: Row[Any], data: dict[str, Any], now: datetime, unwanted: str
+) -> NewNotification:
+    """The message to a member; skipped, with the reason, where `unwanted` says one or it has no way."""
+    wanted = preferences_of(config, member, row.project_id)
+    channel = channel_of(config, wanted)
+    reason = unwanted
+    if not reason and wanted.delivery == "none":
+        reason = "wants no notifications"
+    if not reason and channel is None:
+        reason = "no channel: none is chosen, and no mail channel is configured"
+    until = quiet_until(wanted.quiet_hours, member.timezone, now)
+    address = member.address or (member.email if channel is not None and channel.type == "mail" else "")
+    return NewNotification(
+        key=_key(row, member.email, again=unwanted == AGAIN),
+        type="deploy",
+        project_id=row.project_id,
+        target=f"member:{member.email}",
+        channel=channel.name if channel else "",
+        address=address,
+        thread=f"release:{row.version}"[:THREAD_LENGTH],
+        not_before=until or now,
+        status="skipped" if reason else "waiting",
+        reason=reason or (f"quiet hours until {until:%Y-%m-%d %H:%M} UTC" if until else ""),
+        data=data,
+    )
+
+
+def _key(row: Row[Any], email: str, *, again: bool) -> str:
+    """One message of a release and environment to a member; of all deploys after the first one entry in the log."""
+    key = f"deploy:{row.project_id}:{row.version}:{row.environment}:{email}{':again' if again else ''}"
+    if len(key) <= KEY_LENGTH:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f"{key[: KEY_LENGTH - len(digest) - 1]}:{digest}"
+
+
+def _facts(
+    stores: Stores, connection: Connection, rows: Sequence[Row[Any]], contents: Contents
+) -> DeployFacts:
+    row, project_ids = rows[0], [row.project_id for row in rows]
+    finished = row.finished_at or row.created_at
+    authors = [*author_counts(contents.authors).items()]
+    resolved, resolved_count = resolved_by(connection, row.version, project_ids, SHOWN)
+    new, new_count = new_in(connection, row.version, project_ids, SHOWN)
+    seconds = None if row.started_at is None else (finished - row.started_at).total_seconds()
+    return DeployFacts(
+        version=row.version,
+        environment=row.environment,
+        projects=tuple(project_name(stores.slugs, project_id) for project_id in project_ids),
+        finished_at=finished.isoformat(),
+        title=deploy_title(row.version, row.environment),
+        name=row.name,
+        url=row.url and row.url[:500],
+        duration_seconds=seconds if seconds is not None and seconds >= 0 else None,
+        commits=contents.commits,
+        files=contents.files,
+        authors=tuple(authors[:SHOWN]),
+        more_authors=max(0, len(authors) - SHOWN),
+        groups_resolved=resolved_count,
+        resolved=_named(stores, resolved),
+        groups_new=new_count,
+        new=_named(stores, new),
+    )
+
+
+def _named(stores: Stores, rows: Sequence[Row[Any]]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (format_short_id(project_name(stores.slugs, row.project_id), row.short_id), row.title[:300])
+        for row in rows
+    )

@@ -1,0 +1,154 @@
+"""Commits and refs that are sent with a release, the repositories they are of, and what a release says of its commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from tasks_pipeline.config import Project
+from tasks_pipeline.releases.commit_lists import contents_of, list_commits, pending_releases
+from tasks_pipeline.releases.commits import set_commits, set_refs
+from tasks_pipeline.releases.repositories import (
+    ORIGIN,
+    UNKNOWN,
+    any_repository,
+    known_repositories,
+    list_repositories,
+    origin_of,
+    sync_repositories,
+)
+from tasks_pipeline.releases.sent_commits import (
+    BadCommits,
+    SentCommit,
+    SentRef,
+    read_commits,
+    read_head_commits,
+    read_refs,
+)
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.web_api.calls import PER_PAGE, Call, FieldError, page_answer, page_offset
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Commits and refs of a call. None leaves a release as it is; so does an empty list of commits, but not one of refs."""
+
+    commits: Sequence[SentCommit] | None = None
+    refs: Sequence[SentRef] | None = None
+
+    def write(self, state: StateDatabase, connection: Connection, version: str) -> None:
+        """Make them those of a release, in the caller's transaction."""
+        if self.commits:
+            set_commits(state, connection, version, self.commits, self.refs)
+        elif self.refs is not None:
+            set_refs(state, connection, version, self.refs)
+
+
+def read_sent(
+    call: Call,
+    projects: Sequence[Project],
+    commits: Sequence[Any] | None,
+    refs: Sequence[Any] | None,
+    head_commits: Sequence[Any] | None,
+) -> Sent:
+    """What a call sent for a release of these projects. Raises FieldError: 413 for what is too much, else 400."""
+    try:
+        sent = Sent(
+            None if commits is None else read_commits(commits),
+            read_refs(refs)
+            if refs is not None
+            else None
+            if head_commits is None
+            else read_head_commits(head_commits),
+        )
+    except BadCommits as error:
+        raise FieldError(error.field, str(error), 413 if error.too_many else 400) from error
+    if not sent.commits and sent.refs is None:
+        return sent
+    sync_repositories(call.services.state, call.config)
+    origin = origin_of(call.config, projects[0])
+    named = Sent(
+        [replace(c, repository=_named(c.repository, origin)) for c in sent.commits or ()],
+        None if sent.refs is None else _named_refs(sent.refs, origin),
+    )
+    _check_known(call, named.refs or ())
+    return named
+
+
+def _named(repository: str | None, origin: str) -> str | None:
+    return origin if repository == ORIGIN else repository
+
+
+def _named_refs(refs: Sequence[SentRef], origin: str) -> list[SentRef]:
+    """Refs by the names of their repositories, which still differ. Raises FieldError."""
+    found: dict[str, SentRef] = {}
+    for ref in refs:
+        name = _named(ref.repository, origin) or ""
+        if name in found:
+            raise FieldError(
+                "refs", f"{ORIGIN!r} and {name[:80]!r} are one repository, which has one newest commit"
+            )
+        found[name] = replace(ref, repository=name)
+    return [*found.values()]
+
+
+def _check_known(call: Call, refs: Sequence[SentRef]) -> None:
+    """Refuse refs to repositories that are none of those that are known; while none is known, any may be named."""
+    names = [ref.repository for ref in refs]
+    with call.services.state.read() as connection:
+        known = known_repositories(connection, names)
+        if len(known) == len(names) or not any_repository(connection):
+            return
+    unknown = next(name for name in names if name not in known)
+    raise FieldError(
+        "refs", f"there is no repository {unknown!r} here; `repos list` has those that are known"
+    )
+
+
+def repositories(call: Call) -> Response:
+    """The repositories that are configured, or that commits were sent of."""
+    offset = page_offset(call)
+    sync_repositories(call.services.state, call.config)
+    with call.services.state.read() as connection:
+        rows = list_repositories(connection, limit=PER_PAGE + 1, offset=offset)
+    return page_answer(call, [repository_json(row) for row in rows], offset)
+
+
+def repository_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A repository as clients know it."""
+    provider = row["provider"]
+    return {
+        "id": str(row["id"]),
+        "name": row["name"],
+        "url": row["url"],
+        "provider": {"id": provider, "name": "Unknown" if provider == UNKNOWN else provider},
+        "status": "active",
+        "dateCreated": row["created_at"],
+    }
+
+
+def commits_json(connection: Connection, version: str) -> dict[str, Any]:
+    """What a release says of its commits; `data.commits_pending` where some are awaited."""
+    made_of = contents_of(connection, version)
+    newest = list_commits(connection, version, limit=1)
+    pending = version in pending_releases(connection, [version])
+    return {
+        "commitCount": made_of.commits,
+        "lastCommit": _commit_json(newest[0]) if newest else None,
+        "authors": [{"name": author.name, "email": author.email} for author in made_of.authors],
+        "data": {"commits_pending": True} if pending else {},
+    }
+
+
+def _commit_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    author = {} if row["author_key"] is None else {"name": row["name"], "email": row["email"]}
+    return {
+        "id": row["sha"],
+        "message": row["message"],
+        "dateCreated": row["committed_at"] or row["created_at"],
+        "author": author,
+    }
