@@ -1,4 +1,4 @@
-"""Words for people: numbers with what they count."""
+"""Words for people: numbers with what they count, ids that are too long to read."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def lasting(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def short_commit(sha: str) -> str:
+    """The beginning of a commit's id, long enough to tell commits apart."""
+    return sha[:12]

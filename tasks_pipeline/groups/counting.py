@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, case, func, select, update
 
 from tasks_pipeline.groups.changes import GroupChange
+from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
 from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action
-from tasks_pipeline.groups.lifecycle import Seen, Status, after_events
-from tasks_pipeline.protocol.release import why_no_release
-from tasks_pipeline.releases.known import order_dates
-from tasks_pipeline.releases.versions import is_newer
+from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
+from tasks_pipeline.groups.lifecycle import Lifecycle, Seen, Status, after_events, is_about_time
+from tasks_pipeline.groups.regressions import (
+    KnownReleases,
+    Regression,
+    can_tell,
+    regression,
+    told_regression,
+)
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 from tasks_pipeline.storage.state.wanted import wanted
@@ -26,34 +32,74 @@ _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
+_NOWHERE: Place = ("", 0, 0)
+
+
 @dataclass(slots=True)
 class GroupCounts:
-    """What some events add to their group within a day."""
+    """What some events add to their group within a day.
+
+    `first` is the time and the place of the earliest, `first_release` its release; `last_release_of` those of the newest that
+    has a release.
+    """
 
     times_seen: int = 0
-    first_seen: datetime = _LAST_MOMENT
+    first: tuple[datetime, Place] = (_LAST_MOMENT, _NOWHERE)
     last_seen: datetime = _FIRST_MOMENT
+    first_release: str | None = None
+    last_release: str | None = None
+    last_release_of: tuple[datetime, Place] = (_FIRST_MOMENT, _NOWHERE)
     values: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     newest: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def first_seen(self) -> datetime:
+        """When the earliest of them happened."""
+        return self.first[0]
+
+    @property
+    def newest_release(self) -> str | None:
+        """The release of the newest of them, when that has one."""
+        return self.last_release if self.last_release_of[0] == self.last_seen else None
+
+    @property
+    def releases(self) -> list[str]:
+        """Releases of them that can tell which is the newer."""
+        return [value for kind, value in self.values if kind == "release" and can_tell(value)]
+
     def add(
-        self, timestamp: datetime, values: Iterable[tuple[str, str | None]], shown: Mapping[str, Any]
+        self,
+        timestamp: datetime,
+        place: Place,
+        values: Iterable[tuple[str, str | None]],
+        shown: Mapping[str, Any],
     ) -> None:
         """Count an event; `shown` is what people see of it (title, culprit, level, metadata)."""
         self.times_seen += 1
-        self.first_seen = min(self.first_seen, timestamp)
         if timestamp >= self.last_seen:
             self.last_seen, self.newest = timestamp, shown
+        release = None
         for kind, value in values:
             if value:
-                self.values[kind, value[:VALUE_LENGTH]] += 1
+                value = value[:VALUE_LENGTH]
+                self.values[kind, value] += 1
+                if kind == "release":
+                    release = value
+        of_event = timestamp, place
+        if of_event < self.first:
+            self.first, self.first_release = of_event, release
+        if release is not None and of_event > self.last_release_of:
+            self.last_release_of, self.last_release = of_event, release
 
     def update(self, other: GroupCounts) -> None:
         """Count the events that another one counted, of a group that is part of this one now."""
         self.times_seen += other.times_seen
-        self.first_seen = min(self.first_seen, other.first_seen)
         if other.last_seen >= self.last_seen:
             self.last_seen, self.newest = other.last_seen, other.newest
+        if other.first < self.first:
+            self.first, self.first_release = other.first, other.first_release
+        if other.last_release_of > self.last_release_of:
+            self.last_release_of, self.last_release = other.last_release_of, other.last_release
         for value, n in other.values.items():
             self.values[value] += n
 
@@ -74,48 +120,85 @@ def count_events(
         # key_share: other batches may go on attaching keys to the group; waiting for them could be a circle.
         locked = select(groups).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
         rows = connection.execute(locked.with_for_update(key_share=True)).all()
+        regressed = _regressions(connection, rows, counts)
         counted = [
-            _counted(connection, row, counts[group_id], new_users[group_id])
-            for group_id, row in zip(chunk, rows, strict=True)
+            _counted(connection, row, counts[row.id], new_users[row.id], regressed.get(row.id))
+            for row in rows
         ]
+        _decide_by_place(connection, rows, counted, counts)
         connection.execute(update(groups).where(groups.c.id == bindparam("group")), counted)
-        changes += filter(None, map(_change, rows, counted))
+        changes += filter(None, (_change(*each, regressed) for each in zip(rows, counted, strict=True)))
     return changes
 
 
-def _change(before: Row[Any], after: Mapping[str, Any]) -> GroupChange | None:
+def _regressions(
+    connection: Connection, rows: Sequence[Row[Any]], counts: Mapping[int, GroupCounts]
+) -> dict[int, dict[str, Any]]:
+    """By group, for those that events bring back: what logs and messages hold of it. Nothing is asked unless a group is
+    resolved in a release or a commit, or is back."""
+    resolved = [(row, lifecycle(row)) for row in rows if row.status == Status.RESOLVED]
+    if not resolved:
+        return {}
+    by_release = [(row.project_id, life) for row, life in resolved if not is_about_time(life)]
+    found: dict[int, set[str]] = defaultdict(set)
+    for row, life in resolved:
+        if not is_about_time(life):
+            found[row.project_id].update(counts[row.id].releases)
+    known = known_releases(connection, by_release, found)
+    back: dict[int, dict[str, Any]] = {}
+    for row, life in resolved:
+        how = _regression(life, counts[row.id], known.get(row.project_id, KnownReleases()))
+        if how is not None:
+            at = {} if life.changed_at is None else {"resolved_at": life.changed_at.isoformat()}
+            back[row.id] = how.facts | at | ended_resolution(connection, row.id)
+    return back
+
+
+def _regression(life: Lifecycle, counted: GroupCounts, known: KnownReleases) -> Regression | None:
+    return regression(life, counted.last_seen, counted.newest_release, counted.releases, known)
+
+
+def _change(
+    before: Row[Any], after: Mapping[str, Any], regressed: Mapping[int, Mapping[str, Any]]
+) -> GroupChange | None:
     """What counting events made of a group: nothing for most."""
+    facts = {name: getattr(before, name) for name in ("platform", "type", "assignee", "short_id")}
+    facts |= {"category": "error", "changed": ""}
     if before.times_seen == 0 and before.last_seen is None:
         kind, key = "new_group", ""
     elif after["status"] == before.status:
         return None
     else:
-        kind = "regression" if after["status"] == Status.REGRESSED else "unignored"
-        key = after["status_changed_at"].isoformat()
-    changed = {
-        "regression": f"It is back: it was resolved{f' in {before.resolved_in_release}' if before.resolved_in_release else ''}.",
-        "unignored": "It was ignored until now.",
-    }
-    facts = {name: getattr(before, name) for name in ("platform", "type", "assignee", "short_id")}
+        kind, key = "unignored", after["status_changed_at"].isoformat()
+        facts["changed"] = "It was ignored until now."
+        if after["status"] == Status.REGRESSED:
+            kind, back = "regression", regressed.get(before.id, {})
+            said = told_regression(back)
+            facts |= {"changed": f"{said[0].upper()}{said[1:]}.", "regression": dict(back)}
     facts |= {name: after[name] for name in ("title", "culprit", "level", "times_seen", "users")}
     facts |= {name: after[name].isoformat() for name in ("first_seen", "last_seen")}
-    facts |= {"category": "error", "changed": changed.get(kind, "")}
     return GroupChange(kind, before.project_id, before.id, key, after["last_seen"], facts)
 
 
-def _counted(connection: Connection, row: Row[Any], counted: GroupCounts, new_users: int) -> dict[str, Any]:
+def _counted(
+    connection: Connection,
+    row: Row[Any],
+    counted: GroupCounts,
+    new_users: int,
+    regressed: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """The new values of a group's row, whose id is `group`."""
     before = lifecycle(row)
     seen = Seen(
         newest=counted.last_seen,
         times_seen=row.times_seen + counted.times_seen,
         users=row.users + new_users,
-        newer_release=_came_back(connection, row.project_id, before.resolved_in_release, counted),
+        in_fixed_release=regressed is not None,
     )
     life = after_events(before, seen)
     if life != before:
         action = "regress" if life.status is Status.REGRESSED else "unignore"
-        log_action(connection, row.project_id, row.id, action)
+        log_action(connection, row.project_id, row.id, action, regressed)
     newest = row.last_seen is None or counted.last_seen >= row.last_seen
     shown = {name: getattr(row, name) for name in ("title", "culprit", "level", "metadata")}
     return {
@@ -124,24 +207,44 @@ def _counted(connection: Connection, row: Row[Any], counted: GroupCounts, new_us
         "users": seen.users,
         "first_seen": min(filter(None, (row.first_seen, counted.first_seen))),
         "last_seen": counted.last_seen if newest else row.last_seen,
+        **_releases(row, counted).columns,
         **shown,
         **(counted.newest if newest else {}),
         **lifecycle_columns(life),
     }
 
 
-def _came_back(
-    connection: Connection, project_id: int, resolved_in: str | None, counted: GroupCounts
-) -> bool:
-    """Whether one of the counted events is of a release after the one the group was resolved in.
+def _releases(row: Row[Any], counted: GroupCounts) -> GroupReleases:
+    """The first and the last release of a group with the events that were counted, unless their places decide."""
+    first, last, last_at = row.first_release, row.last_release, row.last_release_at
+    if row.first_seen is None or counted.first_seen < row.first_seen:
+        first = counted.first_release
+    at = counted.last_release_of[0]
+    if counted.last_release is not None and (last_at is None or at > last_at):
+        last, last_at = counted.last_release, at
+    return GroupReleases(first, last, last_at)
 
-    An event without a release, or with a word that can be none, cannot tell, and is none.
-    """
-    if resolved_in is None:
-        return False
-    found = [value for kind, value in counted.values if kind == "release" and why_no_release(value) is None]
-    dates = order_dates(connection, project_id, [resolved_in, *found])
-    return any(is_newer(release, resolved_in, dates) for release in found)
+
+def _decide_by_place(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    values: Sequence[dict[str, Any]],
+    counts: Mapping[int, GroupCounts],
+) -> None:
+    """Where an event that was counted happened in the same moment as the first or the last known one, and is of another
+    release, their places decide: the days, which are counted already, know them. That is rare."""
+    tied = []
+    for row in rows:
+        counted = counts[row.id]
+        first = counted.first_seen == row.first_seen and counted.first_release != row.first_release
+        last = counted.last_release_of[0] == row.last_release_at and counted.last_release != row.last_release
+        if first or last:
+            tied.append(row.id)
+    if tied:
+        found = releases_of_days(connection, tied)
+        for each in values:
+            if each["group"] in found:
+                each |= found[each["group"]].columns
 
 
 def _count_days(
@@ -154,6 +257,11 @@ def _count_days(
             "times_seen": c.times_seen,
             "first_seen": c.first_seen,
             "last_seen": c.last_seen,
+            "first_release": c.first_release,
+            "first_place": place_text(c.first[1]),
+            "last_release": c.last_release,
+            "last_release_at": None if c.last_release is None else c.last_release_of[0],
+            "last_release_place": None if c.last_release is None else place_text(c.last_release_of[1]),
         }
         for group_id, c in sorted(counts.items())
     ]
@@ -162,13 +270,28 @@ def _count_days(
 
 def _added_days(state: StateDatabase) -> Any:
     insert = state.insert(group_days)
+    old, new = group_days.c, insert.excluded
     least, most = (func.min, func.max) if state.is_sqlite else (func.least, func.greatest)
+    earlier = (new.first_seen < old.first_seen) | (
+        (new.first_seen == old.first_seen) & (new.first_place < old.first_place)
+    )
+    later = (
+        old.last_release_at.is_(None)
+        | (new.last_release_at > old.last_release_at)
+        | ((new.last_release_at == old.last_release_at) & (new.last_release_place > old.last_release_place))
+    )
+    # Without a place a day waits for groups/days.py to learn from the lake what its releases are.
+    place = case((old.first_place.is_not(None) & earlier, new.first_place), else_=old.first_place)
+    last = ("last_release", "last_release_at", "last_release_place")
     return insert.on_conflict_do_update(
-        index_elements=[group_days.c.group_id, group_days.c.day],
+        index_elements=[old.group_id, old.day],
         set_={
-            "times_seen": group_days.c.times_seen + insert.excluded.times_seen,
-            "first_seen": least(group_days.c.first_seen, insert.excluded.first_seen),
-            "last_seen": most(group_days.c.last_seen, insert.excluded.last_seen),
+            "times_seen": old.times_seen + new.times_seen,
+            "first_seen": least(old.first_seen, new.first_seen),
+            "last_seen": most(old.last_seen, new.last_seen),
+            "first_release": case((earlier, new.first_release), else_=old.first_release),
+            "first_place": place,
+            **{name: case((later, new[name]), else_=old[name]) for name in last},
         },
     )
 

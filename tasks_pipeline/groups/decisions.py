@@ -12,13 +12,26 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from tasks_pipeline.groups.lifecycle import Lifecycle, Status, ignore, reopen, resolve
-from tasks_pipeline.protocol.release import parse_release
+from tasks_pipeline.groups.lifecycle import (
+    Lifecycle,
+    Resolution,
+    Status,
+    fixed_in_commit,
+    fixed_in_next_release,
+    fixed_in_release,
+    ignore,
+    reopen,
+    resolve,
+)
+from tasks_pipeline.protocol.release import SEARCH_WORD, parse_release, why_no_release
 from tasks_pipeline.releases.known import latest_release, order_dates
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_actions, group_values, groups
+from tasks_pipeline.storage.state.tables import commits, group_actions, group_values, groups
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
+LENGTH_OF_COMMIT = 64
+_SHA = re.compile("[0-9a-f]{4,64}")
+_WHOLE_SHA = 40  # digits, or more
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")
 _Change = Callable[[Connection, Row[Any], datetime], tuple[Lifecycle, dict[str, Any]]]
 
@@ -36,17 +49,20 @@ def log_action(
     actor: str = AUTOMATIC,
 ) -> None:
     """Append to the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
-    events: regress, unignore; where events are processed again: move, inherit."""
-    row = {"project_id": project_id, "group_id": group_id, "action": action, "data": dict(data or {})}
-    connection.execute(group_actions.insert().values(**row, actor=actor[:200], at=datetime.now(UTC)))
+    events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
+    it was resolved, or came back."""
+    said = dict(data or {})
+    row = {"project_id": project_id, "group_id": group_id, "action": action, "data": said}
+    row |= {"release": said.get("release"), "actor": actor[:200], "at": datetime.now(UTC)}
+    connection.execute(group_actions.insert().values(**row))
 
 
 def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest entries of a group's log, newest first: at, actor, action, data."""
+    """The newest entries of a group's log, newest first: id, at, actor, action, data."""
     columns = group_actions.c
     with state.read() as connection:
         rows = connection.execute(
-            select(columns.at, columns.actor, columns.action, columns.data)
+            select(columns.id, columns.at, columns.actor, columns.action, columns.data)
             .where(columns.group_id == group_id)
             .order_by(columns.id.desc())
             .limit(limit)
@@ -55,19 +71,35 @@ def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[di
 
 
 def resolve_groups(
-    state: StateDatabase, group_ids: Sequence[int], actor: str, *, in_next_release: bool = False
+    state: StateDatabase,
+    group_ids: Sequence[int],
+    actor: str,
+    *,
+    in_release: str | None = None,
+    in_next_release: bool = False,
+    in_commit: str | None = None,
+    repository: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Say that groups are fixed, now or in the next release. Gives what was logged of each.
+    """Say that groups are fixed: now, in a release, in the next one, or in the first that holds a commit. Gives what was
+    logged of each.
 
-    The next release is the one after the latest of the project now; where the group was seen in packages of their own
-    (`web@1.0`), after the latest of those. Raises DecisionError when none is known.
+    `in_release` may be one that is not known yet, when its name tells a version; `latest` is the latest one. The next
+    release is the one after the latest of the project now. Latest: where the group was seen in packages of their own
+    (`web@1.0`), the latest of those. `repository` is logged with the commit. Raises DecisionError.
     """
 
     def change(connection: Connection, row: Row[Any], at: datetime) -> tuple[Lifecycle, dict[str, Any]]:
-        if not in_next_release:
-            return resolve(at), {}
-        release = _newest_known(connection, row)
-        return resolve(at, release), {"in_release_after": release}
+        if in_release is not None:
+            release, date = _release_named(connection, row, in_release)
+            return fixed_in_release(at, release, date), {"release": release}
+        if in_next_release:
+            release, date = _newest_known(connection, row)
+            return fixed_in_next_release(at, release, date), {"in_release_after": release}
+        if in_commit is not None:
+            said = {"commit": _commit_named(connection, in_commit)}
+            named = {"repository": repository[:200]} if repository else {}
+            return fixed_in_commit(at, said["commit"]), said | named
+        return resolve(at), {}
 
     return _decide(state, group_ids, actor, "resolve", change)
 
@@ -75,28 +107,31 @@ def resolve_groups(
 def resolve_in_release(
     state: StateDatabase,
     connection: Connection,
-    group_ids: Sequence[int],
+    group_ids: Iterable[int],
     actor: str,
     version: str,
     *,
     data: Mapping[str, Any] | None = None,
 ) -> list[int]:
-    """Say in the caller's transaction that groups are fixed in a release; `data` is logged with it. Gives those that were
-    not resolved already; discarded ones stay."""
+    """Resolve groups in a release, in the caller's transaction, and log it with `data`. Gives the ids of those that it
+    resolved: not those that are resolved already, or discarded; of merged ones the group that they are part of.
+
+    The caller takes the lock `group_hashes` before any row, as here.
+    """
     state.serialise(connection, "group_hashes")
-    at, resolved = datetime.now(UTC), []
-    for row in locked_groups(connection, group_ids):
-        if row.status in (Status.RESOLVED, Status.DISCARDED):
-            continue
-        columns = lifecycle_columns(resolve(at, version)) | {
-            "resolution": "in_release",
-            "resolved_release_date": order_dates(connection, row.project_id, [version]).get(version),
-            "resolved_in_commit": None,
-        }
-        connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
-        log_action(connection, row.project_id, row.id, "resolve", {"release": version, **(data or {})}, actor)
-        resolved.append(int(row.id))
-    return resolved
+    wanted = set(group_ids)
+    targets = merged_targets(connection, wanted)
+    rows = locked_groups(connection, {targets.get(group_id, group_id) for group_id in wanted})
+    open_rows = [row for row in rows if row.status not in (Status.RESOLVED, Status.DISCARDED)]
+    at = datetime.now(UTC)
+    said = {**(data or {}), "release": version}
+    dates = {
+        project_id: order_dates(connection, project_id, [version]).get(version)
+        for project_id in sorted({row.project_id for row in open_rows})
+    }
+    for row in open_rows:
+        _apply(connection, row, fixed_in_release(at, version, dates[row.project_id]), "resolve", said, actor)
+    return [row.id for row in open_rows]
 
 
 def unresolve_groups(state: StateDatabase, group_ids: Sequence[int], actor: str) -> list[dict[str, Any]]:
@@ -201,7 +236,10 @@ def lifecycle(row: Row[Any]) -> Lifecycle:
         row.ignored_until,
         row.ignored_until_times_seen,
         row.ignored_until_users,
+        Resolution(row.resolution) if row.resolution is not None else None,
         row.resolved_in_release,
+        row.resolved_release_date,
+        row.resolved_in_commit,
     )
 
 
@@ -213,7 +251,10 @@ def lifecycle_columns(life: Lifecycle) -> dict[str, Any]:
         "ignored_until": life.ignored_until,
         "ignored_until_times_seen": life.ignored_until_times_seen,
         "ignored_until_users": life.ignored_until_users,
+        "resolution": None if life.resolution is None else str(life.resolution),
         "resolved_in_release": life.resolved_in_release,
+        "resolved_release_date": life.resolved_release_date,
+        "resolved_in_commit": life.resolved_in_commit,
     }
 
 
@@ -232,12 +273,59 @@ def _decide(
                     "its events are discarded; `tasks-pipeline groups discard --undo ID` ends that"
                 )
             life, logged[row.id] = change(connection, row, at)
-            connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
-            log_action(connection, row.project_id, row.id, action, logged[row.id], actor)
+            _apply(connection, row, life, action, logged[row.id], actor)
     return [logged[group_id] for group_id in group_ids]
 
 
-def _newest_known(connection: Connection, row: Row[Any]) -> str:
+def _apply(
+    connection: Connection, row: Row[Any], life: Lifecycle, action: str, said: Mapping[str, Any], actor: str
+) -> None:
+    connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
+    log_action(connection, row.project_id, row.id, action, said, actor)
+
+
+def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[str, datetime | None]:
+    """The release that somebody means, and its order date if it is known."""
+    if name.lower() == SEARCH_WORD:
+        return _newest_known(connection, row)
+    if why := why_no_release(name):
+        raise DecisionError(why)
+    date = order_dates(connection, row.project_id, [name]).get(name)
+    if date is None and parse_release(name).kind != "version":
+        raise DecisionError(
+            f"no release {name!r} of the project is known; one that is still to come has to be a version, as shop@1.2.3"
+        )
+    return name, date
+
+
+def _commit_named(connection: Connection, name: str) -> str:
+    """The id of the commit that somebody means: of a git commit the beginning is enough, once it is known."""
+    if (
+        not name
+        or len(name) > LENGTH_OF_COMMIT
+        or not name.isascii()
+        or not name.isprintable()
+        or " " in name
+    ):
+        raise DecisionError(f"{name[:80]!r} cannot be the id of a commit")
+    sha = name.lower()
+    if not _SHA.fullmatch(sha):
+        return name
+    if len(sha) >= _WHOLE_SHA:
+        return sha
+    begins = select(commits.c.sha).where(commits.c.sha >= sha, commits.c.sha < f"{sha}g")
+    found: list[str] = list(connection.execute(begins.order_by(commits.c.sha).limit(2)).scalars())
+    if sha in found:
+        return sha
+    if len(found) > 1:
+        raise DecisionError(f"several commits begin with {sha}; give more of its digits")
+    if not found:
+        raise DecisionError(f"no known commit begins with {sha}; give all of its 40 digits")
+    return found[0]
+
+
+def _newest_known(connection: Connection, row: Row[Any]) -> tuple[str, datetime | None]:
+    """The latest release of the packages that a group was seen in, else of its project, and its order date."""
     own = connection.execute(
         select(group_values.c.value)
         .where(group_values.c.group_id == row.id, group_values.c.kind == "release")
@@ -247,5 +335,5 @@ def _newest_known(connection: Connection, row: Row[Any]) -> str:
     found = latest_release(connection, row.project_id, packages) if packages else None
     found = found or latest_release(connection, row.project_id)
     if found is None:
-        raise DecisionError("no release of the project is known, so there is no next one")
-    return found.version
+        raise DecisionError("no release of the project is known, so there is none to resolve it in, or after")
+    return found.version, order_dates(connection, row.project_id, [found.version]).get(found.version)

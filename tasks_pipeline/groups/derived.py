@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, not_, select, update
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
+from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
@@ -29,10 +30,33 @@ GROUPS_LOOKED_AT = 500
 
 def lake_days(lake: Lake, where: str) -> list[dict[str, Any]]:
     """Rows of group_days from the events that meet a condition."""
-    return lake.query(
-        "SELECT group_id, day, count(*) AS times_seen, min(timestamp) AS first_seen, max(timestamp) AS last_seen "
+    # In structs, since what is NULL would be passed over: an event without a release may be the earliest.
+    place, order = "'part': part, 'position': position, 'item': item", "(timestamp, part, position, item)"
+    release = f"nullif(release, '')[:{VALUE_LENGTH}]"
+    rows = lake.query(
+        "SELECT group_id, day, count(*) AS times_seen, min(timestamp) AS first_seen, max(timestamp) AS last_seen, "
+        f"arg_min({{{place}, 'release': {release}}}, {order}) AS first, "
+        f"arg_max({{{place}, 'release': {release}, 'at': timestamp}}, {order}) "
+        "FILTER (coalesce(release, '') <> '') AS last "
         f"FROM lake.events WHERE {where} GROUP BY group_id, day ORDER BY group_id, day"
     )
+    return [_day_row(row) for row in rows]
+
+
+def _day_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of group_days, whose first and last event are structs in the lake's."""
+    first, last = row.pop("first"), row.pop("last")
+    return row | {
+        "first_release": first["release"],
+        "first_place": _place(first),
+        "last_release": last and last["release"],
+        "last_release_at": last and last["at"],
+        "last_release_place": last and _place(last),
+    }
+
+
+def _place(event: Mapping[str, Any]) -> str:
+    return place_text((event["part"], event["position"], event["item"]))
 
 
 def lake_newest(lake: Lake, where: str) -> dict[int, dict[str, Any]]:
@@ -155,6 +179,7 @@ def _totals_row(
     """New values of a group's row, whose id is `group`; what people see of it, if no other day has a newer event."""
     group_id = row["id"]
     values = {"group": group_id, **{n: row[n] for n in ("times_seen", "users", "first_seen", "last_seen")}}
+    values |= row["releases"].columns
     shown = newest.get(group_id)
     if shown is None or (shown["timestamp"] != row["last_seen"] and group_id not in metadata):
         return values
@@ -166,8 +191,10 @@ def _totals_row(
 def _totals(
     connection: Connection, group_ids: Sequence[int], day: date | None, without: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """id, metadata, times_seen, users, first_seen and last_seen of groups, from what was counted of their days; of those
-    in `without` the `day` is about to go."""
+    """id, metadata, times_seen, users, first_seen, last_seen and releases of groups, from what was counted of their days; of
+    those in `without` the `day` is about to go."""
+    stays = not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without)))
+    releases = releases_of_days(connection, group_ids, stays)
     of_days = {
         row.group_id: row._mapping
         for row in connection.execute(
@@ -179,7 +206,7 @@ def _totals(
             )
             .where(
                 group_days.c.group_id.in_(group_ids),
-                not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without))),
+                stays,
             )
             .group_by(group_days.c.group_id)
         )
@@ -202,6 +229,7 @@ def _totals(
             "users": users.get(row.id, 0),
             "first_seen": found["first_seen"] if found else None,
             "last_seen": found["last_seen"] if found else None,
+            "releases": releases.get(row.id, GroupReleases()),
         }
 
 

@@ -6,18 +6,19 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, not_, or_, select, text
+from sqlalchemy import ColumnElement, Select, func, literal_column, not_, or_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.storage.state.database import CHUNK, StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups, releases
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups
 
 _SHOWN = tuple(groups.c[name] for name in (
     "id", "project_id", "short_id", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
     "platform", "type", "metadata", "status_changed_at", "ignored_until", "ignored_until_times_seen",
-    "ignored_until_users", "resolved_in_release", "assignee", "merged_into",
+    "ignored_until_users", "resolution", "resolved_in_release", "resolved_release_date", "resolved_in_commit", "first_release",
+    "last_release", "suspects_at", "assignee", "merged_into",
 ))  # fmt: skip
 
 
@@ -159,30 +160,6 @@ def group_value_counts(
             )
             result[kind] = [(row[0], int(row[1])) for row in rows]
     return result
-
-
-def first_release(connection: Connection, group_id: int) -> str | None:
-    """The release in which a group was first seen: of those of the first day that has some, the one that is known longest;
-    of a day with more than CHUNK, the first by name are looked at. None when no event of the group told its release."""
-    v, r = group_values.c, releases.c
-    of_group = v.group_id == group_id, v.kind == "release"
-    first_day = select(func.min(v.day)).where(*of_group).scalar_subquery()
-    of_that_day = select(v.value).where(*of_group, v.day == first_day).order_by(v.value).limit(CHUNK)
-    versions: list[str] = list(connection.execute(of_that_day).scalars())
-    if len(versions) < 2:
-        return versions[0] if versions else None
-    # Asked apart: joined, a planner may read all releases of a project.
-    project = select(groups.c.project_id).where(groups.c.id == group_id).scalar_subquery()
-    known = func.coalesce(r.first_event_at, r.created_at)
-    oldest = select(r.version).where(r.project_id == project, r.version.in_(versions))
-    found: str | None = connection.execute(oldest.order_by(known, r.version).limit(1)).scalar_one_or_none()
-    return versions[0] if found is None else found
-
-
-def first_release_of(state: StateDatabase, group_id: int) -> str | None:
-    """The same, for who has no transaction."""
-    with state.read() as connection:
-        return first_release(connection, group_id)
 
 
 def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, int]]:

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, func, select
 
 from tasks_pipeline.config.projects import PIPELINE, project_name
-from tasks_pipeline.groups.lists import first_release
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
@@ -21,7 +20,7 @@ from tasks_pipeline.notifications.message import GroupLine, Message, Section, cl
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
 from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, about_pipeline, about_rule
 from tasks_pipeline.storage.lake.events import payload_of
-from tasks_pipeline.storage.state.tables import alerts, notifications
+from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
 
 GONE = "The event is not kept any more, so its stack trace is missing here."
@@ -92,7 +91,8 @@ def test_message(key: str, project: str, target: str) -> Message:
 def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) -> Message:
     with stores.state.read() as connection:
         alert = connection.execute(select(alerts).where(alerts.c.id == row["alert_id"])).one()
-        first = first_release(connection, alert.group_id) if alert.group_id is not None else None
+        of_group = select(groups.c.first_release).where(groups.c.id == alert.group_id)
+        first = connection.execute(of_group).scalar() if alert.group_id is not None else None
     data: dict[str, Any] = {**alert.data, **({"first_release": first} if first else {})}
     project = project_name(stores.slugs, alert.project_id)
     short_id = _short_id(stores, project, data)

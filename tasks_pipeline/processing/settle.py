@@ -208,7 +208,8 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
             "metadata": dict(staged.grouping.metadata)
         }
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
-        into.groups[row["group_id"]].add(row["timestamp"], values, shown)
+        place = row["part"], row["position"], row["item"]
+        into.groups[row["group_id"]].add(row["timestamp"], place, values, shown)
 
 
 def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:

@@ -206,6 +206,31 @@ def latest_release(
     return Latest(highest.version, newest.version)
 
 
+def first_after(connection: Connection, project_id: int, version: str, date: datetime | None) -> str | None:
+    """The release that comes next after one, of those not archived: by version within its package; where the name tells no
+    version by date, None without its order `date`. The release itself need not be known any more."""
+    c, name = releases.c, parse_release(version)
+    of_project = select(c.version).where(c.project_id == project_id, c.status == OPEN)
+    if name.sort_key is not None:
+        place = name.sort_key, date or datetime.max.replace(tzinfo=UTC), version
+        package = c.package.is_(None) if name.package is None else c.package == name.package
+        order: tuple[Any, ...] = (c.version_key, c.order_date, c.version)
+        later = of_project.where(package, c.version_key >= name.sort_key, _behind(order, place))
+    elif date is not None:
+        order = (c.order_date, c.version)
+        later = of_project.where(c.order_date > date)
+    else:
+        return None
+    return connection.execute(later.order_by(*order).limit(1)).scalar()
+
+
+def _behind(columns: Sequence[Any], place: Sequence[Any]) -> Any:
+    """Rows that come after a place in the order of some columns."""
+    first, *others = columns
+    value, *rest = place
+    return (first > value) | ((first == value) & _behind(others, rest)) if others else first > value
+
+
 def find_releases(connection: Connection, project_ids: Sequence[int], version: str) -> list[Row]:
     """The release in each of these projects that has it."""
     query = select(releases).where(_named(project_ids, version)).order_by(releases.c.project_id)

@@ -26,6 +26,12 @@ def is_newer(release: str, than: str, dates: Mapping[str, datetime]) -> bool:
     return dates[release] > dates[than]
 
 
+def decided_by(release: str, than: str) -> str:
+    """What decides whether a release is newer than another, or is it: "version", where their names tell; else "date"."""
+    by_version = compare_versions(release, than)
+    return "version" if by_version or (by_version == 0 and release == than) else "date"
+
+
 def compare_versions(a: str, b: str) -> int | None:
     """-1, 0 or 1 as the version in a name is before, the same as, or after that in another; None when they cannot tell."""
     ours, theirs = parse_release(a), parse_release(b)

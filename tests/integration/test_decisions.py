@@ -74,7 +74,12 @@ def test_a_resolved_group_regresses_and_the_log_says_so(one: Day) -> None:
     one.send(event("A"))
     one.drain()
     assert shown(one)["status"] == "regressed"
-    assert log(one) == [(AUTOMATIC, "regress", {}), ("ann", "resolve", {})]
+    (back, decided) = actions_of(one.stores.state, one.group()["id"])
+    assert (back["actor"], back["action"]) == (AUTOMATIC, "regress")
+    assert back["data"] == {
+        "resolution": "now", "resolved_at": one.at(-86_400).isoformat(), "resolved_by": "ann", "ends": decided["id"],
+    }  # fmt: skip
+    assert (decided["actor"], decided["action"], decided["data"]) == ("ann", "resolve", {})
 
 
 def test_a_regression_is_logged_once_whatever_fails(one: Day) -> None:

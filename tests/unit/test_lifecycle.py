@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from tasks_pipeline.groups.lifecycle import (
     Lifecycle,
+    Resolution,
     Seen,
     Status,
     after_events,
     discard,
+    fixed_in_next_release,
     ignore,
     reopen,
     resolve,
@@ -52,9 +54,9 @@ def test_a_change_is_dated_by_the_event_that_made_it() -> None:
 
 
 def test_resolved_in_the_next_release_is_about_releases_and_not_about_time() -> None:
-    life = resolve(NOON, in_release_after="shop@1.0")
+    life = fixed_in_next_release(NOON, "shop@1.0", NOON)
     assert after_events(life, Seen(NOON + SECOND, 2)) == life
-    assert after_events(life, Seen(NOON - SECOND, 2, newer_release=True)).status == Status.REGRESSED
+    assert after_events(life, Seen(NOON - SECOND, 2, in_fixed_release=True)).status == Status.REGRESSED
 
 
 @pytest.mark.parametrize(("users", "status"), [(4, Status.IGNORED), (5, Status.UNRESOLVED)])
@@ -71,6 +73,7 @@ lives = st.builds(
     st.none() | moments,
     counts,
     counts,
+    st.none() | st.sampled_from(Resolution),
     st.none() | st.just("shop@1.0"),
 )
 seens = st.builds(Seen, moments, st.integers(1, 100), st.integers(0, 100), st.booleans())

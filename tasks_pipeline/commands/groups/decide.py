@@ -14,8 +14,8 @@ from tasks_pipeline.commands.common.options import Number, json_option, limit_op
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
 from tasks_pipeline.commands.common.tables import table
-from tasks_pipeline.commands.groups.log import told
-from tasks_pipeline.words import counted
+from tasks_pipeline.commands.groups.log import LOGGED, told
+from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
@@ -40,37 +40,66 @@ actor_option = click.option(
 @click.command()
 @group_ids
 @click.option(
+    "--in-release",
+    metavar="VERSION",
+    help="Fixed in this release, which may be still to come, or in the `latest` one; not before.",
+)
+@click.option(
     "--in-next-release", is_flag=True, help="Fixed in the release after the newest known one, not before."
 )
+@click.option(
+    "--in-commit", metavar="SHA", help="Fixed in the first release that holds this commit, not before."
+)
+@click.option("--repository", metavar="NAME", help="Of the commit, for the log.")
 @actor_option
 @json_option
 @click.pass_context
 def resolve(
-    ctx: click.Context, names: Sequence[str], in_next_release: bool, actor: str, as_json: bool
+    ctx: click.Context,
+    names: Sequence[str],
+    in_release: str | None,
+    in_next_release: bool,
+    in_commit: str | None,
+    repository: str | None,
+    actor: str,
+    as_json: bool,
 ) -> None:
-    """Say that groups are fixed. An event that happens later makes a group `regressed`; with --in-next-release only an
-    event of a later release does.
+    """Say that groups are fixed. An event that happens later makes a group `regressed`; with --in-release,
+    --in-next-release or --in-commit only an event of a release that should have the fix does.
 
     \b
     Examples:
       tasks-pipeline groups resolve SHOP-2
+      tasks-pipeline groups resolve SHOP-2 --in-release shop@2.0.1
       tasks-pipeline groups resolve SHOP-2 SHOP-7 --in-next-release
+      tasks-pipeline groups resolve SHOP-2 --in-commit release-1047
     """
     from tasks_pipeline.groups.decisions import resolve_groups
 
-    def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
-        return resolve_groups(state, ids, actor, in_next_release=in_next_release)
+    if sum((in_release is not None, in_next_release, in_commit is not None)) > 1:
+        raise click.UsageError("--in-release, --in-next-release and --in-commit cannot be combined")
+    if repository is not None and in_commit is None:
+        raise click.UsageError("--repository goes with --in-commit")
 
-    _decide(
-        ctx,
-        names,
-        decide,
-        lambda data: (
-            "is resolved"
-            + (f" in the release after {data['in_release_after']}" if "in_release_after" in data else "")
-        ),
-        as_json=as_json,
-    )
+    def decide(state: StateDatabase, ids: Sequence[int]) -> list[dict[str, Any]]:
+        return resolve_groups(
+            state, ids, actor,
+            in_release=in_release, in_next_release=in_next_release, in_commit=in_commit, repository=repository,
+        )  # fmt: skip
+
+    _decide(ctx, names, decide, lambda data: f"is resolved{_how(data)}", as_json=as_json)
+
+
+def _how(data: Mapping[str, Any]) -> str:
+    """When it is fixed, as a resolution is logged."""
+    match data:
+        case {"in_release_after": release}:
+            return f" in the release after {cell(release)}"
+        case {"release": release}:
+            return f" in {cell(release)}"
+        case {"commit": commit}:
+            return f" in the first release with commit {short_commit(cell(commit))}"
+    return ""
 
 
 @click.command()
@@ -213,7 +242,7 @@ def log(ctx: click.Context, name: str, limit: int, as_json: bool) -> None:
         group = group_itself(state, slugs, name)
         entries = told(state, slugs, actions_of(state, group["id"], limit))
     if as_json:
-        print_json([{key: entry[key] for key in ("at", "actor", "action", "data")} for entry in entries])
+        print_json([{key: entry[key] for key in LOGGED} for entry in entries])
     elif entries:
         table(entries, {"at": "when (UTC)", "actor": "who", "text": "what"}, wrap=["text"])
     else:

@@ -23,10 +23,10 @@ from tasks_pipeline.commands.common.queries import (
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.groups.decide import decisions
-from tasks_pipeline.commands.groups.log import status_text, told
+from tasks_pipeline.commands.groups.log import LOGGED, status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
@@ -37,7 +37,7 @@ SHOWN = (
 )  # fmt: skip
 DETAILS = (
     "platform", "type", "metadata", "status_changed_at", "assignee", "resolved_in_release", "ignored_until",
-    "ignored_until_times_seen", "ignored_until_users",
+    "ignored_until_times_seen", "ignored_until_users", "first_release", "last_release",
 )  # fmt: skip
 _COLUMNS = {
     "short_id": "group",
@@ -58,6 +58,8 @@ _LEAD = 12  # cells of the names in the head of a group
 _VALUES_SHOWN = 5
 _DAYS_SHOWN = 14
 _ACTIONS_SHOWN = 5
+_COMMITS_SHOWN = 5
+_MESSAGE_SHOWN = 72
 _SECTIONS = {
     "Look": ("list", "show", "log", "keys", "similar", "preview-rules"),
     "Decide": ("resolve", "unresolve", "ignore", "assign", "discard"),
@@ -187,23 +189,28 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         from tasks_pipeline.groups.explanations import group_explanation
         from tasks_pipeline.groups.incidents import monitor_of_group
         from tasks_pipeline.groups.lists import (
-            first_release_of,
             group_day_counts,
             group_value_counts,
             short_ids,
         )
+        from tasks_pipeline.groups.shipped import commits_of_group, resolution_of, suspects_of_group
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
         days = group_day_counts(state, group["id"])
-        first_release = first_release_of(state, group["id"])
+        with state.read() as connection:
+            resolution = resolution_of(connection, group)
+            commits = commits_of_group(connection, group["id"])
+            suspects = suspects_of_group(connection, group["id"])
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
         monitor = monitor_of_group(state, group["id"])
         newest, event = _events(home, state, group["id"])
     details = {
-        "first_release": first_release,
+        "resolution": resolution,
+        "commits": commits,
+        "suspect_commits": suspects,
         "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
@@ -212,7 +219,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         "days": [{"day": day, "times_seen": n} for day, n in days],
         "explanation": explanation,
         "merged": list(merged.values()),
-        "actions": [{name: entry[name] for name in ("at", "actor", "action", "data")} for entry in actions],
+        "actions": [{name: entry[name] for name in LOGGED} for entry in actions],
         "monitor": monitor,
     }
     if as_json:
@@ -277,7 +284,7 @@ def _print_group(
 
 def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
     """The head of a group, by name."""
-    status = f"{status_text(group)}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
+    status = f"{status_text(group, details['resolution'])}, {group['level']}, {cell(group['platform'])}, project {group['project']}"
     seen = f"{counted(group['times_seen'], 'time')} by {counted(group['users'], 'user')}"
     monitor = details["monitor"]
     named = [
@@ -289,11 +296,23 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
         ("seen", seen if not monitor else counted(group["times_seen"], "time")),
     ]
     named += [(name.replace("_", " "), _moment(group[name], now)) for name in ("first_seen", "last_seen")]
-    named.append(("first in", cell(details["first_release"])))
+    named += [("first in", cell(group["first_release"])), ("last in", cell(group["last_release"]))]
+    named += [
+        ("commits" if n == 0 else "", _commit(each))
+        for n, each in enumerate(details["commits"][:_COMMITS_SHOWN])
+    ]
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
         named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))
     return named
+
+
+def _commit(commit: Mapping[str, Any]) -> str:
+    """A commit that names the group: what it says, by whom, and the release that brought it."""
+    said = cell((commit["message"] or "").partition("\n")[0])[:_MESSAGE_SHOWN]
+    author = cell((commit["author"] or {}).get("name") or (commit["author"] or {}).get("email"))
+    by = f" ({author})" if author else ""
+    return f"{short_commit(cell(commit['sha']))} {said}{by}, in {cell(commit['release'])}"
 
 
 def _monitor(monitor: Mapping[str, Any]) -> str:

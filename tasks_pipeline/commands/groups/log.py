@@ -6,17 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.commands.common.output import cell
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 
-def status_text(group: Mapping[str, Any]) -> str:
-    """A group's status and what ends it, as one phrase."""
+LOGGED = ("id", "at", "actor", "action", "data")
+"""What JSON says of an entry."""
+
+
+def status_text(group: Mapping[str, Any], resolution: Mapping[str, Any] | None = None) -> str:
+    """A group's status and what ends it, as one phrase; `resolution` as of groups/shipped.py."""
     status = str(group["status"])
-    if group["resolved_in_release"] is not None:
-        return f"{status} in the release after {cell(group['resolved_in_release'])}"
+    if resolution is not None:
+        return f"{status}{_resolved(resolution)}"
     if group["ignored_until"] is not None:
         return f"{status} until {cell(group['ignored_until'])} UTC"
     if group["ignored_until_times_seen"] is not None:
@@ -24,6 +28,24 @@ def status_text(group: Mapping[str, Any]) -> str:
     if group["ignored_until_users"] is not None:
         return f"{status} until {counted(group['ignored_until_users'], 'user')} saw it"
     return status
+
+
+def _resolved(resolution: Mapping[str, Any]) -> str:
+    """When it is fixed: nothing for now."""
+    release, commit, has_fix = (resolution[name] for name in ("release", "commit", "resolved_in"))
+    match resolution["kind"]:
+        case "in_release":
+            return f" in {cell(release)}"
+        case "next_release":
+            return f" in {f'{cell(has_fix)}, ' if has_fix else ''}the release after {cell(release)}"
+        case "in_commit":
+            shown = f"commit {short_commit(cell(commit))}"
+            return (
+                f" in {cell(has_fix)}, with {shown}"
+                if has_fix
+                else f" by {shown}, which no release holds yet"
+            )
+    return ""
 
 
 def told(
@@ -60,9 +82,17 @@ def _shown(name: str, value: Any, names: Mapping[int, str]) -> Any:
 
 def _text(action: str, data: Mapping[str, Any]) -> str:
     """An entry as a phrase about the group."""
+    from tasks_pipeline.groups.regressions import told_regression
+
     match action, data:
         case "resolve", {"in_release_after": release}:
             return f"resolved in the release after {release}"
+        case "resolve", {"release": release}:
+            return f"resolved in {release}{_by_commit(data)}"
+        case "resolve", {"commit": commit}:
+            return f"resolved by commit {short_commit(commit)}{_of_repository(data)}"
+        case "regress", {"resolution": _}:
+            return f"regressed: {told_regression({**data, 'resolved_by': None})}"
         case "ignore", {"until": until}:
             return f"ignored until {until}"
         case "ignore", {"more_events": more}:
@@ -88,6 +118,14 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
         case "discard", {"events": events}:
             return f"discarded, {counted(events, 'event')} removed"
     return _PLAIN.get(action, action)
+
+
+def _by_commit(data: Mapping[str, Any]) -> str:
+    return f" by commit {short_commit(data['commit'])}" if isinstance(data.get("commit"), str) else ""
+
+
+def _of_repository(data: Mapping[str, Any]) -> str:
+    return f" of {data['repository']}" if data.get("repository") else ""
 
 
 def _alike(data: Mapping[str, Any]) -> str:

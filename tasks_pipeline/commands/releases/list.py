@@ -27,6 +27,9 @@ _COLUMNS = {
     "released": "released",
     "last_event": "last event",
     "commits": "commits",
+    "new_groups": "new groups",
+    "events": "events",
+    "users": "users",
     "deploys": "deploys",
 }
 
@@ -75,7 +78,17 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
         [_shown(row, now) for row in found],
         _COLUMNS,
         cut=["version"],
-        drop=["created", "status", "commits", "deploys", "last_event", "released"],
+        drop=[
+            "created",
+            "status",
+            "commits",
+            "users",
+            "events",
+            "deploys",
+            "new_groups",
+            "last_event",
+            "released",
+        ],
     )
     click.echo()
     for project_id, one in latest.items():
@@ -84,7 +97,7 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
 
 def _shown(summary: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {
-        **{name: summary[name] for name in ("version", "project", "status")},
+        **{name: summary[name] for name in ("version", "project", "status", "new_groups", "events", "users")},
         "latest": "latest" if summary["latest"] else "",
         "created": age(summary["date_created"], now),
         "released": age(summary["date_released"], now),

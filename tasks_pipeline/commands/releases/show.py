@@ -15,13 +15,16 @@ from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.releases.commits import author_json, commit_json
 from tasks_pipeline.commands.releases.summaries import COMING_DETAILS, find_named, in_project, summaries
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
+    from tasks_pipeline.groups.of_release import Listed
     from tasks_pipeline.releases.known import Row
 
 _MOST_COMMITS = 2000
 _MOST_DEPLOYS = 1000
 _DEPLOYS_SHOWN = 5
+_GROUPS_SHOWN = 5
 
 
 @click.command()
@@ -38,6 +41,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
       tasks-pipeline releases show shop@2.0.0 --project shop --json
     """
     with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.groups.of_release import new_groups, regressed_groups, resolved_groups
         from tasks_pipeline.releases.commit_lists import contents_of, list_commits
         from tasks_pipeline.releases.deploys import list_deploys
 
@@ -49,18 +53,50 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
             )
         ((summary,), _) = summaries(state, slugs, rows)
         with state.read() as connection:
-            deploys = list_deploys(connection, [rows[0]["project_id"]], version, _MOST_DEPLOYS)
+            project_id = rows[0]["project_id"]
+            deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
             commits = list_commits(connection, version, limit=_MOST_COMMITS)
             made_of = contents_of(connection, version)
+            named = connection, project_id, slugs[project_id], version
+            found = {
+                "new": new_groups(*named), "resolved": resolved_groups(*named), "regressed": regressed_groups(*named),
+            }  # fmt: skip
     details = {
         "deploys": deploys,
         "commits": [commit_json(row) for row in commits],
         "authors": [author_json(author) for author in made_of.authors],
-    } | dict.fromkeys(COMING_DETAILS)
+        **groups_of(found),
+        **dict.fromkeys(COMING_DETAILS),
+    }
     if as_json:
         print_json(summary | details)
     else:
         _print_release(summary, deploys, datetime.now(UTC))
+        _print_groups(found, datetime.now(UTC))
+
+
+def groups_of(found: Mapping[str, Listed]) -> dict[str, Any]:
+    """What JSON says of the groups of a release: the newest of each kind, and how many there are."""
+    return {
+        **{f"{kind}_groups": listed.count for kind, listed in found.items()},
+        **{f"groups_{kind}": listed.groups for kind, listed in found.items()},
+    }
+
+
+def _print_groups(found: Mapping[str, Listed], now: datetime) -> None:
+    for kind, listed in found.items():
+        if listed.groups:
+            more = f", the newest {_GROUPS_SHOWN}" if listed.count > _GROUPS_SHOWN else ""
+            click.echo(f"\n{counted(listed.count, f'{kind} group')}{more}")
+            rows = [group | {"when": age(group["at"], now)} for group in listed.groups[:_GROUPS_SHOWN]]
+            columns = {
+                "short_id": "group",
+                "title": "title",
+                "status": "status",
+                "times_seen": "events",
+                "when": "ago",
+            }
+            table(rows, columns, cut=["title"], drop=["times_seen", "status"])
 
 
 def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: datetime) -> None:
@@ -77,6 +113,7 @@ def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: date
             for title, name in dates.items()
             if summary[name] is not None
         ),
+        ("seen", _seen(summary)),
         ("url", cell(summary["url"])),
         ("ref", cell(summary["ref"])),
         ("commits", str(summary["commit_count"])),
@@ -92,3 +129,9 @@ def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: date
             cut=["name", "url"],
             drop=["url", "name"],
         )
+
+
+def _seen(summary: Mapping[str, Any]) -> str:
+    if summary["events"] is None:
+        return ""
+    return f"{counted(summary['events'], 'event')} by {counted(summary['users'], 'user')}"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 COMING = (
-    "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
+    "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
 )  # fmt: skip
-COMING_DETAILS = ("groups_new", "groups_resolved", "groups_regressed", "health")
+COMING_DETAILS = ("health",)
 """Fields that nothing makes yet: null in JSON, and in no table."""
 in_project = project_option("In this project only.")
 
@@ -45,11 +45,13 @@ def summaries(
     state: StateDatabase, slugs: Mapping[int, str], rows: Sequence[Row]
 ) -> tuple[list[dict[str, Any]], dict[int, Latest]]:
     """What JSON says of releases, and by project the latest of all of its releases."""
+    from tasks_pipeline.groups.of_release import new_group_counts
     from tasks_pipeline.releases.deploys import deploy_counts
     from tasks_pipeline.releases.known import latest_release
 
+    named = {(row["project_id"], row["version"]) for row in rows}
     with state.read() as connection:
-        deployed = deploy_counts(connection, {(row["project_id"], row["version"]) for row in rows})
+        deployed, new_groups = deploy_counts(connection, named), new_group_counts(connection, named)
         latest = {
             number: found
             for number in dict.fromkeys(row["project_id"] for row in rows)
@@ -78,6 +80,8 @@ def summaries(
                 "ref": row["ref"],
                 "commit_count": row["commit_count"],
                 "deploy_count": deployed.get((row["project_id"], row["version"]), 0),
+                "new_groups": new_groups.get((row["project_id"], row["version"]), 0),
+                **{name: row[name] if row["figures_at"] else None for name in ("events", "users")},
                 **dict.fromkeys(COMING),
             }
         )

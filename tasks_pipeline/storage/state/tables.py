@@ -125,6 +125,7 @@ groups = Table(
         comment="release of its earliest event; null: that had none",
     ),
     Column("last_release", String(200), nullable=True, comment="release of its newest event that has one"),
+    Column("last_release_at", UtcDateTime, nullable=True, comment="when that event happened"),
     Column("suspects_at", UtcDateTime, nullable=True, comment="when suspect commits were last looked for"),
     Column("assignee", String(200), nullable=True, comment="a member's address or team:slug"),
     Column("merged_into", BigInteger, nullable=True, comment="the group that took this one's keys"),
@@ -180,13 +181,21 @@ group_days = Table(
     Column("last_seen", UtcDateTime, nullable=False),
     Column("first_release", String(200), nullable=True, comment="release of the earliest event of the day"),
     Column(
+        "first_place",
+        _by_bytes(64),
+        nullable=True,
+        comment="place of that event in the day, as text that sorts; null: its releases are not known yet",
+    ),
+    Column(
         "last_release",
         String(200),
         nullable=True,
         comment="release of the newest event of the day that has one",
     ),
     Column("last_release_at", UtcDateTime, nullable=True, comment="when that event happened"),
+    Column("last_release_place", _by_bytes(64), nullable=True, comment="its place in the day"),
     Index("group_days_by_day", "day"),
+    _partial("group_days_without_place", "first_place IS NULL", "day", "group_id"),
     comment="What each day of receipt contributes to a group, so that a day can be recomputed.",
 )
 
@@ -385,6 +394,8 @@ group_actions = Table(
     Column("data", JSON, nullable=False, comment="what the action was given"),
     Column("actor", String(200), nullable=False, comment="who did it"),
     Column("at", UtcDateTime, nullable=False),
+    Column("release", String(200), nullable=True, comment="that in which it was resolved, or came back"),
+    _partial("group_actions_by_release", "release IS NOT NULL", "project_id", "release", "action"),
     comment="What people and rules decided about groups; only ever appended to.",
 )
 

@@ -27,6 +27,7 @@ def upgrade() -> None:
         _text("resolved_in_commit", 64, "fixed by this commit"),
         _text("first_release", 200, "release of its earliest event; null: that had none"),
         _text("last_release", 200, "release of its newest event that has one"),
+        _time("last_release_at", "when that event happened"),
         _time("suspects_at", "when suspect commits were last looked for"),
     )
     _partial("groups_by_first_release", "groups", "first_release IS NOT NULL", "project_id", "first_release")
@@ -47,8 +48,18 @@ def upgrade() -> None:
     _add(
         "group_days",
         _text("first_release", 200, "release of the earliest event of the day"),
+        sa.Column(
+            "first_place", _by_bytes(64), nullable=True,
+            comment="place of that event in the day, as text that sorts; null: its releases are not known yet",
+        ),
         _text("last_release", 200, "release of the newest event of the day that has one"),
         _time("last_release_at", "when that event happened"),
+        sa.Column("last_release_place", _by_bytes(64), nullable=True, comment="its place in the day"),
+    )  # fmt: skip
+    _partial("group_days_without_place", "group_days", "first_place IS NULL", "day", "group_id")
+    _add("group_actions", _text("release", 200, "that in which it was resolved, or came back"))
+    _partial(
+        "group_actions_by_release", "group_actions", "release IS NOT NULL", "project_id", "release", "action"
     )
     _releases_and_deploys()
     _commits()
@@ -202,10 +213,15 @@ def downgrade() -> None:
         "ref", "commit_count", "first_session_at", "last_session_at", "events", "users", "processed_at", "update_due_at",
         "changed_at", "figures_at",
     )  # fmt: skip
-    _drop("group_days", (), "first_release", "last_release", "last_release_at")
+    _drop("group_actions", ("group_actions_by_release",), "release")
+    _drop(
+        "group_days", ("group_days_without_place",),
+        "first_release", "first_place", "last_release", "last_release_at", "last_release_place",
+    )  # fmt: skip
     _drop(
         "groups", ("groups_by_first_release", "groups_by_commit"),
-        "resolution", "resolved_release_date", "resolved_in_commit", "first_release", "last_release", "suspects_at",
+        "resolution", "resolved_release_date", "resolved_in_commit", "first_release", "last_release", "last_release_at",
+        "suspects_at",
     )  # fmt: skip
 
 

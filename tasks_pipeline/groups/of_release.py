@@ -1,0 +1,105 @@
+"""Groups of a release: those that are new in it, were resolved in it, or came back by its events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, String, and_, func, select, text
+
+from tasks_pipeline.groups.decisions import merged_targets
+from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.storage.state.database import chunks
+from tasks_pipeline.storage.state.tables import SEEN, group_actions, groups
+from tasks_pipeline.storage.state.wanted import wanted
+
+MOST = 100
+_HAS_FIRST = text("groups.first_release IS NOT NULL")  # in the words of its index
+_HAS_RELEASE = text("group_actions.release IS NOT NULL")
+_COLUMNS = tuple(
+    groups.c[name]
+    for name in (
+        "id", "short_id", "title", "level", "status", "times_seen", "users", "first_seen", "last_seen",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Some groups, the newest MOST of `count`. Each has short_id, title, level, status, times_seen, users, first_seen,
+    last_seen, and `at`: when it was first seen, resolved, or came back."""
+
+    count: int
+    groups: list[dict[str, Any]]
+
+
+def new_group_counts(
+    connection: Connection, releases: Collection[tuple[int, str]]
+) -> dict[tuple[int, str], int]:
+    """How many groups are new in each of these releases, given with their project; those without are left out."""
+    found: dict[tuple[int, str], int] = {}
+    for chunk in chunks(sorted(releases)):
+        w = wanted(connection, chunk, project_id=BigInteger(), version=String())
+        of_release = and_(groups.c.project_id == w.c.project_id, groups.c.first_release == w.c.version)
+        rows = connection.execute(
+            select(w.c.project_id, w.c.version, func.count().label("n"))
+            .join_from(w, groups, of_release)
+            .where(*_shown())
+            .group_by(w.c.project_id, w.c.version)
+        )
+        found |= {(row.project_id, row.version): row.n for row in rows}
+    return found
+
+
+def new_groups(connection: Connection, project_id: int, slug: str, version: str) -> Listed:
+    """Groups whose earliest event is of the release, without merged and discarded ones; the newest first."""
+    of_release = groups.c.project_id == project_id, groups.c.first_release == version, *_shown()
+    count = connection.execute(select(func.count()).select_from(groups).where(*of_release)).scalar_one()
+    newest = select(*_COLUMNS).where(*of_release).order_by(groups.c.first_seen.desc(), groups.c.id.desc())
+    rows = connection.execute(newest.limit(MOST)).mappings()
+    return Listed(count, [_row(dict(row), slug, row["first_seen"]) for row in rows])
+
+
+def resolved_groups(connection: Connection, project_id: int, slug: str, version: str) -> Listed:
+    """Groups that were resolved in the release, whatever became of them since; the newest decision first."""
+    return _by_log(connection, project_id, slug, version, "resolve")
+
+
+def regressed_groups(connection: Connection, project_id: int, slug: str, version: str) -> Listed:
+    """Groups that events of the release brought back, whatever became of them since; the newest first."""
+    return _by_log(connection, project_id, slug, version, "regress")
+
+
+def _by_log(connection: Connection, project_id: int, slug: str, version: str, action: str) -> Listed:
+    """Groups with an entry in the log; merged ones are part of their target, discarded ones are left out."""
+    a = group_actions.c
+    entries = (
+        select(a.group_id, func.max(a.at).label("at"))
+        .where(a.project_id == project_id, a.release == version, a.action == action, _HAS_RELEASE)
+        .group_by(a.group_id)
+    )
+    logged: dict[int, datetime] = {row.group_id: row.at for row in connection.execute(entries)}
+    targets = merged_targets(connection, logged)
+    at: dict[int, datetime] = {}
+    for group_id, when in logged.items():
+        target = targets.get(group_id, group_id)
+        at[target] = max(at.get(target, when), when)
+    found: dict[int, Mapping[str, Any]] = {}
+    for chunk in chunks(sorted(at)):
+        query = select(*_COLUMNS).where(groups.c.id.in_(chunk), groups.c.status != Status.DISCARDED)
+        found |= {row["id"]: row for row in connection.execute(query).mappings()}
+    newest = sorted(found, key=lambda group_id: (at[group_id], group_id), reverse=True)
+    return Listed(len(newest), [_row(found[group_id], slug, at[group_id]) for group_id in newest[:MOST]])
+
+
+def _shown() -> tuple[ColumnElement[bool], ...]:
+    """What people see of groups that have a first release."""
+    return text(SEEN), _HAS_FIRST, groups.c.status != Status.DISCARDED  # type: ignore[return-value]
+
+
+def _row(row: Mapping[str, Any], slug: str, at: datetime) -> dict[str, Any]:
+    shown = {name: value for name, value in row.items() if name not in ("id", "short_id")}
+    return {"short_id": format_short_id(slug, row["short_id"]), **shown, "at": at}
