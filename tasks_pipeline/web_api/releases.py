@@ -10,9 +10,8 @@ import msgspec
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.protocol.release import parse_release, why_no_release
+from tasks_pipeline.protocol.release import why_no_release
 from tasks_pipeline.releases import known
-from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
     PER_PAGE,
     ApiError,
@@ -22,6 +21,7 @@ from tasks_pipeline.web_api.calls import (
     page_answer,
     page_offset,
 )
+from tasks_pipeline.web_api.release_json import deploy_json, release_json
 
 MAX_DEPLOYS = 1000
 
@@ -85,7 +85,7 @@ def list_all(call: Call) -> Response:
             connection, _ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
         )
         found = [known.find_releases(connection, _ids(projects), version) for version in versions]
-    return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
+    return page_answer(call, [release_json(rows, projects) for rows in found if rows], offset)
 
 
 def show(call: Call) -> Response:
@@ -127,7 +127,7 @@ def deploy(call: Call) -> Response:
     if not projects:
         raise ApiError(400, "projects: the release is in none of them")
     known.add_deploy(call.services.state, _ids(projects), version, facts)
-    return answer(_deploy_json(facts), 201)
+    return answer(deploy_json(facts), 201)
 
 
 def list_deployed(call: Call) -> Response:
@@ -136,7 +136,7 @@ def list_deployed(call: Call) -> Response:
     projects = _existing(call, version)
     with call.services.state.read() as connection:
         rows = known.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
-    return answer([_deploy_json(row) | {"id": str(row["id"])} for row in rows])
+    return answer([deploy_json(row) | {"id": str(row["id"])} for row in rows])
 
 
 def checked_version(version: str) -> str:
@@ -184,42 +184,11 @@ def _release(call: Call, version: str, projects: Sequence[Project]) -> dict[str,
         rows = known.find_releases(connection, _ids(projects), version)
     if not rows:
         raise _unknown(version)
-    return _release_json(rows, projects)
+    return release_json(rows, projects)
 
 
 def _unknown(version: str) -> ApiError:
     return ApiError(404, f"there is no release {version[:200]!r} here")
-
-
-def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -> dict[str, Any]:
-    """A release as clients know it, of its rows in one or more projects."""
-
-    def values(name: str) -> list[Any]:
-        return [row[name] for row in rows if row[name] is not None]
-
-    having = {row["project_id"] for row in rows}
-    return {
-        "version": rows[0]["version"],
-        "shortVersion": parse_release(rows[0]["version"]).short,
-        "status": known.OPEN if known.OPEN in values("status") else known.ARCHIVED,
-        "url": next(iter(values("url")), None),
-        "dateCreated": min(values("created_at")),
-        "dateStarted": min(values("started_at"), default=None),
-        "dateReleased": min(values("released_at"), default=None),
-        "firstEvent": min(values("first_event_at"), default=None),
-        "lastEvent": max(values("last_event_at"), default=None),
-        "projects": [project_json(project) for project in projects if project.id in having],
-    }
-
-
-def _deploy_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "environment": row["environment"],
-        "name": row["name"],
-        "url": row["url"],
-        "dateStarted": row["started_at"],
-        "dateFinished": row["finished_at"],
-    }
 
 
 def _ids(projects: Sequence[Project]) -> list[int]:
