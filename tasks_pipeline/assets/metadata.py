@@ -28,6 +28,7 @@ RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
     "groups": "team:triage",
+    "releases": "team:releases",
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
@@ -36,6 +37,7 @@ _OWNERS = {
 _DOCUMENTS = {
     "event_processing": "docs/storage.md",
     "groups": "docs/groups.md",
+    "releases": "docs/releases.md",
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",

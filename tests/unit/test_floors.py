@@ -23,7 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "groups retention resources",
         "notifications",
         "alerts",
-        "monitors watch",
+        "monitors watch shipping",
         "processing receiver nudging",
         "assets demo",
         "jobs commands",

@@ -26,6 +26,7 @@ from tasks_pipeline.commands.groups.decide import decisions
 from tasks_pipeline.commands.groups.log import status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
+from tasks_pipeline.commands.groups.suspects import suspect_facts, suspects_to_show
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
@@ -201,9 +202,11 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
         monitor = monitor_of_group(state, group["id"])
+        suspects, why_none = suspects_to_show(state, group["id"])
         newest, event = _events(home, state, group["id"])
     details = {
         "first_release": first_release,
+        "suspect_commits": suspects,
         "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
@@ -218,7 +221,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
     if as_json:
         print_json(_summary(group) | {key: group[key] for key in DETAILS} | details)
     else:
-        _print_group(group, details, actions, event, why=why)
+        _print_group(group, details | {"no_suspects": why_none}, actions, event, why=why)
 
 
 def _summary(group: dict[str, Any]) -> dict[str, Any]:
@@ -290,6 +293,7 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
     ]
     named += [(name.replace("_", " "), _moment(group[name], now)) for name in ("first_seen", "last_seen")]
     named.append(("first in", cell(details["first_release"])))
+    named += suspect_facts(details["suspect_commits"], details["no_suspects"])
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
         named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))

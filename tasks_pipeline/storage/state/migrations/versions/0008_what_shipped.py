@@ -12,6 +12,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_into IS NULL"
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 NEW_TABLES = (
     "health_days", "release_stages", "suspect_commits", "group_commits", "repositories", "release_heads",
@@ -30,6 +31,7 @@ def upgrade() -> None:
         _time("suspects_at", "when suspect commits were last looked for"),
     )
     _partial("groups_by_first_release", "groups", "first_release IS NOT NULL", "project_id", "first_release")
+    _partial("groups_suspects_due", "groups", SUSPECTS_DUE, "id")
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "COMMENT ON COLUMN groups.resolved_in_release IS "
@@ -198,7 +200,7 @@ def downgrade() -> None:
     )  # fmt: skip
     _drop("group_days", (), "first_release", "last_release", "last_release_at")
     _drop(
-        "groups", ("groups_by_first_release",),
+        "groups", ("groups_by_first_release", "groups_suspects_due"),
         "resolution", "resolved_release_date", "resolved_in_commit", "first_release", "last_release", "suspects_at",
     )  # fmt: skip
 
