@@ -14,7 +14,7 @@ GROUP = "releases"
 
 @dg.asset(
     name="suspect_commits",
-    deps=["releases", "groups"],
+    deps=["groups"],
     group_name=GROUP,
     kinds={"sql", "table"},
     tags={LANE_TAG: MAINTENANCE.name},

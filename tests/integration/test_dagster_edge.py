@@ -100,7 +100,6 @@ def test_what_people_find_in_the_ui() -> None:
         "envelopes",
         "groups",
         "similar_groups",
-        "releases",
         "suspect_commits",
         "alerts",
         "notifications",
