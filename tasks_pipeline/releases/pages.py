@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, true, union_all
 
 from tasks_pipeline.releases.known import Row
+from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
     SEEN,
     commit_authors,
@@ -145,9 +146,8 @@ def facts_of(
 ) -> dict[str, ReleaseFacts]:
     """The facts of releases in those of the projects that have them, in the order given; unknown ones are left out."""
     facts: dict[str, ReleaseFacts] = defaultdict(ReleaseFacts)
-    named = releases.c.project_id.in_(project_ids) & releases.c.version.in_(versions)
-    for row in connection.execute(select(releases).where(named).order_by(releases.c.project_id)).mappings():
-        facts[row["version"]].rows.append(dict(row))
+    for row in rows_of(connection, project_ids, versions):
+        facts[row["version"]].rows.append(row)
     known = [version for version in versions if version in facts]
     for row in _rows(
         connection, _commits().where(release_commits.c.version.in_(known), release_commits.c.position == 0)
@@ -163,6 +163,15 @@ def facts_of(
     for version in connection.execute(_pending(known)).scalars():
         facts[version].pending = True
     return {version: facts[version] for version in known}
+
+
+def rows_of(connection: Connection, project_ids: Sequence[int], versions: Sequence[str]) -> list[Row]:
+    """The rows of releases in those of the projects that have them."""
+    found: list[Row] = []
+    for some in chunks(versions):
+        named = releases.c.project_id.in_(project_ids) & releases.c.version.in_(some)
+        found += _rows(connection, select(releases).where(named).order_by(releases.c.project_id))
+    return found
 
 
 def _rows(connection: Connection, query: Select[Any]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Releases and deploys, under the organisation (a release of several projects) and under a project."""
+"""Making and changing releases and deploys, under the organisation (a release of several projects) and under a project."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from tasks_pipeline.config import Project
 from tasks_pipeline.protocol.release import why_no_release
 from tasks_pipeline.releases import known
 from tasks_pipeline.web_api.calls import (
-    PER_PAGE,
     ApiError,
     Call,
     answer,
     find_project,
-    page_answer,
-    page_offset,
 )
-from tasks_pipeline.web_api.release_json import deploy_json, release_json
-
-MAX_DEPLOYS = 1000
+from tasks_pipeline.web_api.release_json import deploy_json
+from tasks_pipeline.web_api.release_reading import release_object, unknown
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
 Named = Annotated[tuple[str | int, ...], msgspec.Meta(max_length=1000)]
@@ -73,24 +69,7 @@ def create(call: Call) -> Response:
     if not projects:
         raise ApiError(400, "projects: name at least one")
     new = known.save_release(call.services.state, _ids(projects), version, request.facts())
-    return answer(_release(call, version, projects), 201 if new else 208)
-
-
-def list_all(call: Call) -> Response:
-    """Releases of a status, open ones where none is asked for, newest first."""
-    offset, projects = page_offset(call), _all(call)
-    status = checked_status(call.query.get("status") or known.OPEN)
-    with call.services.state.read() as connection:
-        versions = known.list_versions(
-            connection, _ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
-        )
-        found = [known.find_releases(connection, _ids(projects), version) for version in versions]
-    return page_answer(call, [release_json(rows, projects) for rows in found if rows], offset)
-
-
-def show(call: Call) -> Response:
-    """One release."""
-    return answer(_release(call, call.params["version"], _all(call)))
+    return answer(release_object(call, version, projects), 201 if new else 208)
 
 
 def change(call: Call) -> Response:
@@ -100,13 +79,13 @@ def change(call: Call) -> Response:
     projects = _existing(call, version)
     if facts := request.facts():
         known.save_release(call.services.state, _ids(projects), version, facts)
-    return answer(_release(call, version, projects))
+    return answer(release_object(call, version, projects))
 
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
     if not known.delete_release(call.services.state, _ids(_all(call)), call.params["version"]):
-        raise _unknown(call.params["version"])
+        raise unknown(call.params["version"])
     return Response(status_code=204, media_type="application/json")
 
 
@@ -128,15 +107,6 @@ def deploy(call: Call) -> Response:
         raise ApiError(400, "projects: the release is in none of them")
     known.add_deploy(call.services.state, _ids(projects), version, facts)
     return answer(deploy_json(facts), 201)
-
-
-def list_deployed(call: Call) -> Response:
-    """Deploys of a release, newest first."""
-    version = call.params["version"]
-    projects = _existing(call, version)
-    with call.services.state.read() as connection:
-        rows = known.list_deploys(connection, _ids(projects), version, MAX_DEPLOYS)
-    return answer([deploy_json(row) | {"id": str(row["id"])} for row in rows])
 
 
 def checked_version(version: str) -> str:
@@ -175,20 +145,8 @@ def _projects_with(call: Call, version: str) -> list[Project]:
 def _existing(call: Call, version: str) -> list[Project]:
     projects = _projects_with(call, version)
     if not projects:
-        raise _unknown(version)
+        raise unknown(version)
     return projects
-
-
-def _release(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
-    with call.services.state.read() as connection:
-        rows = known.find_releases(connection, _ids(projects), version)
-    if not rows:
-        raise _unknown(version)
-    return release_json(rows, projects)
-
-
-def _unknown(version: str) -> ApiError:
-    return ApiError(404, f"there is no release {version[:200]!r} here")
 
 
 def _ids(projects: Sequence[Project]) -> list[int]:

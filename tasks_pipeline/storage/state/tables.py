@@ -587,6 +587,7 @@ release_stages = Table(
     Column("since", UtcDateTime, primary_key=True, comment="a full hour"),
     Column("stage", String(16), nullable=False, comment="low, adopted or replaced"),
     Index("release_stages_by_time", "since"),
+    Index("release_stages_by_release", "project_id", "version"),
     comment="Changes of the stage of a release in an environment.",
 )
 

@@ -177,6 +177,7 @@ def _health() -> None:
         comment="Changes of the stage of a release in an environment.",
     )
     op.create_index("release_stages_by_time", "release_stages", ["since"])
+    op.create_index("release_stages_by_release", "release_stages", ["project_id", "version"])
     op.create_table(
         "health_days",
         sa.Column("day", sa.Date(), primary_key=True, comment="UTC day on which sessions began"),
