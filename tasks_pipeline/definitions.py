@@ -20,6 +20,7 @@ from tasks_pipeline.assets.metadata import complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.assets.releases import process_new_release
+from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
@@ -28,6 +29,7 @@ from tasks_pipeline.jobs import (
     drop_expired_envelopes_job,
     drop_old_runs_job,
     drop_stale_chunks_job,
+    find_suspect_commits_job,
     merge_events_job,
     process_events_job,
     process_releases_job,
@@ -70,6 +72,7 @@ def build_defs(
                 envelopes,
                 process_events,
                 merge_events,
+                find_suspect_commits,
                 alerts,
                 send_alert_notification,
                 send_digest,
@@ -92,6 +95,7 @@ def build_defs(
             reprocess_job,
             check_day_job,
             merge_events_job,
+            find_suspect_commits_job,
             send_alert_notification_job,
             send_digest_job,
             check_monitors_job,

@@ -55,6 +55,14 @@ merge_events_job = dg.define_asset_job(
     description="Looks for groups that are alike, proposes them, and merges those above their project's `merge_above`.",
 )
 
+find_suspect_commits_job = dg.define_asset_job(
+    "find_suspect_commits",
+    selection=dg.AssetSelection.assets("suspect_commits"),
+    run_tags=MAINTENANCE.tags,
+    description="Looks for the commits that may have caused groups, of which that is due: since commits came late, or a release "
+    "changed too much for a drain.",
+)
+
 send_alert_notification_job = dg.define_asset_job(
     "send_alert_notification",
     selection=dg.AssetSelection.assets("notifications"),

@@ -21,6 +21,7 @@ from tasks_pipeline.alerts.records import (
 )
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE
+from tasks_pipeline.groups.suspects import mails_of
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -51,11 +52,12 @@ def fire(
         return []
     storms = [book.storm_of(firing) for firing in wanted]
     ids = insert_alerts(connection, [_row(firing, now) for firing in wanted])
+    authors = _authors(connection, wanted)
     messages: list[NewNotification] = []
     failures: list[Failure] = []
     for firing, storm in zip(wanted, storms, strict=True):
         try:
-            found = _routes(config, firing, now)
+            found = _routes(config, firing, authors.get(firing.group_id or 0, ()), now)
         except (
             Exception
         ) as error:  # targets and owners that cannot be made out: the alert is there, and the others are told
@@ -151,7 +153,13 @@ def _row(firing: Firing, now: datetime) -> dict[str, Any]:
     }
 
 
-def _routes(config: Config, firing: Firing, now: datetime) -> list[Route]:
+def _authors(connection: Connection, firings: Sequence[Firing]) -> dict[int, list[str]]:
+    """By group: addresses of those whose commits are suspected, where a rule tells them."""
+    told = [f.group_id for f in firings if f.group_id is not None and "suspects" in f.targets]
+    return mails_of(connection, told) if told else {}
+
+
+def _routes(config: Config, firing: Firing, authors: Sequence[str], now: datetime) -> list[Route]:
     data = firing.data
     return routes(
         config,
@@ -163,6 +171,7 @@ def _routes(config: Config, firing: Firing, now: datetime) -> list[Route]:
         paths=data.get("paths") or (),
         tags=data.get("tags") or {},
         url=data.get("url"),
+        authors=authors,
         at=now,
     )
 

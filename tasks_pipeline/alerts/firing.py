@@ -16,7 +16,8 @@ class Firing:
 
     `key` names the firing for ever: the same key fires once (at most 300 characters).
     `thread` is what messages about one thing share: `group:17`, `metric:RULE`, `incident:5`, `probe:NAME`.
-    `targets` as in the configuration: `member:EMAIL`, `team:SLUG`, `channel:NAME`, `assignee`, `owners`, `members`, `operators`.
+    `targets` as in the configuration: `member:EMAIL`, `team:SLUG`, `channel:NAME`, `assignee`, `owners`, `suspects`,
+    `members`, `operators`.
     `data`, all optional: title, culprit, level, platform, type, category, release, environment, short_id, times_seen,
     users, first_seen, last_seen, assignee, event {day, part, position, item, event_id}, paths (files of in-app frames, for
     owners), value, threshold, window_minutes, changed (what changed, a sentence), detail, monitor {slug, environment,

@@ -28,19 +28,19 @@ RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
     "groups": "team:triage",
+    "releases": "team:releases",
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
-    "releases": "team:releases",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
     "event_processing": "docs/storage.md",
     "groups": "docs/groups.md",
+    "releases": "docs/releases.md",
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",
-    "releases": "docs/releases.md",
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",

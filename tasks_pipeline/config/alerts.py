@@ -16,7 +16,7 @@ Level = Literal["debug", "info", "warning", "error", "fatal"]
 _COMPARISON = re.compile(r"\s*(>=|<=|>|<|=)?\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*")
 _LEVEL = re.compile(rf"\s*(>=|<=|>|<|=)?\s*({'|'.join(LEVELS)})\s*")
 _TARGET = re.compile(
-    r"assignee|owners|members|operators|team:[a-z0-9][a-z0-9_-]{0,49}|channel:[a-z0-9][a-z0-9_-]{0,49}"
+    r"assignee|owners|suspects|members|operators|team:[a-z0-9][a-z0-9_-]{0,49}|channel:[a-z0-9][a-z0-9_-]{0,49}"
     r"|(?:member:)?[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,130}"
 )
 
@@ -24,7 +24,7 @@ _TARGET = re.compile(
 def _target(text: str) -> str:
     if not _TARGET.fullmatch(text):
         raise ValueError(
-            "nobody; allowed are assignee, owners, members, operators, team:SLUG, channel:NAME and an e-mail address"
+            "nobody; allowed are assignee, owners, suspects, members, operators, team:SLUG, channel:NAME and an e-mail address"
         )
     return f"member:{text}" if "@" in text and not text.startswith("member:") else text
 

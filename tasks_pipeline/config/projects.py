@@ -16,6 +16,7 @@ from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.releases import Releases, Repository
 from tasks_pipeline.config.scrubbing import Scrubbing
+from tasks_pipeline.config.suspects import SuspectCommits
 from tasks_pipeline.config.uptime import UptimeMonitor
 
 PIPELINE = 0
@@ -57,6 +58,9 @@ class Project(Model):
     grouping: GroupingSettings = Field(GroupingSettings(), description="Rules of its own for grouping.")
     alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of its own, beside those of all.")
     ownership: tuple[Ownership, ...] = Field((), description="Who takes care of what; the last that matches.")
+    suspect_commits: SuspectCommits = Field(
+        SuspectCommits(), description="What is made of commits that may have caused a group."
+    )
     monitors: tuple[CronMonitor, ...] = Field((), description="Cron jobs that have to report.")
     uptime: tuple[UptimeMonitor, ...] = Field((), description="Addresses that have to answer.")
     merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")

@@ -38,12 +38,16 @@ class NewGroup:
 
 
 def assign_groups(
-    state: StateDatabase, connection: Connection, wanted: Sequence[NewGroup], slugs: Mapping[int, str]
+    state: StateDatabase,
+    connection: Connection,
+    wanted: Sequence[NewGroup],
+    slugs: Mapping[int, str],
+    made: set[int] | None = None,
 ) -> list[int]:
     """The group id of each event: the group of its first known key, else a new one. New keys are attached to it.
 
     Where none is known and the project has changed its algorithm not long ago, the group is looked for by the former keys.
-    Runs in the caller's transaction. Of several transactions at once only one makes new keys; the primary key of
+    `made` takes the ids of groups that are new. Runs in the caller's transaction. Of several transactions at once only one makes new keys; the primary key of
     group_hashes guards it.
     """
     known = _known_keys(connection, wanted)
@@ -59,6 +63,8 @@ def assign_groups(
             group_id = former_group(connection, event)
         if group_id is None:
             group_id = create_group(state, connection, event, slugs[event.project_id])
+            if made is not None:
+                made.add(group_id)
         missing = [key for key in event.keys if (event.project_id, key) not in known]
         if missing:
             _attach(connection, event.project_id, missing, group_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, select
 
+from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE, project_name
 from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.groups.suspects import SHOWN_SHA, author_of, suspects_of
 from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.routing import members_of, owners_of
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
 from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, about_pipeline, about_rule
 from tasks_pipeline.storage.lake.events import payload_of
@@ -93,6 +96,7 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) ->
         alert = connection.execute(select(alerts).where(alerts.c.id == row["alert_id"])).one()
         of_group = select(groups.c.first_release).where(groups.c.id == alert.group_id)
         first = connection.execute(of_group).scalar() if alert.group_id is not None else None
+        suspects = suspects_of(connection, [alert.group_id]).get(alert.group_id, []) if alert.group_id else []
     data: dict[str, Any] = {**alert.data, **({"first_release": first} if first else {})}
     project = project_name(stores.slugs, alert.project_id)
     short_id = _short_id(stores, project, data)
@@ -100,6 +104,7 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) ->
     zone = _zone(stores, row["target"])
     story = None if recovered else _story(story_at, alert.project_id, data)
     told = story or Story()
+    suspects = [] if recovered else suspects
     return Message(
         key=row["key"],
         thread=row["thread"],
@@ -111,8 +116,8 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) ->
         project=project,
         rule=alert.rule,
         culprit=clean(data.get("culprit") or "", 300),
-        changed=_zoned(data.get("changed"), zone, 500),
-        facts=_facts(data, told, zone),
+        changed=" ".join(filter(None, (_zoned(data.get("changed"), zone, 500), _likely_from(suspects)))),
+        facts=(*_suggested(stores.config, alert.project_id, data, suspects), *_facts(data, told, zone)),
         frames=told.frames,
         sections=tuple(_sections(data, told, zone)),
         links=_links(stores, data),
@@ -121,8 +126,46 @@ def _alert_message(stores: Stores, row: Mapping[str, Any], story_at: StoryOf) ->
         data={
             "alert_id": alert.id, "kind": alert.kind, "short_id": short_id, "group_id": alert.group_id,
             "incident_id": alert.incident_id, "event_id": (_place(data) or {}).get("event_id"), **_plain(data),
+            **({"suspect_commits": [_plain_suspect(suspect) for suspect in suspects]} if suspects else {}),
         },
     )  # fmt: skip
+
+
+def _likely_from(suspects: Sequence[Mapping[str, Any]]) -> str:
+    """`Likely from 8097195 by Jo: Round totals`, of the likeliest commit."""
+    if not suspects:
+        return ""
+    first = suspects[0]
+    by = f" by {clean(author_of(first), 100)}" if author_of(first) else ""
+    said = f": {clean(first['message'], 200)}" if first["message"] else ""
+    return f"Likely from {clean(first['sha'][:SHOWN_SHA])}{by}{said}"
+
+
+def _suggested(
+    config: Config, project_id: int, data: Mapping[str, Any], suspects: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Who could take a group that is nobody's: its owners, else a member whose commit is suspected; and the further suspects."""
+    if suspects and not data.get("assignee"):
+        owners = owners_of(
+            config, project_id, data.get("paths") or (), data.get("tags") or {}, data.get("url")
+        )
+        mails = [(suspect["author"]["email"] or "").lower() for suspect in suspects]
+        named = owners or [member.email for member in members_of(config, mails)][:1]
+        if named:
+            yield "Suggested", ", ".join(name.removeprefix("member:") for name in named)
+    others = [f"{clean(s['sha'][:SHOWN_SHA])} by {clean(author_of(s) or '?', 100)}" for s in suspects[1:]]
+    if others:
+        yield "Other suspects", ", ".join(others)
+
+
+def _plain_suspect(suspect: Mapping[str, Any]) -> dict[str, Any]:
+    """A suspect commit for programs, bounded as texts for people are."""
+    at = suspect["committed_at"]
+    return {
+        **suspect,
+        "message": clean(suspect["message"], 300),
+        "committed_at": at.isoformat() if at else None,
+    }
 
 
 def _subject(kind: str, recovered: bool, about: str, data: Mapping[str, Any]) -> str:

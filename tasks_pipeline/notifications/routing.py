@@ -44,13 +44,15 @@ def routes(
     paths: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
     url: str | None = None,
+    authors: Sequence[str] = (),
 ) -> list[Route]:
-    """Who is told, and how: one route per person, team or channel, however many targets name them.
+    """Who is told, and how: one route per person, team or channel, however many targets name them. `authors` are addresses of
+    those whose commits are suspected, in lower case.
 
     Whoever does not want to be told is in the list too, as skipped, so that the log can say why.
     """
     found: dict[str, Route] = {}
-    for target in _resolved(config, project_id, targets, assignee, paths, tags or {}, url):
+    for target in _resolved(config, project_id, targets, assignee, paths, tags or {}, url, authors):
         for route in _routes_of(config, target, project_id, rule, severity, assignee, at):
             known = found.get(route.target)
             if known is None or (known.delivery == "skipped" and route.delivery != "skipped"):
@@ -66,6 +68,7 @@ def _resolved(
     paths: Sequence[str],
     tags: Mapping[str, str],
     url: str | None,
+    authors: Sequence[str],
 ) -> Iterator[str]:
     """Targets without the words that stand for others."""
     for target in targets:
@@ -75,12 +78,20 @@ def _resolved(
                     yield assignee if assignee.startswith("team:") else f"member:{assignee}"
             case "owners":
                 yield from owners_of(config, project_id, paths, tags, url)
+            case "suspects":
+                yield from (f"member:{member.email}" for member in members_of(config, authors))
             case "members":
                 yield from (f"member:{member.email}" for member in config.members)
             case "operators":
                 yield from config.watch.operators
             case _:
                 yield target
+
+
+def members_of(config: Config, mails: Sequence[str]) -> list[Member]:
+    """The members among the authors of commits, in their order; `mails` are in lower case, and most people are none."""
+    known = {member.email.lower(): member for member in config.members}
+    return [known[mail] for mail in mails if mail in known]
 
 
 def owners_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -18,7 +18,10 @@ from tasks_pipeline.groups.decisions import discarded_groups
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
+from tasks_pipeline.releases.changes import any_commits
 from tasks_pipeline.releases.known import Heard
+from tasks_pipeline.releases.suspects import FramePath
+from tasks_pipeline.shipping.suspects import frames_of
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.stores import Stores
@@ -48,6 +51,8 @@ class Settled:
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
     owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """By group: what rules of ownership look at in the first of its candidates, in projects that have such rules."""
+    suspected: dict[int, Sequence[FramePath | None]] = field(default_factory=dict)
+    """By group: the frames of the first event of those that this batch made, where commits are known."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
     size: int = 0
@@ -119,8 +124,11 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
         owned = own_event_ids(stores.state, connection, [_event_place(s) for s in claiming])
         doubled = [s for s, owns in zip(claiming, owned, strict=True) if not owns]
         kept, duplicates = apart(staging.staged, doubled)
-        unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None])
+        made: set[int] = set()
+        unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None], made)
         kept, discarded = apart(kept, unwanted)
+        if made and any_commits(connection):
+            _note_suspected(kept, made, into)
     into.size += staging.size
     add_rows(into, kept)
     _note_owned(stores, kept, into)
@@ -141,11 +149,15 @@ def apart(rows: Sequence[Staged], refused: Iterable[Staged]) -> tuple[list[Stage
     return kept, others
 
 
-def give_groups(stores: Stores, connection: Connection, events: Sequence[Staged]) -> list[Staged]:
-    """Set the group of each staged event, in the caller's transaction. Gives those whose group is discarded."""
+def give_groups(
+    stores: Stores, connection: Connection, events: Sequence[Staged], made: set[int] | None = None
+) -> list[Staged]:
+    """Set the group of each staged event, in the caller's transaction. Gives those whose group is discarded. `made` takes the
+    ids of groups that are new."""
     slugs = defaultdict(lambda: "project", stores.slugs)
     wanted = [new_group(s, stores.tools.of(s.row["project_id"])) for s in events]
-    for staged, group_id in zip(events, assign_groups(stores.state, connection, wanted, slugs), strict=True):
+    given = assign_groups(stores.state, connection, wanted, slugs, made)
+    for staged, group_id in zip(events, given, strict=True):
         staged.row["group_id"] = group_id
     discarded = discarded_groups(connection, {s.row["group_id"] for s in events})
     return [s for s in events if s.row["group_id"] in discarded] if discarded else []
@@ -223,6 +235,14 @@ def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:
         event = decode_json(staged.payload)
         url = (event.get("request") or {}).get("url")
         into.owned[staged.row["group_id"]] = {"paths": paths_of(event), **({"url": url} if url else {})}
+
+
+def _note_suspected(kept: Iterable[Staged], made: Container[int], into: Settled) -> None:
+    """Note the frames of the first event of each group that is new: commits are suspected by them when its alert is fired."""
+    for staged in kept:
+        group_id: int = staged.row.get("group_id") or 0
+        if staged.payload is not None and group_id in made and group_id not in into.suspected:
+            into.suspected[group_id] = frames_of(decode_json(staged.payload))
 
 
 def _add_outcomes(

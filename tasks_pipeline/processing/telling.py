@@ -2,6 +2,7 @@
 
 What may fail here, and what that costs:
 
+- looking for suspect commits of a new group: those alone;
 - a rule that raises for a change: that rule and change (alerts/evaluate.py);
 - a change or a check-in that raises otherwise (a number that is no time, a text no database takes): that one alone. It is
   undone by a savepoint, counted, logged, and told by the probe `passed_over`; its rows in the lake stay;
@@ -22,6 +23,8 @@ from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.monitors.check_ins import apply_check_ins
 from tasks_pipeline.monitors.incidents import LOCKS
 from tasks_pipeline.processing.settle import Settled
+from tasks_pipeline.shipping.suspects import Failed, suspect_new_groups
+from tasks_pipeline.storage.lake.events import place_of
 from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
 from tasks_pipeline.stores import Stores
 
@@ -38,7 +41,7 @@ def tell(
 ) -> None:
     """Tell rules of changes and monitors of check-ins; whatever raises for one of them costs that one alone."""
     state, config = stores.state, stores.config
-    told = [_with_events(change, settled) for change in changes]
+    told = _with_suspects(stores, connection, [_with_events(c, settled) for c in changes], settled, now)
     _, untold = each_alone(connection, told, lambda some: fire_changes(state, connection, config, some, now))
     failures = [
         (f"{change.kind} of group {change.group_id} of project {change.project_id}", error)
@@ -46,6 +49,42 @@ def tell(
     ]
     note_passed_over(state, connection, "changes of groups", failures, now)
     apply_check_ins(state, connection, config, settled.check_ins, now)
+
+
+def _with_suspects(
+    stores: Stores, connection: Connection, changes: list[GroupChange], settled: Settled, now: datetime
+) -> list[GroupChange]:
+    """Find the suspect commits of new groups, before anybody is told of them; changes of groups that are given to the author of
+    one say so."""
+    failed = [
+        _failed(change, settled)
+        for change in changes
+        if change.kind == "new_group" and change.group_id in settled.suspected and change.events
+    ]
+    if not failed:
+        return changes
+    state, config = stores.state, stores.config
+    assigned, untold = each_alone(
+        connection, failed, lambda some: suspect_new_groups(connection, config, some, now)
+    )
+    failures = [(f"suspects of group {event.group_id}", error) for event, error in untold]
+    note_passed_over(state, connection, "suspect commits", failures, now)
+    to = {group_id: mail for some in assigned for group_id, mail in some.items()}
+    return [
+        replace(change, facts={**change.facts, "assignee": to[change.group_id]})
+        if change.group_id in to
+        else change
+        for change in changes
+    ]
+
+
+def _failed(change: GroupChange, settled: Settled) -> Failed:
+    """A new group by its earliest event, whose release is the one that it was first seen in."""
+    earliest = min(change.events, key=lambda row: (row["timestamp"], *place_of(row)))
+    return Failed(
+        change.group_id, change.project_id, earliest.get("release"), change.at, settled.suspected[change.group_id],
+        {name: change.facts.get(name) for name in ("paths", "url", "tags")},
+    )  # fmt: skip
 
 
 def _with_events(change: GroupChange, settled: Settled) -> GroupChange:

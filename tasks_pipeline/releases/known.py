@@ -237,19 +237,6 @@ def find_releases(connection: Connection, project_ids: Sequence[int], version: s
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def list_versions(
-    connection: Connection, project_ids: Sequence[int], *, status: str = OPEN, limit: int, offset: int = 0
-) -> list[str]:
-    """Versions of the projects' releases with this status, newest first by order date, then by name."""
-    query = (
-        select(releases.c.version)
-        .where(releases.c.project_id.in_(project_ids), releases.c.status == status)
-        .group_by(releases.c.version)
-        .order_by(func.max(releases.c.order_date).desc(), releases.c.version.desc())
-    )
-    return list(connection.execute(query.limit(limit).offset(offset)).scalars())
-
-
 def list_releases(
     connection: Connection, project_ids: Sequence[int], *, statuses: Sequence[str] = (OPEN,), limit: int
 ) -> list[Row]:

@@ -26,7 +26,16 @@ from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
-from tasks_pipeline.web_api import PREFIX, accounts, commits, deploys, monitors, releases, uploads
+from tasks_pipeline.web_api import (
+    PREFIX,
+    accounts,
+    commits,
+    deploys,
+    monitors,
+    release_reading,
+    releases,
+    uploads,
+)
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
 from tasks_pipeline.web_api.tokens import Token, find_token
 
@@ -77,12 +86,14 @@ ENDPOINTS = (
         Endpoint(method, f"{base}{rest}", handler, scope)
         for base in (_RELEASES, _PROJECT_RELEASES)
         for method, rest, handler, scope in (
-            ("GET", "", releases.list_all, "project:read"),
+            ("GET", "", release_reading.list_all, "project:read"),
             ("POST", "", releases.create, "project:releases"),
-            ("GET", "{version}/", releases.show, "project:read"),
+            ("GET", "{version}/", release_reading.show, "project:read"),
             ("PUT", "{version}/", releases.change, "project:releases"),
             ("DELETE", "{version}/", releases.delete, "project:releases"),
-            ("GET", "{version}/deploys/", deploys.list_deployed, "project:read"),
+            ("GET", "{version}/commits/", release_reading.list_commits, "project:read"),
+            ("GET", "{version}/commitfiles/", release_reading.list_files, "project:read"),
+            ("GET", "{version}/deploys/", release_reading.list_deploys, "project:read"),
             ("POST", "{version}/deploys/", deploys.deploy, "project:releases"),
         )
     ),

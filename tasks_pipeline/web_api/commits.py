@@ -1,8 +1,8 @@
-"""Commits and refs that are sent with a release, the repositories they are of, and what a release says of its commits."""
+"""Commits and refs that are sent with a release, the repositories they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,9 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.releases.commit_lists import contents_of, list_commits, pending_releases
 from tasks_pipeline.releases.commits import set_commits, set_refs
 from tasks_pipeline.releases.repositories import (
     ORIGIN,
-    UNKNOWN,
     any_repository,
     known_repositories,
     list_repositories,
@@ -31,6 +29,7 @@ from tasks_pipeline.releases.sent_commits import (
 )
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.web_api.calls import PER_PAGE, Call, FieldError, page_answer, page_offset
+from tasks_pipeline.web_api.release_json import repository_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,39 +115,3 @@ def repositories(call: Call) -> Response:
     with call.services.state.read() as connection:
         rows = list_repositories(connection, limit=PER_PAGE + 1, offset=offset)
     return page_answer(call, [repository_json(row) for row in rows], offset)
-
-
-def repository_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A repository as clients know it."""
-    provider = row["provider"]
-    return {
-        "id": str(row["id"]),
-        "name": row["name"],
-        "url": row["url"],
-        "provider": {"id": provider, "name": "Unknown" if provider == UNKNOWN else provider},
-        "status": "active",
-        "dateCreated": row["created_at"],
-    }
-
-
-def commits_json(connection: Connection, version: str) -> dict[str, Any]:
-    """What a release says of its commits; `data.commits_pending` where some are awaited."""
-    made_of = contents_of(connection, version)
-    newest = list_commits(connection, version, limit=1)
-    pending = version in pending_releases(connection, [version])
-    return {
-        "commitCount": made_of.commits,
-        "lastCommit": _commit_json(newest[0]) if newest else None,
-        "authors": [{"name": author.name, "email": author.email} for author in made_of.authors],
-        "data": {"commits_pending": True} if pending else {},
-    }
-
-
-def _commit_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    author = {} if row["author_key"] is None else {"name": row["name"], "email": row["email"]}
-    return {
-        "id": row["sha"],
-        "message": row["message"],
-        "dateCreated": row["committed_at"] or row["created_at"],
-        "author": author,
-    }

@@ -1,9 +1,9 @@
-"""Deploys of a release: noted, and listed."""
+"""Noting that a release was deployed."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from starlette.responses import Response
@@ -11,10 +11,10 @@ from starlette.responses import Response
 from tasks_pipeline.releases.deploys import (
     MAX_DEPLOY_NAME,
     add_deploy,
-    list_deploys,
     why_no_environment,
 )
-from tasks_pipeline.web_api.calls import PER_PAGE, Call, FieldError, answer, page_answer, page_offset
+from tasks_pipeline.web_api.calls import Call, FieldError, answer
+from tasks_pipeline.web_api.release_json import deploy_json
 from tasks_pipeline.web_api.releases import Named, Url, chosen_projects, existing_projects, ids, utc
 
 
@@ -47,24 +47,4 @@ def deploy(call: Call) -> Response:
         "finished_at": utc(request.date_finished) or datetime.now(UTC),
     }
     new = add_deploy(call.services.state, ids(chosen), version, facts)
-    return answer(_deploy_json(facts), 201 if new else 208)
-
-
-def list_deployed(call: Call) -> Response:
-    """Deploys of a release, the last finished first."""
-    version, offset = call.params["version"], page_offset(call)
-    projects = existing_projects(call, version)
-    with call.services.state.read() as connection:
-        rows = list_deploys(connection, ids(projects), version, PER_PAGE + 1, offset)
-    return page_answer(call, [_deploy_json(row) for row in rows], offset)
-
-
-def _deploy_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **({"id": str(row["id"])} if "id" in row else {}),
-        "environment": row["environment"],
-        "name": row["name"],
-        "url": row["url"],
-        "dateStarted": row["started_at"],
-        "dateFinished": row["finished_at"],
-    }
+    return answer(deploy_json(facts), 201 if new else 208)

@@ -1,4 +1,4 @@
-"""Releases, under the organisation (a release of several projects) and under a project."""
+"""Making and changing releases, under the organisation (a release of several projects) and under a project."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import msgspec
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.protocol.release import parse_release, why_no_release
+from tasks_pipeline.protocol.release import why_no_release
 from tasks_pipeline.releases import commit_lists, known
-from tasks_pipeline.web_api.accounts import project_json
 from tasks_pipeline.web_api.calls import (
-    PER_PAGE,
     ApiError,
     Call,
     FieldError,
     answer,
     find_project,
-    page_answer,
-    page_offset,
 )
-from tasks_pipeline.web_api.commits import commits_json, read_sent
+from tasks_pipeline.web_api.commits import read_sent
+from tasks_pipeline.web_api.release_reading import release_object, unknown
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
 Ref = Annotated[str, msgspec.Meta(max_length=200)]
@@ -64,7 +61,7 @@ def create(call: Call) -> Response:
     if not projects:
         raise FieldError("projects", "name at least one")
     new = _save(call, projects, version, request)
-    return answer(release_json(call, version, projects), 201 if new else 208)
+    return answer(release_object(call, version, projects), 201 if new else 208)
 
 
 def _save(call: Call, projects: Sequence[Project], version: str, request: ReleaseRequest) -> bool:
@@ -77,36 +74,19 @@ def _save(call: Call, projects: Sequence[Project], version: str, request: Releas
     return new
 
 
-def list_all(call: Call) -> Response:
-    """Releases of a status, open ones where none is asked for, newest first."""
-    offset, projects = page_offset(call), all_projects(call)
-    status = checked_status(call.query.get("status") or known.OPEN)
-    with call.services.state.read() as connection:
-        versions = known.list_versions(
-            connection, ids(projects), status=status, limit=PER_PAGE + 1, offset=offset
-        )
-        found = [known.find_releases(connection, ids(projects), version) for version in versions]
-    return page_answer(call, [_release_json(rows, projects) for rows in found if rows], offset)
-
-
-def show(call: Call) -> Response:
-    """One release."""
-    return answer(release_json(call, call.params["version"], all_projects(call)))
-
-
 def change(call: Call) -> Response:
     """Change a release in the projects that have it."""
     request = call.parse(ReleaseRequest)
     version = call.params["version"]
     projects = existing_projects(call, version)
     _save(call, projects, version, request)
-    return answer(release_json(call, version, projects))
+    return answer(release_object(call, version, projects))
 
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
     if not known.delete_release(call.services.state, ids(all_projects(call)), call.params["version"]):
-        raise unknown_release(call.params["version"])
+        raise unknown(call.params["version"])
     return Response(status_code=204, media_type="application/json")
 
 
@@ -116,7 +96,7 @@ def previous_with_commits(call: Call) -> Response:
     projects = existing_projects(call, version)
     with call.services.state.read() as connection:
         previous = commit_lists.previous_with_commits(connection, ids(projects), version)
-    return answer({} if previous is None else release_json(call, previous, projects))
+    return answer({} if previous is None else release_object(call, previous, projects))
 
 
 def checked_version(version: str) -> str:
@@ -160,43 +140,8 @@ def projects_with(call: Call, version: str) -> list[Project]:
 def existing_projects(call: Call, version: str) -> list[Project]:
     projects = projects_with(call, version)
     if not projects:
-        raise unknown_release(version)
+        raise unknown(version)
     return projects
-
-
-def release_json(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
-    """A release as clients know it. Raises ApiError (404)."""
-    with call.services.state.read() as connection:
-        rows = known.find_releases(connection, ids(projects), version)
-        made_of = commits_json(connection, version) if rows else {}
-    if not rows:
-        raise unknown_release(version)
-    return _release_json(rows, projects) | made_of
-
-
-def unknown_release(version: str) -> ApiError:
-    return ApiError(404, f"there is no release {version[:200]!r} here")
-
-
-def _release_json(rows: Sequence[dict[str, Any]], projects: Sequence[Project]) -> dict[str, Any]:
-    """A release as clients know it, of its rows in one or more projects."""
-
-    def values(name: str) -> list[Any]:
-        return [row[name] for row in rows if row[name] is not None]
-
-    having = {row["project_id"] for row in rows}
-    return {
-        "version": rows[0]["version"],
-        "shortVersion": parse_release(rows[0]["version"]).short,
-        "status": known.OPEN if known.OPEN in values("status") else known.ARCHIVED,
-        "url": next(iter(values("url")), None),
-        "dateCreated": min(values("created_at")),
-        "dateStarted": min(values("started_at"), default=None),
-        "dateReleased": min(values("released_at"), default=None),
-        "firstEvent": min(values("first_event_at"), default=None),
-        "lastEvent": max(values("last_event_at"), default=None),
-        "projects": [project_json(project) for project in projects if project.id in having],
-    }
 
 
 def ids(projects: Sequence[Project]) -> list[int]:

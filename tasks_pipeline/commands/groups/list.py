@@ -26,6 +26,7 @@ from tasks_pipeline.commands.groups.decide import decisions
 from tasks_pipeline.commands.groups.log import LOGGED, status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
+from tasks_pipeline.commands.groups.suspects import suspect_facts, suspects_to_show
 from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
             group_value_counts,
             short_ids,
         )
-        from tasks_pipeline.groups.shipped import commits_of_group, resolution_of, suspects_of_group
+        from tasks_pipeline.groups.shipped import commits_of_group, resolution_of
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
@@ -201,11 +202,11 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         with state.read() as connection:
             resolution = resolution_of(connection, group)
             commits = commits_of_group(connection, group["id"])
-            suspects = suspects_of_group(connection, group["id"])
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
         monitor = monitor_of_group(state, group["id"])
+        suspects, why_none = suspects_to_show(state, group["id"])
         newest, event = _events(home, state, group["id"])
     details = {
         "resolution": resolution,
@@ -225,7 +226,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
     if as_json:
         print_json(_summary(group) | {key: group[key] for key in DETAILS} | details)
     else:
-        _print_group(group, details, actions, event, why=why)
+        _print_group(group, details | {"no_suspects": why_none}, actions, event, why=why)
 
 
 def _summary(group: dict[str, Any]) -> dict[str, Any]:
@@ -301,6 +302,7 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
         ("commits" if n == 0 else "", _commit(each))
         for n, each in enumerate(details["commits"][:_COMMITS_SHOWN])
     ]
+    named += suspect_facts(details["suspect_commits"], details["no_suspects"])
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
         named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))

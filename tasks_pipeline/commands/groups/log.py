@@ -99,6 +99,8 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
             return f"ignored until it is seen {counted(more, 'time')} more"
         case "ignore", {"more_users": more}:
             return f"ignored until {counted(more, 'user')} more {'sees' if more == 1 else 'see'} it"
+        case "assign", {"assignee": assignee, "commit": sha}:
+            return f"assigned to {assignee}, whose commit {sha[:7]} is suspected"
         case "assign", {"assignee": assignee}:
             return f"assigned to {assignee}"
         case "merge", {"into": target}:

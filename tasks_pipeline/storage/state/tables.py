@@ -66,6 +66,9 @@ SEEN = "times_seen > 0 AND merged_into IS NULL"
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 """Releases of which something came since their figures were counted."""
 
+SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_into IS NULL"
+"""Groups whose suspect commits were never looked for, or not since commits of their releases came."""
+
 
 def _partial(name: str, where: str, *columns: str) -> Index:
     """An index on the rows that meet a condition. A query uses it when it says the condition in the same words."""
@@ -139,6 +142,7 @@ groups = Table(
     _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
     _partial("groups_by_first_release", "first_release IS NOT NULL", "project_id", "first_release"),
     _partial("groups_by_commit", "resolved_in_commit IS NOT NULL", "resolved_in_commit", "project_id"),
+    _partial("groups_suspects_due", SUSPECTS_DUE, "id"),
     # What people see of groups is read in these orders, backwards; `id` makes each of them complete. None by events or
     # users: those change with every batch, and for `times_seen > 0` SQLite would take such an index and sort.
     _partial("groups_by_last_seen", SEEN, "last_seen", "id"),
@@ -597,6 +601,7 @@ release_stages = Table(
     Column("since", UtcDateTime, primary_key=True, comment="a full hour"),
     Column("stage", String(16), nullable=False, comment="low, adopted or replaced"),
     Index("release_stages_by_time", "since"),
+    Index("release_stages_by_release", "project_id", "version"),
     comment="Changes of the stage of a release in an environment.",
 )
 

@@ -12,6 +12,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_into IS NULL"
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 NEW_TABLES = (
     "health_days", "release_stages", "suspect_commits", "group_commits", "repositories", "release_heads",
@@ -34,6 +35,7 @@ def upgrade() -> None:
     _partial(
         "groups_by_commit", "groups", "resolved_in_commit IS NOT NULL", "resolved_in_commit", "project_id"
     )
+    _partial("groups_suspects_due", "groups", SUSPECTS_DUE, "id")
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "COMMENT ON COLUMN groups.resolved_in_release IS "
@@ -191,6 +193,7 @@ def _health() -> None:
         comment="Changes of the stage of a release in an environment.",
     )
     op.create_index("release_stages_by_time", "release_stages", ["since"])
+    op.create_index("release_stages_by_release", "release_stages", ["project_id", "version"])
     op.create_table(
         "health_days",
         sa.Column("day", sa.Date(), primary_key=True, comment="UTC day on which sessions began"),
@@ -219,7 +222,7 @@ def downgrade() -> None:
         "first_release", "first_place", "last_release", "last_release_at", "last_release_place",
     )  # fmt: skip
     _drop(
-        "groups", ("groups_by_first_release", "groups_by_commit"),
+        "groups", ("groups_by_first_release", "groups_by_commit", "groups_suspects_due"),
         "resolution", "resolved_release_date", "resolved_in_commit", "first_release", "last_release", "last_release_at",
         "suspects_at",
     )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Suspect commits of groups: what was found of each, for people, and of which groups it is to be found yet.
+
+How commits are suspected is in `releases/suspects.py`, when they are looked for in `shipping/suspects.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+
+from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
+from tasks_pipeline.releases.changes import MESSAGE_READ, have_commits, releases_from, releases_up_to
+from tasks_pipeline.releases.suspects import Suspect, first_line
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import (
+    SUSPECTS_DUE,
+    commit_authors,
+    commits,
+    group_actions,
+    groups,
+    suspect_commits,
+)
+
+SHOWN_SHA = 7
+
+
+def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]], at: datetime) -> None:
+    """Store what was found of groups, also when it is nothing, in the place of what was found before."""
+    if not found:
+        return
+    ids = sorted(found)
+    rows = [
+        {
+            "group_id": group_id,
+            "rank": rank,
+            "sha": suspect.sha,
+            "version": suspect.version,
+            "path": suspect.path,
+            "frame": suspect.frame,
+            "score": suspect.score,
+        }
+        for group_id in ids
+        for rank, suspect in enumerate(found[group_id])
+    ]
+    for some in chunks(ids):
+        connection.execute(delete(suspect_commits).where(suspect_commits.c.group_id.in_(some)))
+        connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=at))
+    for part in chunks(rows):
+        connection.execute(insert(suspect_commits), list(part))
+
+
+def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int, list[dict[str, Any]]]:
+    """Suspect commits of the groups that have some, the likeliest first.
+
+    Each: sha, author {name, email}, message (its first line), path, frame, score, release, committed_at. What a commit does not
+    tell is None.
+    """
+    s, c, a = suspect_commits.c, commits.c, commit_authors.c
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for some in chunks(sorted(set(group_ids))):
+        query = (
+            select(
+                s.group_id, s.sha, s.path, s.frame, s.score, s.version, c.committed_at, a.name, a.email,
+                func.substr(c.message, 1, MESSAGE_READ).label("message"),
+            )
+            .join_from(suspect_commits, commits, c.sha == s.sha, isouter=True)
+            .join(commit_authors, a.author_key == c.author_key, isouter=True)
+            .where(s.group_id.in_(some))
+            .order_by(s.group_id, s.rank)
+        )  # fmt: skip
+        for row in connection.execute(query):
+            found[row.group_id].append(
+                {
+                    "sha": row.sha,
+                    "author": {"name": row.name, "email": row.email},
+                    "message": first_line(row.message),
+                    "path": row.path,
+                    "frame": row.frame,
+                    "score": row.score,
+                    "release": row.version,
+                    "committed_at": row.committed_at,
+                }
+            )
+    return dict(found)
+
+
+def author_of(suspect: Mapping[str, Any]) -> str:
+    """What people call the author of a commit; empty when nobody said."""
+    author = suspect["author"]
+    return str(author["name"] or author["email"] or "")
+
+
+def mails_of(connection: Connection, group_ids: Collection[int]) -> dict[int, list[str]]:
+    """Addresses of the authors of suspect commits, the likeliest first, in lower case."""
+    return {
+        group_id: list(dict.fromkeys(s["author"]["email"].lower() for s in suspects if s["author"]["email"]))
+        for group_id, suspects in suspects_of(connection, group_ids).items()
+    }
+
+
+def why_none(connection: Connection, group_id: int) -> str:
+    """Why no commit is suspected of a group that has no suspects, for people."""
+    g = groups.c
+    group = connection.execute(
+        select(g.project_id, g.first_release, g.suspects_at).where(g.id == group_id)
+    ).one()
+    if group.first_release is None:
+        return "its first event tells no release"
+    versions = releases_up_to(connection, group.project_id, group.first_release)
+    if not versions:
+        return f"the release {group.first_release} is not known any more"
+    if not have_commits(connection, versions):
+        before = f", nor have the {len(versions) - 1} before it" if len(versions) > 1 else ""
+        return f"{group.first_release} has no commits{before}"
+    if group.suspects_at is None:
+        return "not looked for yet"
+    return "no commit changed a file of its frames"
+
+
+def due_groups(connection: Connection, limit: int) -> list[tuple[int, int, str]]:
+    """(id, project, first release) of groups whose suspects were never looked for, or not since commits came; the newest first."""
+    query = (
+        select(groups.c.id, groups.c.project_id, groups.c.first_release)
+        .where(text(SUSPECTS_DUE))
+        .order_by(groups.c.id.desc())
+        .limit(limit)
+    )
+    return [(row.id, row.project_id, row.first_release) for row in connection.execute(query)]
+
+
+def look_again(connection: Connection, project_id: int, version: str) -> int:
+    """Commits of a release came: suspects of the groups that were first seen in it, or in the four after it, are due. Gives of
+    how many. In the caller's transaction, which holds `group_hashes`."""
+    named = releases_from(connection, project_id, version) or [version]
+    again = (
+        update(groups)
+        .where(groups.c.project_id == project_id, groups.c.first_release.in_(named))
+        .where(groups.c.first_release.is_not(None), groups.c.suspects_at.is_not(None))
+        .values(suspects_at=None)
+    )
+    return connection.execute(again).rowcount
+
+
+def nothing_to_find(connection: Connection, project_id: int, versions: Iterable[str], at: datetime) -> int:
+    """Note that there is nothing to find of the groups that were first seen in these releases, since no commits are known; gives
+    how many were due."""
+    marked = (
+        update(groups)
+        .where(groups.c.project_id == project_id, groups.c.first_release.in_(list(versions)))
+        .where(text(SUSPECTS_DUE))
+        .values(suspects_at=at)
+    )
+    return connection.execute(marked).rowcount
+
+
+def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
+    """Assign groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
+    decided stays. Gives who got which. The caller holds `group_hashes`, or the rows."""
+    if not chosen:
+        return {}
+    decided = select(group_actions.c.group_id).where(
+        group_actions.c.group_id.in_(chosen), group_actions.c.action.in_(("assign", "unassign", "inherit"))
+    )
+    taken = set(connection.execute(decided).scalars())
+    free = select(groups.c.id, groups.c.project_id).where(
+        groups.c.id.in_(chosen), groups.c.assignee.is_(None), groups.c.merged_into.is_(None)
+    )
+    rows = [row for row in connection.execute(free.order_by(groups.c.id)) if row.id not in taken]
+    if rows:
+        connection.execute(
+            update(groups).where(groups.c.id == bindparam("group")).values(assignee=bindparam("to")),
+            [{"group": row.id, "to": chosen[row.id][0]} for row in rows],
+        )
+    for row in rows:
+        mail, sha = chosen[row.id]
+        log_action(connection, row.project_id, row.id, "assign", {"assignee": mail, "commit": sha}, AUTOMATIC)
+    return {row.id: chosen[row.id][0] for row in rows}
+
+
+def due_exists(state: StateDatabase) -> bool:
+    """Whether suspects of a group are due: what a sensor asks."""
+    with state.read() as connection:
+        return bool(due_groups(connection, 1))

@@ -1,0 +1,160 @@
+"""`query`, `environment` and `status` of a list of releases, as conditions on its rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, not_, or_, true
+
+from tasks_pipeline.protocol.release import SEARCH_WORD, parse_release
+from tasks_pipeline.releases.pages import Condition
+from tasks_pipeline.storage.state.tables import deploys, release_stages
+from tasks_pipeline.web_api.calls import ApiError
+
+MOST_QUERY = 1000  # characters
+MOST_WORDS = 20
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+_TERM = re.compile(r"(!?)(release(?:\.\w+)?):(.*)", re.DOTALL)
+_COMPARED = re.compile(r"(>=|<=|>|<)?(.*)", re.DOTALL)
+STAGES = {"low_adoption": "low", "low": "low", "adopted": "adopted", "replaced": "replaced"}
+"""By the word in a query: the stage as it is stored."""
+_BEHIND_BLANK = "!"
+"""In a version key a blank stands between the version and its build; this comes behind it."""
+
+
+def search(query: str, environments: Sequence[str], latest: Callable[[], Sequence[str]]) -> list[Condition]:
+    """Conditions of a query: words that are in the name in any case, and `release:`, `release.package:`, `release.version:`,
+    `release.build:`, `release.stage:` with their values, `!` before one that must not hold; and that the release is in one of
+    these environments. `latest` gives the versions that `release:latest` means. Raises ApiError (400)."""
+    if len(query) > MOST_QUERY or not query.replace("\t", " ").isprintable():
+        raise ApiError(400, f"query: longer than {MOST_QUERY} characters, or not printable")
+    words = _WORD.findall(query)
+    if len(words) > MOST_WORDS:
+        raise ApiError(400, f"query: more than {MOST_WORDS} words")
+    wanted = _environments(environments)
+    found = [_condition(word, wanted, latest) for word in words]
+    return [*found, _seen_in(wanted)] if wanted else found
+
+
+def _environments(names: Sequence[str]) -> list[str]:
+    if any(not name.isprintable() for name in names) or len(names) > MOST_WORDS:
+        raise ApiError(400, "environment: not printable, or too many")
+    return list(names)
+
+
+def _condition(word: str, environments: Sequence[str], latest: Callable[[], Sequence[str]]) -> Condition:
+    term = _TERM.fullmatch(word)
+    if term is None:
+        text = word.replace('"', "")
+        return lambda r: r.version.icontains(text, autoescape=True)
+    negated, name, value = term[1], term[2], term[3].replace('"', "")
+    if not value:
+        raise ApiError(400, f"query: {name}: nothing is asked for")
+    condition = _known(name, value, environments, latest)
+    return (lambda r: not_(condition(r))) if negated else condition
+
+
+def _known(
+    name: str, value: str, environments: Sequence[str], latest: Callable[[], Sequence[str]]
+) -> Condition:
+    match name:
+        case "release":
+            if value.lower() == SEARCH_WORD:
+                versions = list(latest())
+                return lambda r: r.version.in_(versions)
+            return lambda r: _glob(r.version, value)
+        case "release.package":
+            return lambda r: and_(r.package.is_not(None), _glob(r.package, value))
+        case "release.version":
+            return _of_version(value)
+        case "release.build":
+            return lambda r: and_(
+                r.version_key.is_not(None), r.version.like(f"%+{_like(value)}", escape="\\")
+            )
+        case "release.stage":
+            return _in_stage(value, environments)
+    raise ApiError(400, f"query: {name}: allowed are release, release.package, .version, .build and .stage")
+
+
+def _glob(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
+    return column.like(_like(value), escape="\\") if "*" in value else column == value
+
+
+def _like(value: str) -> str:
+    """A glob as a pattern of LIKE."""
+    return re.sub(r"([\\%_])", r"\\\1", value).replace("*", "%")
+
+
+def _of_version(value: str) -> Condition:
+    """`1.2.3`, whatever the build; `1.2.*`; compared as versions are: `>=1.2.3`. Pre-releases are versions of their own."""
+    compared = _COMPARED.fullmatch(value)
+    assert compared is not None
+    sign, version = compared[1], compared[2]
+    if version.endswith(".*") and not sign:
+        numbers, key = _parsed(version.removesuffix(".*"), value)
+        prefix = key[: sum(3 + len(str(number)) for number in numbers)]
+        return lambda r: r.version_key.startswith(prefix)
+    _, key = _parsed(version, value)
+    below = key[: key.rindex(" ") + 1]
+    above = f"{below[:-1]}{_BEHIND_BLANK}"
+    bounds: dict[str | None, Condition] = {
+        ">=": lambda r: r.version_key >= below,
+        ">": lambda r: r.version_key >= above,
+        "<=": lambda r: r.version_key < above,
+        "<": lambda r: r.version_key < below,
+        None: lambda r: and_(r.version_key >= below, r.version_key < above),
+    }
+    condition = bounds[sign]
+    return lambda r: and_(r.version_key.is_not(None), condition(r))
+
+
+def _parsed(version: str, asked: str) -> tuple[tuple[int, ...], str]:
+    """The numbers of a version, and the key that it sorts by. Raises ApiError (400)."""
+    parsed = parse_release(f"package@{version}")
+    if parsed.numbers is None or parsed.sort_key is None:
+        raise ApiError(400, f"query: release.version: {asked[:80]!r} is no version")
+    return parsed.numbers, parsed.sort_key
+
+
+def _in_stage(value: str, environments: Sequence[str]) -> Condition:
+    """The stage that a release has now, in one of the environments or in any."""
+    stage = STAGES.get(value)
+    if stage is None:
+        raise ApiError(
+            400,
+            f"query: release.stage: {value[:80]!r} is none; allowed are low_adoption, adopted and replaced",
+        )
+
+    def condition(r: Any) -> ColumnElement[bool]:
+        now, later = release_stages.alias("now"), release_stages.alias("later")
+        same = and_(
+            later.c.project_id == now.c.project_id,
+            later.c.environment == now.c.environment,
+            later.c.version == now.c.version,
+        )
+        within = now.c.environment.in_(environments) if environments else true()
+        return exists().where(
+            now.c.project_id == r.project_id, now.c.version == r.version, now.c.stage == stage, within,
+            ~exists().where(same, later.c.since > now.c.since),
+        )  # fmt: skip
+
+    return condition
+
+
+def _seen_in(environments: Sequence[str]) -> Condition:
+    """Deployed into one of the environments, or with sessions of it."""
+
+    def condition(r: Any) -> ColumnElement[bool]:
+        d, s = deploys.c, release_stages.c
+        return or_(
+            exists().where(
+                d.project_id == r.project_id, d.version == r.version, d.environment.in_(environments)
+            ),
+            exists().where(
+                s.project_id == r.project_id, s.version == r.version, s.environment.in_(environments)
+            ),
+        )
+
+    return condition
