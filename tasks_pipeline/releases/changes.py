@@ -19,7 +19,8 @@ MESSAGE_READ = 300  # characters
 
 def any_commits(connection: Connection) -> bool:
     """Whether a commit of any release is known: where nobody sends commits, nothing else is asked."""
-    return connection.execute(select(release_commits.c.sha).limit(1)).first() is not None
+    query = select(release_commits.c.sha).order_by(release_commits.c.version).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def releases_up_to(connection: Connection, project_id: int, version: str) -> list[str]:

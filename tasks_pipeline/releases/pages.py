@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
 from tasks_pipeline.releases.known import Row
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
-    SEEN,
     commit_authors,
     commit_files,
     commits,
@@ -121,7 +120,13 @@ def _is_newest(wanted: Wanted) -> ColumnElement[bool]:
         before,
         *wanted.hold(o),
     )
-    return ~twice.exists()
+    return ~looked_up(twice)
+
+
+def looked_up(query: Select[Any]) -> ColumnElement[bool]:
+    """Whether a query that names a row around it finds something, asked for each row that is read: PostgreSQL would rather join
+    all there is, and reads whole tables where it knows nothing of their sizes. `OFFSET 0` keeps it from that."""
+    return query.offset(0).exists()
 
 
 @dataclass(slots=True)
@@ -234,10 +239,13 @@ def _newest_deploys(project_ids: Sequence[int], versions: Sequence[str]) -> Sele
 
 
 def _new_groups(project_ids: Sequence[int], versions: Sequence[str]) -> Select[Any]:
+    """How many groups that people see were first seen in each release, by project."""
     g = groups.c
+    # Said so that no index of those that people see fits: PostgreSQL would read all of it, and not the releases alone.
+    seen = g.times_seen > 0, func.coalesce(g.merged_into, 0) == 0, g.status != "discarded"
     return (
         select(g.project_id, g.first_release.label("version"), func.count().label("n"))
-        .where(text(SEEN), g.first_release.is_not(None), g.status != "discarded")
+        .where(*seen, g.first_release.is_not(None))
         .where(g.project_id.in_(project_ids), g.first_release.in_(versions))
         .group_by(g.project_id, g.first_release)
     )

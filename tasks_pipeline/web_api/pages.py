@@ -16,6 +16,8 @@ from tasks_pipeline.web_api.calls import PER_PAGE, ApiError, Call, answer
 
 Key = tuple[Any, ...]
 _MOST_TEXT = 2000
+_AS_SENT = "/%@:!$&'()*+,;=~"
+"""What of a path stays as it is: versions in it are encoded already."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -67,7 +69,7 @@ def keyed_page(call: Call, entries: Sequence[Any], last: Key | None, *, more: bo
     cursor = _written(last) if last is not None else call.query.get("cursor", "")[:_MOST_TEXT]
     asked = [(name, value) for name, value in call.query.multi_items() if name != "cursor"]
     query = urlencode([*asked, ("cursor", cursor)])
-    path = quote(call.request.scope["path"])
+    path = quote(call.request.scope["path"].encode("latin-1"), safe=_AS_SENT)
     shown = quote(cursor, safe=":")
     link = f'<{path}?{query}>; rel="next"; results="{str(more).lower()}"; cursor="{shown}"'
     return answer(entries, headers={"link": link})

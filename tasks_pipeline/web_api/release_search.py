@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_, true
+from sqlalchemy import ColumnElement, and_, not_, or_, select
 
 from tasks_pipeline.protocol.release import SEARCH_WORD, parse_release
-from tasks_pipeline.releases.pages import Condition
+from tasks_pipeline.releases.pages import Condition, looked_up
 from tasks_pipeline.storage.state.tables import deploys, release_stages
 from tasks_pipeline.web_api.calls import ApiError
 
@@ -128,17 +128,15 @@ def _in_stage(value: str, environments: Sequence[str]) -> Condition:
         )
 
     def condition(r: Any) -> ColumnElement[bool]:
-        now, later = release_stages.alias("now"), release_stages.alias("later")
-        same = and_(
-            later.c.project_id == now.c.project_id,
-            later.c.environment == now.c.environment,
-            later.c.version == now.c.version,
-        )
-        within = now.c.environment.in_(environments) if environments else true()
-        return exists().where(
-            now.c.project_id == r.project_id, now.c.version == r.version, now.c.stage == stage, within,
-            ~exists().where(same, later.c.since > now.c.since),
+        now, later = release_stages.alias("now").c, release_stages.alias("later").c
+        after = select(later.since).where(
+            later.project_id == now.project_id, later.environment == now.environment, later.version == now.version,
+            later.since > now.since,
         )  # fmt: skip
+        found = select(now.since).where(
+            now.project_id == r.project_id, now.version == r.version, now.stage == stage, ~looked_up(after)
+        )
+        return looked_up(found.where(now.environment.in_(environments)) if environments else found)
 
     return condition
 
@@ -148,13 +146,12 @@ def _seen_in(environments: Sequence[str]) -> Condition:
 
     def condition(r: Any) -> ColumnElement[bool]:
         d, s = deploys.c, release_stages.c
-        return or_(
-            exists().where(
-                d.project_id == r.project_id, d.version == r.version, d.environment.in_(environments)
-            ),
-            exists().where(
-                s.project_id == r.project_id, s.version == r.version, s.environment.in_(environments)
-            ),
+        found = (
+            select(c.version).where(
+                c.project_id == r.project_id, c.version == r.version, c.environment.in_(environments)
+            )
+            for c in (d, s)
         )
+        return or_(*map(looked_up, found))
 
     return condition
