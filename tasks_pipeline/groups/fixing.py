@@ -173,10 +173,13 @@ def resolved_by(
     connection: Connection, version: str, project_ids: Sequence[int], limit: int
 ) -> tuple[list[Row[Any]], int]:
     """Groups of projects that commits of a release resolved: project_id, short_id and title of the first, and how many."""
-    c, g = group_commits.c, groups.c
-    fixed = select(c.group_id).where(c.version == version, c.resolved)
-    query = select(g.project_id, g.short_id, g.title).where(g.id.in_(fixed), g.project_id.in_(project_ids))
-    rows = sorted(connection.execute(query), key=lambda row: (row.project_id, row.short_id))
+    c, g, rows = group_commits.c, groups.c, list[Row[Any]]()
+    linked = connection.execute(select(c.group_id).where(c.version == version, c.resolved))
+    # In two steps: joined, PostgreSQL may read all groups of the projects.
+    for chunk in chunks(sorted({*linked.scalars()})):
+        query = select(g.id, g.project_id, g.short_id, g.title).where(g.id.in_(chunk))
+        rows += (row for row in connection.execute(query) if row.project_id in project_ids)
+    rows.sort(key=lambda row: (row.project_id, row.short_id))
     return rows[:limit], len(rows)
 
 
