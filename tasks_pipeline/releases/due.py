@@ -14,10 +14,14 @@ from sqlalchemy import Connection, Row, Select, and_, func, select, text, update
 
 from tasks_pipeline.releases.commit_lists import pending_releases
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.facts import probe
 from tasks_pipeline.storage.state.tables import TO_COUNT, deploys, releases
 
 COUNT_EVERY = timedelta(minutes=15)
 """Figures of a release are counted at most so often, and for the first time soon."""
+COUNT_PAUSE = timedelta(minutes=1)
+COUNTED = "releases_counted"
+"""The fact that says when releases were last counted."""
 PATIENCE = timedelta(hours=1)
 """So long a deploy waits for commits of its release that are announced."""
 LOOKED_AT = 1_000
@@ -48,7 +52,13 @@ def to_update(connection: Connection, limit: int) -> list[Due]:
 
 
 def to_count(connection: Connection, now: datetime, limit: int) -> list[Due]:
-    """Releases whose events changed since they were counted: those that never were, then those of a while ago."""
+    """Releases whose events changed since they were counted: those that never were, then those of a while ago.
+
+    None for a while after some were counted: whoever names ever new releases has all events looked at once a minute.
+    """
+    counted = probe(connection, COUNTED)
+    if counted is not None and timedelta(0) <= now - counted["measured_at"] < COUNT_PAUSE:
+        return []
     c = releases.c
     query = select(c.project_id, c.version, c.changed_at).where(text(TO_COUNT)).limit(limit)
     found = _due(connection, query.where(c.figures_at.is_(None)))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, case, update
 
-from tasks_pipeline.releases.due import Due, to_count
+from tasks_pipeline.releases.due import COUNTED, Due, to_count
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import set_probe
 from tasks_pipeline.storage.state.tables import UtcDateTime, releases
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
@@ -47,6 +48,7 @@ def count_releases(state: StateDatabase, lake: Lake, now: datetime) -> int:
     named = (c.project_id == bindparam("of_project")) & (c.version == bindparam("of_version"))
     with state.write() as connection:
         connection.execute(update(releases).where(named).values(**values), rows)
+        set_probe(state, connection, COUNTED, now, status="ok")
     return len(due)
 
 
