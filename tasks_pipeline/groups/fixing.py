@@ -25,6 +25,8 @@ from tasks_pipeline.storage.state.tables import SEEN, group_commits, groups, rel
 from tasks_pipeline.storage.state.wanted import wanted
 
 IN_RELEASE, IN_COMMIT = "in_release", "in_commit"
+MOST_OF_A_COMMIT, MOST_CLAIMS = 100, 10_000
+"""So many groups a commit may fix, and the commits of a release together; further ones are passed over."""
 _LARGEST = 2**63 - 1
 _SHA_SHOWN = 12
 
@@ -104,7 +106,9 @@ def _claims(connection: Connection, slugs: Mapping[int, str], version: str) -> l
     numbers = {slug: project_id for project_id, slug in slugs.items()}
     said: list[tuple[Mapping[str, Any], int, int]] = []
     for commit in messages_of(connection, version):
-        for short_id in fixed_groups(commit["message"], numbers):
+        if len(said) > MOST_CLAIMS:
+            break
+        for short_id in fixed_groups(commit["message"], numbers)[:MOST_OF_A_COMMIT]:
             slug, number = parse_short_id(short_id)
             if number <= _LARGEST:
                 said.append((commit, numbers[slug], number))
