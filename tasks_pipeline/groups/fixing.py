@@ -25,6 +25,8 @@ from tasks_pipeline.storage.state.tables import SEEN, group_commits, groups, rel
 from tasks_pipeline.storage.state.wanted import wanted
 
 IN_RELEASE, IN_COMMIT = "in_release", "in_commit"
+MOST_OF_A_COMMIT, MOST_CLAIMS = 100, 10_000
+"""So many groups a commit may fix, and the commits of a release together; further ones are passed over."""
 _LARGEST = 2**63 - 1
 _SHA_SHOWN = 12
 
@@ -104,7 +106,9 @@ def _claims(connection: Connection, slugs: Mapping[int, str], version: str) -> l
     numbers = {slug: project_id for project_id, slug in slugs.items()}
     said: list[tuple[Mapping[str, Any], int, int]] = []
     for commit in messages_of(connection, version):
-        for short_id in fixed_groups(commit["message"], numbers):
+        if len(said) > MOST_CLAIMS:
+            break
+        for short_id in fixed_groups(commit["message"], numbers)[:MOST_OF_A_COMMIT]:
             slug, number = parse_short_id(short_id)
             if number <= _LARGEST:
                 said.append((commit, numbers[slug], number))
@@ -173,10 +177,13 @@ def resolved_by(
     connection: Connection, version: str, project_ids: Sequence[int], limit: int
 ) -> tuple[list[Row[Any]], int]:
     """Groups of projects that commits of a release resolved: project_id, short_id and title of the first, and how many."""
-    c, g = group_commits.c, groups.c
-    fixed = select(c.group_id).where(c.version == version, c.resolved)
-    query = select(g.project_id, g.short_id, g.title).where(g.id.in_(fixed), g.project_id.in_(project_ids))
-    rows = sorted(connection.execute(query), key=lambda row: (row.project_id, row.short_id))
+    c, g, rows = group_commits.c, groups.c, list[Row[Any]]()
+    linked = connection.execute(select(c.group_id).where(c.version == version, c.resolved))
+    # In two steps: joined, PostgreSQL may read all groups of the projects.
+    for chunk in chunks(sorted({*linked.scalars()})):
+        query = select(g.id, g.project_id, g.short_id, g.title).where(g.id.in_(chunk))
+        rows += (row for row in connection.execute(query) if row.project_id in project_ids)
+    rows.sort(key=lambda row: (row.project_id, row.short_id))
     return rows[:limit], len(rows)
 
 

@@ -241,6 +241,9 @@ def _forget_commits(connection: Connection, shas: Sequence[str]) -> None:
 def _note_change(connection: Connection, version: str, count: int) -> None:
     """Have update_release_data look at the release in each project, and tell authors of a deploy of just now."""
     now = datetime.now(UTC)
+    # In the order in which batches write them, so that none waits for another in a circle.
+    rows = select(releases.c.project_id).where(releases.c.version == version).order_by(releases.c.project_id)
+    connection.execute(rows.with_for_update()).all()
     of_release = update(releases).where(releases.c.version == version)
     connection.execute(of_release.values(commit_count=count, update_due_at=now))
     if count:

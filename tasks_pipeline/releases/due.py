@@ -14,10 +14,13 @@ from sqlalchemy import Connection, Row, Select, and_, func, select, text, update
 
 from tasks_pipeline.releases.commit_lists import pending_releases
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.facts import probe, set_probe
 from tasks_pipeline.storage.state.tables import TO_COUNT, deploys, releases
 
 COUNT_EVERY = timedelta(minutes=15)
-"""Figures of a release are counted at most so often, and for the first time soon."""
+COUNT_NEW_EVERY = timedelta(minutes=1)
+COUNTED, COUNTED_NEW = "releases_counted", "new_releases_counted"
+"""The facts that say when all releases that changed were last counted, and those that were never counted."""
 PATIENCE = timedelta(hours=1)
 """So long a deploy waits for commits of its release that are announced."""
 LOOKED_AT = 1_000
@@ -48,13 +51,34 @@ def to_update(connection: Connection, limit: int) -> list[Due]:
 
 
 def to_count(connection: Connection, now: datetime, limit: int) -> list[Due]:
-    """Releases whose events changed since they were counted: those that never were, then those of a while ago."""
+    """Releases whose events changed since they were counted, those first that were never or not for long.
+
+    All of them together every 15 minutes: each at its own time would be a look at all events, and a run, for each of them.
+    Between, once a minute, those that were never counted: whoever names ever new releases costs no more than that.
+    """
     c = releases.c
-    query = select(c.project_id, c.version, c.changed_at).where(text(TO_COUNT)).limit(limit)
-    found = _due(connection, query.where(c.figures_at.is_(None)))
-    if len(found) < limit:
-        found += _due(connection, query.where(c.figures_at < now - COUNT_EVERY).order_by(c.figures_at))
-    return found[:limit]
+    query = select(c.project_id, c.version, c.changed_at).where(text(TO_COUNT))
+    of_all = _is_over(connection, COUNTED, COUNT_EVERY, now)
+    if not of_all and not _is_over(connection, COUNTED_NEW, COUNT_NEW_EVERY, now):
+        return []
+    found = _due(connection, query.where(c.figures_at.is_(None)).limit(limit))
+    if of_all and len(found) < limit:
+        counted = query.where(c.figures_at.is_not(None)).order_by(c.figures_at)
+        found += _due(connection, counted.limit(limit - len(found)))
+    return found
+
+
+def note_counting(state: StateDatabase, connection: Connection, now: datetime) -> None:
+    """Releases that were due are counted now."""
+    names = [COUNTED_NEW, *([COUNTED] if _is_over(connection, COUNTED, COUNT_EVERY, now) else [])]
+    for name in names:
+        set_probe(state, connection, name, now, status="ok")
+
+
+def _is_over(connection: Connection, name: str, pause: timedelta, now: datetime) -> bool:
+    """Whether the pause after something that was done is over; also when the clock went back behind it."""
+    done = probe(connection, name)
+    return done is None or not timedelta(0) <= now - done["measured_at"] < pause
 
 
 def _due(connection: Connection, query: Select[Any]) -> list[Due]:

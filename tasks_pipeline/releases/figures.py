@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, case, update
 
-from tasks_pipeline.releases.due import Due, to_count
+from tasks_pipeline.releases.due import Due, note_counting, to_count
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import UtcDateTime, releases
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
 
-AT_ONCE = 2_000
+AT_ONCE = 5_000
 
 
 def count_releases(state: StateDatabase, lake: Lake, now: datetime) -> int:
@@ -47,6 +47,7 @@ def count_releases(state: StateDatabase, lake: Lake, now: datetime) -> int:
     named = (c.project_id == bindparam("of_project")) & (c.version == bindparam("of_version"))
     with state.write() as connection:
         connection.execute(update(releases).where(named).values(**values), rows)
+        note_counting(state, connection, now)
     return len(due)
 
 

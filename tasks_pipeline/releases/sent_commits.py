@@ -50,7 +50,8 @@ class SentCommit:
     @property
     def author_key(self) -> str | None:
         """What an author is known by: the mail address in lower case, else the name."""
-        return self.author_email.lower() if self.author_email else self.author_name
+        key = self.author_email.lower() if self.author_email else self.author_name
+        return key and key[:MAX_AUTHOR_EMAIL]  # some letters are two in lower case
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -27,6 +27,7 @@ from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 20
 KEY_LENGTH = 400
 THREAD_LENGTH = 200
 AGAIN = "the release was deployed there before"
@@ -41,17 +42,20 @@ class Told:
 
 
 def tell_deploys(stores: Stores, now: datetime) -> Told:
-    """Put messages of the deploys that wait into the outbox, once for each member, however often it is done."""
+    """Put messages of some deploys that wait into the outbox, once for each member, however often it is done."""
     told = Told()
     with stores.state.write() as connection:
-        rows = to_tell(connection, now)
         # A deploy to several projects is one: its rows came together, with the same digest.
-        for _, each in groupby(rows, key=lambda row: (row.version, row.created_at, row.digest or row.id)):
-            messages = _messages(stores, connection, list(each), now)
+        by_deploy = groupby(
+            to_tell(connection, now), key=lambda row: (row.version, row.created_at, row.digest or row.id)
+        )
+        for _, each in islice(by_deploy, AT_ONCE):
+            rows = list(each)
+            messages = _messages(stores, connection, rows, now)
             put_notifications(stores.state, connection, messages)
+            note_told(connection, [row.id for row in rows], now)
             told.deploys += 1
             told.mails += sum(message.status == "waiting" for message in messages)
-        note_told(connection, [row.id for row in rows], now)
     return told
 
 
@@ -69,26 +73,24 @@ def _messages(
         row = configured[0]
         log.info("deploy %d of %s into %s: %s", row.id, row.version, row.environment, AGAIN)
     told = first or configured
+    chosen = [*_chosen(stores.config, told, wrote, "" if first else AGAIN)]
+    if not chosen:
+        return []
     data = _facts(stores, connection, told, contents).data()
-    return [*_to_members(stores.config, told, data, wrote, now, again=not first)]
+    return [_to(stores.config, member, row, data, now, why_not) for member, row, why_not in chosen]
 
 
-def _to_members(
-    config: Config,
-    rows: Sequence[Row[Any]],
-    data: dict[str, Any],
-    wrote: Collection[str],
-    now: datetime,
-    *,
-    again: bool,
-) -> Iterator[NewNotification]:
+def _chosen(
+    config: Config, rows: Sequence[Row[Any]], wrote: Collection[str], why_not: str
+) -> Iterator[tuple[Member, Row[Any], str]]:
+    """Members whom a deploy concerns, in the first project of it in which they want to hear of it; why they are not told."""
     for member in config.members:
         is_author = member.email.lower() in wrote
         row = next((row for row in rows if _wants(config, member, row.project_id, is_author)), None)
         if row is not None:
-            yield _to(config, member, row, data, now, AGAIN if again else "")
+            yield member, row, why_not
         elif is_author:
-            yield _to(config, member, rows[0], data, now, "wants to hear of no deploys")
+            yield member, rows[0], "wants to hear of no deploys"
 
 
 def _wants(config: Config, member: Member, project_id: int, is_author: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ from tasks_pipeline.web_api.tokens import Token
 
 PER_PAGE = 100
 _MOST_SKIPPED = 10**9
+
+_FIELD = re.compile(r"at `\$\.(\w+)")
+"""Where msgspec says what is wrong."""
 
 T = TypeVar("T")
 
@@ -104,7 +108,9 @@ class Call:
         except PayloadError as error:
             raise ApiError(400, f"the body is no JSON: {error}") from error
         except msgspec.ValidationError as error:
-            raise ApiError(400, f"the body is not as expected: {error}") from error
+            said = f"the body is not as expected: {error}"
+            field = _FIELD.search(said)
+            raise FieldError(field[1], said) if field else ApiError(400, said) from error
 
 
 def find_project(config: Config, named: str | int) -> Project:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.releases.commits import set_commits, set_refs
+from tasks_pipeline.releases.commits import LOCK, set_commits, set_refs
 from tasks_pipeline.releases.repositories import (
     ORIGIN,
     any_repository,
@@ -38,6 +38,11 @@ class Sent:
 
     commits: Sequence[SentCommit] | None = None
     refs: Sequence[SentRef] | None = None
+
+    def begin(self, state: StateDatabase, connection: Connection) -> None:
+        """Take the lock that writing takes, before any row."""
+        if self.commits or self.refs is not None:
+            state.serialise(connection, LOCK)
 
     def write(self, state: StateDatabase, connection: Connection, version: str) -> None:
         """Make them those of a release, in the caller's transaction."""

@@ -69,6 +69,7 @@ def _save(call: Call, projects: Sequence[Project], version: str, request: Releas
     state, facts = call.services.state, request.facts()
     sent = read_sent(call, projects, request.commits, request.refs, request.head_commits)
     with state.write() as connection:
+        sent.begin(state, connection)
         new = known.put_release(state, connection, ids(projects), version, facts)
         sent.write(state, connection, version)
     return new

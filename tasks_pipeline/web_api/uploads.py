@@ -16,6 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from tasks_pipeline.config.uploads import CHUNK_BYTES
+from tasks_pipeline.protocol.release import why_no_release
+from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.storage.blobs import BlobDraft
 from tasks_pipeline.storage.disk import DiskFull, Room
 from tasks_pipeline.uploads.assembling import BundleUpload, DebugFileUpload, Progress
@@ -164,7 +166,15 @@ def assemble_bundle(call: Call) -> Response:
         dist=request.dist or None,
     )
     (progress,) = call.services.assembling.progress([upload], PATIENCE_SECONDS)
+    if progress.state not in ("not_found", "error"):
+        _note_release(call, upload)
     return answer(_progress_json(progress))
+
+
+def _note_release(call: Call, upload: BundleUpload) -> None:
+    """A bundle for a release makes it, in the projects that it is for."""
+    if upload.release is not None and upload.project_ids and why_no_release(upload.release) is None:
+        save_release(call.services.state, upload.project_ids, upload.release, {})
 
 
 def assemble_debug_files(call: Call) -> Response:

@@ -222,7 +222,7 @@ class Work:
                 set_refs(state, connection, version, [SentRef("acme/s", f"{self.round}0")])
             add_deploy(state, [project], version, {"environment": "production", "finished_at": self.now})
         ship_releases(stores, linger_seconds=0)
-        count_releases(state, stores.lake, datetime.now(UTC) + timedelta(hours=1))
+        count_releases(state, stores.lake, datetime.now(UTC) + timedelta(hours=self.round))
         with state.read() as connection:
             assert previous_with_commits(connection, [project], versions[1]) == versions[0]
             assert [row["sha"] for row in list_commits(connection, versions[0], limit=1)] == [

@@ -200,6 +200,15 @@ def test_thousands_of_names_by_events_cost_next_to_nothing(day: Day) -> None:
     assert releases_due(day.stores.state, NOW) == []
 
 
+def test_ever_new_releases_are_counted_once_a_minute(day: Day) -> None:
+    def counted(n: int, seconds: float) -> int:
+        with day.stores.state.write() as connection:
+            note_releases(day.stores.state, connection, day.project, {f"v{n}": Heard(NOW, NOW, NOW)})
+        return count_releases(day.stores.state, day.stores.lake, NOW + timedelta(seconds=seconds))
+
+    assert [counted(n, seconds) for n, seconds in enumerate((0, 1, 59, 61, 62))] == [1, 0, 0, 3, 0]
+
+
 # ── deploys
 
 

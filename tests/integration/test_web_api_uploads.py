@@ -29,7 +29,13 @@ from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
 from tasks_pipeline.storage import disk
 from tasks_pipeline.storage.blobs import BlobDraft, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files, symbol_arrivals
+from tasks_pipeline.storage.state.tables import (
+    artifact_bundles,
+    artifacts,
+    debug_files,
+    releases,
+    symbol_arrivals,
+)
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
 from tasks_pipeline.symbolication.source import SymbolFileMissing
@@ -157,6 +163,7 @@ def test_the_same_bundle_for_another_release_is_not_sent_again(any_installation:
         assert client.bundle(data, release=release)["state"] == "ok"
     assert client.asked == [sha1(data)]
     assert [row["release"] for row in any_installation.rows(artifact_bundles)] == [None, "1.0", "2.0"]
+    assert {row["version"] for row in any_installation.rows(releases)} == {"1.0", "2.0"}, "and makes it"
 
 
 def test_the_newest_upload_comes_first(any_installation: Installation) -> None:

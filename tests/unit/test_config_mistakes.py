@@ -422,3 +422,14 @@ def test_any_bytes_are_a_configuration_or_a_config_error(tmp_path: Path, raw: by
         assert isinstance(load_config(tmp_path / "f.yaml"), Config)
     except ConfigError as error:
         assert str(error).startswith(str(tmp_path / "f.yaml"))  # noqa: PT017
+
+
+def test_repositories_have_names_of_their_own() -> None:
+    twice = "organisation: {repositories: [{name: acme/shop}, {name: acme/shop}]}\n"
+    (said,) = mistakes(BASE + twice)
+    assert "organisation.repositories[1].name: name used twice: acme/shop" in said
+    unknown = BASE.replace("slug: shop,", "slug: shop, repository: acme/nope,")
+    (said,) = mistakes(unknown + "organisation: {repositories: [{name: acme/shop}]}\n")
+    assert "projects[0].repository: acme/nope is not configured; allowed: acme/shop" in said
+    (said,) = mistakes(BASE + "members: [{email: a@acme.example, notifications: {deploys: sometimes}}]\n")
+    assert "always, committed_only, never" in said
