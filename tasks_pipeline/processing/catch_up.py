@@ -14,7 +14,7 @@ from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
 
 PIECE = 2_000  # days of groups that are derived while the lake's lock is held once: about a second
-PIECES = 100  # in one run
+PIECES = 30  # in one run: drains wait for the lock meanwhile
 GONE = ""
 """The place of the first event of a day of which the lake holds none any more: nobody will ever know."""
 

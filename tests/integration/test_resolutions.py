@@ -318,7 +318,9 @@ def test_people_resolve_in_a_release(shop: Home) -> None:
         assert come(day, "shop@1.1") == "regressed"
     log = typed(shop, "groups", "log", "SHOP-1").stdout
     assert "resolved in shop@1.1" in log
-    assert "regressed: it is back in shop@1.1 (the same release): it was resolved in shop@1.1 at" in log
+    assert (
+        "regressed: it is back in shop@1.1 (the same release): it was resolved in shop@1.1 by ann at" in log
+    )
     entries = json.loads(typed(shop, "groups", "log", "SHOP-1", "--json").stdout)
     assert entries[0]["data"]["ends"] == entries[1]["id"]
 
