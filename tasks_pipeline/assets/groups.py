@@ -12,6 +12,7 @@ from tasks_pipeline.groups.propose import merge_events as find_and_merge
 from tasks_pipeline.groups.similar import proposed_pairs
 from tasks_pipeline.groups.similarity import Pair
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
+from tasks_pipeline.processing.catch_up import CaughtUp, catch_up_releases
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import similar_groups
 from tasks_pipeline.stores import Stores
@@ -34,22 +35,25 @@ PAIRS_SHOWN = 50
     "project's `merging.merge_above` says so. What people took apart stays apart.",
 )
 def merge_events(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
-    """Sign new groups, propose the similar ones, merge those that are similar enough."""
+    """Sign new groups, propose the similar ones, merge those that are similar enough. Days of groups that were counted before
+    their releases were learn them here."""
     with stores.open() as opened:
-        report = find_and_merge(opened)
+        report, caught_up = find_and_merge(opened), catch_up_releases(opened)
         context.log.info(
             f"{report.signed} groups signed, {report.proposed} pairs proposed, {len(report.merged)} merged"
         )
-        return dg.MaterializeResult(metadata=_metadata(opened, report))
+        return dg.MaterializeResult(metadata=_metadata(opened, report, caught_up))
 
 
-def _metadata(stores: Stores, report: MergeReport) -> dict[str, Any]:
+def _metadata(stores: Stores, report: MergeReport, caught_up: CaughtUp) -> dict[str, Any]:
     waiting = proposed_pairs(stores.state)
     return {
         "signed_groups": report.signed,
         "new_proposals": report.proposed,
         "merged_pairs": len(report.merged),
         "open_proposals": len(waiting),
+        "days_that_learned_releases": caught_up.done,
+        "days_without_releases": caught_up.left,
         "merged": _table(stores, report.merged),
         "proposed": _table(stores, waiting),
     }

@@ -126,7 +126,9 @@ def count_events(
             for row in rows
         ]
         _decide_by_place(connection, rows, counted, counts)
-        connection.execute(update(groups).where(groups.c.id == bindparam("group")), counted)
+        for decided in (False, True):  # the columns of decisions are many, and rarely change
+            if some := [values for values in counted if ("status" in values) is decided]:
+                connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
         changes += filter(None, (_change(*each, regressed) for each in zip(rows, counted, strict=True)))
     return changes
 
@@ -166,7 +168,7 @@ def _change(
     facts |= {"category": "error", "changed": ""}
     if before.times_seen == 0 and before.last_seen is None:
         kind, key = "new_group", ""
-    elif after["status"] == before.status:
+    elif "status" not in after:
         return None
     else:
         kind, key = "unignored", after["status_changed_at"].isoformat()
@@ -187,7 +189,7 @@ def _counted(
     new_users: int,
     regressed: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The new values of a group's row, whose id is `group`."""
+    """The new values of a group's row, whose id is `group`; those of its lifecycle only where that changes."""
     before = lifecycle(row)
     seen = Seen(
         newest=counted.last_seen,
@@ -210,7 +212,7 @@ def _counted(
         **_releases(row, counted).columns,
         **shown,
         **(counted.newest if newest else {}),
-        **lifecycle_columns(life),
+        **(lifecycle_columns(life) if life != before else {}),
     }
 
 

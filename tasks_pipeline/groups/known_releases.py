@@ -61,17 +61,21 @@ def first_holding(
     connection: Connection, project_ids: Collection[int], commits: Collection[str]
 ) -> dict[tuple[int, str], str]:
     """By project and commit the first release of the project, by order date, that holds the commit."""
-    found: dict[tuple[int, str], tuple[datetime, str]] = {}
+    holding: dict[str, list[str]] = defaultdict(list)
     r, c = releases.c, release_commits.c
     for chunk in chunks(sorted(commits)):
-        query = (
-            select(r.project_id, c.sha, r.order_date, r.version)
-            .join_from(release_commits, releases, r.version == c.version)
-            .where(c.sha.in_(chunk), r.project_id.in_(sorted(project_ids)))
+        for row in connection.execute(select(c.sha, c.version).where(c.sha.in_(chunk))):
+            holding[row.version].append(row.sha)
+    found: dict[tuple[int, str], tuple[datetime, str]] = {}
+    # Asked apart: joined, a planner may read all releases of a project.
+    for chunk in chunks(sorted(holding)):
+        query = select(r.project_id, r.version, r.order_date).where(
+            r.project_id.in_(sorted(project_ids)), r.version.in_(chunk)
         )
-        for project_id, sha, date, version in connection.execute(query):
-            key = project_id, sha
-            found[key] = min(found.get(key, (date, version)), (date, version))
+        for project_id, version, date in connection.execute(query):
+            for sha in holding[version]:
+                key = project_id, sha
+                found[key] = min(found.get(key, (date, version)), (date, version))
     return {key: version for key, (_, version) in found.items()}
 
 

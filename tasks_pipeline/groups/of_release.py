@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, String, and_, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, String, func, select, text
 
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.lifecycle import Status
@@ -43,14 +43,11 @@ def new_group_counts(
     found: dict[tuple[int, str], int] = {}
     for chunk in chunks(sorted(releases)):
         w = wanted(connection, chunk, project_id=BigInteger(), version=String())
-        of_release = and_(groups.c.project_id == w.c.project_id, groups.c.first_release == w.c.version)
-        rows = connection.execute(
-            select(w.c.project_id, w.c.version, func.count().label("n"))
-            .join_from(w, groups, of_release)
-            .where(*_shown())
-            .group_by(w.c.project_id, w.c.version)
-        )
-        found |= {(row.project_id, row.version): row.n for row in rows}
+        of_release = groups.c.project_id == w.c.project_id, groups.c.first_release == w.c.version
+        # Counted one by one: joined, a planner may read the index of all releases.
+        n = select(func.count()).select_from(groups).where(*of_release, *_shown()).correlate(w)
+        rows = connection.execute(select(w.c.project_id, w.c.version, n.scalar_subquery().label("n")))
+        found |= {(row.project_id, row.version): row.n for row in rows if row.n}
     return found
 
 
@@ -58,7 +55,9 @@ def new_groups(connection: Connection, project_id: int, slug: str, version: str)
     """Groups whose earliest event is of the release, without merged and discarded ones; the newest first."""
     of_release = groups.c.project_id == project_id, groups.c.first_release == version, *_shown()
     count = connection.execute(select(func.count()).select_from(groups).where(*of_release)).scalar_one()
-    newest = select(*_COLUMNS).where(*of_release).order_by(groups.c.first_seen.desc(), groups.c.id.desc())
+    # No plain column: SQLite would rather read all groups of the project in its order.
+    seen = func.coalesce(groups.c.first_seen, groups.c.created_at)
+    newest = select(*_COLUMNS).where(*of_release).order_by(seen.desc(), groups.c.id.desc())
     rows = connection.execute(newest.limit(MOST)).mappings()
     return Listed(count, [_row(dict(row), slug, row["first_seen"]) for row in rows])
 

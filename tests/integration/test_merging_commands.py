@@ -209,6 +209,7 @@ def test_the_job_shows_what_it_did(shop: Shop, monkeypatch: pytest.MonkeyPatch) 
         (done,) = result.asset_materializations_for_node("similar_groups")
     figures = {name: value.value for name, value in done.metadata.items() if not name.startswith("dagster/")}
     assert (figures["signed_groups"], figures["new_proposals"], figures["open_proposals"]) == (3, 1, 1)
+    assert (figures["days_that_learned_releases"], figures["days_without_releases"]) == (0, 0)
     assert figures["merged_pairs"] == 0
     (record,) = figures["proposed"].records
     assert (record.data["group"], record.data["similar"]) == ("SHOP-1", "SHOP-2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,22 +14,26 @@ import pytest
 from sqlalchemy import Table, insert, select, update
 
 from tasks_pipeline.alerts.windows import evaluate_windows
+from tasks_pipeline.groups.decisions import DecisionError, resolve_groups, resolve_in_release
 from tasks_pipeline.groups.incidents import monitor_of_group
 from tasks_pipeline.groups.lists import OPEN, SORTS, find_group, list_groups
 from tasks_pipeline.groups.merging import merge_groups
+from tasks_pipeline.groups.of_release import new_group_counts, new_groups, regressed_groups, resolved_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.groups.shipped import commits_of_group, resolution_of, suspects_of_group
 from tasks_pipeline.home import Home
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.monitors.loop import monitors_due
 from tasks_pipeline.notifications.digests import digests_due, send_digest
 from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
 from tasks_pipeline.processing.books import books_of_state, group_figures
+from tasks_pipeline.processing.catch_up import catch_up_releases
 from tasks_pipeline.processing.reprocess import reprocess_events
 from tasks_pipeline.releases.commit_lists import contents_of, list_commits, previous_with_commits
 from tasks_pipeline.releases.commits import set_commits, set_refs
 from tasks_pipeline.releases.deploys import add_deploy, deploy_counts, list_deploys
 from tasks_pipeline.releases.figures import count_releases
-from tasks_pipeline.releases.known import delete_release, save_release
+from tasks_pipeline.releases.known import delete_release, first_after, save_release
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
@@ -80,7 +84,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
-            "shipping": self.shipping,
+            "shipping": self.shipping, "shipped": self.shipped,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -269,6 +273,45 @@ class Work:
         newest_events(state, lake, wanted=EventFilter(search="New", since=since), limit=5)
         monitor_of_group(state, shown[0]["id"])
 
+    def shipped(self) -> None:
+        """Groups that are resolved in releases and commits, some of which come back; what releases show of their groups."""
+        state, project = self.day.stores.state, self.day.project
+        names = [f"Fixed{self.round}-{letter}" for letter in "abcd"]
+        seconds = (self.now - self.day.at()).total_seconds()
+
+        def come(release: str) -> None:
+            made = (event(name, release=release, timestamp=self.now.isoformat()) for name in names)
+            self.day.spool(*(self.day.receipt(each, seconds=seconds) for each in made))
+            self.day.drain()
+
+        come("s@1")
+        known = {g["title"].partition(":")[0]: g["id"] for g in list_groups(state, {}, limit=100)}
+        ways: list[dict[str, Any]] = [
+            {}, {"in_release": "s@2"}, {"in_next_release": True}, {"in_commit": f"{self.round:040x}"},
+        ]  # fmt: skip
+        for name, how in zip(names, ways, strict=True):
+            resolve_groups(state, [known[name]], "ann", **how)
+        come("s@0")
+        come(f"s@3.{self.round}")
+        with state.write() as connection:
+            resolve_in_release(state, connection, list(known.values())[:3], "ann", "s@2")
+        with state.read() as connection:
+            new_group_counts(connection, [(project, "s@1"), (project, "s@2")])
+            for groups_of in (new_groups, resolved_groups, regressed_groups):
+                groups_of(connection, project, "shop", "s@2")
+            for name in names:
+                found = find_group(state, {}, group_id=known[name])
+                assert found is not None
+                resolution_of(connection, found)
+                commits_of_group(connection, known[name])
+                suspects_of_group(connection, known[name])
+            first_after(connection, project, "s@1", self.now)
+            first_after(connection, project, "c0ffee", self.now)
+        for name in ("abcd", "r1047"):
+            with suppress(DecisionError):
+                resolve_groups(state, [known[names[0]]], "ann", in_commit=name)
+        catch_up_releases(self.day.stores)
+
 
 @contextmanager
 def working(home: Home) -> Iterator[Work]:
@@ -419,6 +462,7 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
     group = {
         "project_id": day.project, "title": "Old", "culprit": "", "level": "error", "platform": "python", "type": "error", "metadata": {},
         "algorithm": "a", "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago, "created_at": long_ago,
+        "first_release": "old@1",
     }  # fmt: skip
     batch = {
         "day": old,
@@ -454,7 +498,8 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         ],
         t.group_hashes: [{"project_id": day.project, "key": f"k{n}", "group_id": first + n, "created_at": long_ago} for n in numbers],
         t.group_days: [
-            {"group_id": first + n, "day": old, "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago} for n in numbers
+            {"group_id": first + n, "day": old, "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago, "first_place": ""}
+            for n in numbers
         ],
         t.group_values: [
             {"group_id": known, "kind": "user", "value": f"id:old{n}", "day": old, "times_seen": 1} for n in numbers
@@ -468,7 +513,17 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.replacements: [{"id": f"r{n}", "day": old, "started_at": long_ago, "done_at": long_ago} for n in numbers],
         t.symbol_arrivals: [{"project_id": day.project, "key": f"old{n}", "at": long_ago} for n in numbers],
         t.group_actions: [
-            {"project_id": day.project, "group_id": known, "action": "resolve", "data": {}, "actor": "a", "at": long_ago} for n in numbers
+            {"project_id": day.project, "group_id": known, "action": "resolve", "data": {}, "actor": "a", "at": long_ago,
+             "release": f"old@{n}"} for n in numbers
+        ],
+        t.releases: [
+            {"project_id": day.project, "version": f"old@{n}", "created_at": long_ago, "order_date": long_ago, "package": "old",
+             "version_key": f"{n:09}", "processed_at": long_ago} for n in numbers
+        ],
+        t.release_commits: [{"version": f"old@{n}", "position": 0, "sha": f"{first + n:040x}"} for n in numbers],
+        t.commits: [{"sha": f"{first + n:040x}", "created_at": long_ago} for n in numbers],
+        t.group_commits: [
+            {"group_id": first + n, "sha": f"{first + n:040x}", "version": f"old@{n}", "at": long_ago, "resolved": True} for n in numbers
         ],
         t.alerts: [{**alert, "key": f"old{n}", "rule": "all", "thread": f"group:{n}", "group_id": known} for n in numbers],
         t.rule_states: [

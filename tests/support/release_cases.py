@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
+
+from tasks_pipeline.groups.lifecycle import (
+    Lifecycle,
+    fixed_in_commit,
+    fixed_in_next_release,
+    fixed_in_release,
+    resolve,
+)
 
 VARIABLE = "TASKS_PIPELINE_CASES_RELEASES"
 FOLDER = Path(os.environ.get(VARIABLE) or Path(__file__).parents[1] / "data" / "releases")
@@ -16,10 +25,11 @@ LISTS = {
     "parsing": {"cases"},
     "ordering": {"chains", "undecided", "latest"},
     "fixes": {"projects", "cases"},
+    "resolutions": {"cases"},
 }
 """By file: the lists that tests take their cases from."""
 LATER = frozenset({
-    "adoption", "aggregates", "crash_free", "figures", "periods", "resolutions", "sessions", "users",
+    "adoption", "aggregates", "crash_free", "figures", "periods", "sessions", "users",
 })  # fmt: skip
 """Files about what is not built yet. Whoever builds it takes the file from here to LISTS."""
 
@@ -48,3 +58,19 @@ release_names = st.builds(
     ),
 )
 """Names behind a package, most of them versions that are close to each other."""
+
+
+def life_of(resolution: dict[str, Any]) -> Lifecycle:
+    """The lifecycle of a group that is resolved as a case says."""
+    at = datetime.fromisoformat(resolution["at"])
+    date = resolution.get("release_date") and datetime.fromisoformat(resolution["release_date"])
+    match resolution["kind"]:
+        case "now":
+            return resolve(at)
+        case "in_release":
+            return fixed_in_release(at, resolution["release"], date)
+        case "next_release":
+            return fixed_in_next_release(at, resolution["release"], date)
+        case kind:
+            assert kind == "in_commit"
+            return fixed_in_commit(at, resolution.get("commit", "c" * 40))

@@ -25,6 +25,7 @@ from tests.support.outside import http_receiver
 
 EVENT_ID = "3f0e9c1f5ee54be1a4dfae3b2c9a1f07"  # of SHOP-2
 OTHER_ID = "866fadbb786d476b9861ca8f6925eb78"  # of SHOP-1
+COMMIT = "8097195d3c2b4f7a9e1c5d6b8a0f2e4d6c8b0a1f"
 LONG = (
     "a title that goes on and on, as those of database drivers do: connection to db-replica-2:5432 refused, "
     * 2
@@ -116,6 +117,9 @@ def _fill(stores: Stores, at: datetime) -> None:
             others = update(t.groups).where(t.groups.c.title.startswith("Cron job"))
             connection.execute(others.values(short_id=offset + 44))
         connection.execute(insert(t.debug_files), [_debug_file(at)])
+        connection.execute(
+            insert(t.commits), [{"sha": COMMIT, "message": "Count the cart", "created_at": at}]
+        )
 
 
 def _exception(kind: str, value: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def resolve(
       tasks-pipeline groups resolve SHOP-2
       tasks-pipeline groups resolve SHOP-2 --in-release shop@2.0.1
       tasks-pipeline groups resolve SHOP-2 SHOP-7 --in-next-release
-      tasks-pipeline groups resolve SHOP-2 --in-commit release-1047
+      tasks-pipeline groups resolve SHOP-2 --in-commit 8097195
     """
     from tasks_pipeline.groups.decisions import resolve_groups
 

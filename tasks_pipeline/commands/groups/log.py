@@ -92,7 +92,7 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
         case "resolve", {"commit": commit}:
             return f"resolved by commit {short_commit(commit)}{_of_repository(data)}"
         case "regress", {"resolution": _}:
-            return f"regressed: {told_regression({**data, 'resolved_by': None})}"
+            return f"regressed: {told_regression(data)}"
         case "ignore", {"until": until}:
             return f"ignored until {until}"
         case "ignore", {"more_events": more}:

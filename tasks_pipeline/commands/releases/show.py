@@ -25,6 +25,13 @@ _MOST_COMMITS = 2000
 _MOST_DEPLOYS = 1000
 _DEPLOYS_SHOWN = 5
 _GROUPS_SHOWN = 5
+_GROUP_COLUMNS = {
+    "short_id": "group",
+    "title": "title",
+    "status": "status",
+    "times_seen": "events",
+    "when": "ago",
+}
 
 
 @click.command()
@@ -72,7 +79,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         print_json(summary | details)
     else:
         _print_release(summary, deploys, datetime.now(UTC))
-        _print_groups(found, datetime.now(UTC))
+        _print_groups(found, datetime.now(UTC), gap=bool(deploys))
 
 
 def groups_of(found: Mapping[str, Listed]) -> dict[str, Any]:
@@ -83,20 +90,18 @@ def groups_of(found: Mapping[str, Listed]) -> dict[str, Any]:
     }
 
 
-def _print_groups(found: Mapping[str, Listed], now: datetime) -> None:
+def _print_groups(found: Mapping[str, Listed], now: datetime, *, gap: bool) -> None:
+    """The newest groups of each kind; with a `gap` before the first ones."""
     for kind, listed in found.items():
-        if listed.groups:
-            more = f", the newest {_GROUPS_SHOWN}" if listed.count > _GROUPS_SHOWN else ""
-            click.echo(f"\n{counted(listed.count, f'{kind} group')}{more}")
-            rows = [group | {"when": age(group["at"], now)} for group in listed.groups[:_GROUPS_SHOWN]]
-            columns = {
-                "short_id": "group",
-                "title": "title",
-                "status": "status",
-                "times_seen": "events",
-                "when": "ago",
-            }
-            table(rows, columns, cut=["title"], drop=["times_seen", "status"])
+        if not listed.groups:
+            continue
+        if gap:
+            click.echo()
+        gap = True
+        more = f", the newest {_GROUPS_SHOWN}" if listed.count > _GROUPS_SHOWN else ""
+        click.echo(f"{counted(listed.count, f'{kind} group')}{more}")
+        rows = [group | {"when": age(group["at"], now)} for group in listed.groups[:_GROUPS_SHOWN]]
+        table(rows, _GROUP_COLUMNS, cut=["title"], drop=["times_seen", "status"])
 
 
 def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: datetime) -> None:
