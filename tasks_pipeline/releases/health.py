@@ -65,12 +65,13 @@ class SessionsGone(Exception):
 @dataclass(frozen=True, slots=True)
 class HealthReport:
     """What was computed of a day: `rows` of sessions were read, `late` of them more than the last time; sessions that crashed,
-    distinct users, sessions by hour of their begin; `final`: nothing more can come."""
+    distinct users, sessions by hour of their begin; `final`: nothing more can come; `written` are rows by table."""
 
     day: date
     rows: int
     late: int
     final: bool
+    written: dict[str, int]
     sessions: int = 0
     crashed: int = 0
     users: int = 0
@@ -81,7 +82,8 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
     """Fold the sessions that began on a UTC day, and put what they come to in the place of what the tables hold of it.
 
     The same rows give the same tables, and dying at any step leaves the former ones or the new ones; what changes meanwhile
-    leaves the day due. Raises SessionsGone, and then the day stays as it is.
+    leaves the day due. Raises SessionsGone, and then the day stays as it is
+    and is not due any more.
     """
     now = now or datetime.now(UTC)
     with state.read() as connection:
@@ -99,7 +101,9 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
             # Still under the lock: of two that compute a day at once, the one whose rows lie there has the last word.
             with state.write() as connection:
                 note_computed(state, connection, day, known.changes, rows, now)
-    return HealthReport(day, rows, rows - known.rows_read, is_final(day, now.date()), **figures(lake, day))
+    written = {name: sum(f.rows for f in files.finished if f.table == name) for name in TABLES}
+    late = rows - known.rows_read
+    return HealthReport(day, rows, late, is_final(day, now.date()), written, **figures(lake, day))
 
 
 @contextmanager
@@ -125,32 +129,37 @@ def _used(sql: str, day: date) -> dict[str, Any]:
 
 def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now: datetime) -> int:
     """How many rows there are of sessions that began on a day. Raises SessionsGone."""
-    by_receipt = lake.query(
-        "SELECT day, count(*) AS rows, count(*) FILTER (started >= $begin AND started < $end) AS of_day "
-        "FROM lake.sessions WHERE day BETWEEN $first AND $last GROUP BY day",
+    gone = days_gone(lake, day, known)
+    if gone:
+        with state.write() as connection:  # or it would be asked for every night
+            note_computed(state, connection, day, known.changes, known.rows_read, known.computed_at or now)
+        raise SessionsGone(
+            f"rows of sessions received on {', '.join(map(str, gone))} are gone (their retention is over): the health of {day} "
+            "stays as it is"
+        )
+    (row,) = lake.query(
+        "SELECT count(*) AS rows FROM lake.sessions WHERE day BETWEEN $first AND $last AND started >= $begin AND started < $end",
         bounds(day),
     )
-    gone = _days_gone(lake, day, {row["day"] for row in by_receipt}, known)
-    if not gone:
-        return sum(row["of_day"] for row in by_receipt)
-    with state.write() as connection:  # or it would be asked for every night
-        note_computed(state, connection, day, known.changes, known.rows_read, known.computed_at or now)
-    raise SessionsGone(
-        f"rows of sessions received on {', '.join(map(str, gone))} are gone (their retention is over): the health of {day} "
-        "stays as it is"
-    )
+    return int(row["rows"])
 
 
-def _days_gone(lake: Lake, day: date, with_rows: set[date], known: HealthDay) -> list[date]:
+def days_gone(lake: Lake, day: date, known: HealthDay) -> list[date]:
     """Days of receipt that stored sessions once, as their outcomes say, and hold none. Rows that a rule keeps out today are
     not gone: storing a day again changes its outcomes too."""
+    first, last = receipt_days(day)
     rows = lake.query(
         "SELECT day, coalesce(sum(quantity) FILTER (outcome = 'stored' AND reason = ''), 0)::BIGINT AS stored "
         "FROM lake.outcomes WHERE day BETWEEN $first AND $last AND category = 'session' GROUP BY day ORDER BY day",
-        {name: value for name, value in bounds(day).items() if name in ("first", "last")},
+        {"first": first, "last": last},
     )
+    there = lake.query(
+        "SELECT DISTINCT day FROM lake.sessions WHERE day BETWEEN $first AND $last",
+        {"first": first, "last": last},
+    )
+    with_rows = {row["day"] for row in there}
     if not rows and not with_rows and known.rows_read:
-        return [*receipt_days(day)]  # outcomes are gone as well
+        return [first, last]  # their outcomes are gone as well
     return [row["day"] for row in rows if row["stored"] and row["day"] not in with_rows]
 
 
