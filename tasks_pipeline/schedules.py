@@ -94,7 +94,10 @@ def _health_runs(
     free = [day for day in due if not _health_under_way(context.instance, day)]
     if not free:
         return dg.SkipReason(f"runs are under way for {', '.join(map(str, due))}")
-    return [dg.RunRequest(tags={**MAINTENANCE.tags, **tags_of_day(day)}) for day in free]
+    tick = context.scheduled_execution_time.isoformat()  # Dagster drops a request with a key that was used
+    return [
+        dg.RunRequest(run_key=f"{day} {tick}", tags={**MAINTENANCE.tags, **tags_of_day(day)}) for day in free
+    ]
 
 
 def _health_under_way(instance: dg.DagsterInstance, day: date) -> bool:

@@ -25,6 +25,9 @@ from tasks_pipeline.notifications.digests import digests_due, send_digest
 from tasks_pipeline.notifications.outbox import release_claims, waiting_notifications
 from tasks_pipeline.processing.books import books_of_state, group_figures
 from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.releases.health import compute_health
+from tasks_pipeline.releases.health_days import due_days
+from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
@@ -73,6 +76,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
+            "health": self.health,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -189,6 +193,15 @@ class Work:
         merge_groups(self.day.stores.state, new[f"New{self.round}-0"], [new[f"New{self.round}-1"]])
         with self.day.stores.lake.lock():
             finish_regroupings(self.day.stores.state, self.day.stores.lake)
+
+    def health(self) -> None:
+        """What schedules ask for, and the sessions of a day."""
+        state, lake = self.day.stores.state, self.day.stores.lake
+        with state.read() as connection:
+            assert self.day.date in due_days(connection, self.day.date - timedelta(days=1))
+            due_days(connection)
+        compute_health(lake, state, self.day.date)
+        prove(lake, state, self.day.date)
 
     def people(self) -> None:
         """Lists of groups, in each form."""
@@ -412,6 +425,9 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.group_hashes: [{"project_id": day.project, "key": f"k{n}", "group_id": first + n, "created_at": long_ago} for n in numbers],
         t.group_days: [
             {"group_id": first + n, "day": old, "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago} for n in numbers
+        ],
+        t.health_days: [
+            {"day": date(1990, 1, 1) + timedelta(days=n), "changed_at": long_ago, "changes": 1, "computed": 1} for n in numbers
         ],
         t.group_values: [
             {"group_id": known, "kind": "user", "value": f"id:old{n}", "day": old, "times_seen": 1} for n in numbers

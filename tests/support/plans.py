@@ -14,13 +14,13 @@ from tasks_pipeline.storage.state.database import StateDatabase
 
 GROWING = frozenset({
     "alerts", "artifact_bundles", "artifacts", "batches", "debug_files", "deliveries", "deploys", "drains", "event_ids",
-    "group_actions", "group_days", "group_explanations", "group_hashes", "group_signatures", "group_values", "groups", "incidents",
+    "group_actions", "group_days", "group_explanations", "group_hashes", "group_signatures", "group_values", "groups", "health_days", "incidents",
     "monitor_check_ins", "monitor_environments", "monitors", "notifications", "regroupings", "releases", "replacements", "rule_states",
     "similar_groups", "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
 """Tables without a bound: reading all of one is a fault that shows itself after weeks."""
 OPEN = frozenset({
-    "incidents_open", "monitor_environments_in_trouble", "notifications_for_digests", "regroupings_open", "replacements_open",
+    "health_days_due", "incidents_open", "monitor_environments_in_trouble", "notifications_for_digests", "regroupings_open", "replacements_open",
 })  # fmt: skip
 """Indexes on what is not finished yet: that may be read whole."""
 BY_DESIGN = re.compile(
