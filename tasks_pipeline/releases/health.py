@@ -109,7 +109,7 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
 @contextmanager
 def _kept_sessions(lake: Lake, day: date, rows: int) -> Iterator[None]:
     """The folded sessions of a day as a table of the lake's connection, folded in slices."""
-    slices = 1 + rows // SLICE_ROWS
+    slices = max(1, -(-rows // SLICE_ROWS))
     each = ({**bounds(day), "slices": slices, "slice": number} for number in range(slices))
     with lake.kept("folded_sessions", _OF_DAY, each):
         yield
