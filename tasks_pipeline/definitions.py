@@ -1,7 +1,7 @@
 """build_defs(): the one place where assets, checks, sensors, schedules, jobs and resources meet."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,13 +16,15 @@ from tasks_pipeline.assets.maintenance import (
     end_quiet_days,
     tidy_lake,
 )
-from tasks_pipeline.assets.metadata import complete
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
+from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
+from tasks_pipeline.checks.releases import check_release_health
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
@@ -34,17 +36,21 @@ from tasks_pipeline.jobs import (
     process_events_job,
     process_releases_job,
     recompute_job,
+    release_health_job,
     reprocess_job,
     send_alert_notification_job,
     send_digest_job,
 )
 from tasks_pipeline.partitions import days_since
+from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
     drop_expired_envelopes_schedule,
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
+    release_health_nightly_schedule,
+    release_health_schedule,
 )
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -65,7 +71,8 @@ def build_defs(
     Partitions begin with `first_day`: by default that of the first envelope in the stores.
     """
     resources = {"stores": StoresResource(), **(resource_overrides or {})}
-    days = days_since(first_day or resources["stores"].first_day())
+    first = first_day or resources["stores"].first_day()
+    days, begun = days_since(first), days_since(first - timedelta(days=DAYS_AFTER))
     return dg.Definitions(
         assets=complete(
             [
@@ -85,10 +92,11 @@ def build_defs(
                 drop_stale_chunks,
                 end_quiet_days,
                 tidy_lake,
+                compute_release_health,
             ],
-            days,
+            dict.fromkeys(OF_A_DAY, days) | dict.fromkeys(OF_HEALTH, begun),
         ),
-        asset_checks=[check_events(days), check_pipeline],
+        asset_checks=[check_events(days), check_pipeline, check_release_health(begun)],
         jobs=[
             process_events_job,
             recompute_job,
@@ -103,6 +111,7 @@ def build_defs(
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
+            release_health_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -120,6 +129,8 @@ def build_defs(
             drop_stale_chunks_schedule,
             drop_old_runs_schedule,
             merge_events_schedule,
+            release_health_schedule,
+            release_health_nightly_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tasks_pipeline.assets.metadata import COMPUTED
+from tasks_pipeline.assets.metadata import COMPUTED, OF_HEALTH
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
@@ -120,4 +120,12 @@ drop_old_runs_job = dg.define_asset_job(
     run_tags=MAINTENANCE.tags,
     description="Removes old runs with their events and captured output. The newest run of each partition stays, and so "
     "does what it says of it.",
+)
+
+release_health_job = dg.define_asset_job(
+    "release_health",
+    selection=dg.AssetSelection.assets(*OF_HEALTH),
+    run_tags=MAINTENANCE.tags,
+    description="Counts the sessions that began on a day, by how they ended, and their users, and proves that it adds up. "
+    "Started by its schedules for days of which rows came since.",
 )

@@ -1,4 +1,7 @@
-"""Partitions: one per UTC day of receipt, the same for all assets, so that a day can be inspected and recomputed as one."""
+"""Partitions: one per UTC day of receipt, the same for all assets, so that a day can be inspected and recomputed as one.
+
+Of release health the day is that on which sessions began: its partitions begin some days earlier.
+"""
 
 from datetime import date
 

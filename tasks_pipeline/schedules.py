@@ -1,4 +1,6 @@
-"""Schedules: when housekeeping runs. All run by default."""
+"""Schedules: when housekeeping runs, and when sessions are counted. All run by default."""
+
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -7,7 +9,13 @@ from tasks_pipeline.jobs import (
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    release_health_job,
 )
+from tasks_pipeline.lanes import MAINTENANCE
+from tasks_pipeline.partitions import tags_of_day
+from tasks_pipeline.releases.health_days import due_days
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors.workers import UNDER_WAY
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -44,3 +52,54 @@ drop_old_runs_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night.",
 )
+
+
+@dg.schedule(
+    name="release_health_schedule",
+    job=release_health_job,
+    cron_schedule="4,19,34,49 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every 15 minutes: today and yesterday, as far as sessions came that are not counted yet.",
+)
+def release_health_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """A run for each of both days that is due."""
+    return _health_runs(context, stores, datetime.now(UTC).date() - timedelta(days=1))
+
+
+@dg.schedule(
+    name="release_health_nightly_schedule",
+    job=release_health_job,
+    cron_schedule="57 2 * * *",  # behind the last drain of yesterday, before files are tidied
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: all days of which sessions came, or were stored again, since they were counted.",
+)
+def release_health_nightly_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """A run for each day that is due."""
+    return _health_runs(context, stores, None)
+
+
+def _health_runs(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource, since: date | None
+) -> list[dg.RunRequest] | dg.SkipReason:
+    with stores.open() as opened, opened.state.read() as connection:
+        due = due_days(connection, since)
+    if not due:
+        return dg.SkipReason("no sessions came that are not counted")
+    free = [day for day in due if not _health_under_way(context.instance, day)]
+    if not free:
+        return dg.SkipReason(f"runs are under way for {', '.join(map(str, due))}")
+    tick = context.scheduled_execution_time.isoformat()  # Dagster drops a request with a key that was used
+    return [
+        dg.RunRequest(run_key=f"{day} {tick}", tags={**MAINTENANCE.tags, **tags_of_day(day)}) for day in free
+    ]
+
+
+def _health_under_way(instance: dg.DagsterInstance, day: date) -> bool:
+    filters = dg.RunsFilter(job_name=release_health_job.name, tags=tags_of_day(day), statuses=list(UNDER_WAY))
+    return bool(instance.get_runs(filters, limit=1))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +21,7 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import user_key
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tasks_pipeline.tools import Tools
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
@@ -69,7 +71,7 @@ def open_stores(home: Home, in_force: InForce | None = None) -> Iterator[Stores]
         state=state,
         lake=Lake(home, state),
         blobs=blobs,
-        tools=Tools(config, symbolicator),
+        tools=Tools(config, symbolicator, partial(user_key, state)),
         config_mistakes=in_force.mistakes,
         config_stamp=in_force.stamp,
     )

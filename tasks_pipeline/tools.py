@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from tasks_pipeline.config import Config, Project
 from tasks_pipeline.config.filters import Filters
@@ -18,7 +18,8 @@ from tasks_pipeline.symbolication.symbolicator import Symbolicator
 
 @dataclass(frozen=True, slots=True)
 class ProjectTools:
-    """The settings of one project in the form that steps use. `former_rules` are asked for during a transition only."""
+    """The settings of one project in the form that steps use. `former_rules` are asked for during a transition only;
+    `user_key` is what distinct users are hashed with."""
 
     project: Project | None
     filters: InboundFilters
@@ -27,17 +28,29 @@ class ProjectTools:
     former_rules: Callable[[], GroupingRules]
     transition_days: int
     symbolicator: Symbolicator | None
+    user_key: Callable[[], bytes]
+
+
+def _no_key() -> bytes:
+    raise RuntimeError("these tools were made to look at events, and have no key to hash users with")
 
 
 class Tools:
     """Tools of every project, made when the first event of the project comes.
 
-    Without a symbolicator frames stay as they are.
+    Without a symbolicator frames stay as they are. `user_key` is asked for once, when the first session comes that names a
+    user.
     """
 
-    def __init__(self, config: Config, symbolicator: Symbolicator | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        symbolicator: Symbolicator | None = None,
+        user_key: Callable[[], bytes] = _no_key,
+    ) -> None:
         self.config = config
         self.symbolicator = symbolicator
+        self._user_key = cache(user_key)
         self._known: dict[int, ProjectTools] = {}
 
     def arrived_through(self, arrival: int) -> None:
@@ -59,5 +72,6 @@ class Tools:
                 former_rules=partial(former_rules, grouping.stack_trace_rules, grouping.fingerprint_rules),
                 transition_days=grouping.transition_days,
                 symbolicator=self.symbolicator,
+                user_key=self._user_key,
             )
         return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from tasks_pipeline.releases.fold import AHEAD, CRASHED, folded
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores
@@ -90,28 +91,38 @@ def events_in_window(
     return found
 
 
+_SESSIONS = folded(
+    "SELECT * FROM lake.sessions WHERE day BETWEEN $first AND $last AND project_id = $project "
+    "AND received_at >= $received AND ($as_of IS NULL OR received_at < $as_of)"
+)
+
+
 def sessions_in_window(
-    stores: Stores, project_id: int, since: datetime, until: datetime, environment: str | None = None
+    stores: Stores,
+    project_id: int,
+    since: datetime,
+    until: datetime,
+    environment: str | None = None,
+    *,
+    as_of: datetime | None = None,
 ) -> Sessions:
-    """Sessions of a project that began in [since, until); of single sessions their last state counts."""
+    """Sessions of a project that began in [since, until), by the fold that also makes the tables of release health; with
+    `as_of` as they were at that moment."""
+    received = since - AHEAD
     (row,) = stores.lake.query(
-        "WITH seen AS (SELECT coalesce(session_id, did || part || position || '.' || item) AS id, "
-        "arg_max(status, (coalesce(seq, 0), received_at)) AS status, any_value(did) AS did, max(quantity) AS quantity "
-        "FROM lake.sessions WHERE day BETWEEN $first AND $last AND project_id = $project AND started >= $since "
-        "AND started < $until AND ($environment IS NULL OR environment = $environment) "
-        "AND session_id IS NOT NULL GROUP BY 1 "
-        "UNION ALL SELECT NULL, status, did, quantity FROM lake.sessions WHERE day BETWEEN $first AND $last "
-        "AND project_id = $project AND started >= $since AND started < $until "
-        "AND ($environment IS NULL OR environment = $environment) AND session_id IS NULL) "
         "SELECT coalesce(sum(quantity), 0)::BIGINT AS sessions, "
-        "coalesce(sum(quantity) FILTER (status = 'crashed'), 0)::BIGINT AS crashed, "
-        "count(DISTINCT did) AS users, count(DISTINCT did) FILTER (status = 'crashed') AS crashed_users FROM seen",
+        f"coalesce(sum(quantity) FILTER (rank = {CRASHED}), 0)::BIGINT AS crashed, "
+        f"count(DISTINCT user_hash) AS users, count(DISTINCT user_hash) FILTER (rank = {CRASHED}) AS crashed_users "
+        f"FROM ({_SESSIONS}) WHERE started >= $since AND started < $until "
+        "AND ($environment IS NULL OR environment = $environment)",
         {
             "project": project_id,
             "since": since,
             "until": until,
-            "first": since.date(),
-            "last": until.date(),
+            "received": received,
+            "as_of": as_of,
+            "first": received.date(),
+            "last": as_of.date() if as_of else date.max,
             "environment": environment,
         },
     )

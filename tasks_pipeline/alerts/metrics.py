@@ -13,6 +13,7 @@ from tasks_pipeline.alerts.counts import error_count, sessions_in_window
 from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.alerts.records import StateKey, rule_state_rows, set_rule_states
 from tasks_pipeline.config.alerts import AlertRule, Metric
+from tasks_pipeline.releases.shares import crash_free_text
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
 
@@ -44,6 +45,14 @@ def next_status(trigger: Metric, status: str, value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """The value of a metric, and how people read it."""
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The value of a metric that a rule looks at: trigger number `number` of the rule."""
 
@@ -51,7 +60,7 @@ class Reading:
     rule: AlertRule
     number: int
     trigger: Metric
-    value: float
+    measured: Measured
 
     @property
     def key(self) -> StateKey:
@@ -66,9 +75,9 @@ def readings(stores: Stores, rules: Mapping[int, Iterable[AlertRule]], now: date
         for rule in of_project:
             for number, trigger in enumerate(rule.when):
                 if isinstance(trigger, Metric):
-                    value = reading(stores, project_id, rule, trigger, now)
-                    if value is not None:
-                        found.append(Reading(project_id, rule, number, trigger, value))
+                    measured = reading(stores, project_id, rule, trigger, now)
+                    if measured is not None:
+                        found.append(Reading(project_id, rule, number, trigger, measured))
     return found
 
 
@@ -84,10 +93,10 @@ def metric_firings(
     for each in read:
         before = known.get(each.key, {})
         status = before.get("status", OK)
-        after = next_status(each.trigger, status, each.value)
+        after = next_status(each.trigger, status, each.measured.value)
         if after != status:
             changed[each.key] = {
-                "status": after, "fired_at": before.get("fired_at"), "changed_at": now, "data": {"value": each.value},
+                "status": after, "fired_at": before.get("fired_at"), "changed_at": now, "data": {"value": each.measured.value},
             }  # fmt: skip
             firings.append(_firing(each, after, now))
     if changed:
@@ -95,8 +104,16 @@ def metric_firings(
     return firings
 
 
-def reading(stores: Stores, project_id: int, rule: AlertRule, trigger: Metric, now: datetime) -> float | None:
-    """The value of a metric now; None when there is too little to say anything.
+def reading(
+    stores: Stores,
+    project_id: int,
+    rule: AlertRule,
+    trigger: Metric,
+    now: datetime,
+    *,
+    as_of: datetime | None = None,
+) -> Measured | None:
+    """A metric now; None when there is too little to say anything. With `as_of` sessions count as they were at that moment.
 
     Of the rule's conditions `environment` counts, when it names one.
     """
@@ -104,22 +121,28 @@ def reading(stores: Stores, project_id: int, rule: AlertRule, trigger: Metric, n
     named = [c.environment for c in rule.conditions.all if c.environment]
     environment = named[0][0] if named and not set(named[0][0]) & set("*?[") else None
     if trigger.metric == "error_count":
-        return float(error_count(stores, project_id, since, now, environment))
-    seen = sessions_in_window(stores, project_id, since, now, environment)
+        count = error_count(stores, project_id, since, now, environment)
+        return Measured(float(count), f"{count:,.4g}")
+    seen = sessions_in_window(stores, project_id, since, now, environment, as_of=as_of)
     if seen.sessions < trigger.min_sessions:
         return None
     if trigger.metric == "crash_free_sessions":
-        return 100 * (1 - seen.crashed / seen.sessions)
-    return 100 * (1 - seen.crashed_users / seen.users) if seen.users else None
+        return _crash_free(seen.crashed, seen.sessions)
+    return _crash_free(seen.crashed_users, seen.users)
+
+
+def _crash_free(crashed: int, of: int) -> Measured | None:
+    text = crash_free_text(crashed, of)
+    return Measured(100 * (of - crashed) / of, text) if text is not None else None
 
 
 def _firing(read: Reading, status: str, now: datetime) -> Firing:
     project_id, rule, thread = read.key
-    trigger, value = read.trigger, read.value
+    trigger, measured = read.trigger, read.measured
     recovered = status == OK
     threshold = {WARNING: trigger.warning, CRITICAL: trigger.critical}.get(status)
     unit = "" if trigger.bad_above else " %"
-    said = f"{value:,.4g}{unit} in {trigger.window_minutes:g} minutes"
+    said = f"{measured.text}{unit} in {trigger.window_minutes:g} minutes"
     return Firing(
         key=f"metric:{project_id}:{thread}:{status}:{now.isoformat()}",
         project_id=project_id,
@@ -135,7 +158,7 @@ def _firing(read: Reading, status: str, now: datetime) -> Firing:
             "changed": "It is back within its thresholds."
             if recovered
             else f"It crossed its {status} threshold of {threshold:g}{unit}.",
-            "value": round(value, 4),
+            "value": round(measured.value, 4),
             "category": "metric",
             "window_minutes": trigger.window_minutes,
             **({"threshold": threshold} if threshold is not None else {}),

@@ -171,7 +171,7 @@ def _of_windows(
         least_events, least_users = 1, 0
         sessions = None
         if isinstance(trigger, SessionPercent):
-            sessions = sessions_in_window(stores, project_id, at - window, at).sessions
+            sessions = sessions_in_window(stores, project_id, at - window, at, as_of=at).sessions
             if sessions < trigger.min_sessions:
                 continue
             least_events = max(1, int(sessions * trigger.percent / 100))
@@ -215,8 +215,8 @@ def _of_metric(
 ) -> Iterator[TrialFiring]:
     status = "ok"
     for at in _moments(trigger.window_minutes, since, until):
-        value = reading(stores, project_id, rule, trigger, at)
-        after = status if value is None else next_status(trigger, status, value)
-        if after != status:
-            yield TrialFiring(at, "metric", None, f"{trigger.metric} is {after}", f"{value:,.4g}")
+        read = reading(stores, project_id, rule, trigger, at, as_of=at)
+        after = status if read is None else next_status(trigger, status, read.value)
+        if read is not None and after != status:
+            yield TrialFiring(at, "metric", None, f"{trigger.metric} is {after}", read.text)
         status = after

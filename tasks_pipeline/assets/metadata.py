@@ -24,6 +24,8 @@ COMPUTED = (*RECEIVED_TABLES, "groups")
 """Assets that are computed from the envelopes of a day, all by one op."""
 OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""
+OF_HEALTH = ("release_health", "session_users")
+"""Assets with a partition for each UTC day on which sessions began."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -32,6 +34,7 @@ _OWNERS = {
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
+    "releases": "team:releases",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -41,6 +44,9 @@ _DOCUMENTS = {
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",
+    "releases": "docs/releases.md",
+    "release_health": "docs/health.md",
+    "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",
@@ -49,16 +55,16 @@ _DOCUMENTS = {
 
 
 def complete(
-    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec], days: dg.PartitionsDefinition
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec], partitions: Mapping[str, dg.PartitionsDefinition]
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """The assets with what they have in common: their owner, document and place in the code, and the days as partitions."""
+    """The assets with what they have in common: their owner, document and place in the code, and by asset their days."""
 
     def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
         key, group = spec.key.to_user_string(), spec.group_name or ""
         document = dg.MetadataValue.path(_DOCUMENTS.get(key, _DOCUMENTS[group]))
         return spec.replace_attributes(
             owners=[_OWNERS[group]],
-            partitions_def=days if key in OF_A_DAY else None,
+            partitions_def=partitions.get(key),
             metadata={**spec.metadata, "document": document},
         )
 

@@ -58,12 +58,12 @@ def check_events(days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
             for spec in specs:
                 if spec.name in asked:
                     found = _CHECKS[spec.name](opened, day)
-                    yield from [found] if context.has_partition_key else _of_no_partition(spec, found)
+                    yield from [found] if context.has_partition_key else of_no_partition(spec, found)
 
     return look
 
 
-def _of_no_partition(spec: dg.AssetCheckSpec, found: dg.AssetCheckResult) -> Iterator[Any]:
+def of_no_partition(spec: dg.AssetCheckSpec, found: dg.AssetCheckResult) -> Iterator[Any]:
     """What was found by a run that nobody gave a partition: "Execute all" in the UI gives none, and of a result Dagster would
     ask which partition was checked."""
     yield dg.AssetCheckEvaluation(

@@ -209,6 +209,9 @@ def outcome_key(
 class BaseEventProcessor(ABC):
     """One item from its bytes to its rows: `process()` reads and transforms, `save()` hands the rows over."""
 
+    without_rows: ClassVar[str] = ""
+    """The reason that an item is counted with which is stored and made no row."""
+
     def __init__(self, data: ItemData, staging: Staging) -> None:
         self.data = data
         self.staging = staging

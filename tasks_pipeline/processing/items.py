@@ -13,7 +13,7 @@ from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_transaction
 from tasks_pipeline.protocol.exact import DecodedEvent, decode_event
 from tasks_pipeline.protocol.reports import DiscardedEvents, client_report, feedback, user_report
-from tasks_pipeline.protocol.sessions import session_rows
+from tasks_pipeline.protocol.sessions import session_rows, user_hash
 
 
 class TransactionProcessor(JsonProcessor):
@@ -39,17 +39,20 @@ class TransactionProcessor(JsonProcessor):
 class SessionProcessor(JsonProcessor):
     """A session update or an aggregate of sessions."""
 
+    without_rows = "empty"
+    dropped: Sequence[str] = ()
+
     def stage_payload(self, payload: Any) -> None:
-        """A row of `sessions` for each."""
-        for session in session_rows(payload, self.data.context, aggregate=self.data.item.type == "sessions"):
+        """A row of `sessions` for each. Who it was is not stored: a hash of it can be counted, and needs no scrubbing."""
+        found = session_rows(payload, self.data.context, aggregate=self.data.item.type == "sessions")
+        self.dropped = found.dropped
+        for session in found.rows:
             self.filter({"release": session.release, "environment": session.environment})
-            # A user who cannot be named is not counted, rather than all of them as one.
-            known = session.did is not None and self.tools.scrubber.text(session.did) == session.did
             self.stage(
                 "sessions",
                 {
                     "session_id": session.session_id,
-                    "did": session.did if known else None,
+                    "user_hash": self._user_hash(session.did),
                     "seq": session.seq,
                     "init": session.init,
                     "started": session.started,
@@ -58,10 +61,22 @@ class SessionProcessor(JsonProcessor):
                     "status": session.status,
                     "errors": session.errors,
                     "quantity": session.quantity,
+                    "abnormal_mechanism": session.mechanism,
                     "release": session.release,
                     "environment": session.environment,
                 },
             )
+
+    def _user_hash(self, did: str | None) -> int | None:
+        if did is None:
+            return None
+        return user_hash(self.tools.user_key(), self.data.context.project_id, did)
+
+    def save(self) -> None:
+        """Hand the rows over; buckets that were dropped are counted beside the item, which is stored all the same."""
+        if self.dropped:
+            self.staging.count(self.data, "invalid_part", "bucket", len(self.dropped))
+        super().save()
 
 
 class CheckInProcessor(JsonProcessor):

@@ -15,6 +15,7 @@ from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.groups.moves import carry_decisions
 from tasks_pipeline.releases.due import note_changed
 from tasks_pipeline.releases.figures import releases_of_day
+from tasks_pipeline.releases.health_days import note_replaced
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -86,13 +87,18 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
     touched = derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
     # Whoever announces symbols from here on finds the new rows.
     missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
-    counts = _batch_counts(lake, day) if replaced.group_ids is None else {}
+    counts: dict[tuple[str, int], dict[str, int]] = {}
+    begun_on: set[date] | None = None  # the sessions are as they were
+    if replaced.group_ids is None:
+        counts, begun_on = _batch_counts(lake, day), _session_days(lake, day)
     with state.write() as connection:
         state.serialise(connection, "group_hashes")  # before any row, as whoever decides about groups
         carry_decisions(connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
         note_changed(connection, counted, datetime.now(UTC))
+        if begun_on is not None:
+            note_replaced(state, connection, day, begun_on, datetime.now(UTC))
         connection.execute(
             update(replacements)
             .where(replacements.c.day == day, text("done_at IS NULL"))
@@ -105,6 +111,12 @@ def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:
         "SELECT DISTINCT project_id, unnest(missing_symbols) AS key FROM lake.events WHERE day = ?", [day]
     )
     return {(row["project_id"], row["key"]) for row in rows}
+
+
+def _session_days(lake: Lake, day: date) -> set[date]:
+    """Days on which the sessions began of which rows were received on a day."""
+    rows = lake.query("SELECT DISTINCT started::DATE AS day FROM lake.sessions WHERE day = ?", [day])
+    return {row["day"] for row in rows}
 
 
 def _batch_counts(lake: Lake, day: date) -> dict[tuple[str, int], dict[str, int]]:

@@ -53,6 +53,8 @@ class Settled:
     """By group: what rules of ownership look at in the first of its candidates, in projects that have such rules."""
     suspected: dict[int, Sequence[FramePath | None]] = field(default_factory=dict)
     """By group: the frames of the first event of those that this batch made, where commits are known."""
+    session_days: set[date] = field(default_factory=set)
+    """Days on which sessions began that rows are about."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
     size: int = 0
@@ -209,6 +211,8 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         if staged.grouping is None:
             if staged.table == "check_ins":
                 into.check_ins.append(row)
+            elif staged.table == "sessions":
+                into.session_days.add(row["started"].date())
             continue
         if len(into.candidates[row["group_id"]]) < CANDIDATES:
             into.candidates[row["group_id"]].append(row)

@@ -120,7 +120,7 @@ def stage_item(data: ItemData, staging: Staging, room: _Room) -> Refused | None:
     else:
         processor.save()
         if not processor.rows:
-            staging.count(data, "stored")
+            staging.count(data, "stored", processor.without_rows)
     # What is staged lives until its batch is stored, and so would these bytes, most of the memory of a batch.
     # Headers may be of 64 KiB.
     data.item.payload, data.item.headers = b"", {"type": data.item.type}

@@ -13,7 +13,7 @@ from datetime import timedelta
 # Numbers
 
 MAX_COUNT = 10_000_000
-"""Sessions, errors, or events dropped, that one report may count; more is refused. A process that counts so many in the
+"""Sessions of a bucket, errors, or events dropped, that one report may count; more is refused. A process that counts so many in the
 minute between two reports is none. Sums of a day stay within int64 whatever comes: it takes 900 billion such reports."""
 
 MAX_INTEGER = 2**63 - 1
@@ -92,6 +92,9 @@ MAX_SHOWN = 200
 
 MAX_AGGREGATES = 100
 """Buckets of a `sessions` item, as the protocol has it; each is a row for each of its counts that is not zero."""
+
+MAX_MECHANISM = 64
+"""Characters of `abnormal_mechanism` of a session; a longer one is unknown."""
 
 MAX_DISCARDED = 200
 """Entries of a client report."""

@@ -1,10 +1,13 @@
-"""Session items as rows of release health: single updates (`session`) and counts of many (`sessions`)."""
+"""Session items as rows of release health: single updates (`session`) and counts of many (`sessions`).
+
+What several updates of one session come to does not belong here (`releases/fold.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 from tasks_pipeline.protocol import fields
@@ -14,11 +17,12 @@ from tasks_pipeline.protocol.bounds import (
     MAX_COUNT,
     MAX_DRIFT,
     MAX_DURATION,
+    MAX_MECHANISM,
     MAX_SESSION_AGE,
 )
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
-from tasks_pipeline.protocol.ids import parse_event_id
+from tasks_pipeline.protocol.ids import NIL_ID, parse_event_id
 from tasks_pipeline.protocol.times import clock_drift, corrected, parse_time
 from tasks_pipeline.protocol.trim import Notes
 
@@ -31,9 +35,10 @@ _COUNTS = ("exited", "errored", "crashed", "abnormal", "unhandled")
 class SessionRow:
     """One update of a session, or the sessions of a bucket that ended the same way.
 
-    `session_id` (32 lower-case hex) is None for buckets; `did` is the distinct user; `seq` orders the updates of one
-    session (0 is its first); `duration` is in seconds; `errors` counts the errors so far; `quantity` is the number
-    of sessions the row stands for.
+    `session_id` (32 lower-case hex) is None for buckets, and for a session that was told of by one message without an
+    id; `did` is the distinct user; `seq` orders the updates of one session (0 is its first); `duration` is in seconds;
+    `errors` counts the errors so far; `mechanism` says how an abnormal end was noticed; `quantity` is the number of
+    sessions the row stands for.
     """
 
     session_id: str | None
@@ -48,25 +53,45 @@ class SessionRow:
     release: str
     environment: str | None
     quantity: int
+    mechanism: str | None = None
 
 
-def session_rows(payload: object, context: ItemContext, aggregate: bool) -> list[SessionRow]:
+@dataclass(frozen=True, slots=True)
+class SessionRows:
+    """Rows of an item, and for each bucket that made none the reason why it is of no use, for people."""
+
+    rows: list[SessionRow]
+    dropped: list[str]
+
+
+def session_rows(payload: object, context: ItemContext, aggregate: bool) -> SessionRows:
     """Rows of a `sessions` item (aggregate: a row per bucket and way to end) or of a `session` item (one row).
 
-    Raises PayloadError when the item is malformed, has no valid release, or began in the future or over MAX_SESSION_AGE ago.
+    Raises PayloadError when the item is malformed or has no valid release. A single session that began in the future or
+    over MAX_SESSION_AGE ago is refused like that too; of an aggregate such buckets, and malformed ones, are dropped one by
+    one, and the item is refused only when it has no other.
     """
     if not isinstance(payload, dict):
         raise PayloadError("not a JSON object")
-    return list(_aggregate_rows(payload, context)) if aggregate else [_update(payload, context)]
+    return _aggregate(payload, context) if aggregate else SessionRows([_update(payload, context)], [])
+
+
+def user_hash(key: bytes, project_id: int, did: str) -> int:
+    """What is kept of a distinct user: 64 bits of a keyed hash, the same for the same user of a project.
+
+    Two of ten million users share one with a probability of 3 in a million.
+    """
+    digest = blake2b(f"{project_id}:{did}".encode(), key=key).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _update(payload: dict[str, Any], context: ItemContext) -> SessionRow:
-    session_id = parse_event_id(payload.get("sid"))
-    if session_id is None:
-        raise PayloadError("no valid sid")
-    status = payload.get("status", "ok")
+    status = payload.get("status")
+    if status is None:
+        status = "ok"
     if not isinstance(status, str) or status not in STATUSES:
         raise PayloadError(f"unknown status {str(status)[:40]!r}")
+    session_id = _session_id(payload, status)
     release, environment = _attributes(payload)
     init = payload.get("init") is True
     given_time = parse_time(payload.get("timestamp"))
@@ -89,35 +114,64 @@ def _update(payload: dict[str, Any], context: ItemContext) -> SessionRow:
         release=release,
         environment=environment,
         quantity=1,
+        mechanism=_mechanism(payload),
     )
 
 
-def _aggregate_rows(payload: dict[str, Any], context: ItemContext) -> Iterator[SessionRow]:
+def _session_id(payload: dict[str, Any], status: str) -> str | None:
+    """None where the only message says that all is over: nothing can follow that it would have to be joined with."""
+    given = payload.get("sid")
+    if given is None and status == "exited":
+        return None
+    session_id = parse_event_id(given)
+    if session_id is None:
+        raise PayloadError("no valid sid")
+    return session_id
+
+
+def _aggregate(payload: dict[str, Any], context: ItemContext) -> SessionRows:
     release, environment = _attributes(payload)
     buckets = payload.get("aggregates")
-    if not isinstance(buckets, list) or not all(isinstance(b, dict) for b in buckets):
-        raise PayloadError("aggregates is not a list of objects")
+    if not isinstance(buckets, list):
+        raise PayloadError("aggregates is not a list")
     if len(buckets) > MAX_AGGREGATES:
         raise PayloadError(f"more than {MAX_AGGREGATES} aggregates")
+    found = SessionRows([], [])
     for bucket in buckets:
-        started = _started(bucket, context)
-        for status in _COUNTS:
-            quantity = _number(bucket, status)
-            if quantity:
-                yield SessionRow(
-                    session_id=None,
-                    did=_did(bucket),
-                    status=status,
-                    seq=0,
-                    init=True,
-                    started=started,
-                    timestamp=context.received_at,
-                    duration=None,
-                    errors=0 if status in ("exited", "abnormal") else quantity,
-                    release=release,
-                    environment=environment,
-                    quantity=quantity,
-                )
+        try:
+            found.rows.extend(_bucket_rows(bucket, context, release, environment))
+        except PayloadError as error:
+            found.dropped.append(str(error))
+    if found.dropped and len(found.dropped) == len(buckets):
+        raise PayloadError(found.dropped[0])
+    return found
+
+
+def _bucket_rows(
+    bucket: object, context: ItemContext, release: str, environment: str | None
+) -> list[SessionRow]:
+    """A row for each way to end. Raises PayloadError before any is made."""
+    if not isinstance(bucket, dict):
+        raise PayloadError("an aggregate is not an object")
+    started, did = _started(bucket, context), _did(bucket)
+    return [
+        SessionRow(
+            session_id=None,
+            did=did,
+            status=status,
+            seq=0,
+            init=True,
+            started=started,
+            timestamp=context.received_at,
+            duration=None,
+            errors=0 if status in ("exited", "abnormal") else quantity,
+            release=release,
+            environment=environment,
+            quantity=quantity,
+        )
+        for status, quantity in [(status, _number(bucket, status)) for status in _COUNTS]
+        if quantity
+    ]
 
 
 def _attributes(payload: dict[str, Any]) -> tuple[str, str | None]:
@@ -146,17 +200,27 @@ def _started(payload: dict[str, Any], context: ItemContext) -> datetime:
 
 
 def _sequence(payload: dict[str, Any], init: bool, timestamp: datetime) -> int:
+    if init:  # whatever a client says besides
+        return 0
     given = payload.get("seq")
     if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         return given
-    return 0 if init else int(timestamp.timestamp() * 1000)
+    return int(timestamp.timestamp() * 1000)
 
 
 def _did(payload: dict[str, Any]) -> str | None:
+    """The distinct user as text; None for nobody, which is what the nil UUID means."""
     given = payload.get("did")
-    if isinstance(given, int) and not isinstance(given, bool):
+    if isinstance(given, int | float) and not isinstance(given, bool):
         given = str(given)
-    return given[:200] if isinstance(given, str) and given else None
+    if not isinstance(given, str) or not given or parse_event_id(given) == NIL_ID:
+        return None
+    return given
+
+
+def _mechanism(payload: dict[str, Any]) -> str | None:
+    given = payload.get("abnormal_mechanism")
+    return given if isinstance(given, str) and 0 < len(given) <= MAX_MECHANISM else None
 
 
 def _number(payload: dict[str, Any], name: str) -> int:

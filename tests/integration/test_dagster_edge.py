@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 import tasks_pipeline
-from tasks_pipeline.assets.metadata import OF_A_DAY
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH
 from tasks_pipeline.definitions import build_defs, defs
 from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
@@ -23,7 +23,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.stores import open_stores
@@ -113,7 +113,7 @@ def test_what_people_find_in_the_ui() -> None:
         "quiet_days",
         "releases",
         "stale_chunks",
-        *RECEIVED_TABLES,
+        *LAKE_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
@@ -130,6 +130,7 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
         "drop_old_runs_job": "maintenance",
+        "release_health": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -147,12 +148,20 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_stale_chunks_schedule": "27 3 * * *",
         "drop_old_runs_schedule": "37 3 * * *",
         "merge_events_schedule": "41 * * * *",
+        "release_health_schedule": "4,19,34,49 * * * *",
+        "release_health_nightly_schedule": "57 2 * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",
         "events:event_ids_unique",
         *(f"pipeline_probes:{name}" for name in DESCRIPTIONS),
         "events:timestamps_sane",
+        "release_health:all_sessions_counted",
+        "release_health:crash_free_possible",
+        "release_health:hours_add_up",
+        "release_health:no_session_twice",
+        "release_health:states_add_up",
+        "session_users:users_fit",
     }
 
 
@@ -178,7 +187,9 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.kinds, name
         assert (root / asset.metadata["document"].path).exists(), name
         assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
-        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition) == (name in OF_A_DAY), name
+        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition) == (
+            name in OF_A_DAY + OF_HEALTH
+        ), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns
             assert [c.name for c in columns] == [c.name for c in LAKE_TABLES[name].columns]

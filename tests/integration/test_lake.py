@@ -5,22 +5,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
+from tasks_pipeline.home import Home
+from tasks_pipeline.releases.health import compute_health
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import LakeFile
+from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.reader import open_reader
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.tail import add_rows
+from tasks_pipeline.storage.state.tables import tail_rows
+from tasks_pipeline.stores import open_stores
 from tests.support.crash import nothing_is_small
 from tests.support.day import Day
 from tests.support.events import event
+
+DAY = date(2020, 1, 1)
 
 
 @pytest.fixture
@@ -170,3 +179,54 @@ def test_a_registered_batch_is_known_by_its_first_position(day: Day) -> None:
         day.configured(batch_envelopes=2).drain()
     held = [day.stores.lake.holds_batch(day.date, "r0", position) for position in range(5)]
     assert held == [False, True, False, True, False]
+
+
+def test_a_lake_of_an_earlier_version_loses_users_in_the_clear_and_keeps_its_sessions(any_home: Home) -> None:
+    """Also those in the tail; they count as sessions of nobody until their day is stored again."""
+    started = datetime(2020, 1, 1, 12, tzinfo=UTC)
+    row = {
+        "day": DAY, "part": "r0", "item": 0, "project_id": 1, "received_at": started, "seq": 0, "init": True, "started": started,
+        "timestamp": started, "status": "ok", "errors": 0, "quantity": 1, "release": "shop@1",
+    }  # fmt: skip
+    with open_stores(any_home) as stores:
+        lake = stores.lake
+        with lake.lock():
+            lake._stored.execute("ALTER TABLE stored.sessions ADD COLUMN did VARCHAR")
+            lake._stored.execute("ALTER TABLE stored.sessions DROP COLUMN user_hash")
+            lake._stored.execute("ALTER TABLE stored.sessions DROP COLUMN abnormal_mechanism")
+            lake._stored.execute(
+                "INSERT INTO stored.sessions (day, part, position, item, project_id, received_at, session_id, did, seq, started, "
+                "status, errors, quantity, release) VALUES (?, 'r0', 1, 0, 1, ?, ?, 'me@example.com', 0, ?, 'ok', 0, 1, 'shop@1')",
+                [DAY, started, "a" * 32, started],
+            )
+        with stores.state.write() as connection:
+            stores.state.serialise(connection, "tail")
+            found = {"sessions": [{**row, "position": 2, "session_id": "b" * 32}]}
+            add_rows(stores.state, connection, DAY, "r0", (2, 2), found)
+            text = connection.execute(select(tail_rows.c.rows)).scalar_one()
+            of_before = text.replace('"session_id"', '"did":"me@example.com","session_id"')
+            connection.execute(tail_rows.update().values(rows=of_before))
+    with open_stores(any_home) as stores:
+        rows = stores.lake.query("SELECT * FROM lake.sessions ORDER BY position")
+        assert [(r["session_id"][0], r["user_hash"], r["abnormal_mechanism"]) for r in rows] == [
+            ("a", None, None), ("b", None, None),
+        ]  # fmt: skip
+        assert "did" not in rows[0]
+        flush(stores.state, stores.lake)
+        assert stores.lake.query("SELECT * FROM lake.sessions ORDER BY position") == rows
+        report = compute_health(stores.lake, stores.state, DAY)
+        assert (report.sessions, report.users) == (2, 0)
+
+
+def test_pieces_of_a_query_are_never_all_in_memory(any_home: Home) -> None:
+    with open_stores(any_home) as stores:
+        lake = stores.lake
+        slices = [{"first": n} for n in (0, 100_000)]
+        with lake.kept(
+            "numbers", "SELECT range AS n FROM range($first::BIGINT, $first::BIGINT + 100000)", slices
+        ):
+            sizes = [piece.num_rows for piece in lake.pieces("SELECT n FROM numbers ORDER BY n", rows=50_000)]
+            assert sum(sizes) == 200_000
+            assert max(sizes) <= 60_000
+        with pytest.raises(duckdb.Error):
+            lake.query("SELECT * FROM numbers")

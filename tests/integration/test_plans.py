@@ -33,7 +33,10 @@ from tasks_pipeline.releases.commit_lists import contents_of, list_commits, prev
 from tasks_pipeline.releases.commits import set_commits, set_refs
 from tasks_pipeline.releases.deploys import add_deploy, deploy_counts, list_deploys
 from tasks_pipeline.releases.figures import count_releases
+from tasks_pipeline.releases.health import compute_health
+from tasks_pipeline.releases.health_days import due_days
 from tasks_pipeline.releases.known import delete_release, first_after, save_release
+from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
@@ -84,7 +87,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
-            "shipping": self.shipping, "shipped": self.shipped,
+            "shipping": self.shipping, "shipped": self.shipped, "health": self.health,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -236,6 +239,15 @@ class Work:
             assert len(list_deploys(connection, [project], versions[0], 10)) == 1
             assert deploy_counts(connection, {(project, version) for version in versions})
         assert delete_release(state, [project], versions[2])
+
+    def health(self) -> None:
+        """What schedules ask for, and the sessions of a day."""
+        state, lake = self.day.stores.state, self.day.stores.lake
+        with state.read() as connection:
+            assert self.day.date in due_days(connection, self.day.date - timedelta(days=1))
+            due_days(connection)
+        compute_health(lake, state, self.day.date)
+        prove(lake, state, self.day.date)
 
     def people(self) -> None:
         """Lists of groups, in each form."""
@@ -500,6 +512,9 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.group_days: [
             {"group_id": first + n, "day": old, "times_seen": 1, "first_seen": long_ago, "last_seen": long_ago, "first_place": ""}
             for n in numbers
+        ],
+        t.health_days: [
+            {"day": date(1990, 1, 1) + timedelta(days=n), "changed_at": long_ago, "changes": 1, "computed": 1} for n in numbers
         ],
         t.group_values: [
             {"group_id": known, "kind": "user", "value": f"id:old{n}", "day": old, "times_seen": 1} for n in numbers

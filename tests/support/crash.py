@@ -24,6 +24,7 @@ from tasks_pipeline.processing.base import Invalid, Staged
 from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
 from tasks_pipeline.processing.event import Work, process_event
 from tasks_pipeline.processing.settle import Settled
+from tasks_pipeline.releases import health
 from tasks_pipeline.storage.lake import compaction, flush, tail
 from tasks_pipeline.storage.lake.catalog import LiveFile
 from tasks_pipeline.storage.lake.files import DayFiles
@@ -89,6 +90,15 @@ RECOMPUTE_MOMENTS = {
     "batches not counted": Moment(tasks_pipeline.processing.replacements, "_batch_counts"),
     "counters derived": Moment(_processing.recompute, "finish_replacements"),
 }
+HEALTH_MOMENTS = {
+    "rows counted": Moment(health, "_rows_of"),
+    "first table written": Moment(DayFiles, "_finish_one"),
+    "all files written": Moment(Lake, "replace_derived", after=False),
+    "tables replaced": Moment(Lake, "replace_derived"),
+    "noted, not committed": Moment(health, "note_computed"),
+    "done": Moment(health, "figures"),
+}
+HEALTH_REPLACED = frozenset({"tables replaced", "noted, not committed", "done"})
 LAKE_REPLACED = frozenset(RECOMPUTE_MOMENTS) - {"files written", "replacement noted"}
 """Moments at which readers see the new day."""
 
@@ -202,6 +212,12 @@ def recompute_and_die(home: Home, day: date, moment: str) -> None:
         at(RECOMPUTE_MOMENTS[moment], die),
     ):
         Day(stores, day, 0).recompute()
+
+
+def compute_health_and_die(home: Home, day: date, moment: str) -> None:
+    """Compute the health of a day and die at the moment."""
+    with open_stores(home) as stores, at(HEALTH_MOMENTS[moment], die):
+        health.compute_health(stores.lake, stores.state, day)
 
 
 def run_in_process(target: Callable[..., None], *arguments: object) -> int:

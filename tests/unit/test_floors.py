@@ -27,7 +27,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "processing receiver nudging",
         "assets demo",
         "jobs commands",
-        "sensors schedules",
+        "sensors",
+        "schedules",
         "checks",
         "definitions cli lost_runs",
     )

@@ -10,7 +10,7 @@ import pytest
 
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError
-from tasks_pipeline.protocol.sessions import SessionRow, session_rows
+from tasks_pipeline.protocol.sessions import SessionRow, session_rows, user_hash
 
 RECEIVED = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 CONTEXT = ItemContext(project_id=1, received_at=RECEIVED)
@@ -26,17 +26,17 @@ SESSION: dict[str, Any] = {
 
 
 def row(**changes: Any) -> SessionRow:
-    [only] = session_rows({**SESSION, **changes}, CONTEXT, aggregate=False)
+    [only] = session_rows({**SESSION, **changes}, CONTEXT, aggregate=False).rows
     return only
 
 
 def test_an_update() -> None:
-    assert row(did="u1", errors=2, duration=30.5, seq=7) == SessionRow(
+    assert row(did="u1", errors=2, duration=30.5, seq=7, init=False) == SessionRow(
         session_id=SID.replace("-", ""),
         did="u1",
         status="ok",
         seq=7,
-        init=True,
+        init=False,
         started=datetime(2026, 11, 22, 12, 29, tzinfo=UTC),
         timestamp=datetime(2026, 11, 22, 12, 29, 30, 500_000, tzinfo=UTC),
         duration=30.5,
@@ -45,6 +45,48 @@ def test_an_update() -> None:
         environment="staging",
         quantity=1,
     )
+
+
+def test_the_first_message_is_first_whatever_its_seq_says() -> None:
+    assert row(seq=7).seq == 0
+    assert row(seq=7, init=False).seq == 7
+
+
+@pytest.mark.parametrize(
+    ("did", "user"),
+    [
+        (42, "42"), ("42", "42"), (2**63 - 1, str(2**63 - 1)), (1.5, "1.5"), ("x" * 500, "x" * 500),
+        (None, None), ("", None), ("00000000-0000-0000-0000-000000000000", None), ("0" * 32, None),
+        (True, None), (["u"], None), ({}, None),
+    ],
+)  # fmt: skip
+def test_who_it_was(did: object, user: str | None) -> None:
+    assert row(did=did).did == user
+
+
+def test_users_are_told_apart_by_project_and_key() -> None:
+    hashes = {
+        user_hash(key, project, did)
+        for key in (b"a", b"b")
+        for project, did in ((1, "1"), (11, ""), (1, "u"), (2, "u"))
+    }
+    assert len(hashes) == 8
+    assert user_hash(b"a", 1, "u") == user_hash(b"a", 1, "u")
+    assert all(-(2**63) <= each < 2**63 for each in hashes)
+
+
+def test_a_session_that_one_message_tells_of_needs_no_id() -> None:
+    only = row(sid=None, status="exited", did="u", duration=3)
+    assert (only.session_id, only.quantity, only.did, only.duration) == (None, 1, "u", 3)
+    with pytest.raises(PayloadError):
+        row(sid="x", status="exited")
+
+
+def test_how_an_abnormal_end_was_noticed() -> None:
+    assert row(status="abnormal", abnormal_mechanism="anr_foreground").mechanism == "anr_foreground"
+    assert row(status="abnormal", abnormal_mechanism="x" * 65).mechanism is None
+    assert row(status="abnormal", abnormal_mechanism=["x"]).mechanism is None
+    assert row(status=None).status == "ok"
 
 
 def test_updates_without_seq_are_in_order_of_their_time() -> None:
@@ -70,7 +112,7 @@ def test_impossible_durations_are_unknown(duration: object) -> None:
 def test_the_clock_is_corrected() -> None:
     context = replace(CONTEXT, sent_at=RECEIVED - timedelta(days=400))
     started = {"started": "2025-10-18T12:29:00Z", "timestamp": "2025-10-18T12:29:30Z"}
-    [only] = session_rows({**SESSION, **started}, context, aggregate=False)
+    [only] = session_rows({**SESSION, **started}, context, aggregate=False).rows
     assert only.started == RECEIVED - timedelta(minutes=1)
     assert only.timestamp == RECEIVED - timedelta(seconds=30)
 
@@ -108,7 +150,7 @@ def test_aggregates_become_a_row_per_way_to_end() -> None:
             {"started": "2026-11-22T12:28:00Z", "did": "u1", "errored": 2, "crashed": 1},
         ],
     }
-    rows = session_rows(payload, CONTEXT, aggregate=True)
+    rows = session_rows(payload, CONTEXT, aggregate=True).rows
     assert [(r.status, r.quantity, r.errors, r.did, r.started.minute) for r in rows] == [
         ("exited", 5, 0, None, 29),
         ("errored", 2, 2, "u1", 28),
@@ -128,9 +170,25 @@ def test_aggregates_become_a_row_per_way_to_end() -> None:
         [{}] * 101,
     ],
 )
-def test_malformed_aggregates_are_refused(aggregates: object) -> None:
+def test_aggregates_without_a_good_bucket_are_refused(aggregates: object) -> None:
     with pytest.raises(PayloadError):
         session_rows({"attrs": {"release": "a"}, "aggregates": aggregates}, CONTEXT, aggregate=True)
+
+
+def test_buckets_are_dropped_one_by_one() -> None:
+    good = {"started": "2026-11-22T12:29:00Z", "exited": 2, "crashed": 1}
+    bad: list[Any] = [
+        1,
+        {"exited": 1},
+        {**good, "exited": 10**9},
+        {**good, "crashed": -1},
+        {**good, "started": "2026-11-22T12:32:01Z"},
+        {**good, "started": "2026-11-17T12:29:59Z"},
+        {**good, "started": "2025-11-22T12:29:00Z"},
+    ]
+    found = session_rows({"attrs": {"release": "a"}, "aggregates": [*bad, good]}, CONTEXT, aggregate=True)
+    assert [(r.status, r.quantity) for r in found.rows] == [("exited", 2), ("crashed", 1)]
+    assert len(found.dropped) == len(bad)
 
 
 @pytest.mark.parametrize("aggregate", [True, False])

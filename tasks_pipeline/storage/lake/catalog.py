@@ -12,7 +12,7 @@ import duckdb
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS
 from tasks_pipeline.storage.lake.files import LakeFile, exists
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
 from tasks_pipeline.storage.state.database import process_lock
 
 FLUSHED = "flushed_segments"
@@ -61,7 +61,11 @@ def settle(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
 
 
 def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """Make what a new lake, or one of an earlier version, lacks."""
+    """Make what a new lake, or one of an earlier version, lacks, and drop columns that its tables have no more.
+
+    What those held is in no query and in no file that is written from then on; it stays in files that are there until
+    their day is stored again or they are merged with others.
+    """
     if _is_complete(connection):
         return
     with process_lock(home, "lake"):
@@ -69,11 +73,7 @@ def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> 
         known = _known_columns(connection)
         for table in LAKE_TABLES.values():
             if table.name in known:
-                for column in table.columns:  # rows of an earlier version hold null there
-                    if column.name not in known[table.name]:
-                        connection.execute(
-                            f"ALTER TABLE stored.{table.name} ADD COLUMN {column.name} {column.type}"
-                        )
+                _mend_columns(connection, table, known[table.name])
                 continue
             connection.execute(f"CREATE TABLE stored.{table.ddl}")
             connection.execute(f"ALTER TABLE stored.{table.name} SET PARTITIONED BY (day)")
@@ -90,10 +90,19 @@ def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> 
         )
 
 
+def _mend_columns(connection: duckdb.DuckDBPyConnection, table: LakeTable, known: set[str]) -> None:
+    """Give a table the columns that it should have; rows of an earlier version hold null in new ones."""
+    for column in table.columns:
+        if column.name not in known:
+            connection.execute(f"ALTER TABLE stored.{table.name} ADD COLUMN {column.name} {column.type}")
+    for name in sorted(known - {c.name for c in table.columns}):
+        connection.execute(f'ALTER TABLE stored.{table.name} DROP COLUMN "{name}"')
+
+
 def _is_complete(connection: duckdb.DuckDBPyConnection) -> bool:
     known = _known_columns(connection)
     return FLUSHED in known and all(
-        known.get(name, set()) >= {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
+        known.get(name) == {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
     )
 
 

@@ -83,6 +83,27 @@ class Lake:
         """Rows of a query as one Arrow table, for many small ones."""
         return self._execute(sql, parameters, payloads=False).to_arrow_table()
 
+    def pieces(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, rows: int
+    ) -> Iterator[pa.Table]:
+        """Rows of a query as Arrow tables of about so many each, never all at once. Nothing else may be asked of this lake
+        until the last was taken."""
+        for batch in self._execute(sql, parameters, payloads=False).to_arrow_reader(rows):
+            yield pa.Table.from_batches([batch])
+
+    @contextmanager
+    def kept(self, name: str, sql: str, slices: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+        """Have the rows of a query, asked once for each set of parameters, as a table of that name within the block. DuckDB
+        writes to disk what is too much for its memory."""
+        into = f"CREATE OR REPLACE TEMP TABLE {name} AS"
+        try:
+            for parameters in slices:
+                self._execute(f"{into} {sql}", parameters, payloads=False)
+                into = f"INSERT INTO {name}"
+            yield
+        finally:
+            self._stored.execute(f"DROP TABLE IF EXISTS {name}")
+
     def _execute(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], payloads: bool
     ) -> duckdb.DuckDBPyConnection:

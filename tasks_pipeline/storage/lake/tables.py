@@ -157,8 +157,12 @@ SESSIONS = _table(
     [
         _PROJECT,
         _RECEIVED,
-        ("session_id", "VARCHAR", "session; null for aggregates"),
-        ("did", "VARCHAR", "distinct user"),
+        (
+            "session_id",
+            "VARCHAR",
+            "session; null for aggregates, and for one told of by a single message without an id",
+        ),
+        ("user_hash", "BIGINT", "keyed hash of the distinct user in its project; null: nobody known"),
         ("seq", "BIGINT", "order of updates of one session"),
         ("init", "BOOLEAN", "first update of its session"),
         ("started", "TIMESTAMPTZ", "when the session began"),
@@ -167,6 +171,7 @@ SESSIONS = _table(
         ("status", "VARCHAR", "ok, exited, errored, crashed, abnormal, unhandled"),
         ("errors", "BIGINT", "errors so far"),
         ("quantity", "BIGINT", "sessions the row stands for"),
+        ("abnormal_mechanism", "VARCHAR", "how an abnormal end was noticed: anr_foreground, anr_background"),
         _RELEASE,
         _ENVIRONMENT,
     ],
@@ -237,7 +242,8 @@ OUTCOMES = _table(
         (
             "outcome",
             "VARCHAR",
-            "stored, duplicate, filtered, discarded, invalid; beside the books: rate_limited, refused, unsupported, client_discard",
+            "stored, duplicate, filtered, discarded, invalid; beside the books: rate_limited, refused, unsupported, client_discard, "
+            "invalid_part (buckets dropped of an item that is stored)",
         ),
         ("reason", "VARCHAR", "why, when it was not stored"),
         ("quantity", "BIGINT", "items"),

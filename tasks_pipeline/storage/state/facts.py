@@ -1,4 +1,4 @@
-"""Readings of probes, and other single facts that the pipeline remembers about itself."""
+"""Readings of probes, and other single facts that the pipeline remembers about itself: the keys of this installation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import probes
+from tasks_pipeline.storage.state.tables import installation_keys, probes
+
+USERS = "users"
 
 
 def probe(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -43,3 +45,10 @@ def set_probe(
     }  # fmt: skip
     insert = state.insert(probes).values(name=name, **values)
     connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.name], set_=values))
+
+
+def user_key(state: StateDatabase) -> bytes:
+    """What distinct users of sessions are hashed with. The migration made it, so all processes find the same."""
+    with state.read() as connection:
+        query = select(installation_keys.c.key).where(installation_keys.c.name == USERS)
+        return bytes.fromhex(connection.execute(query).scalar_one())

@@ -609,7 +609,15 @@ health_days = Table(
     "health_days",
     metadata,
     Column("day", Date, primary_key=True, comment="UTC day on which sessions began"),
-    Column("changed_at", UtcDateTime, nullable=False, comment="when rows of such sessions last came"),
+    Column("changed_at", UtcDateTime, nullable=False, comment="when rows of such sessions last came or went"),
+    Column("changes", BigInteger, nullable=False, comment="how often some did"),
+    Column(
+        "computed",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many of these changes are in release_health; fewer than all: the day is due",
+    ),
     Column(
         "computed_at", UtcDateTime, nullable=True, comment="when release_health of the day was last computed"
     ),
@@ -620,6 +628,15 @@ health_days = Table(
         server_default="0",
         comment="rows of sessions that were read then",
     ),
+    _partial("health_days_due", "changes > computed", "day"),
+)
+
+installation_keys = Table(
+    "installation_keys",
+    metadata,
+    Column("name", String(32), primary_key=True, comment="what it is for: users"),
+    Column("key", String(128), nullable=False, comment="random bytes, hex digits; to be kept secret"),
+    comment="Keys that were made once for this installation. Another one would make new users of all that are known.",
 )
 
 deploys = Table(

@@ -1,5 +1,6 @@
 """Commits, what they fix and who is suspected; resolutions of every kind; figures, stages and health of releases."""
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ depends_on = None
 SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_into IS NULL"
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 NEW_TABLES = (
-    "health_days", "release_stages", "suspect_commits", "group_commits", "repositories", "release_heads",
+    "installation_keys", "health_days", "release_stages", "suspect_commits", "group_commits", "repositories", "release_heads",
     "release_commits", "commit_files", "commit_authors", "commits",
 )  # fmt: skip
 
@@ -197,13 +198,29 @@ def _health() -> None:
     op.create_table(
         "health_days",
         sa.Column("day", sa.Date(), primary_key=True, comment="UTC day on which sessions began"),
-        sa.Column("changed_at", UtcDateTime(), nullable=False, comment="when rows of such sessions last came"),
+        sa.Column("changed_at", UtcDateTime(), nullable=False, comment="when rows of such sessions last came or went"),
+        sa.Column("changes", sa.BigInteger(), nullable=False, comment="how often some did"),
+        sa.Column(
+            "computed", sa.BigInteger(), nullable=False, server_default="0",
+            comment="how many of these changes are in release_health; fewer than all: the day is due",
+        ),
         _time("computed_at", "when release_health of the day was last computed"),
         sa.Column(
             "rows_read", sa.BigInteger(), nullable=False, server_default="0",
             comment="rows of sessions that were read then",
         ),
     )  # fmt: skip
+    _partial("health_days_due", "health_days", "changes > computed", "day")
+    keys = op.create_table(
+        "installation_keys",
+        sa.Column("name", sa.String(32), primary_key=True, comment="what it is for: users"),
+        sa.Column(
+            "key", sa.String(128), nullable=False, comment="random bytes, hex digits; to be kept secret"
+        ),
+        comment="Keys that were made once for this installation. Another one would make new users of all that are known.",
+    )
+    # Here, where one process is at work: of two that made it when it is first needed, one would hash with a lost key.
+    op.bulk_insert(keys, [{"name": "users", "key": secrets.token_hex(32)}])
 
 
 def downgrade() -> None:
