@@ -34,7 +34,6 @@ _OWNERS = {
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
-    "releases": "team:releases",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -44,7 +43,6 @@ _DOCUMENTS = {
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",
-    "releases": "docs/releases.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",
