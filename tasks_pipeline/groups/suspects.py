@@ -13,7 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
 
 from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
-from tasks_pipeline.releases.changes import MESSAGE_READ, have_commits, releases_from, releases_up_to
+from tasks_pipeline.releases.changes import (
+    MESSAGE_READ,
+    any_commits,
+    have_commits,
+    releases_from,
+    releases_up_to,
+)
 from tasks_pipeline.releases.suspects import Suspect, first_line
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import (
@@ -199,6 +205,6 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
 
 
 def due_exists(state: StateDatabase) -> bool:
-    """Whether suspects of a group are due: what a sensor asks."""
+    """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
     with state.read() as connection:
-        return bool(due_groups(connection, 1))
+        return any_commits(connection) and bool(due_groups(connection, 1))
