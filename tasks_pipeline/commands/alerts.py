@@ -127,6 +127,7 @@ def test_command(
     from tasks_pipeline.alerts.rules import find_rule
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.groups.lists import short_ids
+    from tasks_pipeline.groups.suspects import mails_of
     from tasks_pipeline.notifications.routing import routes
 
     home = current_home(ctx)
@@ -146,7 +147,10 @@ def test_command(
         slugs, only = stores.slugs, project_number(stores.slugs, project)
         for project_id in project_ids if only is None else {only}.intersection(project_ids):
             firings = try_rule(stores, rule, project_id, since, now)
-            names = short_ids(stores.state, slugs, [f.group_id for f in firings if f.group_id is not None])
+            ids = [f.group_id for f in firings if f.group_id is not None]
+            names = short_ids(stores.state, slugs, ids)
+            with stores.state.read() as connection:
+                authors = mails_of(connection, ids)
             for firing in firings:
                 rows.append(
                     {
@@ -161,6 +165,7 @@ def test_command(
                     rule=rule.name,
                     severity="warning",
                     at=firing.at,
+                    authors=authors.get(firing.group_id or 0, ()),
                 )
                 told.update(f"{r.target} ({r.delivery})" for r in found_routes)
     if as_json:

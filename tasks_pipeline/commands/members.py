@@ -98,6 +98,11 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
                 }
             )  # fmt: skip
         found = group_named(state, slugs, group) if group is not None else None
+        if found is not None:
+            from tasks_pipeline.groups.suspects import mails_of
+
+            with state.read() as connection:
+                found["authors"] = mails_of(connection, [found["id"]]).get(found["id"], ())
     told = _told(config, email, found, rule, now) if found is not None else []
     if as_json:
         print_json({"email": email, "projects": rows, **({"would": told} if found is not None else {})})
@@ -135,7 +140,7 @@ def _way(config: Config, email: str, group: Mapping[str, Any], rule: AlertRule, 
 
     found = routes(
         config, project_id=group["project_id"], targets=rule.notify, rule=rule.name, severity="warning",
-        assignee=group["assignee"], at=now,
+        assignee=group["assignee"], authors=group["authors"], at=now,
     )  # fmt: skip
     route = next((route for route in found if route.target == f"member:{email}"), None)
     if route is None:

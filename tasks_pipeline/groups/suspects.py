@@ -10,10 +10,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
 
 from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
-from tasks_pipeline.releases.changes import MESSAGE_READ, have_commits, releases_from, releases_up_to
+from tasks_pipeline.releases.changes import (
+    MESSAGE_READ,
+    any_commits,
+    have_commits,
+    releases_from,
+    releases_up_to,
+)
 from tasks_pipeline.releases.suspects import Suspect, first_line
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import (
@@ -59,33 +65,50 @@ def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int,
     Each: sha, author {name, email}, message (its first line), path, frame, score, release, committed_at. What a commit does not
     tell is None.
     """
-    s, c, a = suspect_commits.c, commits.c, commit_authors.c
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    held: list[Row[Any]] = []
     for some in chunks(sorted(set(group_ids))):
-        query = (
-            select(
-                s.group_id, s.sha, s.path, s.frame, s.score, s.version, c.committed_at, a.name, a.email,
-                func.substr(c.message, 1, MESSAGE_READ).label("message"),
-            )
-            .join_from(suspect_commits, commits, c.sha == s.sha, isouter=True)
-            .join(commit_authors, a.author_key == c.author_key, isouter=True)
-            .where(s.group_id.in_(some))
-            .order_by(s.group_id, s.rank)
-        )  # fmt: skip
-        for row in connection.execute(query):
-            found[row.group_id].append(
-                {
-                    "sha": row.sha,
-                    "author": {"name": row.name, "email": row.email},
-                    "message": first_line(row.message),
-                    "path": row.path,
-                    "frame": row.frame,
-                    "score": row.score,
-                    "release": row.version,
-                    "committed_at": row.committed_at,
-                }
-            )
+        of_groups = select(suspect_commits).where(suspect_commits.c.group_id.in_(some))
+        held += connection.execute(of_groups.order_by(suspect_commits.c.group_id, suspect_commits.c.rank))
+    known = _commits(connection, {row.sha for row in held})
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in held:
+        found[row.group_id].append(
+            {
+                "sha": row.sha,
+                **known.get(row.sha, _UNKNOWN),
+                "path": row.path,
+                "frame": row.frame,
+                "score": row.score,
+                "release": row.version,
+            }
+        )
     return dict(found)
+
+
+_UNKNOWN = {"author": {"name": None, "email": None}, "message": "", "committed_at": None}
+
+
+def _commits(connection: Connection, shas: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Author, message and time of commits. Authors are asked for apart: joined, a planner may read all of them."""
+    c, a = commits.c, commit_authors.c
+    rows: list[Row[Any]] = []
+    names: dict[str, dict[str, Any]] = {}
+    for some in chunks(sorted(shas)):
+        message = func.substr(c.message, 1, MESSAGE_READ).label("message")
+        rows += connection.execute(
+            select(c.sha, c.author_key, c.committed_at, message).where(c.sha.in_(some))
+        )
+    for keys in chunks(sorted({row.author_key for row in rows if row.author_key is not None})):
+        authors = connection.execute(select(commit_authors).where(a.author_key.in_(keys)))
+        names |= {row.author_key: {"name": row.name, "email": row.email} for row in authors}
+    return {
+        row.sha: {
+            "author": names.get(row.author_key, _UNKNOWN["author"]),
+            "message": first_line(row.message),
+            "committed_at": row.committed_at,
+        }
+        for row in rows
+    }
 
 
 def author_of(suspect: Mapping[str, Any]) -> str:
@@ -182,6 +205,6 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
 
 
 def due_exists(state: StateDatabase) -> bool:
-    """Whether suspects of a group are due: what a sensor asks."""
+    """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
     with state.read() as connection:
-        return bool(due_groups(connection, 1))
+        return any_commits(connection) and bool(due_groups(connection, 1))
