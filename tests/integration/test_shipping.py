@@ -308,7 +308,8 @@ def test_a_deploy_waits_for_commits_that_are_announced_for_an_hour(day: Day) -> 
     ship(day.stores)
     assert told(day) == {}
     assert releases_due(day.stores.state, datetime.now(UTC)) == [], "nothing can be done about it now"
-    assert releases_due(day.stores.state, NOW + timedelta(hours=1, minutes=1)) == ["deploys"]
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    assert releases_due(day.stores.state, in_an_hour) == ["deploys"]
     send_commits(day.stores, commit("HEAD"))
     ship(day.stores)
     assert told(day)[f"{V}:production:jo@example.com"] == ("waiting", "")
