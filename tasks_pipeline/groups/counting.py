@@ -14,10 +14,9 @@ from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
 from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
-from tasks_pipeline.groups.lifecycle import Lifecycle, Seen, Status, after_events, is_about_time
+from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
 from tasks_pipeline.groups.regressions import (
     KnownReleases,
-    Regression,
     can_tell,
     regression,
     told_regression,
@@ -30,8 +29,6 @@ VALUE_KINDS = ("user", "release", "environment")
 VALUE_LENGTH = 200
 _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
-
-
 _NOWHERE: Place = ("", 0, 0)
 
 
@@ -141,44 +138,41 @@ def _regressions(
     resolved = [(row, lifecycle(row)) for row in rows if row.status == Status.RESOLVED]
     if not resolved:
         return {}
-    by_release = [(row.project_id, life) for row, life in resolved if not is_about_time(life)]
+    by_release = [(row, life) for row, life in resolved if not is_about_time(life)]
     found: dict[int, set[str]] = defaultdict(set)
-    for row, life in resolved:
-        if not is_about_time(life):
-            found[row.project_id].update(counts[row.id].releases)
-    known = known_releases(connection, by_release, found)
+    for row, _ in by_release:
+        found[row.project_id].update(counts[row.id].releases)
+    known = known_releases(connection, [(row.project_id, life) for row, life in by_release], found)
     back: dict[int, dict[str, Any]] = {}
     for row, life in resolved:
-        how = _regression(life, counts[row.id], known.get(row.project_id, KnownReleases()))
+        counted, of_project = counts[row.id], known.get(row.project_id, KnownReleases())
+        how = regression(life, counted.last_seen, counted.newest_release, counted.releases, of_project)
         if how is not None:
             at = {} if life.changed_at is None else {"resolved_at": life.changed_at.isoformat()}
             back[row.id] = how.facts | at | ended_resolution(connection, row.id)
     return back
 
 
-def _regression(life: Lifecycle, counted: GroupCounts, known: KnownReleases) -> Regression | None:
-    return regression(life, counted.last_seen, counted.newest_release, counted.releases, known)
-
-
 def _change(
     before: Row[Any], after: Mapping[str, Any], regressed: Mapping[int, Mapping[str, Any]]
 ) -> GroupChange | None:
     """What counting events made of a group: nothing for most."""
-    facts = {name: getattr(before, name) for name in ("platform", "type", "assignee", "short_id")}
-    facts |= {"category": "error", "changed": ""}
+    told: dict[str, Any] = {"changed": ""}
     if before.times_seen == 0 and before.last_seen is None:
         kind, key = "new_group", ""
     elif "status" not in after:
         return None
+    elif after["status"] == Status.REGRESSED:
+        kind, key, back = "regression", after["status_changed_at"].isoformat(), regressed.get(before.id, {})
+        said = told_regression(back)
+        told = {"changed": f"{said[0].upper()}{said[1:]}.", "regression": dict(back)}
     else:
         kind, key = "unignored", after["status_changed_at"].isoformat()
-        facts["changed"] = "It was ignored until now."
-        if after["status"] == Status.REGRESSED:
-            kind, back = "regression", regressed.get(before.id, {})
-            said = told_regression(back)
-            facts |= {"changed": f"{said[0].upper()}{said[1:]}.", "regression": dict(back)}
+        told = {"changed": "It was ignored until now."}
+    facts = {name: getattr(before, name) for name in ("platform", "type", "assignee", "short_id")}
     facts |= {name: after[name] for name in ("title", "culprit", "level", "times_seen", "users")}
     facts |= {name: after[name].isoformat() for name in ("first_seen", "last_seen")}
+    facts |= {"category": "error", **told}
     return GroupChange(kind, before.project_id, before.id, key, after["last_seen"], facts)
 
 
