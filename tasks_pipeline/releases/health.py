@@ -82,14 +82,11 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
     """Fold the sessions that began on a UTC day, and put what they come to in the place of what the tables hold of it.
 
     The same rows give the same tables, and dying at any step leaves the former ones or the new ones; what changes meanwhile
-    leaves the day due. Raises SessionsGone, and then the day stays as it is
-    and is not due any more.
+    leaves the day due. Raises SessionsGone, and then the day stays as it is and is not due any more.
     """
     now = now or datetime.now(UTC)
-    with state.read() as connection:
-        known = health_day(
-            connection, day
-        )  # before the rows are read: it may count fewer changes than they show
+    with state.read() as connection:  # before the rows are read: it may count fewer changes than they show
+        known = health_day(connection, day)
     rows = _rows_of(lake, state, day, known, now)
     with _kept_sessions(lake, day, rows), lake.writing(day, "health") as files:
         for table, sql in zip((RELEASE_HEALTH, SESSION_USERS), (_HEALTH, _USERS), strict=True):

@@ -104,6 +104,15 @@ def test_crash_free_sessions(day: Day) -> None:
     assert len(fired(told, 7200)) == 1  # no sessions are no recovery
 
 
+def test_a_crash_among_many_is_never_rounded_to_none(day: Day) -> None:
+    told = alerting(
+        day, rule("{type: metric, metric: crash_free_sessions, window_minutes: 60, warning: 100}")
+    )
+    sessions(told, 9_999_999, 1, 0)
+    (alert,) = fired(told, 60)
+    assert alert["data"]["title"] == "Crash free sessions: 99.999 % in 60 minutes"
+
+
 def test_a_group_escalates_above_its_own_past(day: Day) -> None:
     told = alerting(day, rule("escalation"))
     steady = [
