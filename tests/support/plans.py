@@ -15,7 +15,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 GROWING = frozenset({
     "alerts", "artifact_bundles", "artifacts", "batches", "debug_files", "deliveries", "deploys", "drains", "event_ids",
     "group_actions", "group_days", "group_explanations", "group_hashes", "group_signatures", "group_values", "groups", "incidents",
-    "monitor_check_ins", "monitor_environments", "monitors", "notifications", "regroupings", "releases", "replacements", "rule_states",
+    "monitor_check_ins", "monitor_environments", "monitors", "notifications", "regroupings", "release_stages", "releases", "replacements", "rule_states",
     "similar_groups", "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
 """Tables without a bound: reading all of one is a fault that shows itself after weeks."""
