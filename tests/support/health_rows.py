@@ -58,7 +58,8 @@ def write_day(
         lake.replace_derived(day, DERIVED_TABLES, files.finish())
     at = computed_at or datetime.now(UTC)
     values = {"changed_at": at, "computed_at": at}
-    statement = state.insert(health_days).values(day=day, rows_read=0, **values)
+    more = {name: 1 for name in ("changes", "computed") if name in health_days.c}
+    statement = state.insert(health_days).values(day=day, rows_read=0, **values, **more)
     with state.write() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["day"], set_=values))
 
