@@ -7,17 +7,14 @@ computed of a day is no matter of this module.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
 from tasks_pipeline.releases.adoption import begin_of, days_between
 from tasks_pipeline.releases.durations import percentile
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 STATES = ("healthy", "errored", "unhandled", "abnormal", "crashed")
 """How sessions end, and how users fare, from good to bad; they do not overlap."""
@@ -224,7 +221,7 @@ class _Question:
         states = ", ".join(f"sum({state}) AS {state}" for state in STATES)
         return (
             f"SELECT {self._columns()}, {states}, sum(duration_sum_s) AS duration_sum, max(duration_max_s) AS duration_max "
-            f"FROM (SELECT *, {self._interval_of_slot()} AS interval FROM lake.release_health WHERE {self._slots()}) "
+            f"FROM (SELECT *, {self._interval_of_slot()} AS interval FROM {self._rows('release_health')} WHERE {self._slots()}) "
             f"GROUP BY GROUPING SETS ({self._sets()}) HAVING sum(sessions) > 0"
         )
 
@@ -233,9 +230,10 @@ class _Question:
         states = ", ".join(
             f"count(*) FILTER (rank = {rank}) AS {state}" for rank, state in enumerate(STATES, 1)
         )
+        owner = [] if all("project_id" in level for level in self.levels) else ["owner"]
         worst = (
             f"SELECT {self._columns()}, max(rank) AS rank FROM ({self._ranks()}) "
-            f"GROUP BY GROUPING SETS ({self._sets('owner', 'user_hash')})"
+            f"GROUP BY GROUPING SETS ({self._sets(*owner, 'user_hash')})"
         )
         return f"SELECT {', '.join(_COLUMNS)}, {states} FROM ({worst}) GROUP BY ALL"
 
@@ -248,7 +246,7 @@ class _Question:
         buckets = (
             f"SELECT project_id, release, environment, {self._interval_of_slot()} AS interval, "
             "unnest(map_keys(durations)) AS bucket, unnest(map_values(durations)) AS n "
-            f"FROM lake.release_health WHERE {self._slots()}"
+            f"FROM {self._rows('release_health')} WHERE {self._slots()}"
         )
         counted = f"SELECT {self._columns()}, bucket, sum(n) AS n FROM ({buckets}) GROUP BY GROUPING SETS ({self._sets('bucket')})"
         placed = (
@@ -283,9 +281,7 @@ class _Question:
 
     def _ranks(self) -> str:
         """A row for each user and what they are told apart by, with the rank of some of their sessions, the worst among them."""
-        rows = (
-            f"lake.session_users WHERE {days_between(self.span.since, self.span.until)} AND {self._which()}"
-        )
+        rows = f"{self._rows('session_users')} WHERE {days_between(self.span.since, self.span.until)} AND {self._which()}"
         columns = "project_id, project_id AS owner, release, environment, user_hash"
         if self.span.is_whole_days and self.every is None:
             worst = f"list_max(list_transform(states, lambda s: s % {_RANKS}))"
@@ -301,12 +297,14 @@ class _Question:
         )
         return f"SELECT *, {interval} AS interval FROM ({slots}) WHERE slot >= {begin} AND slot < {end}"
 
+    def _rows(self, table: str) -> str:
+        if self.of.named is None:
+            return f"lake.{table}"
+        named = "SELECT unnest($named::BIGINT[]) AS project_id, unnest($releases::VARCHAR[]) AS release"
+        return f"lake.{table} JOIN ({named}) USING (project_id, release)"
+
     def _which(self) -> str:
         conditions = ["list_contains($projects, project_id)"]
-        if self.of.named is not None:
-            conditions.append(
-                "(project_id, release) IN (SELECT (unnest($named::BIGINT[]), unnest($releases::VARCHAR[])))"
-            )
         if self.of.versions is not None:
             conditions.append("release IN (SELECT unnest($versions::VARCHAR[]))")
         if self.of.environments is not None:
@@ -326,14 +324,19 @@ class _Question:
 
 
 def releases_health(
-    lake: Lake, rows: Sequence[dict[str, Any]], span: Span, *, durations: bool = False
+    lake: Queried,
+    rows: Sequence[Mapping[str, Any]],
+    span: Span,
+    *,
+    levels: Sequence[Level] = (RELEASE,),
+    durations: bool = False,
 ) -> dict[tuple[int, str], dict[str | None, Figures]]:
-    """Figures of releases (rows with project_id and version) in each environment, and by None in all, by project and version."""
+    """Figures of releases (rows with project_id and version), by project and version: by None those of all environments, and with
+    RELEASE_AND_ENVIRONMENT among the levels by each its own."""
     if not rows:
         return {}
     named = {(row["project_id"], row["version"]) for row in rows}
     of = Sessions({project_id for project_id, _ in named}, named)
-    levels = (RELEASE, RELEASE_AND_ENVIRONMENT)
     found: dict[tuple[int, str], dict[str | None, Figures]] = {}
     for cell, figures in health_figures(lake, span, of, levels, durations=durations).items():
         assert cell.project_id is not None

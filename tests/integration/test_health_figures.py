@@ -105,7 +105,7 @@ def test_a_page_of_releases(own: Stores) -> None:
     write_day(own.state, own.lake, (MIDNIGHT + DAY).date(), [Seen(MIDNIGHT + DAY, "shop@1.0.0", "", user=9)])
     rows = [{"project_id": 1, "version": version} for version in ("shop@1.0.0", "none", "x' OR 1")]
     span = last_days(14, MIDNIGHT + 2 * DAY)
-    (found,) = releases_health(own.lake, rows, span).values()
+    (found,) = releases_health(own.lake, rows, span, levels=[RELEASE, RELEASE_AND_ENVIRONMENT]).values()
     assert {place: (f.all_sessions, f.all_users) for place, f in found.items()} == {
         None: (7, 6), "production": (6, 5), "": (1, 1),
     }  # fmt: skip
