@@ -20,6 +20,7 @@ from tasks_pipeline.assets.maintenance import (
 from tasks_pipeline.assets.metadata import complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
+from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.jobs import (
@@ -31,6 +32,7 @@ from tasks_pipeline.jobs import (
     merge_events_job,
     process_events_job,
     recompute_job,
+    release_adoption_job,
     reprocess_job,
     send_alert_notification_job,
     send_digest_job,
@@ -42,6 +44,7 @@ from tasks_pipeline.schedules import (
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
+    release_adoption_schedule,
 )
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -79,6 +82,7 @@ def build_defs(
                 drop_stale_chunks,
                 end_quiet_days,
                 tidy_lake,
+                release_adoption,
             ],
             days,
         ),
@@ -95,6 +99,7 @@ def build_defs(
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
+            release_adoption_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -111,6 +116,7 @@ def build_defs(
             drop_stale_chunks_schedule,
             drop_old_runs_schedule,
             merge_events_schedule,
+            release_adoption_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

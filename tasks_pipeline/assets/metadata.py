@@ -31,6 +31,7 @@ _OWNERS = {
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
+    "releases": "team:releases",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -42,6 +43,8 @@ _DOCUMENTS = {
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",
+    "releases": "docs/releases.md",
+    "release_adoption": "docs/adoption.md",
 }
 """By asset, else by group: where it is explained."""
 

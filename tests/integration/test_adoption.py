@@ -8,14 +8,19 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import dagster as dg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
+from tasks_pipeline.definitions import build_defs
+from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases import adoption
 from tasks_pipeline.releases.adoption import adoption_at, begin_of, stages_due, tell_stages
 from tasks_pipeline.releases.stages import HOUR, Stage, current_stages
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.schedules import release_adoption_schedule
 from tasks_pipeline.storage.state.tables import health_days, release_stages, stage_days
 from tasks_pipeline.stores import Stores
 from tests.support.health_rows import Seen, hours_of, write_day, write_health
@@ -303,3 +308,38 @@ def test_what_stages_were_told_from_is_remembered_by_day(own: Stores) -> None:
     assert [through[(MIDNIGHT + n * DAY).date()] - MIDNIGHT for n in range(3)] == [
         12 * HOUR, DAY + 12 * HOUR, 3 * DAY + 6 * HOUR,
     ]  # fmt: skip
+
+
+# ── the edge
+
+
+def test_the_schedule_starts_a_run_that_says_what_it_told(
+    own: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And skips when nothing changed since."""
+    monkeypatch.setenv(DATABASE_VARIABLE, own.home.database_url)
+    stores = StoresResource(home=str(own.home.root))
+    at = begin_of(datetime.now(UTC).date()) - 3 * DAY
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick() -> Any:
+            context = dg.build_schedule_context(instance=instance, resources={"stores": stores})
+            return release_adoption_schedule(context)
+
+        assert isinstance(tick(), dg.SkipReason)
+        write_health(own.state, own.lake, [Seen(at, "a", sessions=50), Seen(at + 8 * HOUR, "b")])
+        assert isinstance(tick(), dg.RunRequest)
+        result = (
+            build_defs({"stores": stores})
+            .resolve_job_def("update_release_adoption")
+            .execute_in_process(instance=instance)
+        )
+        assert result.success
+        (made,) = result.asset_materializations_for_node("release_adoption")
+        figures = {name: value.value for name, value in made.metadata.items()}
+        assert [figures[name] for name in ("hours", "transitions", "taken_back")] == [30, 3, 0]
+        assert (figures["now_adopted"], figures["now_replaced"]) == (2, 1)
+        assert figures["changed_days"] == at.date().isoformat()
+        skipped = tick()
+        assert isinstance(skipped, dg.SkipReason)
+        assert "no health was computed since" in str(skipped.skip_message)

@@ -111,6 +111,9 @@ def test_what_people_find_in_the_ui() -> None:
         "old_runs",
         "quiet_days",
         "stale_chunks",
+        "release_adoption",
+        "release_health",
+        "session_users",
         *RECEIVED_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -126,6 +129,7 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
         "drop_old_runs_job": "maintenance",
+        "update_release_adoption": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -142,6 +146,7 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_stale_chunks_schedule": "27 3 * * *",
         "drop_old_runs_schedule": "37 3 * * *",
         "merge_events_schedule": "41 * * * *",
+        "release_adoption_schedule": "3 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",
