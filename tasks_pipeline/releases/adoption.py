@@ -86,6 +86,12 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     return Due(min([*starts, *([through] if through else [])]), end, changed)
 
 
+def has_health(connection: Connection) -> bool:
+    """Whether the health of any day was ever computed."""
+    query = select(health_days.c.day).where(health_days.c.computed_at.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def tell_stages(state: StateDatabase, lake: Lake, now: datetime) -> StageReport:
     """Bring the stages of releases up to the last full hour. All of it becomes visible at once; doing it again changes nothing."""
     with process_lock(state.home, "stages"):

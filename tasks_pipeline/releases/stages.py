@@ -276,3 +276,25 @@ def current_stages(
         for row in connection.execute(query.order_by(c.environment)):
             found.setdefault((row.project_id, row.version), {})[row.environment] = _stage_of(row)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """Stages of several environments as one: the best of them; since when it is adopted anywhere, or nowhere any more."""
+
+    stage: str
+    adopted_at: datetime | None
+    unadopted_at: datetime | None
+
+
+def overall(stages: Collection[Stage]) -> Overall | None:
+    """Adopted where it is adopted anywhere, else replaced, else low adoption; None without stages."""
+    if not stages:
+        return None
+    best = next(stage for stage in (ADOPTED, REPLACED, LOW) if any(one.stage == stage for one in stages))
+    replaced = [one.unadopted_at for one in stages if one.unadopted_at] if best == REPLACED else []
+    return Overall(
+        best,
+        min((one.adopted_at for one in stages if one.adopted_at), default=None),
+        max(replaced, default=None),
+    )

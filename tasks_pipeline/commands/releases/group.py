@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from tasks_pipeline.commands.common.command_group import CommandGroup
+from tasks_pipeline.commands.releases.adoption import adoption
+from tasks_pipeline.commands.releases.health import health
 from tasks_pipeline.commands.releases.list import list_command
 from tasks_pipeline.commands.releases.parse import parse
 from tasks_pipeline.commands.releases.show import show
@@ -13,8 +15,8 @@ from tasks_pipeline.commands.releases.status import archive, delete, restore
 
 @click.group(cls=CommandGroup)
 def releases() -> None:
-    """List releases, look at one, archive, restore and delete it; see what names of releases tell."""
+    """List releases, look at one, its health and adoption; archive, restore and delete it; see what names of releases tell."""
 
 
-for command in (list_command, show, archive, restore, delete, parse):
+for command in (list_command, show, health, adoption, archive, restore, delete, parse):
     releases.add_command(command)

@@ -13,7 +13,9 @@ from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.commands.releases.health import print_health
 from tasks_pipeline.commands.releases.summaries import COMING_DETAILS, find_named, in_project, summaries
+from tasks_pipeline.commands.releases.with_health import add_health, health_of
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.known import Row
@@ -45,13 +47,17 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
                 f"{cell(version)} is in several projects; --project says which: {having}"
             )
         ((summary,), _) = summaries(state, slugs, rows)
+        now = datetime.now(UTC)
+        add_health(current_home(ctx), state, rows, [summary], now)
+        health, figures = health_of(current_home(ctx), state, rows[0], now)
         with state.read() as connection:
             deploys = list_deploys(connection, [rows[0]["project_id"]], version, _MOST_DEPLOYS)
-    details = {"deploys": deploys, **dict.fromkeys(COMING_DETAILS)}
+    details = {"deploys": deploys, **dict.fromkeys(COMING_DETAILS), "health": health}
     if as_json:
         print_json(summary | details)
     else:
-        _print_release(summary, deploys, datetime.now(UTC))
+        _print_release(summary, deploys, now)
+        print_health(figures, summary["stages"])
 
 
 def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: datetime) -> None:

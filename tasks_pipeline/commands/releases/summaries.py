@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 COMING = (
-    "commit_count", "new_groups", "events", "users", "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
+    "commit_count", "new_groups", "events", "users",
 )  # fmt: skip
-COMING_DETAILS = ("commits", "authors", "groups_new", "groups_resolved", "groups_regressed", "health")
+COMING_DETAILS = ("commits", "authors", "groups_new", "groups_resolved", "groups_regressed")
 """Fields that nothing makes yet: null in JSON, and in no table."""
 in_project = project_option("In this project only.")
 
