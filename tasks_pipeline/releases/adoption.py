@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, select
 
@@ -25,14 +25,18 @@ from tasks_pipeline.releases.stages import (
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
-
 DAY = timedelta(days=1)
 STRETCH = 3 * DAY
 """So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
 ALL = None
 """In the place of an environment: all of them together."""
+
+
+class Queried(Protocol):
+    """What answers queries: the lake, in whatever way it is open."""
+
+    def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def has_health(connection: Connection) -> bool:
     return connection.execute(query).first() is not None
 
 
-def tell_stages(state: StateDatabase, lake: Lake, now: datetime) -> StageReport:
+def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageReport:
     """Bring the stages of releases up to the last full hour. All of it becomes visible at once; doing it again changes nothing."""
     with process_lock(state.home, "stages"):
         with state.read() as connection:
@@ -134,7 +138,7 @@ def _note_days(state: StateDatabase, connection: Connection, due: Due) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["day"], set_=values), rows)
 
 
-def sessions_by_hour(lake: Lake, first: datetime, until: datetime) -> dict[datetime, dict[Key, int]]:
+def sessions_by_hour(lake: Queried, first: datetime, until: datetime) -> dict[datetime, dict[Key, int]]:
     """Sessions of releases in named environments by the full hour in which they began."""
     rows = lake.query(
         "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
@@ -202,7 +206,7 @@ AdoptionKey = tuple[int, str | None, str]
 
 
 def adoption_at(
-    lake: Lake,
+    lake: Queried,
     at: datetime,
     project_ids: Collection[int],
     *,
@@ -228,7 +232,7 @@ def adoption_at(
 
 
 def _shares(
-    lake: Lake,
+    lake: Queried,
     at: datetime,
     project_ids: Collection[int],
     table: str,

@@ -8,12 +8,12 @@ computed of a day is no matter of this module.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
-from tasks_pipeline.releases.adoption import begin_of, days_between
+from tasks_pipeline.releases.adoption import Queried, begin_of, days_between
 from tasks_pipeline.releases.durations import percentile
 
 STATES = ("healthy", "errored", "unhandled", "abnormal", "crashed")
@@ -30,13 +30,6 @@ Level = tuple[str, ...]
 """What figures are told apart by: some of project_id, release, environment; none of them for all together."""
 RELEASE: Level = ("project_id", "release")
 RELEASE_AND_ENVIRONMENT: Level = ("project_id", "release", "environment")
-
-
-class Queried(Protocol):
-    """What answers queries: the lake, in whatever way it is open."""
-
-    def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
-        """Rows of a query as dicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +156,13 @@ def health_figures(
     every: timedelta | None = None,
     users: bool = True,
     durations: bool = True,
+    most: int | None = None,
 ) -> dict[Cell, Figures]:
     """Figures of a span at each of the levels; with `every` (whole slots) also those of each part of it that is so long. What
-    has no sessions is left out. One query for sessions, and one each for users and durations where they are asked for.
+    has no sessions is left out, and of more than `most` those with the fewest. One query for sessions, and one each for users and
+    durations where they are asked for.
     """
-    question = _Question(span, sessions, levels, every)
+    question = _Question(span, sessions, levels, every, most)
     found = {
         _cell(row): Figures(
             tuple(int(row[state]) for state in STATES),
@@ -176,6 +171,8 @@ def health_figures(
         )
         for row in question.ask(lake, question.sessions())
     }
+    if most is not None and len(found) >= most:
+        question = replace(question, of=_narrowed(sessions, levels, found))
     if users:
         for row in question.ask(lake, question.users()):
             if figures := found.get(_cell(row)):
@@ -185,6 +182,14 @@ def health_figures(
             if figures := found.get(_cell(row)):
                 figures.durations = _durations(figures, row)
     return found
+
+
+def _narrowed(sessions: Sessions, levels: Sequence[Level], cells: Collection[Cell]) -> Sessions:
+    """The sessions of these cells, and few others: what is left out is not to be counted either."""
+    for name, values in (("release", "versions"), ("environment", "environments")):
+        if all(name in level for level in levels):
+            sessions = replace(sessions, **{values: {getattr(cell, name) for cell in cells}})
+    return sessions
 
 
 def _cell(row: dict[str, Any]) -> Cell:
@@ -211,6 +216,7 @@ class _Question:
     of: Sessions
     levels: Sequence[Level]
     every: timedelta | None
+    most: int | None = None
 
     def ask(self, lake: Queried, sql: str) -> list[dict[str, Any]]:
         """Its rows."""
@@ -223,6 +229,7 @@ class _Question:
             f"SELECT {self._columns()}, {states}, sum(duration_sum_s) AS duration_sum, max(duration_max_s) AS duration_max "
             f"FROM (SELECT *, {self._interval_of_slot()} AS interval FROM {self._rows('release_health')} WHERE {self._slots()}) "
             f"GROUP BY GROUPING SETS ({self._sets()}) HAVING sum(sessions) > 0"
+            + ("" if self.most is None else f" ORDER BY sum(sessions) DESC LIMIT {self.most}")
         )
 
     def users(self) -> str:
@@ -329,6 +336,7 @@ def releases_health(
     span: Span,
     *,
     levels: Sequence[Level] = (RELEASE,),
+    environments: Collection[str] | None = None,
     durations: bool = False,
 ) -> dict[tuple[int, str], dict[str | None, Figures]]:
     """Figures of releases (rows with project_id and version), by project and version: by None those of all environments, and with
@@ -336,7 +344,7 @@ def releases_health(
     if not rows:
         return {}
     named = {(row["project_id"], row["version"]) for row in rows}
-    of = Sessions({project_id for project_id, _ in named}, named)
+    of = Sessions({project_id for project_id, _ in named}, named, environments=environments)
     found: dict[tuple[int, str], dict[str | None, Figures]] = {}
     for cell, figures in health_figures(lake, span, of, levels, durations=durations).items():
         assert cell.project_id is not None
