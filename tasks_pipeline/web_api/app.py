@@ -101,7 +101,7 @@ class App:
             return None if home.data_url else Room(home.root, lambda: config().receiver.min_free_disk_bytes)
 
         assembling = Assembling(state, blobs, chunks, lambda: config().uploads, room)
-        self._services = Services(home, state, blobs, chunks, assembling, room, HealthReading(home, state))
+        self._services = Services(home, state, blobs, chunks, assembling, room, HealthReading(home))
         self._starlette = Starlette(
             routes=[Route(PREFIX + e.path, self._endpoint(e), methods=[e.method]) for e in ENDPOINTS],
             exception_handlers={HTTPException: _not_served},

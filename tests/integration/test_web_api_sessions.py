@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-import duckdb
 import httpx
 import pytest
 
@@ -21,7 +20,7 @@ from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.web_api import health_reading, sessions, tokens
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.health_json import adoption_stages, health_data
-from tasks_pipeline.web_api.health_reading import HealthReading
+from tasks_pipeline.web_api.health_reading import HealthReading, LakeProcess, LakeUnreadable
 from tests.support.health_rows import Seen, write_day, write_health
 from tests.support.receiver import configure, serving
 from tests.support.waiting import wait_for
@@ -273,7 +272,7 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 def test_the_lake_is_open_only_while_somebody_asks(own: Stores) -> None:
-    reading = HealthReading(own.home, own.state, idle=0.3)
+    reading = HealthReading(own.home, idle=0.3)
     assert not reading.is_open
     with reading.lake() as lake:
         assert lake.query("SELECT count(*) AS n FROM lake.release_health") == [{"n": 0}]
@@ -284,15 +283,30 @@ def test_the_lake_is_open_only_while_somebody_asks(own: Stores) -> None:
         assert lake.query(
             "SELECT sum(sessions)::BIGINT AS n FROM lake.release_health WHERE project_id = ?", [1]
         ) == [{"n": 5}]
-        with pytest.raises(duckdb.Error, match="read-only"):
-            lake.query("DELETE FROM stored.release_health")
+    with pytest.raises(ApiError, match="storage failed"), reading.lake() as lake:
+        lake.query("DELETE FROM stored.release_health")
+    with reading.lake() as lake:
+        assert lake.query("SELECT count(*) AS n FROM stored.release_health")[0]["n"] > 0
     reading.close()
     assert not reading.is_open
     reading.close()
 
 
+def test_a_process_that_was_killed_costs_one_answer(own: Stores) -> None:
+    reading = HealthReading(own.home)
+    with reading.lake() as lake:
+        assert isinstance(lake, LakeProcess)
+        lake._process.kill()
+        lake._process.wait()
+        with pytest.raises(LakeUnreadable):
+            lake.query("SELECT 1 AS one")
+    with reading.lake() as lake:
+        assert lake.query("SELECT 1 AS one, $x AS x", {"x": "y"}) == [{"one": 1, "x": "y"}]
+    reading.close()
+
+
 def test_few_may_wait_and_each_ends_in_time(own: Stores) -> None:
-    reading = HealthReading(own.home, own.state, seconds=0.2)
+    reading = HealthReading(own.home, seconds=0.2)
     entered, leave = threading.Event(), threading.Event()
 
     def ask() -> None:
