@@ -1,4 +1,4 @@
-"""What lists of releases with their health cost: `python -m benchmarks release-health` prints one JSON object.
+"""What lists of releases with their health cost: `python -m benchmarks release_health` prints one JSON object.
 
 Two weeks of sessions, one a second: 5,000 releases that come and go, two environments, 20,000 users a day. CPU of a page of 50 and of all
 releases at once, of adoption, and of telling the stages of a day again.
@@ -129,7 +129,7 @@ def measure(root: Path, url: str, releases: int, active: int, users: int) -> dic
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks release-health", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks release_health", description=__doc__)
     parser.add_argument("--releases", type=int, default=5_000)
     parser.add_argument("--active", type=int, default=450, help="releases with sessions on a day")
     parser.add_argument("--users", type=int, default=20_000, help="rows of users a day")
