@@ -123,7 +123,7 @@ def health(
         print_json(rows)
         return
     if not rows:
-        click.echo(f"no sessions {_words(span, final=True)}", err=True)
+        click.echo(f"no {_began(span)}", err=True)
         return
     table(
         [_shown(row) for row in rows],
@@ -210,9 +210,13 @@ def duration_text(seconds: float | None) -> str:
     return f"{seconds:.3g} s"
 
 
+def _began(span: Span) -> str:
+    return f"sessions that began from {cell(span.since)[:16]} to {cell(span.until)[:16]} UTC"
+
+
 def _words(span: Span, *, final: bool) -> str:
     """Which span it is, and whether its figures may change."""
-    said = f"sessions that began from {cell(span.since)[:16]} to {cell(span.until)[:16]} UTC"
+    said = _began(span)
     return (
         f"{said}: final"
         if final
