@@ -19,6 +19,7 @@ from tasks_pipeline.assets.maintenance import (
 from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
+from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
@@ -36,6 +37,7 @@ from tasks_pipeline.jobs import (
     process_events_job,
     process_releases_job,
     recompute_job,
+    release_adoption_job,
     release_health_job,
     reprocess_job,
     send_alert_notification_job,
@@ -49,6 +51,7 @@ from tasks_pipeline.schedules import (
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
+    release_adoption_schedule,
     release_health_nightly_schedule,
     release_health_schedule,
 )
@@ -93,6 +96,7 @@ def build_defs(
                 end_quiet_days,
                 tidy_lake,
                 compute_release_health,
+                release_adoption,
             ],
             dict.fromkeys(OF_A_DAY, days) | dict.fromkeys(OF_HEALTH, begun),
         ),
@@ -112,6 +116,7 @@ def build_defs(
             drop_stale_chunks_job,
             drop_old_runs_job,
             release_health_job,
+            release_adoption_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -131,6 +136,7 @@ def build_defs(
             merge_events_schedule,
             release_health_schedule,
             release_health_nightly_schedule,
+            release_adoption_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

@@ -97,6 +97,14 @@ process_releases_job = dg.define_asset_job(
     "told, figures counted; lingers for more. Started by new_release_sensor.",
 )
 
+release_adoption_job = dg.define_asset_job(
+    "update_release_adoption",
+    selection=dg.AssetSelection.assets("release_adoption"),
+    run_tags=MAINTENANCE.tags,
+    description="Tells the stages of releases (low adoption, adopted, replaced) of the full hours that passed, and again those of "
+    "days whose health changed. Started by release_adoption_schedule.",
+)
+
 
 drop_expired_envelopes_job = dg.define_asset_job(
     "drop_expired_envelopes_job",

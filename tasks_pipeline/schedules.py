@@ -9,10 +9,12 @@ from tasks_pipeline.jobs import (
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    release_adoption_job,
     release_health_job,
 )
 from tasks_pipeline.lanes import MAINTENANCE
 from tasks_pipeline.partitions import tags_of_day
+from tasks_pipeline.releases.adoption import stages_due
 from tasks_pipeline.releases.health_days import due_days
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import UNDER_WAY
@@ -103,3 +105,20 @@ def _health_runs(
 def _health_under_way(instance: dg.DagsterInstance, day: date) -> bool:
     filters = dg.RunsFilter(job_name=release_health_job.name, tags=tags_of_day(day), statuses=list(UNDER_WAY))
     return bool(instance.get_runs(filters, limit=1))
+
+
+@dg.schedule(
+    name="release_adoption_schedule",
+    job=release_adoption_job,
+    cron_schedule="3 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour, when health of releases was computed since or stages may have changed by the hours that passed.",
+)
+def release_adoption_schedule(stores: StoresResource) -> dg.RunRequest | dg.SkipReason:
+    """A run, unless there is nothing to tell."""
+    with stores.open() as opened, opened.state.read() as connection:
+        due = stages_due(connection, datetime.now(UTC))
+    if due is None:
+        return dg.SkipReason("no health was computed since, and the stages of the hours that passed are told")
+    return dg.RunRequest()

@@ -48,6 +48,7 @@ _DOCUMENTS = {
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",
+    "release_adoption": "docs/adoption.md",
 }
 """By asset, else by group: where it is explained."""
 

@@ -34,9 +34,11 @@ from tasks_pipeline.web_api import (
     monitors,
     release_reading,
     releases,
+    sessions,
     uploads,
 )
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
+from tasks_pipeline.web_api.health_reading import HealthReading
 from tasks_pipeline.web_api.tokens import Token, find_token
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ ENDPOINTS = (
     Endpoint("GET", "/organizations/{org}/projects/", accounts.projects, "project:read"),
     Endpoint("GET", "/organizations/{org}/repos/", commits.repositories, "org:read"),
     Endpoint("GET", "/organizations/{org}/monitors/", monitors.list_monitors, "org:read"),
+    Endpoint("GET", "/organizations/{org}/sessions/", sessions.sessions, "project:read"),
     Endpoint("GET", "/organizations/{org}/chunk-upload/", uploads.options, "project:releases"),
     Endpoint("POST", "/organizations/{org}/chunk-upload/", uploads.receive_chunks, "project:releases"),
     Endpoint(
@@ -113,7 +116,7 @@ class App:
             return None if home.data_url else Room(home.root, lambda: config().receiver.min_free_disk_bytes)
 
         assembling = Assembling(state, blobs, chunks, lambda: config().uploads, room)
-        self._services = Services(home, state, blobs, chunks, assembling, room)
+        self._services = Services(home, state, blobs, chunks, assembling, room, HealthReading(home))
         self._starlette = Starlette(
             routes=[Route(PREFIX + e.path, self._endpoint(e), methods=[e.method]) for e in ENDPOINTS],
             exception_handlers={HTTPException: _not_served},
@@ -128,6 +131,7 @@ class App:
     def close(self) -> None:
         """End what is at work, and close the stores."""
         self._services.assembling.close()
+        self._services.health.close()
         self._services.state.close()
 
     def _endpoint(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -22,6 +22,9 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.web_api.tokens import Token
+
+if TYPE_CHECKING:
+    from tasks_pipeline.web_api.health_reading import HealthReading
 
 PER_PAGE = 100
 _MOST_SKIPPED = 10**9
@@ -68,6 +71,7 @@ class Services:
     assembling: Assembling
     room: Callable[[], Room | None]
     """The free disk to look at while a file is written; None where that is not ours to see."""
+    health: HealthReading
 
 
 @dataclass(frozen=True, slots=True)

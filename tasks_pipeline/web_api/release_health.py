@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tasks_pipeline.web_api import health_json
 from tasks_pipeline.web_api.calls import Call
 
 Row = Mapping[str, Any]
@@ -20,15 +21,25 @@ FIELDS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
 
 
 def health_data(
-    call: Call, rows: Sequence[Row], since: datetime, until: datetime
+    call: Call, rows: Sequence[Row], since: datetime, until: datetime, *, details: bool = True
 ) -> Mapping[tuple[int, str], Mapping[str, Any]]:
-    """`healthData` of releases (rows of the table) in a span, by project and version; those without sessions are left out."""
-    return {}
+    """`healthData` of releases (rows of the table) in a span and in the environments that were asked for, by project and version;
+    those without sessions are left out. Raises ApiError (503) when the lake cannot be read in time."""
+    with call.services.health.lake() as lake:
+        return health_json.health_data(
+            lake, rows, since, until, environments=_environments(call), details=details
+        )
 
 
 def adoption_stages(call: Call, rows: Sequence[Row]) -> Mapping[tuple[int, str], Mapping[str, Any]]:
     """`{stage, adopted, unadopted}` of releases (rows of the table) by project and version; those without are left out."""
-    return {}
+    with call.services.state.read() as connection:
+        return health_json.adoption_stages(connection, rows, environments=_environments(call))
+
+
+def _environments(call: Call) -> list[str] | None:
+    """The environments that were asked for; None for all."""
+    return call.query.getlist("environment") or None
 
 
 def sorted_by_health(

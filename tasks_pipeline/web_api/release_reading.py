@@ -134,7 +134,7 @@ def _by_health(
     with call.services.state.read() as connection:
         newest = pages.by_date(connection, with_sessions, None, RANKED)
         rows = pages.rows_of(connection, wanted.project_ids, [version for _, version in newest])
-    ranked = sorted_by_health(sort, rows, health_data(call, rows, until - period, until))
+    ranked = sorted_by_health(sort, rows, health_data(call, rows, until - period, until, details=False))
     keys = [(ranked[version], *key) for key, version in newest if version in ranked]
     entries = heapq.nlargest(size + 1, (key for key in keys if after is None or key < after))
     shown = entries[:size]

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, not_, or_, select
 
 from tasks_pipeline.protocol.release import SEARCH_WORD, parse_release
 from tasks_pipeline.releases.pages import Condition, looked_up
+from tasks_pipeline.releases.stages import STAGES
 from tasks_pipeline.storage.state.tables import deploys, release_stages
 from tasks_pipeline.web_api.calls import ApiError
 
@@ -18,8 +19,6 @@ MOST_WORDS = 20
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _TERM = re.compile(r"(!?)(release(?:\.\w+)?):(.*)", re.DOTALL)
 _COMPARED = re.compile(r"(>=|<=|>|<)?(.*)", re.DOTALL)
-STAGES = {"low_adoption": "low", "low": "low", "adopted": "adopted", "replaced": "replaced"}
-"""By the word in a query: the stage as it is stored."""
 _BEHIND_BLANK = "!"
 """In a version key a blank stands between the version and its build; this comes behind it."""
 
@@ -120,21 +119,16 @@ def _parsed(version: str, asked: str) -> tuple[tuple[int, ...], str]:
 
 def _in_stage(value: str, environments: Sequence[str]) -> Condition:
     """The stage that a release has now, in one of the environments or in any."""
-    stage = STAGES.get(value)
-    if stage is None:
+    if value not in STAGES:
         raise ApiError(
             400,
-            f"query: release.stage: {value[:80]!r} is none; allowed are low_adoption, adopted and replaced",
+            f"query: release.stage: {value[:80]!r} is none; allowed are {', '.join(STAGES)}",
         )
 
     def condition(r: Any) -> ColumnElement[bool]:
-        now, later = release_stages.alias("now").c, release_stages.alias("later").c
-        after = select(later.since).where(
-            later.project_id == now.project_id, later.environment == now.environment, later.version == now.version,
-            later.since > now.since,
-        )  # fmt: skip
+        now = release_stages.c
         found = select(now.since).where(
-            now.project_id == r.project_id, now.version == r.version, now.stage == stage, ~looked_up(after)
+            now.project_id == r.project_id, now.version == r.version, now.stage == value, now.until.is_(None)
         )
         return looked_up(found.where(now.environment.in_(environments)) if environments else found)
 

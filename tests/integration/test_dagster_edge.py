@@ -113,6 +113,7 @@ def test_what_people_find_in_the_ui() -> None:
         "quiet_days",
         "releases",
         "stale_chunks",
+        "release_adoption",
         *LAKE_TABLES,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -131,6 +132,7 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_stale_chunks_job": "maintenance",
         "drop_old_runs_job": "maintenance",
         "release_health": "maintenance",
+        "update_release_adoption": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -150,6 +152,7 @@ def test_what_people_find_in_the_ui() -> None:
         "merge_events_schedule": "41 * * * *",
         "release_health_schedule": "4,19,34,49 * * * *",
         "release_health_nightly_schedule": "57 2 * * *",
+        "release_adoption_schedule": "3 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",

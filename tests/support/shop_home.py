@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.drain import drain
+from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.commits import set_commits
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import save_release
@@ -21,6 +22,7 @@ from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.events import event, item, receipt
+from tests.support.health_rows import Seen, write_health
 from tests.support.outside import http_receiver
 
 EVENT_ID = "3f0e9c1f5ee54be1a4dfae3b2c9a1f07"  # of SHOP-2
@@ -85,6 +87,7 @@ def _fill(stores: Stores, at: datetime) -> None:
     writer.append([receipt(at, 2, event("Other", timestamp=at.isoformat()))])
     writer.close()
     drain(stores, at.date(), linger_seconds=0)
+    fill_health(stores, at)
     for version in ("shop@2.0.0", "shop@999.9.9", f"shop-with-a-long-name@1.0.0+{'0123456789' * 8}"):
         save_release(stores.state, [1], version, {})
     finished = {
@@ -120,6 +123,27 @@ def _fill(stores: Stores, at: datetime) -> None:
         connection.execute(
             insert(t.commits), [{"sha": COMMIT, "message": "Count the cart", "created_at": at}]
         )
+
+
+def fill_health(stores: Stores, at: datetime) -> None:
+    """Sessions of releases on a day and half a day later, and the stages that they tell."""
+    long_name = f"shop-with-a-long-name@1.0.0+{'0123456789' * 8}"
+    write_health(
+        stores.state,
+        stores.lake,
+        [
+            Seen(at + later, version, environment, state=state, user=user, seconds=seconds, sessions=sessions)
+            for later in (timedelta(), timedelta(hours=12))
+            for version, environment, state, user, seconds, sessions in (
+                ("shop@2.0.0", "production", "healthy", 1, 12.5, 1_234_567),
+                ("shop@2.0.0", "production", "crashed", 2, None, 7),
+                ("shop@2.0.0", "", "errored", 3, 0.25, 2),
+                ("shop@1.4.2", "staging", "abnormal", 4, None, 11),
+                (long_name, "production", "healthy", 1, 7200, 1),
+            )
+        ],
+    )
+    tell_stages(stores.state, stores.lake, datetime.now(UTC))
 
 
 def _exception(kind: str, value: str) -> dict[str, Any]:

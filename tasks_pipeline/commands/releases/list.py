@@ -14,6 +14,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state, project_number
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.summaries import in_project, summaries
+from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health
 
 if TYPE_CHECKING:
     pass
@@ -30,6 +31,7 @@ _COLUMNS = {
     "new_groups": "new groups",
     "events": "events",
     "users": "users",
+    **HEALTH_COLUMNS,
     "deploys": "deploys",
 }
 
@@ -49,14 +51,16 @@ _COLUMNS = {
 def list_command(ctx: click.Context, project: str | None, status: str, limit: int, as_json: bool) -> None:
     """List releases, newest first by date of release or else of creation, and say which is the latest and why.
 
+    Sessions and crash-free are of the last 14 days, adoption is the share in the sessions of the last 24 hours.
+
     \b
     Examples:
       tasks-pipeline releases list
       tasks-pipeline releases list --project shop --status all --json
     Prints:
-      release     project  latest  status  released  last event  commits  deploys
-      shop@1.9.1  shop             open              1 min             0        0
-      shop@2.0.0  shop     latest  open    2 d       10 s             12        1
+      release     project  latest  sessions  crash-free  adoption  stage
+      shop@1.9.1  shop                  212  100 %       2.318 %   low adoption
+      shop@2.0.0  shop     latest      8934  99.932 %    97.681 %  adopted
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.releases.known import STATUSES, list_releases
@@ -67,15 +71,16 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
         with state.read() as connection:
             rows = list_releases(connection, chosen, statuses=statuses, limit=limit)
         found, latest = summaries(state, slugs, rows)
+        now = datetime.now(UTC)
+        health = add_health(current_home(ctx), state, rows, found, now)
     if as_json:
         print_json(found)
         return
     if not found:
         click.echo("no releases", err=True)
         return
-    now = datetime.now(UTC)
     table(
-        [_shown(row, now) for row in found],
+        [_shown(row, now) | more for row, more in zip(found, health, strict=True)],
         _COLUMNS,
         cut=["version"],
         drop=[
@@ -83,10 +88,14 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
             "status",
             "commits",
             "users",
-            "events",
             "deploys",
+            "events",
             "new_groups",
+            "stage",
             "last_event",
+            "sessions",
+            "adopted",
+            "crash_free",
             "released",
         ],
     )

@@ -14,7 +14,9 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.releases.commits import author_json, commit_json
-from tasks_pipeline.commands.releases.summaries import COMING_DETAILS, find_named, in_project, summaries
+from tasks_pipeline.commands.releases.health import print_health
+from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
+from tasks_pipeline.commands.releases.with_health import add_health, health_of
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
                 f"{cell(version)} is in several projects; --project says which: {having}"
             )
         ((summary,), _) = summaries(state, slugs, rows)
+        now = datetime.now(UTC)
+        add_health(current_home(ctx), state, rows, [summary], now)
+        health, figures = health_of(current_home(ctx), state, rows[0], now)
         with state.read() as connection:
             project_id = rows[0]["project_id"]
             deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
@@ -73,13 +78,14 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         "commits": [commit_json(row) for row in commits],
         "authors": [author_json(author) for author in made_of.authors],
         **groups_of(found),
-        **dict.fromkeys(COMING_DETAILS),
+        "health": health,
     }
     if as_json:
         print_json(summary | details)
     else:
-        _print_release(summary, deploys, datetime.now(UTC))
-        _print_groups(found, datetime.now(UTC), gap=bool(deploys))
+        _print_release(summary, deploys, now)
+        _print_groups(found, now, gap=bool(deploys))
+        print_health(figures, summary["stages"])
 
 
 def groups_of(found: Mapping[str, Listed]) -> dict[str, Any]:

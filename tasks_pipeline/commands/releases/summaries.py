@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.releases.known import Latest, Row
     from tasks_pipeline.storage.state.database import StateDatabase
 
-COMING = (
-    "sessions", "crash_free_sessions", "crash_free_users", "adoption", "stages",
-)  # fmt: skip
-COMING_DETAILS = ("health",)
-"""Fields that nothing makes yet: null in JSON, and in no table."""
 in_project = project_option("In this project only.")
 
 
@@ -82,7 +77,6 @@ def summaries(
                 "deploy_count": deployed.get((row["project_id"], row["version"]), 0),
                 "new_groups": new_groups.get((row["project_id"], row["version"]), 0),
                 **{name: row[name] if row["figures_at"] else None for name in ("events", "users")},
-                **dict.fromkeys(COMING),
             }
         )
     return summaries, latest

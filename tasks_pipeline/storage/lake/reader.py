@@ -1,8 +1,11 @@
-"""DuckDB for people: the lake and the state database, to be read only."""
+"""The lake to be read only: DuckDB for people, with the state database beside it, and derived tables for a process that seldom asks."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import duckdb
 
@@ -10,6 +13,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, libpq, quoted
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.mirror import Mirror, create_views
+from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
 
 
@@ -21,8 +25,7 @@ def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnecti
     """
     connection = connect(home)
     with closing(StateDatabase(home)) as state:
-        with closing(Lake(home, state)) as lake:
-            lake.flushed_through()  # the first to come makes the tables
+        _make_tables(home, state)
         attach_lake(connection, home, read_only=True)
         create_views(connection)
         mirror = Mirror(state)
@@ -40,3 +43,49 @@ def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnecti
         )
         connection.execute("SET search_path = 'lake.main,state.state'")
     return connection
+
+
+def _make_tables(home: Home, state: StateDatabase) -> None:
+    with closing(Lake(home, state)) as lake:
+        lake.flushed_through()  # the first to come makes the tables
+
+
+class DerivedReader:
+    """The derived tables of the lake, for a process that has other work and the state database open. It never writes, nor takes
+    the lock, apart from the first that comes to a lake; serves one thread at a time; takes at most `memory` and `seconds`."""
+
+    def __init__(self, home: Home, state: StateDatabase, *, memory: str, seconds: float) -> None:
+        _make_tables(home, state)
+        self._seconds = seconds
+        self._connection = connect(home)
+        try:
+            self._connection.execute(f"SET memory_limit = '{memory}'")
+            attach_lake(self._connection, home, read_only=True)
+            self._connection.execute("ATTACH ':memory:' AS lake")
+            for table in DERIVED_TABLES.values():
+                columns = ", ".join(column.name for column in table.columns)
+                self._connection.execute(
+                    f"CREATE VIEW lake.{table.name} AS SELECT {columns} FROM stored.{table.name}"
+                )
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dicts; its parameters are `?`, or `$name` for those in a mapping. Raises duckdb.InterruptException
+        when it takes too long."""
+        alarm = threading.Timer(self._seconds, self._connection.interrupt)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            cursor = self._connection.execute(
+                sql, parameters if isinstance(parameters, Mapping) else list(parameters)
+            )
+            names = [d[0] for d in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        finally:
+            alarm.cancel()
+
+    def close(self) -> None:
+        """Close the connection; what it held in memory is free."""
+        self._connection.close()

@@ -599,10 +599,32 @@ release_stages = Table(
     Column("environment", String(64), primary_key=True),
     Column("version", _by_bytes(200), primary_key=True),
     Column("since", UtcDateTime, primary_key=True, comment="a full hour"),
-    Column("stage", String(16), nullable=False, comment="low, adopted or replaced"),
+    Column(
+        "until", UtcDateTime, nullable=True, comment="when its next stage began; null: it is the one of now"
+    ),
+    Column("stage", String(16), nullable=False, comment="low_adoption, adopted or replaced"),
+    Column("adopted_at", UtcDateTime, nullable=True, comment="when it was adopted for the first time ever"),
     Index("release_stages_by_time", "since"),
-    Index("release_stages_by_release", "project_id", "version"),
+    _partial("release_stages_by_end", "until IS NOT NULL", "until"),
+    _partial("release_stages_current", "until IS NULL", "project_id", "version"),
+    _partial("release_stages_adopted", "until IS NULL AND stage = 'adopted'", "project_id", "environment"),
     comment="Changes of the stage of a release in an environment.",
+)
+
+stage_days = Table(
+    "stage_days",
+    metadata,
+    Column("day", Date, primary_key=True, comment="UTC day on which sessions began"),
+    Column(
+        "computed_at",
+        UtcDateTime,
+        nullable=False,
+        comment="`computed_at` of the day in `health_days` when stages were last told from it",
+    ),
+    Column(
+        "through", UtcDateTime, nullable=False, comment="the last full hour for which stages were told then"
+    ),
+    comment="Days of health that the stages of releases were told from.",
 )
 
 health_days = Table(

@@ -16,7 +16,8 @@ depends_on = None
 SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_into IS NULL"
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 NEW_TABLES = (
-    "installation_keys", "health_days", "release_stages", "suspect_commits", "group_commits", "repositories", "release_heads",
+    "installation_keys", "health_days", "stage_days", "release_stages", "suspect_commits", "group_commits", "repositories",
+    "release_heads",
     "release_commits", "commit_files", "commit_authors", "commits",
 )  # fmt: skip
 
@@ -190,11 +191,33 @@ def _health() -> None:
         sa.Column("environment", sa.String(64), primary_key=True),
         sa.Column("version", _by_bytes(200), primary_key=True),
         sa.Column("since", UtcDateTime(), primary_key=True, comment="a full hour"),
-        sa.Column("stage", sa.String(16), nullable=False, comment="low, adopted or replaced"),
+        _time("until", "when its next stage began; null: it is the one of now"),
+        sa.Column("stage", sa.String(16), nullable=False, comment="low_adoption, adopted or replaced"),
+        _time("adopted_at", "when it was adopted for the first time ever"),
         comment="Changes of the stage of a release in an environment.",
     )
     op.create_index("release_stages_by_time", "release_stages", ["since"])
-    op.create_index("release_stages_by_release", "release_stages", ["project_id", "version"])
+    _partial("release_stages_by_end", "release_stages", "until IS NOT NULL", "until")
+    _partial("release_stages_current", "release_stages", "until IS NULL", "project_id", "version")
+    _partial(
+        "release_stages_adopted",
+        "release_stages",
+        "until IS NULL AND stage = 'adopted'",
+        "project_id",
+        "environment",
+    )
+    op.create_table(
+        "stage_days",
+        sa.Column("day", sa.Date(), primary_key=True, comment="UTC day on which sessions began"),
+        sa.Column(
+            "computed_at", UtcDateTime(), nullable=False,
+            comment="`computed_at` of the day in `health_days` when stages were last told from it",
+        ),
+        sa.Column(
+            "through", UtcDateTime(), nullable=False, comment="the last full hour for which stages were told then"
+        ),
+        comment="Days of health that the stages of releases were told from.",
+    )  # fmt: skip
     op.create_table(
         "health_days",
         sa.Column("day", sa.Date(), primary_key=True, comment="UTC day on which sessions began"),

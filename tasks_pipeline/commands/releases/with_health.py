@@ -1,0 +1,113 @@
+"""Health and adoption beside releases that are listed or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tasks_pipeline.commands.common.bars import with_bar
+from tasks_pipeline.commands.common.queries import lake_of
+from tasks_pipeline.commands.releases.health import health_json, percent
+
+if TYPE_CHECKING:
+    from tasks_pipeline.home import Home
+    from tasks_pipeline.releases.adoption import Adoption
+    from tasks_pipeline.releases.health_figures import Figures
+    from tasks_pipeline.releases.known import Row
+    from tasks_pipeline.releases.stages import Stage
+    from tasks_pipeline.storage.state.database import StateDatabase
+
+HEALTH_COLUMNS = {"sessions": "sessions", "crash_free": "crash-free", "adopted": "adoption", "stage": "stage"}
+
+
+def add_health(
+    home: Home, state: StateDatabase, rows: Sequence[Row], summaries: Sequence[dict[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Fill in what summaries say of sessions, of the last 14 days: `sessions`, `crash_free_sessions`, `crash_free_users` and
+    `adoption` (shares of 0 to 1, the latter of sessions of the last 24 full hours) over all environments, `stages` by
+    environment. Gives what a table says of it. The lake is opened only where health of any day was computed."""
+    from tasks_pipeline.releases.adoption import has_health
+    from tasks_pipeline.releases.health_figures import Figures
+    from tasks_pipeline.releases.stages import current_stages
+
+    named = {(row["project_id"], row["version"]) for row in rows}
+    with state.read() as connection:
+        stages = current_stages(connection, named)
+        counted = bool(named) and has_health(connection)
+    figures, shares = _of_lake(home, state, rows, now) if counted else ({}, {})
+    shown = []
+    for row, summary in zip(rows, summaries, strict=True):
+        key = row["project_id"], row["version"]
+        found, share = figures.get(key, Figures()), shares.get(key)
+        summary |= {
+            "sessions": found.all_sessions,
+            "crash_free_sessions": found.crash_free_sessions,
+            "crash_free_users": found.crash_free_users,
+            "adoption": share and share.of_sessions,
+            "stages": {environment: stage.stage for environment, stage in stages.get(key, {}).items()},
+        }
+        shown.append(_shown(found, share, stages.get(key, {})))
+    return shown
+
+
+def _of_lake(
+    home: Home, state: StateDatabase, rows: Sequence[Row], now: datetime
+) -> tuple[dict[tuple[int, str], Figures], dict[tuple[int, str], Adoption]]:
+    from tasks_pipeline.releases.adoption import adoption_at
+    from tasks_pipeline.releases.health_figures import SHOWN_DAYS, last_days, releases_health
+
+    named = {(row["project_id"], row["version"]) for row in rows}
+    at = now.replace(minute=0, second=0, microsecond=0)
+    with lake_of(home, state) as lake:
+        health = releases_health(lake, rows, last_days(SHOWN_DAYS, now))
+        active = adoption_at(lake, at, {project_id for project_id, _ in named}, named=named)
+    shares = {
+        (project_id, version): one
+        for (project_id, environment, version), one in active.items()
+        if environment is None
+    }
+    return {key: of_release[None] for key, of_release in health.items()}, shares
+
+
+def _shown(figures: Figures, share: Adoption | None, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """What a table says of it."""
+    from tasks_pipeline.releases.shares import crash_free_text, percent_text
+    from tasks_pipeline.releases.stages import overall
+
+    crash_free = percent(crash_free_text(figures.crashed, figures.all_sessions))
+    adoption = percent(percent_text(share.sessions, share.all_sessions)) if share else None
+    stage = overall(list(stages.values()))
+    return {
+        "sessions": figures.all_sessions,
+        "crash_free": with_bar(figures.crash_free_sessions, crash_free),
+        "adopted": with_bar(share.of_sessions if share else None, adoption),
+        "stage": stage.stage.replace("_", " ") if stage else "",
+    }
+
+
+def health_of(
+    home: Home, state: StateDatabase, row: Row, now: datetime
+) -> tuple[dict[str, Any], dict[str | None, Figures]]:
+    """The health of one release in the last 14 days by environment (empty: sessions that named none): for JSON, and its figures,
+    by None those of all environments."""
+    from tasks_pipeline.releases.adoption import has_health
+    from tasks_pipeline.releases.health_figures import (
+        RELEASE,
+        RELEASE_AND_ENVIRONMENT,
+        SHOWN_DAYS,
+        last_days,
+        releases_health,
+    )
+
+    with state.read() as connection:
+        if not has_health(connection):
+            return {}, {}
+    span = last_days(SHOWN_DAYS, now)
+    with lake_of(home, state) as lake:
+        levels = [RELEASE, RELEASE_AND_ENVIRONMENT]
+        found = releases_health(lake, [row], span, levels=levels, durations=True)
+    of_release = found.get((row["project_id"], row["version"]), {})
+    more = {"final": span.is_final(now), "since": span.since, "until": span.until}
+    shown = {name: health_json(figures) | more for name, figures in of_release.items() if name is not None}
+    return shown, of_release

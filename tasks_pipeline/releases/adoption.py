@@ -1,0 +1,281 @@
+"""Adoption of releases: the stages that hours of sessions tell, brought up to date, and shares of sessions and users.
+
+The rules of stages are in stages.py; how a day's sessions are counted is no matter of this module."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, func, select
+
+from tasks_pipeline.releases.stages import (
+    HOUR,
+    WINDOW,
+    Key,
+    Stage,
+    StageFold,
+    read_former,
+    replace_stages,
+    stages_before,
+)
+from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.tables import health_days, stage_days
+
+DAY = timedelta(days=1)
+STRETCH = 3 * DAY
+"""So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
+ALL = None
+"""In the place of an environment: all of them together."""
+
+
+class Queried(Protocol):
+    """What answers queries: the lake, in whatever way it is open."""
+
+    def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What stages are to be told from: full hours after `start` up to `end`, and the days of health that changed."""
+
+    start: datetime
+    end: datetime
+    days: Mapping[date, datetime]
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What was folded: hours of sessions, the days that had changed, the stages that are new and how many went."""
+
+    hours: int = 0
+    days: tuple[date, ...] = ()
+    through: datetime | None = None
+    added: list[Stage] = field(default_factory=list)
+    gone: int = 0
+
+    def stages(self) -> Counter[str]:
+        """How many of the new stages are of which kind."""
+        return Counter(stage.stage for stage in self.added)
+
+
+def stages_due(connection: Connection, now: datetime) -> Due | None:
+    """What there is to do; None when nothing changed. Asks the state database alone.
+
+    A day of health that was computed again is told again from its begin on. Without anything new, stages may change for as
+    long as the window reaches back to the newest day: what was used then is replaced when nobody uses it any more.
+    """
+    h, s = health_days.c, stage_days.c
+    query = select(h.day, h.computed_at, s.computed_at.label("told")).select_from(
+        health_days.outerjoin(stage_days, s.day == h.day)
+    )
+    now_hour = now.replace(minute=0, second=0, microsecond=0)
+    rows = [
+        row
+        for row in connection.execute(query.where(h.computed_at.is_not(None)))
+        if begin_of(row.day) < now_hour
+    ]
+    if not rows:
+        return None
+    changed = {row.day: row.computed_at for row in rows if row.told != row.computed_at}
+    through = connection.execute(select(func.max(s.through))).scalar()
+    end = min(now_hour, begin_of(max(row.day for row in rows)) + DAY + WINDOW)
+    if not changed and through is not None and through >= end:
+        return None
+    starts = [begin_of(day) for day in changed]
+    return Due(min([*starts, *([through] if through else [])]), end, changed)
+
+
+def has_health(connection: Connection) -> bool:
+    """Whether the health of any day was ever computed."""
+    query = select(health_days.c.day).where(health_days.c.computed_at.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageReport:
+    """Bring the stages of releases up to the last full hour. All of it becomes visible at once; doing it again changes nothing."""
+    with process_lock(state.home, "stages"):
+        with state.read() as connection:
+            due = stages_due(
+                connection, now
+            )  # before the lake is read: a day that changes meanwhile is due again
+            if due is None:
+                return StageReport()
+            former = read_former(connection, due.start)
+        fold, before = StageFold(), dict[Key, Stage]()
+        asked: set[Key] = set()
+        told: list[Stage] = []
+        for first, until in _stretches(due.start - WINDOW, due.end):
+            hours = sessions_by_hour(lake, first, until)
+            keys = {key for sessions in hours.values() for key in sessions} - asked
+            asked |= keys
+            with state.read() as connection:
+                known = stages_before(connection, former, keys)
+            before |= {stage.key: stage for stage in known}
+            fold.expect(known)
+            for hour in hours_between(first, until):
+                told += fold.hour(hour, hours.get(hour, {}), tell=hour >= due.start)
+        with state.write() as connection:
+            added, gone = replace_stages(state, connection, former, before, told)
+            _note_days(state, connection, due)
+    hours_told = max(0, (due.end - due.start) // HOUR)
+    return StageReport(hours_told, tuple(sorted(due.days)), due.end, added, gone)
+
+
+def _note_days(state: StateDatabase, connection: Connection, due: Due) -> None:
+    """Remember what stages were told from, and up to when."""
+    days = dict(due.days)
+    if not days:
+        newest = connection.execute(select(stage_days).order_by(stage_days.c.day.desc()).limit(1)).one()
+        days[newest.day] = newest.computed_at
+    statement = state.insert(stage_days)
+    values = {name: statement.excluded[name] for name in ("computed_at", "through")}
+    rows = [{"day": day, "computed_at": at, "through": due.end} for day, at in days.items()]
+    connection.execute(statement.on_conflict_do_update(index_elements=["day"], set_=values), rows)
+
+
+def sessions_by_hour(lake: Queried, first: datetime, until: datetime) -> dict[datetime, dict[Key, int]]:
+    """Sessions of releases in named environments by the full hour in which they began."""
+    rows = lake.query(
+        "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
+        f"FROM lake.release_health WHERE {days_between(first, until)} AND slot >= $first AND slot < $until "
+        "AND environment <> '' AND length(environment) <= 64 AND length(release) <= 200 "
+        "GROUP BY ALL HAVING sum(sessions) > 0",
+        {"first": first, "until": until},
+    )
+    found: defaultdict[datetime, dict[Key, int]] = defaultdict(dict)
+    for row in rows:
+        hour = datetime.fromtimestamp(row["hour"] * 3600, UTC)
+        found[hour][row["project_id"], row["environment"], row["release"]] = int(row["sessions"])
+    return found
+
+
+def _stretches(first: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    while first < until:
+        yield first, min(first + STRETCH, until)
+        first += STRETCH
+
+
+def hours_between(first: datetime, until: datetime) -> Iterator[datetime]:
+    """The full hours from the first on, the last one before `until`."""
+    while first < until:
+        yield first
+        first += HOUR
+
+
+def begin_of(day: date) -> datetime:
+    """When a UTC day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
+def days_between(first: datetime, until: datetime) -> str:
+    """A condition on `day` that chooses the files of a span: as constants, since parameters choose none."""
+    last = (until - timedelta(microseconds=1)).date()
+    return f"day BETWEEN DATE '{first.date().isoformat()}' AND DATE '{last.isoformat()}'"
+
+
+# ── shares
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Sessions and users of a release in the 24 hours before a full hour, and those of all releases there."""
+
+    sessions: int = 0
+    users: int = 0
+    all_sessions: int = 0
+    all_users: int = 0
+
+    @property
+    def of_sessions(self) -> float | None:
+        """Its share of the sessions; None where there are none."""
+        return self.sessions / self.all_sessions if self.all_sessions else None
+
+    @property
+    def of_users(self) -> float | None:
+        """Its share of the users; those of all releases together may be more than the whole, as a user may use two."""
+        return self.users / self.all_users if self.all_users else None
+
+
+AdoptionKey = tuple[int, str | None, str]
+"""Project, environment (ALL for all together), version."""
+
+
+def adoption_at(
+    lake: Queried,
+    at: datetime,
+    project_ids: Collection[int],
+    *,
+    named: Collection[tuple[int, str]] | None = None,
+    environment: str | None = None,
+) -> dict[AdoptionKey, Adoption]:
+    """Adoption at a full hour of the releases that were active in the 24 hours before, in each environment and in all.
+
+    `named` (project and version) and `environment` narrow what is given, not what it is a share of.
+    """
+    sessions = _shares(lake, at, project_ids, "release_health", "sum(sessions)", named, environment)
+    users = _shares(lake, at, project_ids, "session_users", "count(DISTINCT user_hash)", named, environment)
+    return {
+        (project_id, place, version): Adoption(
+            count,
+            users.get((project_id, place, version), 0),
+            sessions[project_id, place, None],
+            users.get((project_id, place, None), 0),
+        )
+        for (project_id, place, version), count in sessions.items()
+        if version is not None and count
+    }
+
+
+def _shares(
+    lake: Queried,
+    at: datetime,
+    project_ids: Collection[int],
+    table: str,
+    figure: str,
+    named: Collection[tuple[int, str]] | None,
+    environment: str | None,
+) -> dict[tuple[int, str | None, str | None], int]:
+    """A figure by project, environment (None: all) and release (None: all)."""
+    first = at - DAY
+    began = "slot >= $first AND slot < $until"
+    parameters: dict[str, object] = {"first": first, "until": at}
+    if table == "session_users":
+        began = _states_between(first, at)
+        parameters = {}
+    query = (
+        f"SELECT project_id, environment, release, {figure} AS n FROM lake.{table} "
+        f"WHERE {days_between(first, at)} AND {began} AND list_contains($projects, project_id) "
+        "GROUP BY GROUPING SETS ((project_id), (project_id, environment), (project_id, release), "
+        "(project_id, environment, release))"
+    )
+    conditions = ["true"]
+    if named is not None:
+        parameters |= {"named": [p for p, _ in named], "versions": [version for _, version in named]}
+        conditions.append(
+            "(release IS NULL OR (project_id, release) IN "
+            "(SELECT (unnest($named::BIGINT[]), unnest($versions::VARCHAR[]))))"
+        )
+    if environment is not None:
+        parameters["environment"] = environment
+        conditions.append("environment = $environment")
+    rows = lake.query(
+        f"SELECT * FROM ({query}) WHERE {' AND '.join(conditions)}",
+        {**parameters, "projects": list(project_ids)},
+    )
+    return {(row["project_id"], row["environment"], row["release"]): int(row["n"]) for row in rows}
+
+
+def _states_between(first: datetime, until: datetime) -> str:
+    """Whose sessions began between two full hours that are a day apart."""
+    if first.hour == 0:
+        return "true"
+    slot = first.hour * 4 * 8  # of 15 minutes; eight ranks each
+    return (
+        f"CASE day WHEN DATE '{first.date().isoformat()}' THEN list_max(states) >= {slot} "
+        f"ELSE list_min(states) < {slot} END"
+    )
