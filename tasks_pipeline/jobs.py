@@ -55,14 +55,6 @@ merge_events_job = dg.define_asset_job(
     description="Looks for groups that are alike, proposes them, and merges those above their project's `merge_above`.",
 )
 
-find_suspect_commits_job = dg.define_asset_job(
-    "find_suspect_commits",
-    selection=dg.AssetSelection.assets("suspect_commits"),
-    run_tags=MAINTENANCE.tags,
-    description="Looks for the commits that may have caused groups, of which that is due: since commits came late, or a release "
-    "changed too much for a drain.",
-)
-
 send_alert_notification_job = dg.define_asset_job(
     "send_alert_notification",
     selection=dg.AssetSelection.assets("notifications"),
@@ -90,11 +82,11 @@ check_monitors_job = dg.define_asset_job(
 
 process_releases_job = dg.define_asset_job(
     "process_releases",
-    selection=dg.AssetSelection.assets("releases"),
+    selection=dg.AssetSelection.assets("releases", "suspect_commits"),
     config=dg.RunConfig(ops={"releases": {"config": {"linger_seconds": None}}}),
     run_tags=RELEASES.tags,
     description="process_new_release for releases that are new, update_release_data for those of which commits came, deploys "
-    "told, figures counted; lingers for more. Started by new_release_sensor.",
+    "told, figures counted; lingers for more, and then looks for suspect commits. Started by new_release_sensor.",
 )
 
 release_adoption_job = dg.define_asset_job(

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from tasks_pipeline.assets.metadata import of_state
-from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
+from tasks_pipeline.lanes import LANE_TAG, RELEASES
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import suspect_commits
 
@@ -14,10 +14,10 @@ GROUP = "releases"
 
 @dg.asset(
     name="suspect_commits",
-    deps=["groups"],
+    deps=["releases", "groups"],
     group_name=GROUP,
     kinds={"sql", "table"},
-    tags={LANE_TAG: MAINTENANCE.name},
+    tags={LANE_TAG: RELEASES.name},
     metadata=of_state(suspect_commits),
     description="Commits that changed the files that groups fail in, of the release in which a group was first seen and the four "
     "before it. Drains find those of new groups; this finds what they left, and what commits that came late make of older groups.",

@@ -123,7 +123,6 @@ def test_what_people_find_in_the_ui() -> None:
         "reprocess_day": "recompute",
         "check_day": "maintenance",
         "merge_events": "maintenance",
-        "find_suspect_commits": "maintenance",
         "send_alert_notification": "notifications",
         "send_digest": "notifications",
         "check_monitors": "monitoring",

@@ -351,6 +351,8 @@ def test_a_run_of_the_asset(home: Home) -> None:
         ship(stores.state, [1], "shop@1", commit(SHA, "shop/orders.py", at=datetime.now(UTC)))
     definitions = build_defs({"stores": StoresResource(home=str(home.root))})
     with dg.DagsterInstance.ephemeral() as instance:
-        result = definitions.resolve_job_def("find_suspect_commits").execute_in_process(instance=instance)
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey("suspect_commits")]
+        )
         (made,) = result.asset_materializations_for_node("suspect_commits")
     assert made.metadata["groups_with_suspects"].value == 1

@@ -126,7 +126,7 @@ def _commits() -> None:
         "commit_files",
         sa.Column("sha", _by_bytes(64), primary_key=True),
         sa.Column("path", _by_bytes(510), primary_key=True),
-        sa.Column("type", sa.String(1), nullable=False, comment="A added, M modified, D deleted, other letters as sent"),
+        sa.Column("type", sa.String(1), nullable=False, comment="A added, M modified, D deleted, T of another type"),
         sqlite_with_rowid=False,
     )  # fmt: skip
     op.create_table(
