@@ -14,7 +14,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 
 GROWING = frozenset({
     "alerts", "artifact_bundles", "artifacts", "batches", "debug_files", "deliveries", "deploys", "drains", "event_ids",
-    "group_actions", "group_days", "group_explanations", "group_hashes", "group_signatures", "group_values", "groups", "incidents",
+    "group_actions", "group_days", "group_explanations", "group_hashes", "group_signatures", "group_values", "groups", "health_days", "incidents",
     "monitor_check_ins", "monitor_environments", "monitors", "notifications", "regroupings", "release_stages", "releases", "replacements", "rule_states",
     "similar_groups", "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
