@@ -123,6 +123,8 @@ def count_events(
             for row in rows
         ]
         _decide_by_place(connection, rows, counted, counts)
+        for row, values in zip(rows, counted, strict=True):  # suspects are those of the first release
+            values["suspects_at"] = row.suspects_at if values["first_release"] == row.first_release else None
         for decided in (False, True):  # the columns of decisions are many, and rarely change
             if some := [values for values in counted if ("status" in values) is decided]:
                 connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)

@@ -11,7 +11,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, not_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    not_,
+    null,
+    select,
+    update,
+)
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
@@ -170,7 +184,16 @@ def _derive(
         _delete(connection, group_days, gone)
         for shown in (True, False):
             if some := [row for row in rows if ("title" in row) is shown]:
-                connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
+                connection.execute(_new_totals, some)
+
+
+_other_first = groups.c.first_release.is_distinct_from(bindparam("first", type_=String))
+_new_totals = (
+    update(groups)
+    .where(groups.c.id == bindparam("group"))
+    # Suspects are those of the first release.
+    .values(suspects_at=case((_other_first, null()), else_=groups.c.suspects_at))
+)
 
 
 def _totals_row(
@@ -179,7 +202,7 @@ def _totals_row(
     """New values of a group's row, whose id is `group`; what people see of it, if no other day has a newer event."""
     group_id = row["id"]
     values = {"group": group_id, **{n: row[n] for n in ("times_seen", "users", "first_seen", "last_seen")}}
-    values |= row["releases"].columns
+    values |= row["releases"].columns | {"first": row["releases"].first}
     shown = newest.get(group_id)
     if shown is None or (shown["timestamp"] != row["last_seen"] and group_id not in metadata):
         return values

@@ -26,6 +26,8 @@ from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
 DAY = timedelta(days=1)
+KEPT = 400 * DAY
+"""Stages of days before are told no more: so long is health kept."""
 STRETCH = 3 * DAY
 """So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
 ALL = None
@@ -76,7 +78,7 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     now_hour = now.replace(minute=0, second=0, microsecond=0)
     rows = [
         row
-        for row in connection.execute(query.where(h.computed_at.is_not(None)))
+        for row in connection.execute(query.where(h.computed_at.is_not(None), h.day >= (now - KEPT).date()))
         if begin_of(row.day) < now_hour
     ]
     if not rows:
@@ -92,7 +94,8 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
 
 def has_health(connection: Connection) -> bool:
     """Whether the health of any day was ever computed."""
-    query = select(health_days.c.day).where(health_days.c.computed_at.is_not(None)).limit(1)
+    c = health_days.c
+    query = select(c.day).where(c.computed_at.is_not(None)).order_by(c.day.desc()).limit(1)
     return connection.execute(query).first() is not None
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from tasks_pipeline.groups.suspects import due_exists
 from tasks_pipeline.jobs import process_releases_job
 from tasks_pipeline.nudging.wanted import SHIPPING
 from tasks_pipeline.releases.due import releases_due
@@ -17,7 +18,7 @@ from tasks_pipeline.sensors.workers import described, runs_under_way
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts process_releases when something waits for it: a new release, commits of one, a deploy that nobody was "
-    "told of, or events that came since figures were counted 15 minutes ago.",
+    "told of, events that came since figures were counted 15 minutes ago, or groups whose suspects are to be looked for.",
 )
 def new_release_sensor(
     context: dg.SensorEvaluationContext, stores: StoresResource
@@ -25,6 +26,7 @@ def new_release_sensor(
     """One run for all that waits; the skip reason says what does and who works on it."""
     with stores.open() as opened:
         due = releases_due(opened.state, datetime.now(UTC))
+        due += ["suspects"] if due_exists(opened.state) else []
     if not due:
         return dg.SkipReason("nothing waits")
     at_work = runs_under_way(context.instance, process_releases_job.name)

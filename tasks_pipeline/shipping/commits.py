@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from tasks_pipeline.groups.fixing import link_fixes, settle_commit_resolutions
+from tasks_pipeline.groups.suspects import look_again
 from tasks_pipeline.releases.commits import count_commits, set_counts
 from tasks_pipeline.stores import Stores
 
@@ -27,12 +28,13 @@ class Shipped:
 def apply_commits(
     stores: Stores, connection: Connection, project_id: int, version: str, *, is_new: bool
 ) -> Shipped:
-    """Count the commits of a release, settle resolutions in one of them, and resolve what they fix.
+    """Count the commits of a release, settle resolutions in one of them, resolve what they fix, and have suspects looked for again.
 
     In the caller's transaction, who holds the lock `group_hashes`. Doing it again changes nothing.
     """
     count = count_commits(connection, [version]).get(version, 0)
     set_counts(connection, project_id, {version: count})
+    look_again(connection, project_id, version)
     if not count:
         return Shipped()
     settled = settle_commit_resolutions(connection, project_id, version)

@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, select
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases import adoption
-from tasks_pipeline.releases.adoption import adoption_at, begin_of, stages_due, tell_stages
+from tasks_pipeline.releases.adoption import adoption_at, begin_of, has_health, stages_due, tell_stages
 from tasks_pipeline.releases.stages import HOUR, Stage, current_stages
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import release_adoption_schedule
@@ -30,6 +30,7 @@ from tests.support.release_cases import cases
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
 Rows = list[tuple[Any, ...]]
+COUNTED = {name: 1 for name in ("changes", "computed") if name in health_days.c}
 
 
 def stored(stores: Stores) -> Rows:
@@ -270,6 +271,12 @@ def test_every_query_finds_its_rows_by_an_index(own: Stores) -> None:
     ]  # fmt: skip
     with own.state.write() as connection:
         connection.execute(insert(release_stages), history)
+    days = [
+        {"day": date(2020, 1, 1) + n * DAY, "changed_at": old, "computed_at": old} | COUNTED
+        for n in range(2000)
+    ]
+    with own.state.write() as connection:
+        connection.execute(insert(health_days), days)
     with recorded(own.state) as statements:
         tell(own, MIDNIGHT + DAY)
         write_health(own.state, own.lake, seen[::2])
@@ -277,6 +284,7 @@ def test_every_query_finds_its_rows_by_an_index(own: Stores) -> None:
         with own.state.read() as connection:
             current_stages(connection, [(1, "a")])
             stages_due(connection, MIDNIGHT + 3 * DAY)
+            has_health(connection)
     assert len(statements) > 8
     found = scans(own.state, statements)
     assert found == [], "\n\n".join(found)

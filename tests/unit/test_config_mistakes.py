@@ -432,4 +432,4 @@ def test_repositories_have_names_of_their_own() -> None:
     (said,) = mistakes(unknown + "organisation: {repositories: [{name: acme/shop}]}\n")
     assert "projects[0].repository: acme/nope is not configured; allowed: acme/shop" in said
     (said,) = mistakes(BASE + "members: [{email: a@acme.example, notifications: {deploys: sometimes}}]\n")
-    assert "always, committed_only, never" in said
+    assert "'always', 'committed_only' or 'never'" in said

@@ -526,9 +526,7 @@ commit_files = Table(
     metadata,
     Column("sha", _by_bytes(64), primary_key=True),
     Column("path", _by_bytes(510), primary_key=True),
-    Column(
-        "type", String(1), nullable=False, comment="A added, M modified, D deleted, T of another type"
-    ),
+    Column("type", String(1), nullable=False, comment="A added, M modified, D deleted, T of another type"),
     sqlite_with_rowid=False,
 )
 
