@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
+from tasks_pipeline.releases.commit_lists import pending_releases
 from tasks_pipeline.releases.known import Row
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
@@ -24,7 +25,6 @@ from tasks_pipeline.storage.state.tables import (
     deploys,
     groups,
     release_commits,
-    release_heads,
     releases,
     repositories,
 )
@@ -133,8 +133,7 @@ def looked_up(query: Select[Any]) -> ColumnElement[bool]:
 class ReleaseFacts:
     """What is known of a release in some projects: its rows, a row for each, and what came with it.
 
-    `last_commit` and `last_deploy` as in lists of these. `new_groups` by project. `pending`: it has heads whose commits are not
-    known.
+    `last_commit` and `last_deploy` as in lists of these. `new_groups` by project. `pending`: it waits for commits.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -165,7 +164,7 @@ def facts_of(
         facts[row["version"]].deploy_count, facts[row["version"]].last_deploy = row["n"], row
     for row in _rows(connection, _new_groups(project_ids, known)):
         facts[row["version"]].new_groups[row["project_id"]] = row["n"]
-    for version in connection.execute(_pending(known)).scalars():
+    for version in pending_releases(connection, known):
         facts[version].pending = True
     return {version: facts[version] for version in known}
 
@@ -249,13 +248,6 @@ def _new_groups(project_ids: Sequence[int], versions: Sequence[str]) -> Select[A
         .where(g.project_id.in_(project_ids), g.first_release.in_(versions))
         .group_by(g.project_id, g.first_release)
     )
-
-
-def _pending(versions: Sequence[str]) -> Select[Any]:
-    """Releases with heads, but without commits."""
-    held = select(release_commits.c.sha).where(release_commits.c.version == release_heads.c.version)
-    heads = select(release_heads.c.version).where(release_heads.c.version.in_(versions), ~held.exists())
-    return heads.distinct()
 
 
 def list_commits(connection: Connection, version: str, after: int, limit: int) -> list[Row]:
