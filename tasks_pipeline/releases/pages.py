@@ -238,7 +238,7 @@ def _newest_deploys(project_ids: Sequence[int], versions: Sequence[str]) -> Sele
 
 
 def _new_groups(project_ids: Sequence[int], versions: Sequence[str]) -> Select[Any]:
-    """How many groups that people see were first seen in each release, by project."""
+    """How many groups are new in each release, by project: those of `groups/of_release.py`, which lies above."""
     g = groups.c
     # Said so that no index of those that people see fits: PostgreSQL would read all of it, and not the releases alone.
     seen = g.times_seen > 0, func.coalesce(g.merged_into, 0) == 0, g.status != "discarded"

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import Member
 from tasks_pipeline.config.projects import project_name
-from tasks_pipeline.groups.fixing import new_in, resolved_by
+from tasks_pipeline.groups.of_release import new_in, resolved_by
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.deploy_content import SHOWN, DeployFacts, deploy_title
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
