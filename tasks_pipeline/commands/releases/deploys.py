@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from tasks_pipeline.commands.common.queries import open_state
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.releases.summaries import find_named, in_project
 from tasks_pipeline.words import lasting
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
