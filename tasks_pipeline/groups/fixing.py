@@ -164,7 +164,11 @@ def settle_commit_resolutions(connection: Connection, project_id: int, version: 
     if not found:
         return []
     date = order_dates(connection, project_id, [version]).get(version)
-    values = {"resolution": Resolution.IN_RELEASE, "resolved_in_release": version, "resolved_release_date": date}
+    values = {
+        "resolution": Resolution.IN_RELEASE,
+        "resolved_in_release": version,
+        "resolved_release_date": date,
+    }
     for row in sorted(found, key=lambda row: int(row.id)):
         connection.execute(update(groups).where(g.id == row.id).values(**values))
         said = {"release": version, "kind": str(Resolution.IN_COMMIT), "commit": row.resolved_in_commit}
