@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
 from tasks_pipeline.releases.commit_lists import pending_releases
+from tasks_pipeline.releases.deploys import deploys_in, last_first
 from tasks_pipeline.releases.known import Row
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
@@ -211,26 +212,11 @@ def _authors(versions: Sequence[str]) -> Select[Any]:
     )
 
 
-_DEPLOY = ("environment", "name", "url", "started_at", "finished_at", "created_at")
-
-
-def _deploys(project_ids: Sequence[int]) -> Select[Any]:
-    """Deploys of releases; one to several projects is one."""
-    columns = [deploys.c[name] for name in _DEPLOY]
-    return (
-        select(func.min(deploys.c.id).label("id"), deploys.c.version, *columns)
-        .where(deploys.c.project_id.in_(project_ids))
-        .group_by(deploys.c.version, *columns)
-    )
-
-
 def _newest_deploys(project_ids: Sequence[int], versions: Sequence[str]) -> Select[Any]:
     """The newest deploy of each release, with how many there are as `n`."""
-    d = _deploys(project_ids).where(deploys.c.version.in_(versions)).subquery()
-    place = func.row_number().over(
-        partition_by=d.c.version,
-        order_by=(func.coalesce(d.c.finished_at, d.c.created_at).desc(), d.c.id.desc()),
-    )
+    d = deploys_in(project_ids).where(deploys.c.version.in_(versions)).subquery()
+    order = [column.desc() for column in last_first(d.c)]
+    place = func.row_number().over(partition_by=d.c.version, order_by=order)
     counted = select(
         d, place.label("place"), func.count().over(partition_by=d.c.version).label("n")
     ).subquery()
@@ -307,11 +293,11 @@ def list_deploys_of(
     limit: int,
 ) -> list[Row]:
     """Deploys of a release behind (when one was finished, its id), newest first."""
-    d = _deploys(project_ids).where(deploys.c.version == version).subquery()
-    finished = func.coalesce(d.c.finished_at, d.c.created_at)
-    query = select(d, finished.label("at")).order_by(finished.desc(), d.c.id.desc()).limit(limit)
+    d = deploys_in(project_ids).where(deploys.c.version == version).subquery()
+    order = last_first(d.c)
+    query = select(d, order[0].label("at")).order_by(*(column.desc() for column in order)).limit(limit)
     if after is not None:
-        query = query.where(_before((finished, d.c.id), after))
+        query = query.where(_before(order, after))
     return [*_rows(connection, query)]
 
 

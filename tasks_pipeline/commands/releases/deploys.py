@@ -58,16 +58,16 @@ def deploys(ctx: click.Context, version: str, project: str | None, limit: int, a
 
 
 def _deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    started, finished = row["started_at"], row["finished_at"]
-    seconds = (finished - started).total_seconds() if started and finished else None
+    from tasks_pipeline.releases.deploys import duration_of
+
     return {
         "id": row["id"],
         "environment": row["environment"],
         "name": row["name"],
         "url": row["url"],
-        "started_at": started,
-        "finished_at": finished,
-        "duration_seconds": seconds if seconds is not None and seconds >= 0 else None,
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+        "duration_seconds": duration_of(row["started_at"], row["finished_at"]),
     }
 
 
