@@ -36,7 +36,7 @@ def deploys(ctx: click.Context, version: str, project: str | None, limit: int, a
         ids = [row["project_id"] for row in find_named(state, slugs, version, project)]
         with state.read() as connection:
             rows = list_deploys(connection, ids, version, limit)
-    found = [_deploy_json(row) for row in rows]
+    found = [deploy_json(row) for row in rows]
     if as_json:
         print_json(found)
         return
@@ -57,7 +57,8 @@ def deploys(ctx: click.Context, version: str, project: str | None, limit: int, a
     )
 
 
-def _deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON says of a deploy."""
     from tasks_pipeline.releases.deploys import duration_of
 
     return {
