@@ -6,25 +6,24 @@ When that is looked at is decided in `shipping/`. Everything here is done in the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, and_, func, select, text, update
+from sqlalchemy import BigInteger, Connection, Row, and_, select, update
 
 from tasks_pipeline.groups.decisions import AUTOMATIC, log_action, merged_targets, resolve_in_release
 from tasks_pipeline.groups.fixes import fixed_groups
-from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.lifecycle import Resolution, Status
 from tasks_pipeline.groups.short_id import parse_short_id
 from tasks_pipeline.releases.commit_lists import messages_of
 from tasks_pipeline.releases.commits import shas_of
 from tasks_pipeline.releases.known import order_dates
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import SEEN, group_commits, groups, releases
+from tasks_pipeline.storage.state.tables import group_commits, groups, releases
 from tasks_pipeline.storage.state.wanted import wanted
 
-IN_RELEASE, IN_COMMIT = "in_release", "in_commit"
 MOST_OF_A_COMMIT, MOST_CLAIMS = 100, 10_000
 """So many groups a commit may fix, and the commits of a release together; further ones are passed over."""
 _LARGEST = 2**63 - 1
@@ -176,50 +175,20 @@ def settle_commit_resolutions(connection: Connection, project_id: int, version: 
             g.resolved_in_commit.is_not(None),
             g.resolved_in_commit.in_(chunk),
             g.project_id == project_id,
-            g.resolution == IN_COMMIT,
+            g.resolution == Resolution.IN_COMMIT,
             g.status == Status.RESOLVED,
         )
         found += connection.execute(query.with_for_update(key_share=True))
     if not found:
         return []
     date = order_dates(connection, project_id, [version]).get(version)
-    values = {"resolution": IN_RELEASE, "resolved_in_release": version, "resolved_release_date": date}
+    values = {
+        "resolution": Resolution.IN_RELEASE,
+        "resolved_in_release": version,
+        "resolved_release_date": date,
+    }
     for row in sorted(found, key=lambda row: int(row.id)):
         connection.execute(update(groups).where(g.id == row.id).values(**values))
-        said = {"release": version, "kind": IN_COMMIT, "commit": row.resolved_in_commit}
+        said = {"release": version, "kind": str(Resolution.IN_COMMIT), "commit": row.resolved_in_commit}
         log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)
     return sorted(int(row.id) for row in found)
-
-
-def resolved_by(
-    connection: Connection, version: str, project_ids: Sequence[int], limit: int
-) -> tuple[list[Row[Any]], int]:
-    """Groups of projects that commits of a release resolved: project_id, short_id and title of the first, and how many."""
-    c, g, rows = group_commits.c, groups.c, list[Row[Any]]()
-    linked = connection.execute(select(c.group_id).where(c.version == version, c.resolved))
-    # In two steps: joined, PostgreSQL may read all groups of the projects.
-    for chunk in chunks(sorted({*linked.scalars()})):
-        query = select(g.id, g.project_id, g.short_id, g.title).where(g.id.in_(chunk))
-        rows += (row for row in connection.execute(query) if row.project_id in project_ids)
-    rows.sort(key=lambda row: (row.project_id, row.short_id))
-    return rows[:limit], len(rows)
-
-
-def new_in(
-    connection: Connection, version: str, project_ids: Sequence[int], limit: int
-) -> tuple[list[Row[Any]], int]:
-    """Groups of projects that were first seen in a release: project_id, short_id and title of the first, and how many."""
-    g, rows, count = groups.c, list[Row[Any]](), 0
-    for project_id in project_ids:
-        where = (
-            text("first_release IS NOT NULL"),
-            g.first_release == version,
-            g.project_id == project_id,
-            text(SEEN),
-        )
-        found = connection.execute(select(func.count()).select_from(groups).where(*where)).scalar_one()
-        count += found
-        if found and len(rows) < limit:
-            query = select(g.project_id, g.short_id, g.title).where(*where).order_by(g.id)
-            rows += connection.execute(query.limit(limit - len(rows)))
-    return rows, count

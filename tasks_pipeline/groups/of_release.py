@@ -1,19 +1,23 @@
-"""Groups of a release: those that are new in it, were resolved in it, or came back by its events."""
+"""Groups of a release: those that are new in it, were resolved in it, or came back by its events.
+
+Each kind is chosen in one way, for commands and for messages. Of releases in pages of the Web API, which lies below, new groups
+are counted by `releases/pages.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, String, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, String, func, select, text
 
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.state.database import chunks
-from tasks_pipeline.storage.state.tables import SEEN, group_actions, groups
+from tasks_pipeline.storage.state.tables import SEEN, group_actions, group_commits, groups
 from tasks_pipeline.storage.state.wanted import wanted
 
 MOST = 100
@@ -60,6 +64,36 @@ def new_groups(connection: Connection, project_id: int, slug: str, version: str)
     newest = select(*_COLUMNS).where(*of_release).order_by(seen.desc(), groups.c.id.desc())
     rows = connection.execute(newest.limit(MOST)).mappings()
     return Listed(count, [_row(dict(row), slug, row["first_seen"]) for row in rows])
+
+
+def new_in(
+    connection: Connection, version: str, project_ids: Sequence[int], limit: int
+) -> tuple[list[Row[Any]], int]:
+    """The new groups of several projects, for a message: project_id, short_id and title of the first, and how many."""
+    g, rows, count = groups.c, list[Row[Any]](), 0
+    for project_id in project_ids:
+        where = g.first_release == version, g.project_id == project_id, *_shown()
+        found = connection.execute(select(func.count()).select_from(groups).where(*where)).scalar_one()
+        count += found
+        if found and len(rows) < limit:
+            query = select(g.project_id, g.short_id, g.title).where(*where).order_by(g.id)
+            rows += connection.execute(query.limit(limit - len(rows)))
+    return rows, count
+
+
+def resolved_by(
+    connection: Connection, version: str, project_ids: Sequence[int], limit: int
+) -> tuple[list[Row[Any]], int]:
+    """Groups of several projects that commits of the release resolved, for a message: project_id, short_id and title of the
+    first, and how many."""
+    c, g, rows = group_commits.c, groups.c, list[Row[Any]]()
+    linked = connection.execute(select(c.group_id).where(c.version == version, c.resolved))
+    # In two steps: joined, PostgreSQL may read all groups of the projects.
+    for chunk in chunks(sorted({*linked.scalars()})):
+        query = select(g.id, g.project_id, g.short_id, g.title).where(g.id.in_(chunk))
+        rows += (row for row in connection.execute(query) if row.project_id in project_ids)
+    rows.sort(key=lambda row: (row.project_id, row.short_id))
+    return rows[:limit], len(rows)
 
 
 def resolved_groups(connection: Connection, project_id: int, slug: str, version: str) -> Listed:

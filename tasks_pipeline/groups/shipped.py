@@ -1,16 +1,16 @@
-"""What shipped and concerns a group: the commits that name it, those that are suspected, and the release with the fix."""
+"""What shipped and concerns a group: the commits that name it, and the release with the fix. Suspects are in `suspects.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from tasks_pipeline.groups.known_releases import first_holding
 from tasks_pipeline.groups.lifecycle import Resolution
 from tasks_pipeline.releases.known import first_after
-from tasks_pipeline.storage.state.tables import commit_authors, commits, group_commits, suspect_commits
+from tasks_pipeline.storage.state.tables import commit_authors, commits, group_commits
 
 MOST_COMMITS = 100
 
@@ -38,36 +38,18 @@ def resolution_of(connection: Connection, group: Mapping[str, Any]) -> dict[str,
 def commits_of_group(connection: Connection, group_id: int) -> list[dict[str, Any]]:
     """Commits whose message says that they fix a group, with the release that brought each, the newest links first: sha,
     message, author, release, at, and whether it resolved the group. At most MOST_COMMITS."""
-    g = group_commits.c
-    query = _with_commit(select(g.sha, g.version.label("release"), g.at, g.resolved), group_commits)
+    g, author = group_commits.c, commit_authors.c
+    query = (
+        select(
+            g.sha, g.version.label("release"), g.at, g.resolved, commits.c.message, author.name, author.email
+        )
+        .join_from(group_commits, commits, commits.c.sha == g.sha, isouter=True)
+        .join(commit_authors, author.author_key == commits.c.author_key, isouter=True)
+    )
     rows = connection.execute(
         query.where(g.group_id == group_id).order_by(g.at.desc(), g.sha, g.version).limit(MOST_COMMITS)
     )
     return [_shown(dict(row._mapping)) for row in rows]
-
-
-def suspects_of_group(connection: Connection, group_id: int) -> list[dict[str, Any]]:
-    """Commits that are suspected to have brought a group, the likeliest first: sha, message, author, release, the path and the
-    number of the frame that led to it, and the score."""
-    s = suspect_commits.c
-    named = select(s.sha, s.version.label("release"), s.path, s.frame, s.score)
-    rows = connection.execute(
-        _with_commit(named, suspect_commits)
-        .where(s.group_id == group_id)
-        .order_by(s.rank)
-        .limit(MOST_COMMITS)
-    )
-    return [_shown(dict(row._mapping)) for row in rows]
-
-
-def _with_commit(query: Select[Any], link: Any) -> Select[Any]:
-    """With the message and the author of the commit, as far as they are known."""
-    author = commit_authors.c
-    return (
-        query.add_columns(commits.c.message, author.name, author.email)
-        .join_from(link, commits, commits.c.sha == link.c.sha, isouter=True)
-        .join(commit_authors, author.author_key == commits.c.author_key, isouter=True)
-    )
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, String, and_, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, and_, func, select
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys
@@ -66,20 +66,33 @@ def _digest(said: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def list_deploys(
-    connection: Connection, project_ids: Sequence[int], version: str, limit: int, offset: int = 0
-) -> list[Row]:
-    """Deploys of a release, the last finished first; one to several projects is one."""
-    columns = [deploys.c[name] for name in (*FACTS, "created_at")]
-    query = (
+def deploys_in(project_ids: Sequence[int]) -> Select[Any]:
+    """Deploys of releases into some projects, one to several of them is one: the id of its first row, the version, and what was
+    said of it."""
+    columns = [deploys.c[name] for name in ("version", *FACTS, "created_at")]
+    return (
         select(func.min(deploys.c.id).label("id"), *columns)
-        .where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
+        .where(deploys.c.project_id.in_(project_ids))
         .group_by(*columns)
-        .order_by(
-            func.coalesce(deploys.c.finished_at, deploys.c.created_at).desc(), func.min(deploys.c.id).desc()
-        )
     )
-    return [dict(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
+
+
+def last_first(columns: Any) -> tuple[ColumnElement[datetime], ColumnElement[int]]:
+    """What deploys are ordered by, greatest first: when one was finished, and its id."""
+    return func.coalesce(columns.finished_at, columns.created_at), columns.id
+
+
+def list_deploys(connection: Connection, project_ids: Sequence[int], version: str, limit: int) -> list[Row]:
+    """Deploys of a release, the last finished first; one to several projects is one."""
+    d = deploys_in(project_ids).where(deploys.c.version == version).subquery()
+    query = select(d).order_by(*(column.desc() for column in last_first(d.c))).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def duration_of(started: datetime | None, finished: datetime | None) -> float | None:
+    """How many seconds a deploy took; None where nobody said, or it ended before it began."""
+    seconds = (finished - started).total_seconds() if started and finished else None
+    return seconds if seconds is not None and seconds >= 0 else None
 
 
 def deploy_counts(connection: Connection, named: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:

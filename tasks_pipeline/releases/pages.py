@@ -15,6 +15,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
+from tasks_pipeline.releases.commit_lists import pending_releases
+from tasks_pipeline.releases.deploys import deploys_in, last_first
 from tasks_pipeline.releases.known import Row
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
@@ -24,7 +26,6 @@ from tasks_pipeline.storage.state.tables import (
     deploys,
     groups,
     release_commits,
-    release_heads,
     releases,
     repositories,
 )
@@ -133,8 +134,7 @@ def looked_up(query: Select[Any]) -> ColumnElement[bool]:
 class ReleaseFacts:
     """What is known of a release in some projects: its rows, a row for each, and what came with it.
 
-    `last_commit` and `last_deploy` as in lists of these. `new_groups` by project. `pending`: it has heads whose commits are not
-    known.
+    `last_commit` and `last_deploy` as in lists of these. `new_groups` by project. `pending`: it waits for commits.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -165,7 +165,7 @@ def facts_of(
         facts[row["version"]].deploy_count, facts[row["version"]].last_deploy = row["n"], row
     for row in _rows(connection, _new_groups(project_ids, known)):
         facts[row["version"]].new_groups[row["project_id"]] = row["n"]
-    for version in connection.execute(_pending(known)).scalars():
+    for version in pending_releases(connection, known):
         facts[version].pending = True
     return {version: facts[version] for version in known}
 
@@ -212,26 +212,11 @@ def _authors(versions: Sequence[str]) -> Select[Any]:
     )
 
 
-_DEPLOY = ("environment", "name", "url", "started_at", "finished_at", "created_at")
-
-
-def _deploys(project_ids: Sequence[int]) -> Select[Any]:
-    """Deploys of releases; one to several projects is one."""
-    columns = [deploys.c[name] for name in _DEPLOY]
-    return (
-        select(func.min(deploys.c.id).label("id"), deploys.c.version, *columns)
-        .where(deploys.c.project_id.in_(project_ids))
-        .group_by(deploys.c.version, *columns)
-    )
-
-
 def _newest_deploys(project_ids: Sequence[int], versions: Sequence[str]) -> Select[Any]:
     """The newest deploy of each release, with how many there are as `n`."""
-    d = _deploys(project_ids).where(deploys.c.version.in_(versions)).subquery()
-    place = func.row_number().over(
-        partition_by=d.c.version,
-        order_by=(func.coalesce(d.c.finished_at, d.c.created_at).desc(), d.c.id.desc()),
-    )
+    d = deploys_in(project_ids).where(deploys.c.version.in_(versions)).subquery()
+    order = [column.desc() for column in last_first(d.c)]
+    place = func.row_number().over(partition_by=d.c.version, order_by=order)
     counted = select(
         d, place.label("place"), func.count().over(partition_by=d.c.version).label("n")
     ).subquery()
@@ -239,7 +224,7 @@ def _newest_deploys(project_ids: Sequence[int], versions: Sequence[str]) -> Sele
 
 
 def _new_groups(project_ids: Sequence[int], versions: Sequence[str]) -> Select[Any]:
-    """How many groups that people see were first seen in each release, by project."""
+    """How many groups are new in each release, by project: those of `groups/of_release.py`, which lies above."""
     g = groups.c
     # Said so that no index of those that people see fits: PostgreSQL would read all of it, and not the releases alone.
     seen = g.times_seen > 0, func.coalesce(g.merged_into, 0) == 0, g.status != "discarded"
@@ -249,13 +234,6 @@ def _new_groups(project_ids: Sequence[int], versions: Sequence[str]) -> Select[A
         .where(g.project_id.in_(project_ids), g.first_release.in_(versions))
         .group_by(g.project_id, g.first_release)
     )
-
-
-def _pending(versions: Sequence[str]) -> Select[Any]:
-    """Releases with heads, but without commits."""
-    held = select(release_commits.c.sha).where(release_commits.c.version == release_heads.c.version)
-    heads = select(release_heads.c.version).where(release_heads.c.version.in_(versions), ~held.exists())
-    return heads.distinct()
 
 
 def list_commits(connection: Connection, version: str, after: int, limit: int) -> list[Row]:
@@ -315,11 +293,11 @@ def list_deploys_of(
     limit: int,
 ) -> list[Row]:
     """Deploys of a release behind (when one was finished, its id), newest first."""
-    d = _deploys(project_ids).where(deploys.c.version == version).subquery()
-    finished = func.coalesce(d.c.finished_at, d.c.created_at)
-    query = select(d, finished.label("at")).order_by(finished.desc(), d.c.id.desc()).limit(limit)
+    d = deploys_in(project_ids).where(deploys.c.version == version).subquery()
+    order = last_first(d.c)
+    query = select(d, order[0].label("at")).order_by(*(column.desc() for column in order)).limit(limit)
     if after is not None:
-        query = query.where(_before((finished, d.c.id), after))
+        query = query.where(_before(order, after))
     return [*_rows(connection, query)]
 
 

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, Row
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import Member
 from tasks_pipeline.config.projects import project_name
-from tasks_pipeline.groups.fixing import new_in, resolved_by
+from tasks_pipeline.groups.of_release import new_in, resolved_by
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.notifications.deploy_content import SHOWN, DeployFacts, deploy_title
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.preferences import channel_of, preferences_of
 from tasks_pipeline.notifications.quiet import quiet_until
 from tasks_pipeline.releases.commit_lists import Contents, author_counts, contents_of
+from tasks_pipeline.releases.deploys import duration_of
 from tasks_pipeline.releases.due import first_deploy, note_told, to_tell
 from tasks_pipeline.stores import Stores
 
@@ -143,7 +144,6 @@ def _facts(
     authors = [*author_counts(contents.authors).items()]
     resolved, resolved_count = resolved_by(connection, row.version, project_ids, SHOWN)
     new, new_count = new_in(connection, row.version, project_ids, SHOWN)
-    seconds = None if row.started_at is None else (finished - row.started_at).total_seconds()
     return DeployFacts(
         version=row.version,
         environment=row.environment,
@@ -152,7 +152,7 @@ def _facts(
         title=deploy_title(row.version, row.environment),
         name=row.name,
         url=row.url and row.url[:500],
-        duration_seconds=seconds if seconds is not None and seconds >= 0 else None,
+        duration_seconds=duration_of(row.started_at, finished),
         commits=contents.commits,
         files=contents.files,
         authors=tuple(authors[:SHOWN]),

@@ -20,7 +20,8 @@ from tasks_pipeline.groups.lists import OPEN, SORTS, find_group, list_groups
 from tasks_pipeline.groups.merging import merge_groups
 from tasks_pipeline.groups.of_release import new_group_counts, new_groups, regressed_groups, resolved_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
-from tasks_pipeline.groups.shipped import commits_of_group, resolution_of, suspects_of_group
+from tasks_pipeline.groups.shipped import commits_of_group, resolution_of
+from tasks_pipeline.groups.suspects import suspects_of
 from tasks_pipeline.home import Home
 from tasks_pipeline.monitors.check import check_monitors
 from tasks_pipeline.monitors.loop import monitors_due
@@ -316,7 +317,7 @@ class Work:
                 assert found is not None
                 resolution_of(connection, found)
                 commits_of_group(connection, known[name])
-                suspects_of_group(connection, known[name])
+                suspects_of(connection, [known[name]])
             first_after(connection, project, "s@1", self.now)
             first_after(connection, project, "c0ffee", self.now)
         for name in ("abcd", "r1047"):

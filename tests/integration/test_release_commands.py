@@ -132,6 +132,7 @@ def test_showing_one(known: Releases) -> None:
     assert "--project says which: shop, office" in several.stderr
     found = known.json("show", "shop@2.0.0", "--project", "shop")
     assert [deploy["environment"] for deploy in found["deploys"]] == ["staging"]
+    assert found["deploys"] == known.json("deploys", "shop@2.0.0", "--project", "shop")
     assert {
         "commits",
         "authors",

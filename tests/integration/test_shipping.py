@@ -291,7 +291,8 @@ def test_authors_are_told_of_the_first_deploy(day: Day) -> None:
 
 
 def test_the_mail_of_a_deploy(day: Day) -> None:
-    (first,) = groups_of(day, ATTACK)
+    first, discarded = groups_of(day, ATTACK, "Discarded")
+    discard_groups(day.stores.state, [row_of(day, discarded).id])
     with day.stores.state.write() as connection:
         connection.execute(update(t.groups).values(first_release=V, title=ATTACK))
     save_release(day.stores.state, [day.project], V, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +16,6 @@ from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.health import uncounted
 from tasks_pipeline.commands.releases.summaries import in_project, summaries
 from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health
-
-if TYPE_CHECKING:
-    pass
 
 _COLUMNS = {
     "version": "release",

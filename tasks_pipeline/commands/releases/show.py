@@ -14,6 +14,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, say, table
 from tasks_pipeline.commands.releases.commits import author_json, commit_json
+from tasks_pipeline.commands.releases.deploys import deploy_json
 from tasks_pipeline.commands.releases.health import print_health, uncounted
 from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
 from tasks_pipeline.commands.releases.with_health import add_health, health_of
@@ -76,7 +77,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
                 "new": new_groups(*named), "resolved": resolved_groups(*named), "regressed": regressed_groups(*named),
             }  # fmt: skip
     details = {
-        "deploys": deploys,
+        "deploys": [deploy_json(row) for row in deploys],
         "commits": [commit_json(row) for row in commits],
         "authors": [author_json(author) for author in made_of.authors],
         **groups_of(found),

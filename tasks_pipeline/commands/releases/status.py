@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_state
 from tasks_pipeline.commands.releases.summaries import find_named, in_project
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
