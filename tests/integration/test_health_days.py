@@ -13,6 +13,7 @@ from tasks_pipeline.releases import health
 from tasks_pipeline.releases.health import SessionsGone
 from tasks_pipeline.releases.health_days import days_received_on, is_final, receipt_days
 from tasks_pipeline.releases.proofs import prove
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tests.support.crash import (
     HEALTH_MOMENTS,
@@ -68,6 +69,28 @@ def test_computing_again_changes_nothing(own_day: Day) -> None:
     assert compute(own_day).late == 0
     assert tables(own_day) == before
     assert len(own_day.stores.lake.live_files()) == len(files)
+
+
+def test_sessions_with_long_names_are_folded_in_smaller_slices(
+    own_day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of releases are held for each session: of a million with the longest ones there is no memory for all at once."""
+    monkeypatch.setattr(health, "SLICE_ROWS", 10)
+    folded: list[int] = []
+    kept = Lake.kept
+
+    def counting(lake: Lake, name: str, sql: str, slices: Any) -> Any:
+        each = [*slices]
+        folded.append(len(each))
+        return kept(lake, name, sql, each)
+
+    monkeypatch.setattr(Lake, "kept", counting)
+    receive(own_day, *(session(own_day, n) for n in range(1, 11)))
+    compute(own_day)
+    receive(own_day, *(session(own_day, n, release="\U0001f4a5" * 200) for n in range(11, 21)))
+    compute(own_day)
+    assert folded == [1, 14]
+    assert crashed(own_day) == (20, 0)
 
 
 def test_what_comes_while_a_day_is_computed_leaves_it_due(own_day: Day) -> None:
