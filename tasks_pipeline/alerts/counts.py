@@ -91,9 +91,14 @@ def events_in_window(
     return found
 
 
-_SESSIONS = folded(
+SLICE_ROWS = 500_000  # of sessions that are folded at once: the state of an aggregate stays in memory
+_RECEIVED = (
     "SELECT * FROM lake.sessions WHERE day BETWEEN $first AND $last AND project_id = $project "
     "AND received_at >= $received AND ($as_of IS NULL OR received_at < $as_of)"
+)
+_SESSIONS = (
+    f"SELECT quantity, rank, user_hash FROM ({folded(f'{_RECEIVED} AND hash(session_id) % $slices = $slice')}) "
+    "WHERE started >= $since AND started < $until AND ($environment IS NULL OR environment = $environment)"
 )
 
 
@@ -109,23 +114,24 @@ def sessions_in_window(
     """Sessions of a project that began in [since, until), by the fold that also makes the tables of release health; with
     `as_of` as they were at that moment."""
     received = since - AHEAD
-    (row,) = stores.lake.query(
-        "SELECT coalesce(sum(quantity), 0)::BIGINT AS sessions, "
-        f"coalesce(sum(quantity) FILTER (rank = {CRASHED}), 0)::BIGINT AS crashed, "
-        f"count(DISTINCT user_hash) AS users, count(DISTINCT user_hash) FILTER (rank = {CRASHED}) AS crashed_users "
-        f"FROM ({_SESSIONS}) WHERE started >= $since AND started < $until "
-        "AND ($environment IS NULL OR environment = $environment)",
-        {
-            "project": project_id,
-            "since": since,
-            "until": until,
-            "received": received,
-            "as_of": as_of,
-            "first": received.date(),
-            "last": as_of.date() if as_of else date.max,
-            "environment": environment,
-        },
-    )
+    rows = {
+        "project": project_id,
+        "received": received,
+        "as_of": as_of,
+        "first": received.date(),
+        "last": as_of.date() if as_of else date.max,
+    }
+    (counted,) = stores.lake.query(f"SELECT count(*) AS n FROM ({_RECEIVED})", rows)
+    slices = max(1, -(-counted["n"] // SLICE_ROWS))
+    window = {**rows, "since": since, "until": until, "environment": environment, "slices": slices}
+    each = ({**window, "slice": number} for number in range(slices))
+    with stores.lake.kept("window_sessions", _SESSIONS, each):
+        (row,) = stores.lake.query(
+            "SELECT coalesce(sum(quantity), 0)::BIGINT AS sessions, "
+            f"coalesce(sum(quantity) FILTER (rank = {CRASHED}), 0)::BIGINT AS crashed, "
+            f"count(DISTINCT user_hash) AS users, count(DISTINCT user_hash) FILTER (rank = {CRASHED}) AS crashed_users "
+            "FROM window_sessions"
+        )
     return Sessions(row["sessions"], row["crashed"], row["users"], row["crashed_users"])
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
 
 SLICE_ROWS = 1_000_000  # of sessions that are folded at once: the state of an aggregate stays in memory
+NAMES_BYTES = 64  # of release and environment of a row; so many more weigh as much as another row
 PIECE_ROWS = 50_000  # of a table that are written at once
 TABLES = (RELEASE_HEALTH.name, SESSION_USERS.name)
 
@@ -87,8 +88,8 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
     now = now or datetime.now(UTC)
     with state.read() as connection:  # before the rows are read: it may count fewer changes than they show
         known = health_day(connection, day)
-    rows = _rows_of(lake, state, day, known, now)
-    with _kept_sessions(lake, day, rows), lake.writing(day, "health") as files:
+    rows, weight = _rows_of(lake, state, day, known, now)
+    with _kept_sessions(lake, day, weight), lake.writing(day, "health") as files:
         for table, sql in zip((RELEASE_HEALTH, SESSION_USERS), (_HEALTH, _USERS), strict=True):
             for piece in lake.pieces(sql, _used(sql, day), rows=PIECE_ROWS):
                 files.add_piece(table.name, piece.cast(table.arrow))
@@ -104,9 +105,9 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
 
 
 @contextmanager
-def _kept_sessions(lake: Lake, day: date, rows: int) -> Iterator[None]:
+def _kept_sessions(lake: Lake, day: date, weight: int) -> Iterator[None]:
     """The folded sessions of a day as a table of the lake's connection, folded in slices."""
-    slices = max(1, -(-rows // SLICE_ROWS))
+    slices = max(1, -(-weight // SLICE_ROWS))
     each = ({**bounds(day), "slices": slices, "slice": number} for number in range(slices))
     with lake.kept("folded_sessions", _OF_DAY, each):
         yield
@@ -124,8 +125,9 @@ def _used(sql: str, day: date) -> dict[str, Any]:
     return {name: value for name, value in {"day": day, **bounds(day)}.items() if f"${name}" in sql}
 
 
-def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now: datetime) -> int:
-    """How many rows there are of sessions that began on a day. Raises SessionsGone."""
+def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now: datetime) -> tuple[int, int]:
+    """How many rows there are of sessions that began on a day, and what these weigh, in rows with names of usual length: what
+    strangers call a release is held for each session. Raises SessionsGone."""
     gone = days_gone(lake, day, known)
     if gone:
         with state.write() as connection:  # or it would be asked for every night
@@ -135,10 +137,12 @@ def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now:
             "stays as it is"
         )
     (row,) = lake.query(
-        "SELECT count(*) AS rows FROM lake.sessions WHERE day BETWEEN $first AND $last AND started >= $begin AND started < $end",
+        "SELECT count(*) FILTER (started >= $begin AND started < $end) AS rows, "
+        f"sum(greatest(0, strlen(release) + strlen(coalesce(environment, '')) - {NAMES_BYTES})) AS more "
+        "FROM lake.sessions WHERE day BETWEEN $first AND $last",
         bounds(day),
     )
-    return int(row["rows"])
+    return int(row["rows"]), int(row["rows"]) + int(row["more"] or 0) // NAMES_BYTES
 
 
 def days_gone(lake: Lake, day: date, known: HealthDay) -> list[date]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tasks_pipeline.alerts import counts
 from tasks_pipeline.alerts.counts import Sessions, sessions_in_window
 from tasks_pipeline.releases import health
 from tasks_pipeline.releases.health import SessionsGone
 from tasks_pipeline.releases.health_days import days_received_on, is_final, receipt_days
 from tasks_pipeline.releases.proofs import prove
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tests.support.crash import (
     HEALTH_MOMENTS,
@@ -68,6 +70,28 @@ def test_computing_again_changes_nothing(own_day: Day) -> None:
     assert compute(own_day).late == 0
     assert tables(own_day) == before
     assert len(own_day.stores.lake.live_files()) == len(files)
+
+
+def test_sessions_with_long_names_are_folded_in_smaller_slices(
+    own_day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of releases are held for each session: of a million with the longest ones there is no memory for all at once."""
+    monkeypatch.setattr(health, "SLICE_ROWS", 10)
+    folded: list[int] = []
+    kept = Lake.kept
+
+    def counting(lake: Lake, name: str, sql: str, slices: Any) -> Any:
+        each = [*slices]
+        folded.append(len(each))
+        return kept(lake, name, sql, each)
+
+    monkeypatch.setattr(Lake, "kept", counting)
+    receive(own_day, *(session(own_day, n) for n in range(1, 11)))
+    compute(own_day)
+    receive(own_day, *(session(own_day, n, release="\U0001f4a5" * 200) for n in range(11, 21)))
+    compute(own_day)
+    assert folded == [1, 14]
+    assert crashed(own_day) == (20, 0)
 
 
 def test_what_comes_while_a_day_is_computed_leaves_it_due(own_day: Day) -> None:
@@ -300,3 +324,31 @@ def test_proofs_hold_and_notice_what_is_lost(own_day: Day) -> None:
     assert (proof.due, proof.provable) == (False, True)
     damage(stores, "DELETE FROM stored.release_health WHERE release = 'shop@2'")
     assert prove(stores.lake, stores.state, own_day.date).stored == {project: 6}
+
+
+def test_a_window_is_counted_the_same_in_however_many_slices(
+    own_day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folded at once, a million sessions end the rules that ask for them, out of memory."""
+    monkeypatch.setattr(counts, "SLICE_ROWS", 3)
+    folded: list[int] = []
+    kept = Lake.kept
+
+    def counting(lake: Lake, name: str, sql: str, slices: Any) -> Any:
+        each = [*slices]
+        folded.append(len(each))
+        return kept(lake, name, sql, each)
+
+    monkeypatch.setattr(Lake, "kept", counting)
+    receive(
+        own_day,
+        *(session(own_day, n, did=f"{n % 4}") for n in range(1, 11)),
+        *(session(own_day, n, did=f"{n % 4}", status="crashed", seq=2) for n in (4, 8)),
+        buckets({"started": own_day.at().isoformat(), "exited": 5, "crashed": 2, "did": "b"}),
+    )
+    window = own_day.stores, own_day.project, own_day.at(), own_day.at(600)
+    assert sessions_in_window(*window) == Sessions(17, 4, 5, 2)
+    assert sessions_in_window(own_day.stores, own_day.project, own_day.at(-600), own_day.at()) == Sessions(
+        0, 0, 0, 0
+    )
+    assert folded == [5, 5]
