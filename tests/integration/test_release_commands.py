@@ -183,6 +183,7 @@ def test_commits_and_deploys(known: Releases) -> None:
     assert known.json("commits", "shop@2.0.0", "--limit", "1") == [first]
     assert [r["commit_count"] for r in known.json("list")] == [0, 2, 2]
     shown = known.json("show", "shop@2.0.0", "--project", "shop")
+    assert shown["deploys"] == [deploy]
     assert (shown["commits"], shown["authors"][1]) == (
         [first, second],
         {"name": "Ann", "email": None, "commits": 1},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from tasks_pipeline.commands.common.queries import open_state
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.releases.summaries import find_named, in_project
 from tasks_pipeline.words import lasting
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -39,7 +36,7 @@ def deploys(ctx: click.Context, version: str, project: str | None, limit: int, a
         ids = [row["project_id"] for row in find_named(state, slugs, version, project)]
         with state.read() as connection:
             rows = list_deploys(connection, ids, version, limit)
-    found = [_deploy_json(row) for row in rows]
+    found = [deploy_json(row) for row in rows]
     if as_json:
         print_json(found)
         return
@@ -60,7 +57,8 @@ def deploys(ctx: click.Context, version: str, project: str | None, limit: int, a
     )
 
 
-def _deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON says of a deploy."""
     started, finished = row["started_at"], row["finished_at"]
     seconds = (finished - started).total_seconds() if started and finished else None
     return {
@@ -70,6 +68,7 @@ def _deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "url": row["url"],
         "started_at": started,
         "finished_at": finished,
+        "created_at": row["created_at"],
         "duration_seconds": seconds if seconds is not None and seconds >= 0 else None,
     }
 

@@ -14,6 +14,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.releases.commits import author_json, commit_json
+from tasks_pipeline.commands.releases.deploys import deploy_json
 from tasks_pipeline.commands.releases.health import print_health
 from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
 from tasks_pipeline.commands.releases.with_health import add_health, health_of
@@ -21,7 +22,6 @@ from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.of_release import Listed
-    from tasks_pipeline.releases.known import Row
 
 _MOST_COMMITS = 2000
 _MOST_DEPLOYS = 1000
@@ -66,13 +66,14 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         health, figures = health_of(current_home(ctx), state, rows[0], now)
         with state.read() as connection:
             project_id = rows[0]["project_id"]
-            deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
+            rows_of_deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
             commits = list_commits(connection, version, limit=_MOST_COMMITS)
             made_of = contents_of(connection, version)
             named = connection, project_id, slugs[project_id], version
             found = {
                 "new": new_groups(*named), "resolved": resolved_groups(*named), "regressed": regressed_groups(*named),
             }  # fmt: skip
+    deploys = [deploy_json(row) for row in rows_of_deploys]
     details = {
         "deploys": deploys,
         "commits": [commit_json(row) for row in commits],
@@ -110,7 +111,7 @@ def _print_groups(found: Mapping[str, Listed], now: datetime, *, gap: bool) -> N
         table(rows, _GROUP_COLUMNS, cut=["title"], drop=["times_seen", "status"])
 
 
-def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: datetime) -> None:
+def _print_release(summary: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]], now: datetime) -> None:
     click.secho(f"{cell(summary['version'])}  {cell(summary['short_version'])}", bold=True)
     dates = {
         "first heard of": "date_created", "started": "date_started", "released": "date_released",
