@@ -36,26 +36,26 @@ def why_no_environment(name: str) -> str | None:
 
 def add_deploy(
     state: StateDatabase, project_ids: Sequence[int], version: str, facts: Mapping[str, Any]
-) -> bool:
+) -> tuple[bool, int]:
     """Note that a release was deployed: environment, name, url, started_at, finished_at; a row per project.
 
-    Gives whether that is new in any of them: exactly the same again is no other deploy.
+    Gives whether that is new in any of them, since exactly the same again is no other deploy, and its id in lists.
     """
     now = datetime.now(UTC)
     said = {name: facts.get(name) for name in FACTS}
     row = {"version": version, **said, "digest": _digest(said), "created_at": now}
     rows = [{"project_id": project_id, **row} for project_id in sorted(set(project_ids))]
+    same = (
+        deploys.c.project_id.in_(project_ids),
+        deploys.c.version == version,
+        deploys.c.digest == row["digest"],
+    )
     with state.write() as connection:
-        known = connection.execute(
-            select(func.count()).where(
-                deploys.c.project_id.in_(project_ids),
-                deploys.c.version == version,
-                deploys.c.digest == row["digest"],
-            )
-        ).scalar_one()
+        known = connection.execute(select(func.count()).where(*same)).scalar_one()
         if known < len(rows):
             connection.execute(state.insert(deploys).on_conflict_do_nothing(), rows)
-    return known < len(rows)
+        number = connection.execute(select(func.min(deploys.c.id)).where(*same)).scalar_one()
+    return known < len(rows), number
 
 
 def _digest(said: Mapping[str, Any]) -> str:

@@ -46,5 +46,5 @@ def deploy(call: Call) -> Response:
         "started_at": utc(request.date_started),
         "finished_at": utc(request.date_finished) or datetime.now(UTC),
     }
-    new = add_deploy(call.services.state, ids(chosen), version, facts)
-    return answer(deploy_json(facts), 201 if new else 208)
+    new, number = add_deploy(call.services.state, ids(chosen), version, facts)
+    return answer(deploy_json(facts | {"id": number}), 201 if new else 208)

@@ -189,12 +189,12 @@ def file_json(row: Row) -> dict[str, Any]:
 
 
 def deploy_json(row: Row) -> dict[str, Any]:
-    """A deploy; one that was just noted may have no number yet."""
-    found = {
+    """A deploy as clients know it."""
+    return {
+        "id": str(row["id"]),
         "environment": row["environment"],
         "name": row["name"],
         "url": row["url"],
         "dateStarted": row["started_at"],
         "dateFinished": row["finished_at"],
     }
-    return found | ({"id": str(row["id"])} if row.get("id") is not None else {})

@@ -20,6 +20,7 @@ from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.interface import Receipt
+from tasks_pipeline.storage.state.tables import metadata
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day, damage
 from tests.support.events import item
@@ -449,6 +450,15 @@ def test_sql_in_its_three_forms(filled: Filled) -> None:
     as_json = filled.json("sql", statement)
     assert (len(as_json), as_json[-1]) == (1200, {"n": 1199, "t": "a,b", "nothing": None})
     assert filled.json("sql", "SELECT 1 AS a WHERE false") == []
+
+
+def test_rows_of_every_table_of_the_state_database_can_be_counted(filled: Filled) -> None:
+    from tasks_pipeline.storage.lake.reader import open_reader
+
+    with open_reader(filled.home) as connection:
+        for table in metadata.tables:
+            counted = connection.execute(f"SELECT count(*) FROM state.{table}").fetchall()
+            assert counted == [(len(connection.execute(f"SELECT 1 FROM {table}").fetchall()),)], table
 
 
 def test_sql_from_stdin(filled: Filled) -> None:

@@ -338,8 +338,9 @@ DEPLOY = {
 def test_exactly_the_same_deploy_is_one(client: httpx.Client) -> None:
     made(client, "shop@1.0.0", "shop", "other")
     path = f"{RELEASES}shop@1.0.0/deploys/"
-    assert client.post(path, json=DEPLOY).status_code == 201
-    assert client.post(path, json=DEPLOY).status_code == 208
+    made_one, again = client.post(path, json=DEPLOY), client.post(path, json=DEPLOY)
+    assert (made_one.status_code, again.status_code) == (201, 208)
+    assert made_one.json() == again.json() == client.get(path).json()[0]
     assert client.post(path, json=DEPLOY | {"projects": ["shop"]}).status_code == 208
     in_vienna = "2026-11-22T13:11:50.475523+01:00"
     assert client.post(path, json=DEPLOY | {"dateFinished": in_vienna}).status_code == 208

@@ -184,6 +184,11 @@ def test_commits_and_deploys(known: Releases) -> None:
     assert known.json("commits", "shop@2.0.0", "--limit", "1") == [first]
     assert [r["commit_count"] for r in known.json("list")] == [0, 2, 2]
     shown = known.json("show", "shop@2.0.0", "--project", "shop")
+    assert shown["deploys"] == [deploy]
+    text = known.call("show", "shop@2.0.0", "--project", "shop").stdout
+    (authors,) = [line for line in text.splitlines() if line.startswith("authors")]
+    assert authors.endswith("(1), Ann (1)")
+    assert "\x1b" not in text
     assert (shown["commits"], shown["authors"][1]) == (
         [first, second],
         {"name": "Ann", "email": None, "commits": 1},

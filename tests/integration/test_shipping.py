@@ -243,7 +243,8 @@ def deployed(
         "finished_at": finished,
         **facts,
     }
-    return add_deploy(day.stores.state, [day.project], version, said)
+    new, _ = add_deploy(day.stores.state, [day.project], version, said)
+    return new
 
 
 def mails(stores: Stores, project: int) -> list[dict[str, Any]]:

@@ -68,6 +68,7 @@ def deploy_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "url": row["url"],
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],
+        "created_at": row["created_at"],
         "duration_seconds": duration_of(row["started_at"], row["finished_at"]),
     }
 

@@ -22,10 +22,11 @@ from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.groups.of_release import Listed
-    from tasks_pipeline.releases.known import Row
+    from tasks_pipeline.releases.commit_lists import Author
 
 _MOST_COMMITS = 2000
 _MOST_DEPLOYS = 1000
+_AUTHORS_SHOWN = 5
 _DEPLOYS_SHOWN = 5
 _GROUPS_SHOWN = 5
 _GROUP_COLUMNS = {
@@ -43,7 +44,8 @@ _GROUP_COLUMNS = {
 @json_option
 @click.pass_context
 def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -> None:
-    """Show one release: what its name tells, its dates, commits and deploys. --project says which, where several projects have it.
+    """Show one release: what its name tells, its dates, deploys, groups and health, and who wrote it. --project says which, where several
+    projects have it.
 
     \b
     Examples:
@@ -69,15 +71,16 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         waiting = uncounted(state, newest) if newest else ""
         with state.read() as connection:
             project_id = rows[0]["project_id"]
-            deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
+            rows_of_deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
             commits = list_commits(connection, version, limit=_MOST_COMMITS)
             made_of = contents_of(connection, version)
             named = connection, project_id, slugs[project_id], version
             found = {
                 "new": new_groups(*named), "resolved": resolved_groups(*named), "regressed": regressed_groups(*named),
             }  # fmt: skip
+    deploys = [deploy_json(row) for row in rows_of_deploys]
     details = {
-        "deploys": [deploy_json(row) for row in deploys],
+        "deploys": deploys,
         "commits": [commit_json(row) for row in commits],
         "authors": [author_json(author) for author in made_of.authors],
         **groups_of(found),
@@ -86,7 +89,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
     if as_json:
         print_json(summary | details)
     else:
-        _print_release(summary, deploys, now)
+        _print_release(summary, made_of.authors, deploys, now)
         _print_groups(found, now, gap=bool(deploys))
         print_health(figures, summary["stages"])
         if waiting:
@@ -115,7 +118,12 @@ def _print_groups(found: Mapping[str, Listed], now: datetime, *, gap: bool) -> N
         table(rows, _GROUP_COLUMNS, cut=["title"], drop=["times_seen", "status"])
 
 
-def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: datetime) -> None:
+def _print_release(
+    summary: Mapping[str, Any],
+    authors: Sequence[Author],
+    deploys: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> None:
     click.secho(f"{cell(summary['version'])}  {cell(summary['short_version'])}", bold=True)
     dates = {
         "first heard of": "date_created", "started": "date_started", "released": "date_released",
@@ -133,6 +141,7 @@ def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: date
         ("url", cell(summary["url"])),
         ("ref", cell(summary["ref"])),
         ("commits", str(summary["commit_count"])),
+        ("authors", _names(authors)),
         ("deploys", str(summary["deploy_count"])),
     ]
     for line in field_lines(facts):
@@ -145,6 +154,14 @@ def _print_release(summary: Mapping[str, Any], deploys: Sequence[Row], now: date
             cut=["name", "url"],
             drop=["url", "name"],
         )
+
+
+def _names(authors: Sequence[Author]) -> str:
+    """The authors with the most commits, each with how many these are."""
+    most = sorted(authors, key=lambda author: -author.commits)
+    shown = [f"{cell(author.name or author.email)} ({author.commits})" for author in most[:_AUTHORS_SHOWN]]
+    more = len(most) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _seen(summary: Mapping[str, Any]) -> str:

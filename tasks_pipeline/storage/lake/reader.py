@@ -15,6 +15,14 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.mirror import Mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import metadata
+
+_WITHOUT_ROWID = {
+    table.name: next(iter(table.primary_key)).name
+    for table in metadata.tables.values()
+    if table.dialect_options["sqlite"]["with_rowid"] is False
+}
+"""The first column of the key, by table of the state database that SQLite keeps without ROWID."""
 
 
 def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnection:
@@ -34,15 +42,30 @@ def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnecti
             mirror.fill_payloads(connection)
     # From here on Python has no connection to a SQLite state database: DuckDB brings a SQLite of its own, and when that
     # closes the file, the locks that this process holds on it are gone (docs/storage.md).
-    if home.embedded:
-        connection.execute(f"ATTACH '{quoted(home.root / 'state.sqlite')}' AS state (TYPE sqlite, READ_ONLY)")
-        connection.execute("SET search_path = 'lake.main,state.main'")
-    else:
-        connection.execute(
-            f"ATTACH '{quoted(libpq(home))}' AS state (TYPE postgres, READ_ONLY, SCHEMA 'state')"
-        )
-        connection.execute("SET search_path = 'lake.main,state.state'")
+    _attach_state(connection, home)
+    connection.execute("SET search_path = 'lake.main,state.main'")
     return connection
+
+
+def _attach_state(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """The state database as `state`: a view for each of its tables, so that `state.groups` is one on both engines.
+
+    PostgreSQL's tables lie in a schema of that name: in a catalog of the same, `state.groups` would be ambiguous. And where a
+    statement needs no column of a table (`count(*)`), DuckDB asks SQLite for ROWID, which tables without one refuse: views of
+    those ask for a column of the key, which is never null.
+    """
+    target = quoted(str(home.root / "state.sqlite") if home.embedded else libpq(home))
+    options = "TYPE sqlite" if home.embedded else "TYPE postgres, SCHEMA 'state'"
+    connection.execute(f"ATTACH '{target}' AS stored_state ({options}, READ_ONLY)")
+    connection.execute("ATTACH ':memory:' AS state")
+    found = connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'stored_state'"
+    )
+    for schema, name in found.fetchall():
+        rows = f'SELECT * FROM stored_state."{schema}"."{name}"'
+        if home.embedded and name in _WITHOUT_ROWID:
+            rows += f" WHERE {_WITHOUT_ROWID[name]} IS NOT NULL"
+        connection.execute(f'CREATE VIEW state."{name}" AS {rows}')
 
 
 def _make_tables(home: Home, state: StateDatabase) -> None:
