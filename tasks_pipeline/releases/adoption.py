@@ -7,13 +7,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Protocol
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select
 
-from tasks_pipeline.releases.stages import (
+from tasks_pipeline.releases.spans import (
+    DAY,
     HOUR,
+    PLACES,
+    SLOT,
+    Queried,
+    begin_of,
+    days_between,
+    full_hour,
+    hours_between,
+)
+from tasks_pipeline.releases.stages import (
     WINDOW,
     Key,
     Stage,
@@ -25,20 +34,10 @@ from tasks_pipeline.releases.stages import (
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
-DAY = timedelta(days=1)
 KEPT = 400 * DAY
 """Stages of days before are told no more: so long is health kept."""
 STRETCH = 3 * DAY
 """So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
-ALL = None
-"""In the place of an environment: all of them together."""
-
-
-class Queried(Protocol):
-    """What answers queries: the lake, in whatever way it is open."""
-
-    def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
-        """Rows of a query as dicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     query = select(h.day, h.computed_at, s.computed_at.label("told")).select_from(
         health_days.outerjoin(stage_days, s.day == h.day)
     )
-    now_hour = now.replace(minute=0, second=0, microsecond=0)
+    now_hour = full_hour(now)
     rows = [
         row
         for row in connection.execute(query.where(h.computed_at.is_not(None), h.day >= (now - KEPT).date()))
@@ -163,24 +162,6 @@ def _stretches(first: datetime, until: datetime) -> Iterator[tuple[datetime, dat
         first += STRETCH
 
 
-def hours_between(first: datetime, until: datetime) -> Iterator[datetime]:
-    """The full hours from the first on, the last one before `until`."""
-    while first < until:
-        yield first
-        first += HOUR
-
-
-def begin_of(day: date) -> datetime:
-    """When a UTC day begins."""
-    return datetime.combine(day, time(), UTC)
-
-
-def days_between(first: datetime, until: datetime) -> str:
-    """A condition on `day` that chooses the files of a span: as constants, since parameters choose none."""
-    last = (until - timedelta(microseconds=1)).date()
-    return f"day BETWEEN DATE '{first.date().isoformat()}' AND DATE '{last.isoformat()}'"
-
-
 # ── shares
 
 
@@ -205,7 +186,7 @@ class Adoption:
 
 
 AdoptionKey = tuple[int, str | None, str]
-"""Project, environment (ALL for all together), version."""
+"""Project, environment (None for all together), version."""
 
 
 def adoption_at(
@@ -277,7 +258,7 @@ def _states_between(first: datetime, until: datetime) -> str:
     """Whose sessions began between two full hours that are a day apart."""
     if first.hour == 0:
         return "true"
-    slot = first.hour * 4 * 8  # of 15 minutes; eight ranks each
+    slot = first.hour * (HOUR // SLOT) * PLACES
     return (
         f"CASE day WHEN DATE '{first.date().isoformat()}' THEN list_max(states) >= {slot} "
         f"ELSE list_min(states) < {slot} END"

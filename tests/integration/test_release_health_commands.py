@@ -14,8 +14,9 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.commands.common.bars import bar
 from tasks_pipeline.commands.releases.health import duration_text
 from tasks_pipeline.home import DATABASE_VARIABLE
-from tasks_pipeline.releases.adoption import begin_of, tell_stages
+from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import Stores
 from tests.support.health_rows import Seen, write_health

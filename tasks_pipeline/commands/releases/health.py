@@ -156,7 +156,7 @@ def _row(slugs: Mapping[int, str], of_cell: Cell, figures: Figures) -> dict[str,
 
 def health_json(figures: Figures) -> dict[str, Any]:
     """What JSON says of the health of a release: counts, shares of 0 to 1, durations in seconds or null."""
-    from tasks_pipeline.releases.health_figures import STATES
+    from tasks_pipeline.releases.fold import STATES
 
     return {
         "sessions": figures.all_sessions,
