@@ -204,7 +204,7 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
     return {row.id: chosen[row.id][0] for row in rows}
 
 
-def due_exists(state: StateDatabase) -> bool:
+def suspects_due(state: StateDatabase) -> bool:
     """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
     with state.read() as connection:
         return any_commits(connection) and bool(due_groups(connection, 1))

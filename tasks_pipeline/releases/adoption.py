@@ -41,7 +41,7 @@ STRETCH = 3 * DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class StagesDue:
     """What stages are to be told from: full hours after `start` up to `end`, and the days of health that changed."""
 
     start: datetime
@@ -64,7 +64,7 @@ class StageReport:
         return Counter(stage.stage for stage in self.added)
 
 
-def stages_due(connection: Connection, now: datetime) -> Due | None:
+def stages_due(connection: Connection, now: datetime) -> StagesDue | None:
     """What there is to do; None when nothing changed. Asks the state database alone.
 
     A day of health that was computed again is told again from its begin on. Without anything new, stages may change for as
@@ -88,7 +88,7 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     if not changed and through is not None and through >= end:
         return None
     starts = [begin_of(day) for day in changed]
-    return Due(min([*starts, *([through] if through else [])]), end, changed)
+    return StagesDue(min([*starts, *([through] if through else [])]), end, changed)
 
 
 def has_health(connection: Connection) -> bool:
@@ -128,7 +128,7 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
     return StageReport(hours_told, tuple(sorted(due.days)), due.end, added, gone)
 
 
-def _note_days(state: StateDatabase, connection: Connection, due: Due) -> None:
+def _note_days(state: StateDatabase, connection: Connection, due: StagesDue) -> None:
     """Remember what stages were told from, and up to when."""
     days = dict(due.days)
     if not days:

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.groups.decisions import actions_of, assign_groups_to
-from tasks_pipeline.groups.suspects import due_exists, due_groups, look_again, suspects_of
+from tasks_pipeline.groups.suspects import due_groups, look_again, suspects_due, suspects_of
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
@@ -215,13 +215,13 @@ def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
     seen(day)
     state = day.stores.state
     assert find_due_suspects(told_day.stores).looked_at == 0, "where no commits are known nothing is done"
-    assert not due_exists(state)
+    assert not suspects_due(state)
     ship(state, [day.project], "shop@0", commit("elsewhere", "a.py"))
-    assert due_exists(state)
+    assert suspects_due(state)
     report = find_due_suspects(told_day.stores)
     assert (report.looked_at, report.suspected) == (1, 0)
     assert find_due_suspects(told_day.stores).looked_at == 0, "nothing is due any more"
-    assert not due_exists(state)
+    assert not suspects_due(state)
     ship(state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
     with state.write() as connection:
         assert look_again(connection, day.project, "shop@1") == 1
