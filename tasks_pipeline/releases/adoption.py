@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select
 
+from tasks_pipeline.protocol.release import MAX_RELEASE
+from tasks_pipeline.releases.deploys import MAX_ENVIRONMENT
 from tasks_pipeline.releases.spans import (
     DAY,
     HOUR,
@@ -145,7 +147,7 @@ def sessions_by_hour(lake: Queried, first: datetime, until: datetime) -> dict[da
     rows = lake.query(
         "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
         f"FROM lake.release_health WHERE {days_between(first, until)} AND slot >= $first AND slot < $until "
-        "AND environment <> '' AND length(environment) <= 64 AND length(release) <= 200 "
+        f"AND environment <> '' AND length(environment) <= {MAX_ENVIRONMENT} AND length(release) <= {MAX_RELEASE} "
         "GROUP BY ALL HAVING sum(sessions) > 0",
         {"first": first, "until": until},
     )
