@@ -31,8 +31,6 @@ from tasks_pipeline.storage.state.tables import (
     suspect_commits,
 )
 
-SHOWN_SHA = 7
-
 
 def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]], at: datetime) -> None:
     """Store what was found of groups, also when it is nothing, in the place of what was found before."""

@@ -79,7 +79,7 @@ def test_a_new_group_is_told_with_the_commit_that_is_suspected(day: Day) -> None
         told_day.drain()
         assert send(told_day.stores).sent == 1
         document = http.posted[0].json
-    assert document["changed"] == "Likely from 8097195 by Jo: Round <b>totals</b>"
+    assert document["changed"] == "Likely from 8097195d3f8f by Jo: Round <b>totals</b>"
     (suspect,) = document["data"]["suspect_commits"]
     assert {name: suspect[name] for name in ("sha", "author", "path", "frame", "score", "release")} == {
         "sha": SHA, "author": {"name": "Jo", "email": "jo@acme.example"}, "path": "src/shop/orders.py", "frame": 0, "score": 2,
@@ -88,8 +88,10 @@ def test_a_new_group_is_told_with_the_commit_that_is_suspected(day: Day) -> None
     assert document["facts"]["Suggested"] == "Jo@acme.example"
     (row,) = outbox(day.stores, day.project)
     message = message_of(told_day.stores, row)
-    assert "Likely from 8097195 by Jo: Round &lt;b&gt;totals&lt;/b&gt;" in render("mail.html", message, None)
-    assert "Likely from 8097195 by Jo" in render("mail.txt", message, None)
+    assert "Likely from 8097195d3f8f by Jo: Round &lt;b&gt;totals&lt;/b&gt;" in render(
+        "mail.html", message, None
+    )
+    assert "Likely from 8097195d3f8f by Jo" in render("mail.txt", message, None)
 
 
 def test_releases_before_are_looked_at_and_later_ones_are_not(day: Day) -> None:
@@ -148,7 +150,7 @@ def test_a_regression_is_told_with_them_too(day: Day) -> None:
     assert [row["target"] for row in rows] == ["member:Jo@acme.example"] * 2
     changed = message_of(told_day.stores, rows[1]).changed
     assert changed.startswith("It is back")
-    assert changed.endswith("Likely from 8097195 by Jo: Change it")
+    assert changed.endswith("Likely from 8097195d3f8f by Jo: Change it")
 
 
 ASSIGN = "suspect_commits: {assign: true}"
@@ -334,7 +336,7 @@ def test_groups_show_says_who_or_why_none(home: Home) -> None:
 
     assert "none: its first event tells no release" in show("SHOP-1")
     assert "none: shop@0 has no commits" in show("SHOP-2")
-    assert "likely from   8097195 by Jo: Round" in show("SHOP-3")
+    assert "likely from   8097195d3f8f by Jo: Round" in show("SHOP-3")
     assert "\x1b[31mtotals" not in show("SHOP-3")
     assert "none: no commit changed a file of its frames" in show("SHOP-4")
     (found,) = json.loads(show("SHOP-3", "--json"))["suspect_commits"]
