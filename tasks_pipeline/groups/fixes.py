@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from tasks_pipeline.groups.short_id import ALPHABET
+from tasks_pipeline.groups.short_id import ALPHABET, MOST_DIGITS
 
 _KEYWORDS = frozenset("fix fixes fixed close closes closed resolve resolves resolved".split())
 _FILLERS = frozenset("the issue issues bug bugs error errors sentry".split())
@@ -51,7 +51,7 @@ def _in_line(line: str, slugs: Collection[str]) -> Iterator[str]:
         elif _looks_like_an_id(token):
             any_id = True
             slug, _, number = word.rpartition("-")
-            if slug in slugs and _DIGITS.issuperset(number):
+            if slug in slugs and len(number) <= MOST_DIGITS and _DIGITS.issuperset(number):
                 yield token.upper()
         else:
             reading = False

@@ -60,6 +60,7 @@ def link_fixes(
     if not claims:
         return []
     linked = _linked(connection, version)
+    unresolved = _unresolved(connection, {claim.group_id for claim in claims})
     c = releases.c
     having = set(connection.execute(select(c.project_id).where(c.version == version)).scalars())
     resolved: list[int] = []
@@ -68,7 +69,13 @@ def link_fixes(
         before = linked.get((claim.group_id, claim.sha))
         if before or (before is not None and claim.project_id != also_in):
             continue
-        fixed = claim.project_id in having and _resolve(state, connection, claim, version, members)
+        # Most commits name what another one resolved already: to ask of each would take seconds, under the lock.
+        fixed = (
+            claim.project_id in having
+            and claim.group_id in unresolved
+            and _resolve(state, connection, claim, version, members)
+        )
+        unresolved -= {claim.group_id} if fixed else set()
         linked[claim.group_id, claim.sha] = fixed
         rows.append(
             {
@@ -136,6 +143,17 @@ def _groups(connection: Connection, named: Collection[tuple[int, int]]) -> dict[
             select(groups.c.id, groups.c.project_id, groups.c.short_id).join_from(w, groups, same)
         )
         found.update({(row.project_id, row.short_id): row.id for row in rows})
+    return found
+
+
+def _unresolved(connection: Connection, group_ids: Collection[int]) -> set[int]:
+    """Those of the groups that can be resolved."""
+    found: set[int] = set()
+    for chunk in chunks(sorted(group_ids)):
+        query = select(groups.c.id).where(
+            groups.c.id.in_(chunk), groups.c.status.not_in((Status.RESOLVED, Status.DISCARDED))
+        )
+        found.update(connection.execute(query).scalars())
     return found
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's
+MOST_DIGITS = 13
+"""No number of a group has more. Whoever reads ids that strangers wrote looks at this first: to read one costs time that
+grows with the square of its length."""
 _VALUES = {letter: value for value, upper in enumerate(ALPHABET) for letter in (upper, upper.lower())}
 
 

@@ -15,6 +15,7 @@ from tasks_pipeline.commands.common.bars import bar
 from tasks_pipeline.commands.releases.health import duration_text
 from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases.adoption import tell_stages
+from tasks_pipeline.releases.health_days import note_days_changed
 from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.storage.lake.lake import Lake
@@ -157,3 +158,14 @@ def test_bars() -> None:
 )  # fmt: skip
 def test_lengths_of_time(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_figures_say_that_sessions_came_which_they_do_not_hold(shop: Stores) -> None:
+    said = "sessions came that are not counted yet: they are every 15 minutes"
+    commands = (["list"], ["health"], ["health", "nope"])
+    assert not [each for each in commands if said in call(shop, *each).output]
+    now = datetime.now(UTC)
+    with shop.state.write() as connection:
+        note_days_changed(shop.state, connection, [now.date()], now)
+    assert [each for each in commands if said in call(shop, *each).output] == [*commands]
+    assert said not in call(shop, "list", "--json").stdout

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.event import listen, remove
 
 from tasks_pipeline.groups.decisions import actions_of, unresolve_groups
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
@@ -124,6 +125,26 @@ def test_each_commit_of_a_release_resolves_a_group_once(day: Day) -> None:
         "a release that holds it too resolves it in itself"
     )
     assert links(day) == {(group.id, SHA, V, True), (group.id, SHA, "shop@1.1.0", True)}
+
+
+def test_a_thousand_commits_that_fix_the_same_groups_ask_little_under_the_lock(day: Day) -> None:
+    named = ", ".join(groups_of(day, *"ABCDE"))
+    save_release(day.stores.state, [day.project], V, {})
+    send_commits(day.stores, *(commit(f"{n:040x}", f"fixes {named}") for n in range(1000)))
+    asked = 0
+
+    def count(*_: Any) -> None:
+        nonlocal asked
+        asked += 1
+
+    listen(day.stores.state.engine, "before_cursor_execute", count)
+    try:
+        report = ship(day.stores)
+    finally:
+        remove(day.stores.state.engine, "before_cursor_execute", count)
+    assert report.shipped.groups_resolved == 5
+    assert len(links(day)) == 5000
+    assert asked < 200
 
 
 def test_what_is_not_resolved_by_a_commit(day: Day) -> None:

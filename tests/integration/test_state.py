@@ -128,7 +128,7 @@ def test_counting_a_group_does_not_wait_for_keys_being_attached_to_it(day: Day) 
     state = day.stores.state
     slugs = {day.project: "shop"}
     counts = GroupCounts()
-    counts.add(day.at(), [], {"title": "t"})
+    counts.add(day.at(), ("r0", 1, 0), [], {"title": "t"})
     with state.write() as connection:
         (group_id,) = assign_groups(state, connection, [new_group(day, "a")], slugs)
     counted = threading.Event()

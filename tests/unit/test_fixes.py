@@ -44,6 +44,7 @@ def test_messages(case: dict[str, Any]) -> None:
         ("fixes SHOP-1\u00fc", []),
         ("closes SHOP-1 resolves API-2", ["SHOP-1", "API-2"]),
         ("fix" * 10_000 + " SHOP-1", []),
+        ("fixes SHOP-" + "Z" * 65_536 + ", SHOP-1", ["SHOP-1"]),
     ],
 )  # fmt: skip
 def test_further_messages(message: str, groups: list[str]) -> None:

@@ -19,6 +19,7 @@ from tasks_pipeline.commands.releases.summaries import in_project
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.health_figures import Cell, Figures, Span
+    from tasks_pipeline.storage.state.database import StateDatabase
 
 _MOST_DAYS = 400
 ALL_ENVIRONMENTS = "all"
@@ -113,7 +114,7 @@ def health(
         )
         alone = RELEASE_AND_ENVIRONMENT if environment is not None else RELEASE
         levels = [alone] if version is None or environment is not None else [RELEASE, RELEASE_AND_ENVIRONMENT]
-        found = health_figures(lake, span, of, levels)
+        found, waiting = health_figures(lake, span, of, levels), uncounted(state, span.since)
     final = span.is_final(now)
     rows = [
         {**_row(slugs, of_cell, figures), "since": span.since, "until": span.until, "final": final}
@@ -123,7 +124,7 @@ def health(
         print_json(rows)
         return
     if not rows:
-        click.echo(f"no {_began(span)}", err=True)
+        click.echo(f"no {_began(span)}{waiting and f'; {waiting}'}", err=True)
         return
     table(
         [_shown(row) for row in rows],
@@ -133,6 +134,17 @@ def health(
     )
     click.echo()
     say(_words(span, final=final))
+    if waiting:
+        say(waiting)
+
+
+def uncounted(state: StateDatabase, since: datetime) -> str:
+    """What is to be said where sessions came that figures since then do not hold yet; empty where they hold all."""
+    from tasks_pipeline.releases.health_days import due_days
+
+    with state.read() as connection:
+        waiting = due_days(connection, since.date(), limit=1)
+    return "sessions came that are not counted yet: they are every 15 minutes" if waiting else ""
 
 
 def _named(environment: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from tasks_pipeline.commands.common.options import json_option, limit_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state, project_number
 from tasks_pipeline.commands.common.tables import say, table
+from tasks_pipeline.commands.releases.health import uncounted
 from tasks_pipeline.commands.releases.summaries import in_project, summaries
 from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health
 
@@ -60,6 +61,7 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
       shop@2.0.0  shop     latest      8934  99.932 %    97.681 %  adopted
     """
     with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.releases.health_figures import SHOWN_DAYS
         from tasks_pipeline.releases.known import STATUSES, list_releases
 
         number = project_number(slugs, project)
@@ -70,6 +72,7 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
         found, latest = summaries(state, slugs, rows)
         now = datetime.now(UTC)
         health = add_health(current_home(ctx), state, rows, found, now)
+        waiting = uncounted(state, now - timedelta(days=SHOWN_DAYS))
     if as_json:
         print_json(found)
         return
@@ -99,6 +102,8 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
     click.echo()
     for project_id, one in latest.items():
         say(f"latest of {slugs[project_id]}: {cell(one.version)} ({cell(one.reason)})")
+    if waiting:
+        say(waiting)
 
 
 def _shown(summary: Mapping[str, Any], now: datetime) -> dict[str, Any]:

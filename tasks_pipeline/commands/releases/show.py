@@ -12,10 +12,10 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
-from tasks_pipeline.commands.common.tables import field_lines, table
+from tasks_pipeline.commands.common.tables import field_lines, say, table
 from tasks_pipeline.commands.releases.commits import author_json, commit_json
 from tasks_pipeline.commands.releases.deploys import deploy_json
-from tasks_pipeline.commands.releases.health import print_health
+from tasks_pipeline.commands.releases.health import print_health, uncounted
 from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
 from tasks_pipeline.commands.releases.with_health import add_health, health_of
 from tasks_pipeline.words import counted
@@ -65,6 +65,8 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         now = datetime.now(UTC)
         add_health(current_home(ctx), state, rows, [summary], now)
         health, figures = health_of(current_home(ctx), state, rows[0], now)
+        newest = rows[0]["last_session_at"]
+        waiting = uncounted(state, newest) if newest else ""
         with state.read() as connection:
             project_id = rows[0]["project_id"]
             deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
@@ -87,6 +89,8 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
         _print_release(summary, deploys, now)
         _print_groups(found, now, gap=bool(deploys))
         print_health(figures, summary["stages"])
+        if waiting:
+            say(waiting)
 
 
 def groups_of(found: Mapping[str, Listed]) -> dict[str, Any]:
