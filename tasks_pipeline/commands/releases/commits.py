@@ -78,10 +78,12 @@ def author_json(author: Author) -> dict[str, Any]:
 
 
 def _shown(commit: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    from tasks_pipeline.releases.suspects import first_line
+
     return {
         "commit": short_commit(cell(commit["sha"])),
         "author": commit["author_name"] or commit["author_email"] or "",
         "age": age(commit["committed_at"], now),
         "files": commit["files"],
-        "message": next(iter((commit["message"] or "").splitlines()), ""),
+        "message": first_line(commit["message"]),
     }
