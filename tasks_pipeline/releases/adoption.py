@@ -16,6 +16,7 @@ from tasks_pipeline.releases.deploys import MAX_ENVIRONMENT
 from tasks_pipeline.releases.spans import (
     DAY,
     HOUR,
+    MOST_DAYS,
     PLACES,
     SLOT,
     Queried,
@@ -36,8 +37,6 @@ from tasks_pipeline.releases.stages import (
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
-KEPT = 400 * DAY
-"""Stages of days before are told no more: so long is health kept."""
 STRETCH = 3 * DAY
 """So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
 
@@ -79,7 +78,9 @@ def stages_due(connection: Connection, now: datetime) -> StagesDue | None:
     now_hour = full_hour(now)
     rows = [
         row
-        for row in connection.execute(query.where(h.computed_at.is_not(None), h.day >= (now - KEPT).date()))
+        for row in connection.execute(
+            query.where(h.computed_at.is_not(None), h.day >= (now - MOST_DAYS * DAY).date())
+        )
         if begin_of(row.day) < now_hour
     ]
     if not rows:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+MOST_DAYS = 400
+"""Of so many days health is shown at once, and stages are told of days that change."""
 SLOT = timedelta(minutes=15)
 """Sessions are counted by the slot in which they began."""
 SLOT_SQL = f"INTERVAL {SLOT.seconds} SECOND"

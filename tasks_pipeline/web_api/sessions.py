@@ -22,12 +22,11 @@ from tasks_pipeline.releases.health_figures import (
     Span,
     health_figures,
 )
-from tasks_pipeline.releases.spans import DAY, HOUR, Queried
+from tasks_pipeline.releases.spans import DAY, HOUR, MOST_DAYS, Queried
 from tasks_pipeline.web_api.calls import ApiError, Call, answer
 
 MOST_POINTS = 10_000
 """Groups times intervals of an answer."""
-MOST_DAYS = 400
 MOST_VALUES = 100
 """Values of a parameter that may be repeated."""
 MOST_GROUPS_READ = 10_000

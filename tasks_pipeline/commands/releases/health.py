@@ -16,12 +16,12 @@ from tasks_pipeline.commands.common.queries import lake_of, open_state, project_
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.summaries import in_project
+from tasks_pipeline.releases.spans import MOST_DAYS
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.health_figures import Cell, Figures, Span
     from tasks_pipeline.storage.state.database import StateDatabase
 
-_MOST_DAYS = 400
 ALL_ENVIRONMENTS = "all"
 NO_ENVIRONMENT = "none"
 _COLUMNS = {
@@ -62,7 +62,7 @@ _DROPPED = (
 )
 @click.option(
     "--days",
-    type=Number(1, _MOST_DAYS),
+    type=Number(1, MOST_DAYS),
     metavar="N",
     help="The last N days (UTC), today among them.  [default: 14]",
 )
@@ -133,8 +133,8 @@ def _span(days: int | None, since: datetime | None, now: datetime) -> Span:
     from tasks_pipeline.releases.health_figures import SHOWN_DAYS, last_days, span_since
 
     span = last_days(days or SHOWN_DAYS, now) if since is None else span_since(since, now)
-    if (span.until - span.since).days > _MOST_DAYS:
-        raise click.UsageError(f"at most {_MOST_DAYS} days are shown at once")
+    if (span.until - span.since).days > MOST_DAYS:
+        raise click.UsageError(f"at most {MOST_DAYS} days are shown at once")
     return span
 
 
