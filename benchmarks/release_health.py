@@ -20,8 +20,9 @@ import pyarrow as pa
 
 from tasks_pipeline.demo.show import temporary_root
 from tasks_pipeline.home import Home
-from tasks_pipeline.releases.adoption import adoption_at, begin_of, tell_stages
+from tasks_pipeline.releases.adoption import adoption_at, tell_stages
 from tasks_pipeline.releases.health_figures import last_days, releases_health
+from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.tables import health_days
 from tasks_pipeline.stores import Stores, open_stores

@@ -23,11 +23,11 @@ from tasks_pipeline.releases.known import order_dates
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_commits, groups, releases
 from tasks_pipeline.storage.state.wanted import wanted
+from tasks_pipeline.words import short_commit
 
 MOST_OF_A_COMMIT, MOST_CLAIMS = 100, 10_000
 """So many groups a commit may fix, and the commits of a release together; further ones are passed over."""
 _LARGEST = 2**63 - 1
-_SHA_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def link_fixes(
 def _resolve(
     state: StateDatabase, connection: Connection, claim: _Claim, version: str, members: Collection[str]
 ) -> bool:
-    actor = f"commit {claim.sha[:_SHA_SHOWN]}" + (f" ({claim.author})" if claim.author else "")
+    actor = f"commit {short_commit(claim.sha)}" + (f" ({claim.author})" if claim.author else "")
     data: dict[str, Any] = {"kind": "commit", "commit": claim.sha}
     if claim.email in members:
         data["member"] = claim.email

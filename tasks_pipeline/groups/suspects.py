@@ -31,8 +31,6 @@ from tasks_pipeline.storage.state.tables import (
     suspect_commits,
 )
 
-SHOWN_SHA = 7
-
 
 def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]], at: datetime) -> None:
     """Store what was found of groups, also when it is nothing, in the place of what was found before."""
@@ -204,7 +202,7 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
     return {row.id: chosen[row.id][0] for row in rows}
 
 
-def due_exists(state: StateDatabase) -> bool:
+def suspects_due(state: StateDatabase) -> bool:
     """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
     with state.read() as connection:
         return any_commits(connection) and bool(due_groups(connection, 1))

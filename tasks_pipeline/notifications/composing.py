@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE, project_name
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.groups.suspects import SHOWN_SHA, author_of, suspects_of
+from tasks_pipeline.groups.suspects import author_of, suspects_of
 from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
@@ -25,6 +25,7 @@ from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, 
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import short_commit
 
 GONE = "The event is not kept any more, so its stack trace is missing here."
 REPEATED = "This may be a repeat: an earlier attempt to send it ended without an answer."
@@ -138,7 +139,7 @@ def _likely_from(suspects: Sequence[Mapping[str, Any]]) -> str:
     first = suspects[0]
     by = f" by {clean(author_of(first), 100)}" if author_of(first) else ""
     said = f": {clean(first['message'], 200)}" if first["message"] else ""
-    return f"Likely from {clean(first['sha'][:SHOWN_SHA])}{by}{said}"
+    return f"Likely from {clean(short_commit(first['sha']))}{by}{said}"
 
 
 def _suggested(
@@ -153,7 +154,7 @@ def _suggested(
         named = owners or [member.email for member in members_of(config, mails)][:1]
         if named:
             yield "Suggested", ", ".join(name.removeprefix("member:") for name in named)
-    others = [f"{clean(s['sha'][:SHOWN_SHA])} by {clean(author_of(s) or '?', 100)}" for s in suspects[1:]]
+    others = [f"{clean(short_commit(s['sha']))} by {clean(author_of(s) or '?', 100)}" for s in suspects[1:]]
     if others:
         yield "Other suspects", ", ".join(others)
 

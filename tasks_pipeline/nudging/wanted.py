@@ -107,6 +107,7 @@ def _of_messages(state: StateDatabase, now: datetime) -> list[Start]:
 
 
 def _of_releases(state: StateDatabase, now: datetime) -> list[Start]:
+    """Suspects alone are in no hurry: a run for them is started by the sensor, which asks for them too, within a minute."""
     return [SHIPPING] if releases_due(state, now) else []
 
 

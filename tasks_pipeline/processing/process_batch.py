@@ -18,7 +18,7 @@ from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.processing.telling import locks_of, tell
-from tasks_pipeline.releases.health_days import note_changed
+from tasks_pipeline.releases.health_days import note_days_changed
 from tasks_pipeline.releases.known import note_releases
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import DayFiles
@@ -166,7 +166,7 @@ def _count(work: _Work, connection: Connection) -> None:
         note_releases(stores.state, connection, project_id, heard, create=create)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
-    note_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
+    note_days_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())
 
 

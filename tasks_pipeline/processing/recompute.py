@@ -13,7 +13,7 @@ from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.stopwatch import Stopwatch
-from tasks_pipeline.releases.due import note_changed
+from tasks_pipeline.releases.due import note_releases_changed
 from tasks_pipeline.releases.figures import releases_of_day
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import DayFiles
@@ -72,7 +72,7 @@ def recompute_day(
             with stores.state.write() as connection:
                 note_race(connection, regrouped, report.groups)
                 # Also those that will have no events on this day any more; what there is then is noted with the counters.
-                note_changed(connection, before, datetime.now(UTC))
+                note_releases_changed(connection, before, datetime.now(UTC))
             flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
             note_moves(stores.state, stores.lake.moves(day, files.finished))
             stores.lake.replace(day, report.bounds, files.finished)

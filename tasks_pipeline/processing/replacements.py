@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 
 from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.groups.moves import carry_decisions
-from tasks_pipeline.releases.due import note_changed
+from tasks_pipeline.releases.due import note_releases_changed
 from tasks_pipeline.releases.figures import releases_of_day
 from tasks_pipeline.releases.health_days import note_replaced
 from tasks_pipeline.storage.lake.flush import flush_locked
@@ -96,7 +96,7 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         carry_decisions(connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
-        note_changed(connection, counted, datetime.now(UTC))
+        note_releases_changed(connection, counted, datetime.now(UTC))
         if begun_on is not None:
             note_replaced(state, connection, day, begun_on, datetime.now(UTC))
         connection.execute(

@@ -1,1 +1,1 @@
-"""Releases: which are known, and which of two versions is the newer."""
+"""Releases: which are known and which is the newer, their commits and deploys, their health and how far they are adopted."""

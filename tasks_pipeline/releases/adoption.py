@@ -7,13 +7,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Protocol
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select
 
-from tasks_pipeline.releases.stages import (
+from tasks_pipeline.protocol.release import MAX_RELEASE
+from tasks_pipeline.releases.deploys import MAX_ENVIRONMENT
+from tasks_pipeline.releases.spans import (
+    DAY,
     HOUR,
+    MOST_DAYS,
+    PLACES,
+    SLOT,
+    Queried,
+    begin_of,
+    days_between,
+    full_hour,
+    hours_between,
+)
+from tasks_pipeline.releases.stages import (
     WINDOW,
     Key,
     Stage,
@@ -25,24 +37,12 @@ from tasks_pipeline.releases.stages import (
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
-DAY = timedelta(days=1)
-KEPT = 400 * DAY
-"""Stages of days before are told no more: so long is health kept."""
 STRETCH = 3 * DAY
 """So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
-ALL = None
-"""In the place of an environment: all of them together."""
-
-
-class Queried(Protocol):
-    """What answers queries: the lake, in whatever way it is open."""
-
-    def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
-        """Rows of a query as dicts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class StagesDue:
     """What stages are to be told from: full hours after `start` up to `end`, and the days of health that changed."""
 
     start: datetime
@@ -65,7 +65,7 @@ class StageReport:
         return Counter(stage.stage for stage in self.added)
 
 
-def stages_due(connection: Connection, now: datetime) -> Due | None:
+def stages_due(connection: Connection, now: datetime) -> StagesDue | None:
     """What there is to do; None when nothing changed. Asks the state database alone.
 
     A day of health that was computed again is told again from its begin on. Without anything new, stages may change for as
@@ -75,10 +75,12 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     query = select(h.day, h.computed_at, s.computed_at.label("told")).select_from(
         health_days.outerjoin(stage_days, s.day == h.day)
     )
-    now_hour = now.replace(minute=0, second=0, microsecond=0)
+    now_hour = full_hour(now)
     rows = [
         row
-        for row in connection.execute(query.where(h.computed_at.is_not(None), h.day >= (now - KEPT).date()))
+        for row in connection.execute(
+            query.where(h.computed_at.is_not(None), h.day >= (now - MOST_DAYS * DAY).date())
+        )
         if begin_of(row.day) < now_hour
     ]
     if not rows:
@@ -89,7 +91,7 @@ def stages_due(connection: Connection, now: datetime) -> Due | None:
     if not changed and through is not None and through >= end:
         return None
     starts = [begin_of(day) for day in changed]
-    return Due(min([*starts, *([through] if through else [])]), end, changed)
+    return StagesDue(min([*starts, *([through] if through else [])]), end, changed)
 
 
 def has_health(connection: Connection) -> bool:
@@ -129,7 +131,7 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
     return StageReport(hours_told, tuple(sorted(due.days)), due.end, added, gone)
 
 
-def _note_days(state: StateDatabase, connection: Connection, due: Due) -> None:
+def _note_days(state: StateDatabase, connection: Connection, due: StagesDue) -> None:
     """Remember what stages were told from, and up to when."""
     days = dict(due.days)
     if not days:
@@ -146,7 +148,7 @@ def sessions_by_hour(lake: Queried, first: datetime, until: datetime) -> dict[da
     rows = lake.query(
         "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
         f"FROM lake.release_health WHERE {days_between(first, until)} AND slot >= $first AND slot < $until "
-        "AND environment <> '' AND length(environment) <= 64 AND length(release) <= 200 "
+        f"AND environment <> '' AND length(environment) <= {MAX_ENVIRONMENT} AND length(release) <= {MAX_RELEASE} "
         "GROUP BY ALL HAVING sum(sessions) > 0",
         {"first": first, "until": until},
     )
@@ -161,24 +163,6 @@ def _stretches(first: datetime, until: datetime) -> Iterator[tuple[datetime, dat
     while first < until:
         yield first, min(first + STRETCH, until)
         first += STRETCH
-
-
-def hours_between(first: datetime, until: datetime) -> Iterator[datetime]:
-    """The full hours from the first on, the last one before `until`."""
-    while first < until:
-        yield first
-        first += HOUR
-
-
-def begin_of(day: date) -> datetime:
-    """When a UTC day begins."""
-    return datetime.combine(day, time(), UTC)
-
-
-def days_between(first: datetime, until: datetime) -> str:
-    """A condition on `day` that chooses the files of a span: as constants, since parameters choose none."""
-    last = (until - timedelta(microseconds=1)).date()
-    return f"day BETWEEN DATE '{first.date().isoformat()}' AND DATE '{last.isoformat()}'"
 
 
 # ── shares
@@ -205,7 +189,7 @@ class Adoption:
 
 
 AdoptionKey = tuple[int, str | None, str]
-"""Project, environment (ALL for all together), version."""
+"""Project, environment (None for all together), version."""
 
 
 def adoption_at(
@@ -277,7 +261,7 @@ def _states_between(first: datetime, until: datetime) -> str:
     """Whose sessions began between two full hours that are a day apart."""
     if first.hour == 0:
         return "true"
-    slot = first.hour * 4 * 8  # of 15 minutes; eight ranks each
+    slot = first.hour * (HOUR // SLOT) * PLACES
     return (
         f"CASE day WHEN DATE '{first.date().isoformat()}' THEN list_max(states) >= {slot} "
         f"ELSE list_min(states) < {slot} END"

@@ -48,11 +48,10 @@ class Contents:
     authors: list[Author] = field(default_factory=list)
 
 
-def list_commits(connection: Connection, version: str, *, limit: int, offset: int = 0) -> list[Row]:
+def list_commits(connection: Connection, version: str, *, limit: int) -> list[Row]:
     """Commits of a release, newest first: position, sha, message, repository, committed_at, created_at (when it was first
     sent), files (how many), author_key, and the author's name and email."""
-    first = (release_commits.c.version == version, release_commits.c.position >= offset)
-    query = select(*_SHOWN).select_from(_OF_RELEASE).where(*first)
+    query = select(*_SHOWN).select_from(_OF_RELEASE).where(release_commits.c.version == version)
     rows = connection.execute(query.order_by(release_commits.c.position).limit(limit)).mappings()
     return [dict(row) for row in rows]
 

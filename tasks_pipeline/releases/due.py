@@ -133,7 +133,7 @@ def first_deploy(connection: Connection, row: Row[Any]) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def note_changed(connection: Connection, named: Collection[tuple[int, str]], now: datetime) -> None:
+def note_releases_changed(connection: Connection, named: Collection[tuple[int, str]], now: datetime) -> None:
     """What is stored of these releases, given with their projects, changed: as when a day is stored again."""
     _set(connection, [Due(project_id, version, now) for project_id, version in named], changed_at=now)
 

@@ -10,7 +10,7 @@ from tasks_pipeline.protocol.bounds import MAX_AHEAD, MAX_DRIFT
 
 HEALTHY, ERRORED, UNHANDLED, ABNORMAL, CRASHED = RANKS = (1, 2, 3, 4, 5)
 STATES = ("healthy", "errored", "unhandled", "abnormal", "crashed")
-"""Names of the ranks, in their order."""
+"""Names of the ranks, in their order: how sessions end, and how users fare, from good to bad. They do not overlap."""
 AHEAD = MAX_AHEAD + MAX_DRIFT
 """No row is received earlier than so long before the begin that it claims."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.releases.durations import BUCKET
@@ -20,6 +20,7 @@ from tasks_pipeline.releases.health_days import (
     note_computed,
     receipt_days,
 )
+from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS
 from tasks_pipeline.storage.state.database import StateDatabase
 
@@ -40,7 +41,7 @@ _SLICE = f"{ROWS_OF_DAY} AND hash(session_id) % $slices = $slice"
 _OF_DAY = f"SELECT * FROM ({folded(_SLICE)}) WHERE started >= $begin AND started < $end"
 _KEY = "project_id, release, environment"
 _HEALTH = (
-    f"SELECT $day::DATE AS day, time_bucket(INTERVAL 15 MINUTE, started) AS slot, {_KEY}, "
+    f"SELECT $day::DATE AS day, time_bucket({SLOT_SQL}, started) AS slot, {_KEY}, "
     "sum(quantity)::BIGINT AS sessions, "
     + ", ".join(
         f"coalesce(sum(quantity) FILTER (rank = {rank}), 0)::BIGINT AS {name}"
@@ -52,8 +53,8 @@ _HEALTH = (
     f"FROM folded_sessions GROUP BY slot, {_KEY} ORDER BY {_KEY}, slot"
 )
 _USERS = (
-    f"SELECT $day::DATE AS day, {_KEY}, user_hash, list_sort(list(slot * 8 + rank)) AS states FROM ("
-    f"SELECT {_KEY}, user_hash, (date_diff('second', $begin::TIMESTAMPTZ, started) // 900)::INTEGER AS slot, max(rank)::INTEGER AS rank "
+    f"SELECT $day::DATE AS day, {_KEY}, user_hash, list_sort(list(slot * {PLACES} + rank)) AS states FROM ("
+    f"SELECT {_KEY}, user_hash, (date_diff('second', $begin::TIMESTAMPTZ, started) // {SLOT.seconds})::INTEGER AS slot, max(rank)::INTEGER AS rank "
     f"FROM folded_sessions WHERE user_hash IS NOT NULL GROUP BY slot, {_KEY}, user_hash) "
     f"GROUP BY {_KEY}, user_hash ORDER BY {_KEY}, user_hash"
 )
@@ -101,7 +102,7 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
                 note_computed(state, connection, day, known.changes, rows, now)
     written = {name: sum(f.rows for f in files.finished if f.table == name) for name in TABLES}
     late = rows - known.rows_read
-    return HealthReport(day, rows, late, is_final(day, now.date()), written, **figures(lake, day))
+    return HealthReport(day, rows, late, is_final(day, now.date()), written, **figures_of_day(lake, day))
 
 
 @contextmanager
@@ -116,8 +117,7 @@ def _kept_sessions(lake: Lake, day: date, weight: int) -> Iterator[None]:
 def bounds(day: date) -> dict[str, Any]:
     """Parameters of queries about a day: first and last day of receipt, begin and end of the day."""
     first, last = receipt_days(day)
-    begin = datetime.combine(day, time(), UTC)
-    return {"first": first, "last": last, "begin": begin, "end": begin + timedelta(days=1)}
+    return {"first": first, "last": last, "begin": begin_of(day), "end": begin_of(day) + DAY}
 
 
 def _used(sql: str, day: date) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def days_gone(lake: Lake, day: date, known: HealthDay) -> list[date]:
     return [row["day"] for row in rows if row["stored"] and row["day"] not in with_rows]
 
 
-def figures(lake: Lake, day: date) -> dict[str, Any]:
+def figures_of_day(lake: Lake, day: date) -> dict[str, Any]:
     """Sessions, those that crashed, distinct users, and sessions by hour, as the tables have them."""
     hours = [0] * 24
     crashed = 0

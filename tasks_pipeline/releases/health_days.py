@@ -51,7 +51,9 @@ def is_final(day: date, today: date) -> bool:
     return today > receipt_days(day)[1]
 
 
-def note_changed(state: StateDatabase, connection: Connection, days: Iterable[date], now: datetime) -> None:
+def note_days_changed(
+    state: StateDatabase, connection: Connection, days: Iterable[date], now: datetime
+) -> None:
     """Note that rows of sessions that began on these days came or went: in the transaction that makes it so, or after."""
     rows = [{"day": day, "changed_at": now, "changes": 1} for day in sorted(set(days))]
     if rows:
@@ -71,7 +73,7 @@ def note_replaced(
     some before are due as well."""
     first, last = days_received_on(receipt)
     had_some = select(health_days.c.day).where(health_days.c.day.between(first, last))
-    note_changed(state, connection, {*connection.execute(had_some).scalars(), *now_begun_on}, now)
+    note_days_changed(state, connection, {*connection.execute(had_some).scalars(), *now_begun_on}, now)
 
 
 def note_computed(

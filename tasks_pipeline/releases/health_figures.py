@@ -13,17 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
-from tasks_pipeline.releases.adoption import Queried, begin_of, days_between
 from tasks_pipeline.releases.durations import percentile
+from tasks_pipeline.releases.fold import RANKS, STATES
+from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between
 
-STATES = ("healthy", "errored", "unhandled", "abnormal", "crashed")
-"""How sessions end, and how users fare, from good to bad; they do not overlap."""
 PERCENTS = (50, 75, 90, 95, 99)
-SLOT = timedelta(minutes=15)
 SHOWN_DAYS = 14
 """So many days are shown where nobody says how many."""
-_SLOTS_A_DAY = 96
-_RANKS = 8  # a state in `session_users` is its slot times this, plus the rank
+_SLOTS_A_DAY = DAY // SLOT
 _COLUMNS = ("project_id", "release", "environment", "interval")
 
 Level = tuple[str, ...]
@@ -47,12 +44,12 @@ class Span:
     def is_final(self, now: datetime) -> bool:
         """Whether nothing of it can change any more: sessions of a day are received up to five days later."""
         last = (self.until - timedelta(microseconds=1)).date()
-        return now >= begin_of(last) + MAX_SESSION_AGE + timedelta(days=1)
+        return now >= begin_of(last) + MAX_SESSION_AGE + DAY
 
 
 def last_days(days: int, now: datetime) -> Span:
     """The last so many UTC days, today among them."""
-    tomorrow = begin_of(now.astimezone(UTC).date()) + timedelta(days=1)
+    tomorrow = begin_of(now.astimezone(UTC).date()) + DAY
     return Span(tomorrow - timedelta(days=days), tomorrow)
 
 
@@ -235,7 +232,7 @@ class _Question:
     def users(self) -> str:
         """Users by their worst session. A user is one of a project, whatever it is told apart by."""
         states = ", ".join(
-            f"count(*) FILTER (rank = {rank}) AS {state}" for rank, state in enumerate(STATES, 1)
+            f"count(*) FILTER (rank = {rank}) AS {state}" for rank, state in zip(RANKS, STATES, strict=True)
         )
         owner = [] if all("project_id" in level for level in self.levels) else ["owner"]
         worst = (
@@ -291,15 +288,15 @@ class _Question:
         rows = f"{self._rows('session_users')} WHERE {days_between(self.span.since, self.span.until)} AND {self._which()}"
         columns = "project_id, project_id AS owner, release, environment, user_hash"
         if self.span.is_whole_days and self.every is None:
-            worst = f"list_max(list_transform(states, lambda s: s % {_RANKS}))"
+            worst = f"list_max(list_transform(states, lambda s: s % {PLACES}))"
             return f"SELECT {columns}, NULL::BIGINT AS interval, {worst} AS rank FROM {rows}"
         first = self.span.since.date()
         begin = (self.span.since - begin_of(first)) // SLOT
         end = (self.span.until - begin_of(first)) // SLOT
         interval = "NULL::BIGINT" if self.every is None else f"(slot - {begin}) // {self.every // SLOT}"
         slots = (
-            f"SELECT {columns}, state % {_RANKS} AS rank, "
-            f"(day - DATE '{first.isoformat()}') * {_SLOTS_A_DAY} + state // {_RANKS} AS slot "
+            f"SELECT {columns}, state % {PLACES} AS rank, "
+            f"(day - DATE '{first.isoformat()}') * {_SLOTS_A_DAY} + state // {PLACES} AS slot "
             f"FROM (SELECT *, unnest(states) AS state FROM {rows})"
         )
         return f"SELECT *, {interval} AS interval FROM ({slots}) WHERE slot >= {begin} AND slot < {end}"

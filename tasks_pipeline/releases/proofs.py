@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.releases.health import ROWS_OF_DAY, bounds, days_gone
 from tasks_pipeline.releases.health_days import health_day
+from tasks_pipeline.releases.spans import SLOT_SQL
 from tasks_pipeline.storage.state.database import StateDatabase
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _TABLES = (
     f"SELECT count(*) AS rows, count(*) FILTER ({' + '.join(STATES)} <> sessions) AS uneven, "
     f"count(*) FILTER (least({', '.join(STATES)}) < 0 OR sessions < 1 OR crashed > sessions) AS impossible, "
-    "count(*) FILTER (slot <> time_bucket(INTERVAL 15 MINUTE, slot)) AS between_slots, "
+    f"count(*) FILTER (slot <> time_bucket({SLOT_SQL}, slot)) AS between_slots, "
     "count(*) - count(DISTINCT (slot, project_id, release, environment)) AS doubled, "
     "coalesce(sum(sessions), 0)::BIGINT AS sessions, "
     "coalesce(sum(sessions) FILTER (slot >= $begin AND slot < $end), 0)::BIGINT AS in_hours "

@@ -16,17 +16,17 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, String, and_, bindparam, delete, literal_column, select
 
+from tasks_pipeline.releases.spans import HOUR
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import release_stages
 from tasks_pipeline.storage.state.wanted import wanted
 
 LOW, ADOPTED, REPLACED = STAGES = ("low_adoption", "adopted", "replaced")
-HOUR = timedelta(hours=1)
 WINDOW = 6 * HOUR
 _HOURS = WINDOW // HOUR
 _ONE_IN = 10

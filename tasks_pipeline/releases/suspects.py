@@ -16,14 +16,14 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from tasks_pipeline.releases.sent_commits import MAX_PATH
+
 MOST_FRAMES = 25
 MOST_SUSPECTS = 3
 MOST_FILES = 100
 """A commit that changed more says nothing: it is a move, a new format, the first import."""
 OLDEST = timedelta(days=365)
 MERGE = "Merge "
-PATH_LENGTH = 510
-"""Characters of a changed path; of a longer one of a frame only the end can be the same."""
 _SEPARATORS = re.compile(r"[/\\]+")
 _JVM = re.compile(r"[^/\\]+\.(?:java|kt|kts|scala|groovy|clj)", re.IGNORECASE)
 
@@ -87,7 +87,8 @@ def _path_of(frame: Mapping[str, Any]) -> FramePath | None:
 
 def _text(frame: Mapping[str, Any], name: str) -> str:
     value = frame.get(name)
-    return value[-PATH_LENGTH:] if isinstance(value, str) else ""
+    # Of a path that is longer than those of changed files only the end can be the same.
+    return value[-MAX_PATH:] if isinstance(value, str) else ""
 
 
 def _parts(path: str) -> tuple[str, ...]:

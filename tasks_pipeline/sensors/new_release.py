@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from tasks_pipeline.groups.suspects import due_exists
+from tasks_pipeline.groups.suspects import suspects_due
 from tasks_pipeline.jobs import process_releases_job
 from tasks_pipeline.nudging.wanted import SHIPPING
 from tasks_pipeline.releases.due import releases_due
@@ -26,7 +26,7 @@ def new_release_sensor(
     """One run for all that waits; the skip reason says what does and who works on it."""
     with stores.open() as opened:
         due = releases_due(opened.state, datetime.now(UTC))
-        due += ["suspects"] if due_exists(opened.state) else []
+        due += ["suspects"] if suspects_due(opened.state) else []
     if not due:
         return dg.SkipReason("nothing waits")
     at_work = runs_under_way(context.instance, process_releases_job.name)

@@ -15,7 +15,8 @@ from tasks_pipeline.releases.deploys import (
 )
 from tasks_pipeline.web_api.calls import Call, FieldError, answer
 from tasks_pipeline.web_api.release_json import deploy_json
-from tasks_pipeline.web_api.releases import Named, Url, chosen_projects, existing_projects, ids, utc
+from tasks_pipeline.web_api.release_reading import ids
+from tasks_pipeline.web_api.releases import Named, Url, chosen_projects, existing_projects, utc
 
 
 class DeployRequest(msgspec.Struct, frozen=True, rename="camel"):

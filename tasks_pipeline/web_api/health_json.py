@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.releases.adoption import Queried, hours_between
 from tasks_pipeline.releases.health_figures import (
     RELEASE,
     Cell,
@@ -23,10 +22,10 @@ from tasks_pipeline.releases.health_figures import (
     span_since,
 )
 from tasks_pipeline.releases.shares import crash_free_text, percent_text
+from tasks_pipeline.releases.spans import DAY, HOUR, Queried, full_hour, hours_between
 from tasks_pipeline.releases.stages import current_stages, overall
 
 Row = Mapping[str, Any]
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _NOTHING = Figures()
 
 
@@ -49,11 +48,11 @@ def health_data(
         return {}
     span = span_since(since, until - timedelta(microseconds=1))
     health = releases_health(lake, rows, span, environments=environments, durations=details)
-    at = until.replace(minute=0, second=0, microsecond=0)
-    day, projects = Span(at - _DAY, at), {project_id for project_id, _ in named}
+    at = full_hour(until)
+    day, projects = Span(at - DAY, at), {project_id for project_id, _ in named}
     of_releases = Sessions(projects, named, environments=environments)
     active = health_figures(
-        lake, day, of_releases, [RELEASE], every=_HOUR if details else None, durations=False
+        lake, day, of_releases, [RELEASE], every=HOUR if details else None, durations=False
     )
     of_projects = Sessions(projects, environments=environments)
     everyone = health_figures(lake, day, of_projects, [("project_id",)], durations=False)

@@ -19,7 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.releases.adoption import Queried
+from tasks_pipeline.releases.spans import Queried
 from tasks_pipeline.web_api import lake_process
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.lake_process import Opened, Question, Rows, receive, send

@@ -52,25 +52,25 @@ def list_all(call: Call) -> Response:
 def show(call: Call) -> Response:
     """One release."""
     projects, period = _asked_projects(call), _period(call)
-    return answer(_objects(call, [_facts(call, projects)], projects, period)[0])
+    return answer(_objects(call, [_facts(call, _version(call), projects)], projects, period)[0])
 
 
 def list_commits(call: Call) -> Response:
     """Commits of a release, newest first."""
-    size, projects = page_size(call), _all(call)
+    size, projects = page_size(call), all_projects(call)
     version, key = _version(call), page_key(call, int) or (-1,)
     with call.services.state.read() as connection:
         _check(connection, projects, version)
         rows = pages.list_commits(connection, version, key[0], size + 1)
         shown = rows[:size]
-        holding = pages.releases_with(connection, _ids(_everything(call)), [row["sha"] for row in shown])
+        holding = pages.releases_with(connection, ids(call.config.projects), [row["sha"] for row in shown])
     commits = [commit_json(row, holding.get(row["sha"], ())) for row in shown]
     return keyed_page(call, commits, (shown[-1]["position"],) if shown else None, more=len(rows) > size)
 
 
 def list_files(call: Call) -> Response:
     """Files that the commits of a release changed."""
-    size, projects = page_size(call), _all(call)
+    size, projects = page_size(call), all_projects(call)
     version, key = _version(call), page_key(call, int, str) or (-1, "")
     with call.services.state.read() as connection:
         _check(connection, projects, version)
@@ -82,12 +82,12 @@ def list_files(call: Call) -> Response:
 
 def list_deploys(call: Call) -> Response:
     """Deploys of a release, newest first by when they were finished."""
-    size, projects = page_size(call), _all(call)
+    size, projects = page_size(call), all_projects(call)
     version, key = _version(call), page_key(call, datetime, int)
     with call.services.state.read() as connection:
         _check(connection, projects, version)
         rows = pages.list_deploys_of(
-            connection, _ids(projects), version, (key[0], key[1]) if key else None, size + 1
+            connection, ids(projects), version, (key[0], key[1]) if key else None, size + 1
         )
     shown = rows[:size]
     last = (shown[-1]["at"], shown[-1]["id"]) if shown else None
@@ -96,11 +96,7 @@ def list_deploys(call: Call) -> Response:
 
 def release_object(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
     """A release as all calls answer with it. Raises ApiError (404)."""
-    with call.services.state.read() as connection:
-        facts = pages.facts_of(connection, _ids(projects), [version])
-    if version not in facts:
-        raise unknown(version)
-    return release_json(facts[version], projects)
+    return release_json(_facts(call, version, projects), projects)
 
 
 def unknown(version: str) -> ApiError:
@@ -119,7 +115,7 @@ def _wanted(call: Call, projects: Sequence[Project]) -> Wanted:
             return [one.version for one in found if one is not None]
 
     conditions = search(call.query.get("query", ""), call.query.getlist("environment"), latest)
-    return Wanted(_ids(projects), status, conditions)
+    return Wanted(ids(projects), status, conditions)
 
 
 def _by_health(
@@ -178,10 +174,10 @@ def _period(call: Call) -> timedelta:
     return timedelta(hours=hours)
 
 
-def _facts(call: Call, projects: Sequence[Project]) -> ReleaseFacts:
-    version = _version(call)
+def _facts(call: Call, version: str, projects: Sequence[Project]) -> ReleaseFacts:
+    """Raises ApiError (404) where none of the projects has the release."""
     with call.services.state.read() as connection:
-        facts = pages.facts_of(connection, _ids(projects), [version])
+        facts = pages.facts_of(connection, ids(projects), [version])
     if version not in facts:
         raise unknown(version)
     return facts[version]
@@ -197,7 +193,7 @@ def _version(call: Call) -> str:
 
 def _check(connection: Any, projects: Sequence[Project], version: str) -> None:
     """Raises ApiError (404) where none of the projects has the release."""
-    if not pages.is_release(connection, _ids(projects), version):
+    if not pages.is_release(connection, ids(projects), version):
         raise unknown(version)
 
 
@@ -205,18 +201,15 @@ def _asked_projects(call: Call) -> list[Project]:
     """The project in the path, else those that `project` names, else all."""
     named = call.query.getlist("project")
     if "project" in call.params or not named or ALL in named:
-        return _all(call)
+        return all_projects(call)
     return list({p.id: p for p in (find_project(call.config, name) for name in named)}.values())
 
 
-def _all(call: Call) -> list[Project]:
+def all_projects(call: Call) -> list[Project]:
     """The projects that the path is about."""
-    return [call.project()] if "project" in call.params else _everything(call)
+    return [call.project()] if "project" in call.params else list(call.config.projects)
 
 
-def _everything(call: Call) -> list[Project]:
-    return list(call.config.projects)
-
-
-def _ids(projects: Sequence[Project]) -> list[int]:
+def ids(projects: Sequence[Project]) -> list[int]:
+    """The numbers of projects."""
     return [project.id for project in projects]

@@ -20,7 +20,7 @@ from tasks_pipeline.web_api.calls import (
     find_project,
 )
 from tasks_pipeline.web_api.commits import read_sent
-from tasks_pipeline.web_api.release_reading import release_object, unknown
+from tasks_pipeline.web_api.release_reading import all_projects, ids, release_object, unknown
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
 Ref = Annotated[str, msgspec.Meta(max_length=200)]
@@ -114,11 +114,6 @@ def checked_status(status: str) -> str:
     return status
 
 
-def all_projects(call: Call) -> list[Project]:
-    """The projects that the path is about."""
-    return [call.project()] if "project" in call.params else list(call.config.projects)
-
-
 def chosen_projects(call: Call, named: Sequence[str | int] | None) -> list[Project]:
     """The project in the path, else those in the body. Raises FieldError for one that there is not."""
     if "project" in call.params:
@@ -139,14 +134,11 @@ def projects_with(call: Call, version: str) -> list[Project]:
 
 
 def existing_projects(call: Call, version: str) -> list[Project]:
+    """The projects of the path that have the release. Raises ApiError (404) where none has it."""
     projects = projects_with(call, version)
     if not projects:
         raise unknown(version)
     return projects
-
-
-def ids(projects: Sequence[Project]) -> list[int]:
-    return [project.id for project in projects]
 
 
 def utc(moment: datetime | None) -> datetime | None:

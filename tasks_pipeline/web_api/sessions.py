@@ -11,11 +11,10 @@ from typing import Any
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.releases.adoption import Queried
+from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.releases.health_figures import (
     PERCENTS,
     SHOWN_DAYS,
-    STATES,
     Cell,
     Durations,
     Figures,
@@ -23,11 +22,11 @@ from tasks_pipeline.releases.health_figures import (
     Span,
     health_figures,
 )
+from tasks_pipeline.releases.spans import DAY, HOUR, MOST_DAYS, Queried
 from tasks_pipeline.web_api.calls import ApiError, Call, answer
 
 MOST_POINTS = 10_000
 """Groups times intervals of an answer."""
-MOST_DAYS = 400
 MOST_VALUES = 100
 """Values of a parameter that may be repeated."""
 MOST_GROUPS_READ = 10_000
@@ -36,9 +35,8 @@ STATUS = "session.status"
 _COLUMNS = {"project": "project_id", "release": "release", "environment": "environment"}
 _GROUPS = (*_COLUMNS, STATUS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_INTERVALS = {f"{n}h": n * _HOUR for n in (1, 2, 3, 4, 6, 8, 12, 24)} | {"1d": _DAY}
-_UNITS = {"m": timedelta(minutes=1), "h": _HOUR, "d": _DAY, "w": 7 * _DAY}
+_INTERVALS = {f"{n}h": n * HOUR for n in (1, 2, 3, 4, 6, 8, 12, 24)} | {"1d": DAY}
+_UNITS = {"m": timedelta(minutes=1), "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PERIOD = re.compile(r"([0-9]{1,5})([mhdw])")
 _TERM = re.compile(r'\s*(?P<key>[a-z.]+):(?P<value>"[^"]*"|\[[^\]]*\]|[^\s"\[\]]+)(?=\s|$)')
 _QUERIED = ("release", "environment", "project", STATUS)
@@ -199,7 +197,7 @@ def _span(call: Call, every: timedelta, now: datetime) -> Span:
             span = Span(until - -(-_period(period or f"{SHOWN_DAYS}d") // every) * every, until)
     except OverflowError:
         raise _mistake("start", "is beyond all times") from None
-    if span.until - span.since > MOST_DAYS * _DAY:
+    if span.until - span.since > MOST_DAYS * DAY:
         raise _mistake("start" if start else "statsPeriod", f"at most {MOST_DAYS} days can be asked for")
     if (points := (span.until - span.since) // every) > MOST_POINTS:
         raise _mistake(

@@ -17,7 +17,8 @@ from sqlalchemy import delete, insert, select
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases import adoption
-from tasks_pipeline.releases.adoption import adoption_at, begin_of, has_health, stages_due, tell_stages
+from tasks_pipeline.releases.adoption import adoption_at, has_health, stages_due, tell_stages
+from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.releases.stages import HOUR, Stage, current_stages
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import release_adoption_schedule

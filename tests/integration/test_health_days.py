@@ -178,7 +178,7 @@ def test_what_raises_leaves_the_former_day_and_no_files(own_day: Day) -> None:
         raise OSError("the disk is full")
 
     for moment in HEALTH_MOMENTS.values():
-        if moment.function != "figures":
+        if moment.function != "figures_of_day":
             with pytest.raises(OSError, match="full"), at(moment, fail):
                 compute(own_day)
         if moment.function == "_finish_one":

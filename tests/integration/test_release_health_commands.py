@@ -14,9 +14,10 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.commands.common.bars import bar
 from tasks_pipeline.commands.releases.health import duration_text
 from tasks_pipeline.home import DATABASE_VARIABLE
-from tasks_pipeline.releases.adoption import begin_of, tell_stages
-from tasks_pipeline.releases.health_days import note_changed
+from tasks_pipeline.releases.adoption import tell_stages
+from tasks_pipeline.releases.health_days import note_days_changed
 from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import Stores
 from tests.support.health_rows import Seen, write_health
@@ -165,6 +166,6 @@ def test_figures_say_that_sessions_came_which_they_do_not_hold(shop: Stores) -> 
     assert not [each for each in commands if said in call(shop, *each).output]
     now = datetime.now(UTC)
     with shop.state.write() as connection:
-        note_changed(shop.state, connection, [now.date()], now)
+        note_days_changed(shop.state, connection, [now.date()], now)
     assert [each for each in commands if said in call(shop, *each).output] == [*commands]
     assert said not in call(shop, "list", "--json").stdout

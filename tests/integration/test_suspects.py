@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.groups.decisions import actions_of, assign_groups_to
-from tasks_pipeline.groups.suspects import due_exists, due_groups, look_again, suspects_of
+from tasks_pipeline.groups.suspects import due_groups, look_again, suspects_due, suspects_of
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
@@ -79,7 +79,7 @@ def test_a_new_group_is_told_with_the_commit_that_is_suspected(day: Day) -> None
         told_day.drain()
         assert send(told_day.stores).sent == 1
         document = http.posted[0].json
-    assert document["changed"] == "Likely from 8097195 by Jo: Round <b>totals</b>"
+    assert document["changed"] == "Likely from 8097195d3f8f by Jo: Round <b>totals</b>"
     (suspect,) = document["data"]["suspect_commits"]
     assert {name: suspect[name] for name in ("sha", "author", "path", "frame", "score", "release")} == {
         "sha": SHA, "author": {"name": "Jo", "email": "jo@acme.example"}, "path": "src/shop/orders.py", "frame": 0, "score": 2,
@@ -88,8 +88,10 @@ def test_a_new_group_is_told_with_the_commit_that_is_suspected(day: Day) -> None
     assert document["facts"]["Suggested"] == "Jo@acme.example"
     (row,) = outbox(day.stores, day.project)
     message = message_of(told_day.stores, row)
-    assert "Likely from 8097195 by Jo: Round &lt;b&gt;totals&lt;/b&gt;" in render("mail.html", message, None)
-    assert "Likely from 8097195 by Jo" in render("mail.txt", message, None)
+    assert "Likely from 8097195d3f8f by Jo: Round &lt;b&gt;totals&lt;/b&gt;" in render(
+        "mail.html", message, None
+    )
+    assert "Likely from 8097195d3f8f by Jo" in render("mail.txt", message, None)
 
 
 def test_releases_before_are_looked_at_and_later_ones_are_not(day: Day) -> None:
@@ -148,7 +150,7 @@ def test_a_regression_is_told_with_them_too(day: Day) -> None:
     assert [row["target"] for row in rows] == ["member:Jo@acme.example"] * 2
     changed = message_of(told_day.stores, rows[1]).changed
     assert changed.startswith("It is back")
-    assert changed.endswith("Likely from 8097195 by Jo: Change it")
+    assert changed.endswith("Likely from 8097195d3f8f by Jo: Change it")
 
 
 ASSIGN = "suspect_commits: {assign: true}"
@@ -215,13 +217,13 @@ def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
     seen(day)
     state = day.stores.state
     assert find_due_suspects(told_day.stores).looked_at == 0, "where no commits are known nothing is done"
-    assert not due_exists(state)
+    assert not suspects_due(state)
     ship(state, [day.project], "shop@0", commit("elsewhere", "a.py"))
-    assert due_exists(state)
+    assert suspects_due(state)
     report = find_due_suspects(told_day.stores)
     assert (report.looked_at, report.suspected) == (1, 0)
     assert find_due_suspects(told_day.stores).looked_at == 0, "nothing is due any more"
-    assert not due_exists(state)
+    assert not suspects_due(state)
     ship(state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
     with state.write() as connection:
         assert look_again(connection, day.project, "shop@1") == 1
@@ -334,7 +336,7 @@ def test_groups_show_says_who_or_why_none(home: Home) -> None:
 
     assert "none: its first event tells no release" in show("SHOP-1")
     assert "none: shop@0 has no commits" in show("SHOP-2")
-    assert "likely from   8097195 by Jo: Round" in show("SHOP-3")
+    assert "likely from   8097195d3f8f by Jo: Round" in show("SHOP-3")
     assert "\x1b[31mtotals" not in show("SHOP-3")
     assert "none: no commit changed a file of its frames" in show("SHOP-4")
     (found,) = json.loads(show("SHOP-3", "--json"))["suspect_commits"]

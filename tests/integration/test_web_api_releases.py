@@ -245,8 +245,9 @@ def test_environments_and_stages(client: httpx.Client, state: StateDatabase) -> 
     made(state, "a", "b", "c", "d")
     add_deploy(state, [SHOP], "a", {"environment": "production"})
     stages = [
-        ("b", "production", 0, "low"), ("b", "production", 1, "adopted"), ("b", "staging", 2, "low"),
-        ("c", "production", 0, "adopted"), ("c", "production", 2, "replaced"),
+        ("b", "production", 0, 1, "low_adoption"), ("b", "production", 1, None, "adopted"),
+        ("b", "staging", 2, None, "low_adoption"),
+        ("c", "production", 0, 2, "adopted"), ("c", "production", 2, None, "replaced"),
     ]  # fmt: skip
     with state.write() as connection:
         connection.execute(
@@ -256,10 +257,11 @@ def test_environments_and_stages(client: httpx.Client, state: StateDatabase) -> 
                     "project_id": SHOP,
                     "version": v,
                     "environment": e,
-                    "since": NOW + timedelta(hours=h),
+                    "since": NOW + timedelta(hours=since),
+                    "until": None if until is None else NOW + timedelta(hours=until),
                     "stage": s,
                 }
-                for v, e, h, s in stages
+                for v, e, since, until, s in stages
             ],
         )
     assert versions(client, environment="production") == ["c", "b", "a"]

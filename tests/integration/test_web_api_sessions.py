@@ -15,7 +15,7 @@ import pytest
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.adoption import tell_stages
-from tasks_pipeline.releases.health_figures import STATES
+from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.web_api import health_reading, sessions, tokens
 from tasks_pipeline.web_api.calls import ApiError

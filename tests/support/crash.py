@@ -96,7 +96,7 @@ HEALTH_MOMENTS = {
     "all files written": Moment(Lake, "replace_derived", after=False),
     "tables replaced": Moment(Lake, "replace_derived"),
     "noted, not committed": Moment(health, "note_computed"),
-    "done": Moment(health, "figures"),
+    "done": Moment(health, "figures_of_day"),
 }
 HEALTH_REPLACED = frozenset({"tables replaced", "noted, not committed", "done"})
 LAKE_REPLACED = frozenset(RECOMPUTE_MOMENTS) - {"files written", "replacement noted"}

@@ -311,7 +311,9 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
 
 def _commit(commit: Mapping[str, Any]) -> str:
     """A commit that names the group: what it says, by whom, and the release that brought it."""
-    said = cell((commit["message"] or "").partition("\n")[0])[:_MESSAGE_SHOWN]
+    from tasks_pipeline.releases.suspects import first_line
+
+    said = cell(first_line(commit["message"]))[:_MESSAGE_SHOWN]
     author = cell((commit["author"] or {}).get("name") or (commit["author"] or {}).get("email"))
     by = f" ({author})" if author else ""
     return f"{short_commit(cell(commit['sha']))} {said}{by}, in {cell(commit['release'])}"

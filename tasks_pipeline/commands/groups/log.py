@@ -100,7 +100,7 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
         case "ignore", {"more_users": more}:
             return f"ignored until {counted(more, 'user')} more {'sees' if more == 1 else 'see'} it"
         case "assign", {"assignee": assignee, "commit": sha}:
-            return f"assigned to {assignee}, whose commit {sha[:7]} is suspected"
+            return f"assigned to {assignee}, whose commit {short_commit(sha)} is suspected"
         case "assign", {"assignee": assignee}:
             return f"assigned to {assignee}"
         case "merge", {"into": target}:

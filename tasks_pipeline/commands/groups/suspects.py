@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.commands.common.output import cell
+from tasks_pipeline.words import short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
@@ -24,7 +25,7 @@ def suspects_to_show(state: StateDatabase, group_id: int) -> tuple[list[dict[str
 
 def suspect_facts(suspects: Sequence[Mapping[str, Any]], why_none: str) -> Iterator[tuple[str, str]]:
     """Lines for the head of a group, by name."""
-    from tasks_pipeline.groups.suspects import SHOWN_SHA, author_of
+    from tasks_pipeline.groups.suspects import author_of
 
     if not suspects:
         yield "suspects", f"none: {cell(why_none)}"
@@ -32,4 +33,7 @@ def suspect_facts(suspects: Sequence[Mapping[str, Any]], why_none: str) -> Itera
         by = f" by {cell(author_of(suspect)[:_AUTHOR])}" if author_of(suspect) else ""
         said = f": {cell(suspect['message'][:_MESSAGE])}" if suspect["message"] else ""
         where = f"({cell(suspect['path'])}, {cell(suspect['release'])})"
-        yield "or from" if number else "likely from", f"{cell(suspect['sha'][:SHOWN_SHA])}{by}{said} {where}"
+        yield (
+            "or from" if number else "likely from",
+            f"{short_commit(cell(suspect['sha']))}{by}{said} {where}",
+        )

@@ -55,12 +55,13 @@ def adoption(
       tasks-pipeline releases adoption
       tasks-pipeline releases adoption --environment production --json
     """
-    now = datetime.now(UTC)
-    at = now.replace(minute=0, second=0, microsecond=0)
     with open_state(current_home(ctx)) as (state, slugs), lake_of(current_home(ctx), state) as lake:
         from tasks_pipeline.releases.adoption import adoption_at
+        from tasks_pipeline.releases.spans import full_hour
         from tasks_pipeline.releases.stages import current_stages
 
+        now = datetime.now(UTC)
+        at = full_hour(now)
         number = project_number(slugs, project)
         chosen = list(slugs) if number is None else [number]
         name = "" if environment == NO_ENVIRONMENT else environment

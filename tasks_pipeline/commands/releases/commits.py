@@ -14,12 +14,10 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, open_state
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.summaries import find_named
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.commit_lists import Author
-
-_SHA_SHOWN = 12
 
 
 @click.command()
@@ -80,10 +78,12 @@ def author_json(author: Author) -> dict[str, Any]:
 
 
 def _shown(commit: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    from tasks_pipeline.releases.suspects import first_line
+
     return {
-        "commit": cell(commit["sha"])[:_SHA_SHOWN],
+        "commit": short_commit(cell(commit["sha"])),
         "author": commit["author_name"] or commit["author_email"] or "",
         "age": age(commit["committed_at"], now),
         "files": commit["files"],
-        "message": next(iter((commit["message"] or "").splitlines()), ""),
+        "message": first_line(commit["message"]),
     }

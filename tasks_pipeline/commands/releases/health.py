@@ -16,12 +16,12 @@ from tasks_pipeline.commands.common.queries import lake_of, open_state, project_
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.summaries import in_project
+from tasks_pipeline.releases.spans import MOST_DAYS
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.health_figures import Cell, Figures, Span
     from tasks_pipeline.storage.state.database import StateDatabase
 
-_MOST_DAYS = 400
 ALL_ENVIRONMENTS = "all"
 NO_ENVIRONMENT = "none"
 _COLUMNS = {
@@ -62,7 +62,7 @@ _DROPPED = (
 )
 @click.option(
     "--days",
-    type=Number(1, _MOST_DAYS),
+    type=Number(1, MOST_DAYS),
     metavar="N",
     help="The last N days (UTC), today among them.  [default: 14]",
 )
@@ -90,23 +90,18 @@ def health(
       tasks-pipeline releases health
       tasks-pipeline releases health shop@2.0.0 --days 7 --json
     """
-    if days is not None and since is not None:
+    if days is not None and since is not None:  # before anything is opened
         raise click.UsageError("--days and --since exclude each other")
     with open_state(current_home(ctx)) as (state, slugs), lake_of(current_home(ctx), state) as lake:
         from tasks_pipeline.releases.health_figures import (
             RELEASE,
             RELEASE_AND_ENVIRONMENT,
-            SHOWN_DAYS,
             Sessions,
             health_figures,
-            last_days,
-            span_since,
         )
 
         number, now = project_number(slugs, project), datetime.now(UTC)
-        span = last_days(days or SHOWN_DAYS, now) if since is None else span_since(since, now)
-        if (span.until - span.since).days > _MOST_DAYS:
-            raise click.UsageError(f"at most {_MOST_DAYS} days are shown at once")
+        span = _span(days, since, now)
         of = Sessions(
             list(slugs) if number is None else [number],
             versions=None if version is None else [version],
@@ -126,16 +121,21 @@ def health(
     if not rows:
         click.echo(f"no {_began(span)}{waiting and f'; {waiting}'}", err=True)
         return
-    table(
-        [_shown(row) for row in rows],
-        _COLUMNS,
-        cut=["release"],
-        drop=_DROPPED,
-    )
+    table([_shown(row) for row in rows], _COLUMNS, cut=["release"], drop=_DROPPED)
     click.echo()
     say(_words(span, final=final))
     if waiting:
         say(waiting)
+
+
+def _span(days: int | None, since: datetime | None, now: datetime) -> Span:
+    """What is asked for, in whole slots. Raises UsageError for more than is shown at once."""
+    from tasks_pipeline.releases.health_figures import SHOWN_DAYS, last_days, span_since
+
+    span = last_days(days or SHOWN_DAYS, now) if since is None else span_since(since, now)
+    if (span.until - span.since).days > MOST_DAYS:
+        raise click.UsageError(f"at most {MOST_DAYS} days are shown at once")
+    return span
 
 
 def uncounted(state: StateDatabase, since: datetime) -> str:
@@ -168,7 +168,7 @@ def _row(slugs: Mapping[int, str], of_cell: Cell, figures: Figures) -> dict[str,
 
 def health_json(figures: Figures) -> dict[str, Any]:
     """What JSON says of the health of a release: counts, shares of 0 to 1, durations in seconds or null."""
-    from tasks_pipeline.releases.health_figures import STATES
+    from tasks_pipeline.releases.fold import STATES
 
     return {
         "sessions": figures.all_sessions,

@@ -56,9 +56,10 @@ def _of_lake(
 ) -> tuple[dict[tuple[int, str], Figures], dict[tuple[int, str], Adoption]]:
     from tasks_pipeline.releases.adoption import adoption_at
     from tasks_pipeline.releases.health_figures import SHOWN_DAYS, last_days, releases_health
+    from tasks_pipeline.releases.spans import full_hour
 
     named = {(row["project_id"], row["version"]) for row in rows}
-    at = now.replace(minute=0, second=0, microsecond=0)
+    at = full_hour(now)
     with lake_of(home, state) as lake:
         health = releases_health(lake, rows, last_days(SHOWN_DAYS, now))
         active = adoption_at(lake, at, {project_id for project_id, _ in named}, named=named)
