@@ -283,7 +283,7 @@ def test_health_is_asked_for_in_one_place(
         )
     asked: list[timedelta] = []
 
-    def health(_call: Any, rows: Any, since: datetime, until: datetime) -> dict[Any, Any]:
+    def health(_call: Any, rows: Any, since: datetime, until: datetime, **_more: object) -> dict[Any, Any]:
         asked.append(until - since)
         return {
             (r["project_id"], r["version"]): {"totalSessions": int(r["version"]) % 3, "crashFreeUsers": None}
@@ -553,7 +553,9 @@ def test_every_list_finds_its_rows_by_an_index(
     monkeypatch.setattr(
         release_reading,
         "health_data",
-        lambda _call, rows, *_: {(r["project_id"], r["version"]): {"totalSessions": 1} for r in rows},
+        lambda _call, rows, *_, **_more: {
+            (r["project_id"], r["version"]): {"totalSessions": 1} for r in rows
+        },
     )
     with recorded(app_state) as statements:
         for path in READ:
