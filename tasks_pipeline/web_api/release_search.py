@@ -33,14 +33,15 @@ def search(query: str, environments: Sequence[str], latest: Callable[[], Sequenc
     if len(words) > MOST_WORDS:
         raise ApiError(400, f"query: more than {MOST_WORDS} words")
     wanted = _environments(environments)
-    found = [_condition(word, wanted, latest) for word in words]
+    # Said twice a word means nothing more, and costs as much again, of the receiver's own time.
+    found = [_condition(word, wanted, latest) for word in dict.fromkeys(words)]
     return [*found, _seen_in(wanted)] if wanted else found
 
 
 def _environments(names: Sequence[str]) -> list[str]:
     if any(not name.isprintable() for name in names) or len(names) > MOST_WORDS:
         raise ApiError(400, "environment: not printable, or too many")
-    return list(names)
+    return [*dict.fromkeys(names)]
 
 
 def _condition(word: str, environments: Sequence[str], latest: Callable[[], Sequence[str]]) -> Condition:
