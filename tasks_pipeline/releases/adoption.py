@@ -23,13 +23,14 @@ from tasks_pipeline.releases.spans import (
     begin_of,
     days_between,
     full_hour,
-    hours_between,
 )
 from tasks_pipeline.releases.stages import (
     WINDOW,
     Key,
+    Share,
     Stage,
     StageFold,
+    is_adopted,
     read_former,
     replace_stages,
     stages_before,
@@ -38,7 +39,13 @@ from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
 STRETCH = 3 * DAY
-"""So much of the lake is read at once: the sessions of its hours are in memory, by release and environment."""
+"""So much of the lake is read at once."""
+MOST_RELEASES = 1_000
+"""Of a place, those with the most sessions, are looked at at each full hour."""
+MOST_PLACES = 1_000
+"""Environments of a project, those with the most sessions, are looked at at each full hour."""
+MOST_KEYS = 10 * MOST_PLACES
+"""Releases of all places of a project: those that may be adopted, ten at each place, always fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +121,16 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
         fold, before = StageFold(), dict[Key, Stage]()
         asked: set[Key] = set()
         told: list[Stage] = []
-        for first, until in _stretches(due.start - WINDOW, due.end):
-            hours = sessions_by_hour(lake, first, until)
-            keys = {key for sessions in hours.values() for key in sessions} - asked
+        for first, until in _stretches(due.start, due.end):
+            windows = windows_between(lake, first, until)
+            keys = {key for window in windows.values() for key in window} - asked
             asked |= keys
             with state.read() as connection:
                 known = stages_before(connection, former, keys)
             before |= {stage.key: stage for stage in known}
             fold.expect(known)
-            for hour in hours_between(first, until):
-                told += fold.hour(hour, hours.get(hour, {}), tell=hour >= due.start)
+            for at in sorted(windows):
+                told += fold.hour(at, windows[at])
         with state.write() as connection:
             added, gone = replace_stages(state, connection, former, before, told)
             _note_days(state, connection, due)
@@ -143,26 +150,59 @@ def _note_days(state: StateDatabase, connection: Connection, due: StagesDue) -> 
     connection.execute(statement.on_conflict_do_update(index_elements=["day"], set_=values), rows)
 
 
-def sessions_by_hour(lake: Queried, first: datetime, until: datetime) -> dict[datetime, dict[Key, int]]:
-    """Sessions of releases in named environments by the full hour in which they began."""
+_SESSIONS = (
+    "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
+    "FROM lake.release_health WHERE {days} AND slot >= $first AND slot < $until "
+    f"AND environment <> '' AND length(environment) <= {MAX_ENVIRONMENT} AND length(release) <= {MAX_RELEASE} "
+    "GROUP BY ALL HAVING sum(sessions) > 0"
+)
+_PLACE = "PARTITION BY full_hour, project_id, environment"
+_WINDOWS = (
+    f"WITH hours AS ({_SESSIONS}), windows AS ("
+    "SELECT hour + ahead AS full_hour, project_id, environment, release, sum(sessions) AS sessions "
+    f"FROM hours, range(1, {WINDOW // HOUR + 1}) t(ahead) WHERE full_hour > $told AND full_hour <= $end GROUP BY ALL), "
+    f"ranked AS (SELECT *, sum(sessions) OVER ({_PLACE}) AS everyone, "
+    f"row_number() OVER ({_PLACE} ORDER BY sessions DESC, release) AS number FROM windows "
+    f"QUALIFY number <= {MOST_RELEASES}), "
+    "placed AS (SELECT *, dense_rank() OVER (PARTITION BY full_hour, project_id ORDER BY everyone DESC, environment) AS place "
+    f"FROM ranked QUALIFY place <= {MOST_PLACES}), "
+    "chosen AS (SELECT * FROM placed QUALIFY row_number() OVER (PARTITION BY full_hour, project_id "
+    f"ORDER BY number, sessions DESC, environment, release) <= {MOST_KEYS}) "
+    "SELECT full_hour, project_id, environment, release, sessions, everyone FROM chosen "
+    "QUALIFY number = 1 OR {adopted} "
+    "OR row_number() OVER (PARTITION BY project_id, environment, release ORDER BY full_hour) = 1"
+)
+"""Sessions of the hours before each full hour, of the releases that are looked at: chosen anew for each full hour, so that it
+does not matter how many hours are told at once. Names are invented by whoever can send: all of them never leave the lake.
+
+What is left out among those would change no stage: one that was there at an hour before, and has less than a tenth. The
+first of each place says that there are sessions."""
+
+
+def windows_between(lake: Queried, first: datetime, until: datetime) -> dict[datetime, dict[Key, Share]]:
+    """What stages follow from, by the full hours after `first` up to `until`: see StageFold.hour."""
+    start = first - WINDOW
     rows = lake.query(
-        "SELECT epoch_us(slot) // 3600000000 AS hour, project_id, environment, release, sum(sessions) AS sessions "
-        f"FROM lake.release_health WHERE {days_between(first, until)} AND slot >= $first AND slot < $until "
-        f"AND environment <> '' AND length(environment) <= {MAX_ENVIRONMENT} AND length(release) <= {MAX_RELEASE} "
-        "GROUP BY ALL HAVING sum(sessions) > 0",
-        {"first": first, "until": until},
+        _WINDOWS.format(days=days_between(start, until), adopted=is_adopted("sessions", "everyone")),
+        {"first": start, "until": until, "told": _number(first), "end": _number(until)},
     )
-    found: defaultdict[datetime, dict[Key, int]] = defaultdict(dict)
+    found: defaultdict[datetime, dict[Key, Share]] = defaultdict(dict)
     for row in rows:
-        hour = datetime.fromtimestamp(row["hour"] * 3600, UTC)
-        found[hour][row["project_id"], row["environment"], row["release"]] = int(row["sessions"])
+        at = datetime.fromtimestamp(row["full_hour"] * 3600, UTC)
+        share = int(row["sessions"]), int(row["everyone"])
+        found[at][row["project_id"], row["environment"], row["release"]] = share
     return found
 
 
+def _number(hour: datetime) -> int:
+    return int(hour.timestamp()) // 3600
+
+
 def _stretches(first: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Spans that are told at once; with the hours before the first of them, STRETCH is read."""
     while first < until:
-        yield first, min(first + STRETCH, until)
-        first += STRETCH
+        yield first, min(first + STRETCH - WINDOW, until)
+        first += STRETCH - WINDOW
 
 
 # ── shares

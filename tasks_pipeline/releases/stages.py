@@ -9,11 +9,12 @@ began there in the six hours before:
 - no session of any release there in these hours: nothing changes, so a quiet night replaces nothing.
 
 So the stage at an hour and the sessions since tell all stages after it: days that change are folded again from there.
+A release that is not looked at, since so many others have more sessions, keeps what it has: see MOST_RELEASES in adoption.py.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +29,6 @@ from tasks_pipeline.storage.state.wanted import wanted
 
 LOW, ADOPTED, REPLACED = STAGES = ("low_adoption", "adopted", "replaced")
 WINDOW = 6 * HOUR
-_HOURS = WINDOW // HOUR
 _ONE_IN = 10
 """A release is adopted with one session in so many."""
 
@@ -36,6 +36,8 @@ Key = tuple[int, str, str]
 """Project, environment, version."""
 Place = tuple[int, str]
 """Project, environment."""
+Share = tuple[int, int]
+"""Sessions of a release in the hours before a full hour, and those of all releases there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,6 @@ class StageFold:
 
     standing: dict[Key, Stage] = field(default_factory=dict)
     _adopted: defaultdict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
-    _hours: deque[Mapping[Key, int]] = field(default_factory=deque)
-    _sums: defaultdict[Place, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
 
     def expect(self, stages: Iterable[Stage]) -> None:
         """Make known what was before the hours that follow: of each release in them, and of each that is adopted where they
@@ -76,38 +76,22 @@ class StageFold:
             if stage.key not in self.standing:
                 self._stand(stage)
 
-    def hour(self, begin: datetime, sessions: Mapping[Key, int], *, tell: bool = True) -> list[Stage]:
-        """Take the sessions of the hour that began then; gives the stages that changed at its end. Hours come in order, none is
-        left out. Without `tell` the hour is only one of those before the first that is told."""
-        changed = {key[:2] for key in sessions}
-        self._hours.append(sessions)
-        self._count(sessions, 1)
-        if len(self._hours) > _HOURS:
-            gone = self._hours.popleft()
-            self._count(gone, -1)
-            changed |= {key[:2] for key in gone}
-        return (
-            [stage for place in sorted(changed) for stage in self._judge(place, begin + HOUR)] if tell else []
-        )
+    def hour(self, at: datetime, shares: Mapping[Key, Share]) -> list[Stage]:
+        """Take the shares of a full hour; gives the stages that changed then. Hours come in order.
 
-    def _count(self, sessions: Mapping[Key, int], sign: int) -> None:
-        for (project_id, environment, version), count in sessions.items():
-            sums = self._sums[project_id, environment]
-            sums[version] = sums.get(version, 0) + sign * count
-            if not sums[version]:
-                del sums[version]
-            if not sums:
-                del self._sums[project_id, environment]
+        Each place where sessions began has at least one release among them. A release that is adopted is among them wherever
+        it has a tenth: else it has less.
+        """
+        places: defaultdict[Place, dict[str, Share]] = defaultdict(dict)
+        for (project_id, environment, version), share in shares.items():
+            places[project_id, environment][version] = share
+        return [stage for place in sorted(places) for stage in self._judge(place, places[place], at)]
 
-    def _judge(self, place: Place, at: datetime) -> list[Stage]:
-        sums = self._sums.get(place)
-        if not sums:
-            return []
-        total = sum(sums.values())
+    def _judge(self, place: Place, shares: Mapping[str, Share], at: datetime) -> list[Stage]:
         found = []
-        for version in sorted(sums.keys() | self._adopted[place]):
+        for version in sorted(shares.keys() | self._adopted[place]):
             before = self.standing.get((*place, version))
-            stage = _stage(sums.get(version, 0), total, before)
+            stage = _stage(shares.get(version), before)
             if before is None or before.stage != stage:
                 adopted_at = before.adopted_at if before else None
                 if stage == ADOPTED and adopted_at is None:
@@ -123,8 +107,13 @@ class StageFold:
         (adopted.add if stage.stage == ADOPTED else adopted.discard)(stage.version)
 
 
-def _stage(sessions: int, of: int, before: Stage | None) -> str:
-    if _ONE_IN * sessions >= of:
+def is_adopted(sessions: str, everyone: str) -> str:
+    """The rule as SQL over columns of sessions: that of `_stage`."""
+    return f"{_ONE_IN} * {sessions} >= {everyone}"
+
+
+def _stage(share: Share | None, before: Stage | None) -> str:
+    if share is not None and _ONE_IN * share[0] >= share[1]:
         return ADOPTED
     return LOW if before is None or before.adopted_at is None else REPLACED
 

@@ -19,7 +19,7 @@ from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases import adoption
 from tasks_pipeline.releases.adoption import adoption_at, has_health, stages_due, tell_stages
 from tasks_pipeline.releases.spans import begin_of
-from tasks_pipeline.releases.stages import HOUR, Stage, current_stages
+from tasks_pipeline.releases.stages import HOUR, WINDOW, Stage, current_stages
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import release_adoption_schedule
 from tasks_pipeline.storage.state.tables import health_days, release_stages, stage_days
@@ -146,14 +146,14 @@ def test_a_stretch_of_downtime_is_told_in_bounded_pieces(own: Stores) -> None:
     write_health(own.state, own.lake, seen)
     end = MIDNIGHT + 19 * DAY
     spans: list[timedelta] = []
-    real = adoption.sessions_by_hour
+    real = adoption.windows_between
 
     def watched(lake: Any, first: datetime, until: datetime) -> Any:
-        spans.append(until - first)
+        spans.append(until - first + WINDOW)
         assert stored(own) == []
         return real(lake, first, until)
 
-    with patch.object(adoption, "sessions_by_hour", watched):
+    with patch.object(adoption, "windows_between", watched):
         at_once = tell(own, end)
     assert max(spans) == adoption.STRETCH
     assert len(spans) == 7
