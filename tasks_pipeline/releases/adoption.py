@@ -163,11 +163,11 @@ _WINDOWS = (
     f"FROM hours, range(1, {WINDOW // HOUR + 1}) t(ahead) WHERE full_hour > $told AND full_hour <= $end GROUP BY ALL), "
     f"ranked AS (SELECT *, sum(sessions) OVER ({_PLACE}) AS everyone, "
     f"row_number() OVER ({_PLACE} ORDER BY sessions DESC, release) AS number FROM windows "
-    f"QUALIFY number <= {MOST_RELEASES}), "
+    "QUALIFY number <= $releases), "
     "placed AS (SELECT *, dense_rank() OVER (PARTITION BY full_hour, project_id ORDER BY everyone DESC, environment) AS place "
-    f"FROM ranked QUALIFY place <= {MOST_PLACES}), "
+    "FROM ranked QUALIFY place <= $places), "
     "chosen AS (SELECT * FROM placed QUALIFY row_number() OVER (PARTITION BY full_hour, project_id "
-    f"ORDER BY number, sessions DESC, environment, release) <= {MOST_KEYS}) "
+    "ORDER BY number, sessions DESC, environment, release) <= $keys) "
     "SELECT full_hour, project_id, environment, release, sessions, everyone FROM chosen "
     "QUALIFY number = 1 OR {adopted} "
     "OR row_number() OVER (PARTITION BY project_id, environment, release ORDER BY full_hour) = 1"
@@ -184,8 +184,11 @@ def windows_between(lake: Queried, first: datetime, until: datetime) -> dict[dat
     start = first - WINDOW
     rows = lake.query(
         _WINDOWS.format(days=days_between(start, until), adopted=is_adopted("sessions", "everyone")),
-        {"first": start, "until": until, "told": _number(first), "end": _number(until)},
-    )
+        {
+            "first": start, "until": until, "told": _number(first), "end": _number(until),
+            "releases": MOST_RELEASES, "places": MOST_PLACES, "keys": MOST_KEYS,
+        },
+    )  # fmt: skip
     found: defaultdict[datetime, dict[Key, Share]] = defaultdict(dict)
     for row in rows:
         at = datetime.fromtimestamp(row["full_hour"] * 3600, UTC)

@@ -296,6 +296,57 @@ def test_names_that_no_column_holds_are_passed_over(own: Stores) -> None:
     assert tell(own, MIDNIGHT + DAY).added == []
 
 
+def test_of_a_place_those_with_the_most_sessions_are_looked_at(own: Stores) -> None:
+    """Whatever names strangers invent; shares stay those of all, and who was adopted is replaced in any case."""
+    names = [f"invented {n}" for n in range(40)]
+    seen = [
+        Seen(MIDNIGHT, "a", sessions=10),
+        *(Seen(MIDNIGHT + HOUR, name, sessions=3) for name in names),  # a has 10 of 130
+        *(Seen(MIDNIGHT + 2 * HOUR, name, sessions=2) for name in names),
+    ]
+    write_health(own.state, own.lake, seen)
+    with patch.object(adoption, "MOST_RELEASES", 4):
+        tell(own, MIDNIGHT + 2 * HOUR)
+        assert stages_at(own, MIDNIGHT + 2 * HOUR, "production") == {
+            "a": "replaced", **dict.fromkeys(["invented 0", "invented 1", "invented 10"], "low_adoption"),
+        }  # fmt: skip
+        tell(own, MIDNIGHT + DAY)
+        by_hours = stored(own)
+        forget(own)
+        write_health(own.state, own.lake, seen)
+        tell(own, MIDNIGHT + DAY)
+        assert stored(own) == by_hours
+    assert stages_at(own, MIDNIGHT + DAY, "production").items() >= {"a": "replaced"}.items()
+    assert len(by_hours) == 6
+
+
+def test_of_a_project_the_places_with_the_most_sessions_are_looked_at(own: Stores) -> None:
+    """And of each of them those that may be adopted, before more of any other."""
+    seen = [Seen(MIDNIGHT, f"r{n}", environment="busy", sessions=20 - n) for n in range(9)]
+    seen += [Seen(MIDNIGHT, "r0", environment=f"e{n}", sessions=9 - n) for n in range(8)]
+    write_health(own.state, own.lake, [*seen, Seen(MIDNIGHT, "other", environment="e7", project=2)])
+    with patch.multiple(adoption, MOST_PLACES=3, MOST_KEYS=5):
+        tell(own, MIDNIGHT + DAY)
+    assert {row[:3] for row in stored(own)} == {
+        (1, "busy", "r0"), (1, "e0", "r0"), (1, "e1", "r0"), (1, "busy", "r1"), (1, "busy", "r2"), (2, "e7", "other"),
+    }  # fmt: skip
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_seen)
+def test_a_bound_takes_nothing_from_those_that_are_adopted(own: Stores, seen: list[Seen]) -> None:
+    """Only those that never had a tenth are missing."""
+    found = []
+    for most in (1000, 10):
+        forget(own)
+        more = [Seen(one.started, f"low {n}", one.environment) for one in seen for n in range(12)]
+        write_health(own.state, own.lake, [*seen, *more])
+        with patch.object(adoption, "MOST_RELEASES", most):
+            tell(own, MIDNIGHT + 4 * DAY)
+        found.append({row for row in stored(own) if row[6] is not None})
+    assert found[0] == found[1]
+
+
 def test_a_day_that_has_only_begun_waits(own: Stores) -> None:
     write_health(own.state, own.lake, [Seen(MIDNIGHT, "a")])
     with own.state.read() as connection:
