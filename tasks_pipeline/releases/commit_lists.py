@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import (
@@ -85,13 +85,18 @@ def messages_of(connection: Connection, version: str) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def pending_releases(connection: Connection, versions: Collection[str]) -> set[str]:
-    """Which of these releases wait for commits: a newest commit of theirs is named that is not among their commits."""
+def pending_heads() -> Select[tuple[str]]:
+    """Releases that wait for commits: a newest commit of theirs is named that is not among their commits."""
     h, c = release_heads.c, release_commits.c
     held = select(c.sha).where(c.sha == h.sha, c.version == h.version).exists()
+    return select(h.version).where(~held)
+
+
+def pending_releases(connection: Connection, versions: Collection[str]) -> set[str]:
+    """Which of these releases wait for commits."""
     found: set[str] = set()
     for chunk in chunks(sorted(set(versions))):
-        query = select(h.version).where(h.version.in_(chunk), ~held).distinct()
+        query = pending_heads().where(release_heads.c.version.in_(chunk)).distinct()
         found.update(connection.execute(query).scalars())
     return found
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, update
 
-from tasks_pipeline.releases.commit_lists import pending_releases
+from tasks_pipeline.releases.commit_lists import pending_heads
+from tasks_pipeline.releases.pages import looked_up
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.facts import probe, set_probe
-from tasks_pipeline.storage.state.tables import TO_COUNT, deploys, releases
+from tasks_pipeline.storage.state.tables import TO_COUNT, deploys, release_heads, releases
 
 COUNT_EVERY = timedelta(minutes=15)
 COUNT_NEW_EVERY = timedelta(minutes=1)
@@ -88,11 +89,13 @@ def _due(connection: Connection, query: Select[Any]) -> list[Due]:
 def to_tell(connection: Connection, now: datetime) -> list[Row[Any]]:
     """Deploys that nobody was told of and that need not wait for commits any more, oldest first."""
     d = deploys.c
-    query = select(deploys).where(text("told_at IS NULL")).order_by(d.created_at, d.id).limit(LOOKED_AT)
-    rows = connection.execute(query).all()
-    young = {row.version for row in rows if row.created_at > now - PATIENCE}
-    pending = pending_releases(connection, young) if young else set()
-    return [row for row in rows if row.version not in pending or row.created_at <= now - PATIENCE]
+    # Those that wait are left out here: else many of one release would be all that is looked at, and hold up all others.
+    ready = or_(
+        d.created_at <= now - PATIENCE,
+        ~looked_up(pending_heads().where(release_heads.c.version == d.version)),
+    )
+    query = select(deploys).where(text("told_at IS NULL"), ready)
+    return connection.execute(query.order_by(d.created_at, d.id).limit(LOOKED_AT)).all()
 
 
 def releases_due(state: StateDatabase, now: datetime) -> list[str]:

@@ -15,6 +15,7 @@ from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.processing.recompute import recompute_day
+from tasks_pipeline.releases import due
 from tasks_pipeline.releases.commits import set_commits, set_refs
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.due import COUNT_EVERY, releases_due
@@ -336,6 +337,22 @@ def test_a_deploy_waits_for_commits_that_are_announced_for_an_hour(day: Day) -> 
     send_commits(day.stores, commit("HEAD"))
     ship(day.stores)
     assert told(day)[f"{V}:production:jo@example.com"] == ("waiting", "")
+
+
+def test_deploys_that_wait_hold_up_no_others(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are of one release."""
+    monkeypatch.setattr(due, "LOOKED_AT", 3)
+    save_release(day.stores.state, [day.project], V, {})
+    with day.stores.state.write() as connection:
+        set_refs(day.stores.state, connection, V, [SentRef("acme/shop", "HEAD")])
+    for n in range(4):
+        add_deploy(day.stores.state, [day.project], V, {"environment": f"e{n}"})
+    other = "shop@1.0.1"
+    save_release(day.stores.state, [day.project], other, {})
+    add_deploy(day.stores.state, [day.project], other, {"environment": "production"})
+    assert "deploys" in releases_due(day.stores.state, datetime.now(UTC))
+    ship(day.stores)
+    assert set(told(day)) == {f"{other}:production:ann@acme.example"}
 
 
 def test_authors_are_told_when_their_commits_come_after_the_deploy(day: Day) -> None:
