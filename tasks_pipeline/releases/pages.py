@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
 from tasks_pipeline.releases.commit_lists import pending_releases
 from tasks_pipeline.releases.deploys import deploys_in, last_first
@@ -29,6 +29,7 @@ from tasks_pipeline.storage.state.tables import (
     releases,
     repositories,
 )
+from tasks_pipeline.storage.state.wanted import wanted as as_table
 
 BRANCHES = 100  # parts of one UNION, of which SQLite takes 500
 MOST_AUTHORS = 100  # of a release
@@ -81,6 +82,7 @@ def _listed(
     """A page of the projects' releases by some columns, the last of which is the version, greatest first."""
     columns = order(releases.c)
     behind = true() if after is None else _before(columns, after)
+    is_newest = _is_newest(connection, wanted)
     found: list[Entry] = []
     projects = sorted(set(wanted.project_ids))
     for start in range(0, len(projects), BRANCHES):
@@ -88,7 +90,7 @@ def _listed(
         parts = [
             select(*(column.label(f"k{n}") for n, column in enumerate(columns)))
             .where(releases.c.project_id == project_id, releases.c.status == wanted.status, behind)
-            .where(*wanted.hold(releases.c), _is_newest(wanted))
+            .where(*wanted.hold(releases.c), is_newest)
             .order_by(*(column.desc() for column in columns))
             .limit(limit)
             .subquery()
@@ -107,8 +109,12 @@ def _before(columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bo
     return and_(columns[0] <= key[0], or_(*smaller))
 
 
-def _is_newest(wanted: Wanted) -> ColumnElement[bool]:
-    """That no row of the release in another of the projects comes before it in the list."""
+def _is_newest(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
+    """That no row of the release in another of the projects comes before it in the list.
+
+    The projects are one parameter, since each branch of a UNION says this: with a few hundred projects their ids were more
+    parameters than PostgreSQL takes.
+    """
     if len(wanted.project_ids) < 2:
         return true()
     other = releases.alias("other")
@@ -116,12 +122,20 @@ def _is_newest(wanted: Wanted) -> ColumnElement[bool]:
     before = or_(o.order_date > r.order_date, and_(o.order_date == r.order_date, o.project_id < r.project_id))
     twice = select(o.version).where(
         o.version == r.version,
-        o.project_id.in_(wanted.project_ids),
+        _is_one_of(connection, o.project_id, wanted.project_ids),
         o.status == wanted.status,
         before,
         *wanted.hold(o),
     )
     return ~looked_up(twice)
+
+
+def _is_one_of(connection: Connection, column: ColumnElement[int], ids: Sequence[int]) -> ColumnElement[bool]:
+    """That a number is one of these, said in one parameter that is read once, and not for each row."""
+    table = as_table(connection, ([one] for one in sorted(set(ids))), id=BigInteger())
+    if connection.dialect.name == "sqlite":
+        return column.in_(select(table.c.id))
+    return column == func.any(func.array(select(table.c.id).scalar_subquery()))
 
 
 def looked_up(query: Select[Any]) -> ColumnElement[bool]:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.releases import pages
 from tasks_pipeline.releases.known import (
     Heard,
     latest_release,
@@ -27,6 +28,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import releases
 from tests.support.day import Day
 from tests.support.events import event, item
+from tests.support.plans import recorded, scans
 from tests.support.release_cases import cases, release_names
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -223,3 +225,23 @@ def test_bad_names_cost_their_neighbours_nothing(day: Day) -> None:
     assert [row["release"] for row in day.rows("events")] == [None] * len(BAD) + taken
     assert [row["release"] for row in day.rows("sessions")] == taken
     assert sorted(rows_of(day)) == sorted(taken[2:])
+
+
+def test_lists_of_hundreds_of_projects(state: StateDatabase) -> None:
+    """Their ids are not said again for each project: PostgreSQL takes 65,535 parameters."""
+    projects = range(1, 701)
+    row = {"version": "shop@1.0.0", "version_key": "1", "created_at": NOON}
+    rows = [{**row, "project_id": n, "order_date": NOON + n * HOUR} for n in projects]
+    rows += [{**row, "project_id": n, "version": f"only@{n}", "order_date": NOON} for n in projects[-2:]]
+    with state.write() as connection:
+        connection.execute(insert(releases), rows)
+    wanted = pages.Wanted(projects, "open")
+    with recorded(state) as statements, state.read() as connection:
+        by_date = pages.by_date(connection, wanted, None, 2)
+        by_version = pages.by_version(connection, wanted, None, 99)
+    assert [version for _, version in by_date] == ["shop@1.0.0", "only@700"]
+    assert {version for _, version in by_version} == {"shop@1.0.0", "only@699", "only@700"}
+    assert len(by_version) == 3
+    assert max(len(parameters) for parameters in statements.values()) < 3000
+    found = scans(state, statements)
+    assert found == [], "\n\n".join(found)
