@@ -95,7 +95,7 @@ def to_tell(connection: Connection, now: datetime) -> list[Row[Any]]:
         ~looked_up(pending_heads().where(release_heads.c.version == d.version)),
     )
     query = select(deploys).where(text("told_at IS NULL"), ready)
-    return connection.execute(query.order_by(d.created_at, d.id).limit(LOOKED_AT)).all()
+    return [*connection.execute(query.order_by(d.created_at, d.id).limit(LOOKED_AT))]
 
 
 def releases_due(state: StateDatabase, now: datetime) -> list[str]:

@@ -30,6 +30,7 @@ from tasks_pipeline.stores import Stores
 from tests.support.alerting import configured, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
+from tests.support.plans import recorded, scans
 
 V = "shop@1.0.0"
 SHA = "809719530a545e991c343370658cdc9f83430afb"
@@ -350,7 +351,9 @@ def test_deploys_that_wait_hold_up_no_others(day: Day, monkeypatch: pytest.Monke
     other = "shop@1.0.1"
     save_release(day.stores.state, [day.project], other, {})
     add_deploy(day.stores.state, [day.project], other, {"environment": "production"})
-    assert "deploys" in releases_due(day.stores.state, datetime.now(UTC))
+    with recorded(day.stores.state) as statements:
+        assert "deploys" in releases_due(day.stores.state, datetime.now(UTC))
+    assert scans(day.stores.state, statements) == []
     ship(day.stores)
     assert set(told(day)) == {f"{other}:production:ann@acme.example"}
 
