@@ -26,6 +26,7 @@ from tasks_pipeline.releases.spans import (
     hours_between,
 )
 from tasks_pipeline.releases.stages import (
+    LOCK,
     WINDOW,
     Key,
     Stage,
@@ -125,6 +126,7 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
             for hour in hours_between(first, until):
                 told += fold.hour(hour, hours.get(hour, {}), tell=hour >= due.start)
         with state.write() as connection:
+            state.serialise(connection, LOCK)
             added, gone = replace_stages(state, connection, former, before, told)
             _note_days(state, connection, due)
     hours_told = max(0, (due.end - due.start) // HOUR)

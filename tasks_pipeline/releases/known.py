@@ -14,6 +14,7 @@ from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases.commits import LOCK as COMMITS
 from tasks_pipeline.releases.commits import forget_release
 from tasks_pipeline.releases.environments import Seen, known_environments, note_environments
+from tasks_pipeline.releases.stages import LOCK as STAGES
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys, release_environments, release_stages, releases
 
@@ -301,7 +302,7 @@ def delete_release(state: StateDatabase, project_ids: Sequence[int], version: st
     """Forget a release, its deploys, environments and stages in these projects, and its commits when no other project has it;
     whether there was one. Its events and artifacts stay, and so do names in decisions."""
     with state.write() as connection:
-        state.serialise(connection, COMMITS)
+        state.serialise(connection, COMMITS, STAGES)
         connection.execute(
             delete(deploys).where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
         )

@@ -562,6 +562,13 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
             {"project_id": day.project, "version": f"old{n}", "environment": "production", "created_at": long_ago, "digest": f"{n}",
              "told_at": long_ago} for n in numbers
         ],
+        t.release_environments: [
+            {"project_id": day.project, "version": f"old{n}", "environment": "prod", "first_at": long_ago} for n in numbers
+        ],
+        t.release_stages: [
+            {"project_id": day.project, "version": f"old{n}", "environment": "production", "since": long_ago, "until": long_ago,
+             "stage": "low_adoption"} for n in numbers
+        ],
         t.commits: [{"sha": f"old{n}", "author_key": f"old{n}", "created_at": long_ago} for n in numbers],
         t.commit_authors: [{"author_key": f"old{n}", "name": "Old"} for n in numbers],
         t.commit_files: [{"sha": f"old{n}", "path": "f", "type": "M"} for n in numbers],

@@ -616,7 +616,7 @@ release_stages = Table(
     Column("adopted_at", UtcDateTime, nullable=True, comment="when it was adopted for the first time ever"),
     Index("release_stages_by_time", "since"),
     _partial("release_stages_by_end", "until IS NOT NULL", "until"),
-    _partial("release_stages_current", "until IS NULL", "project_id", "version"),
+    Index("release_stages_by_release", "project_id", "version", "until"),
     _partial("release_stages_adopted", "until IS NULL AND stage = 'adopted'", "project_id", "environment"),
     comment="Changes of the stage of a release in an environment.",
 )

@@ -208,7 +208,7 @@ def _health() -> None:
     )
     op.create_index("release_stages_by_time", "release_stages", ["since"])
     _partial("release_stages_by_end", "release_stages", "until IS NOT NULL", "until")
-    _partial("release_stages_current", "release_stages", "until IS NULL", "project_id", "version")
+    op.create_index("release_stages_by_release", "release_stages", ["project_id", "version", "until"])
     _partial(
         "release_stages_adopted",
         "release_stages",
