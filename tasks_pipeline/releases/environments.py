@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, and_, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, String, and_, bindparam, func, select
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import release_environments
@@ -28,9 +28,11 @@ def known_environments(
     c = release_environments.c
     found: set[tuple[str, str]] = set()
     for some in chunks(sorted(pairs)):
-        table = wanted(connection, some, version=String(), environment=String())
+        # The project is in the table too: said apart, SQLite would go through all that is noted of it.
+        rows = ((project_id, *pair) for pair in some)
+        table = wanted(connection, rows, project_id=BigInteger(), version=String(), environment=String())
         here = and_(
-            c.project_id == project_id,
+            c.project_id == table.c.project_id,
             c.version == table.c.version,
             c.environment == table.c.environment,
         )
