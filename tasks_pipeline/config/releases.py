@@ -30,3 +30,10 @@ class Releases(Model):
         True,
         description="What is received with the name of a new release creates it; off: only the Web API does.",
     )
+    max_new_per_day: int = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="How many releases may come into being in the project on a UTC day before names that are only received make no more; the "
+        "Web API makes any number.",
+    )

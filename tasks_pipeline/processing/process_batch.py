@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, or_, select
 
+from tasks_pipeline.config.releases import Releases
 from tasks_pipeline.groups.counting import count_events
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
@@ -19,13 +20,14 @@ from tasks_pipeline.processing.staging import stage_envelope
 from tasks_pipeline.processing.stopwatch import Stopwatch
 from tasks_pipeline.processing.telling import locks_of, tell
 from tasks_pipeline.releases.health_days import note_days_changed
-from tasks_pipeline.releases.known import note_releases
+from tasks_pipeline.releases.known import TooManyReleases, note_releases
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tail import LOCK, add_rows, fits
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
 from tasks_pipeline.storage.spool.interface import Spooled
+from tasks_pipeline.storage.state.passed_over import Failure, note_passed_over
 from tasks_pipeline.storage.state.tables import regroupings, replacements
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import announce_again, last_arrival
@@ -160,14 +162,30 @@ def _count(work: _Work, connection: Connection) -> None:
     """What a batch changes beside its rows, in the transaction that marks it done."""
     stores, settled = work.stores, work.settled
     announce_again(stores.state, connection, work.arrived, settled.missed)
-    for project_id, heard in sorted(settled.releases.items()):
-        project = stores.config.project(project_id)
-        create = project is None or project.releases.create_from_events
-        note_releases(stores.state, connection, project_id, heard, create=create)
+    _note_releases(stores, connection, settled)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
     note_days_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())
+
+
+def _note_releases(stores: Stores, connection: Connection, settled: Settled) -> None:
+    """Note what releases were heard of, and tell of those that are too many for a day."""
+    surplus: list[Failure] = []
+    for project_id, heard in sorted(settled.releases.items()):
+        project = stores.config.project(project_id)
+        settings = Releases() if project is None else project.releases
+        passed = note_releases(
+            stores.state,
+            connection,
+            project_id,
+            heard,
+            environments=settled.environments.get(project_id, {}),
+            create=settings.create_from_events,
+            most_new=settings.max_new_per_day,
+        )
+        surplus += [(f"release {version} of project {project_id}", TooManyReleases()) for version in passed]
+    note_passed_over(stores.state, connection, "new releases above the limit", surplus, datetime.now(UTC))
 
 
 def _make_visible(work: _Work, connection: Connection) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.releases.changes import any_commits
+from tasks_pipeline.releases.environments import NONE
 from tasks_pipeline.releases.known import Heard
 from tasks_pipeline.releases.suspects import FramePath
 from tasks_pipeline.shipping.suspects import frames_of
@@ -32,6 +33,9 @@ OF_A_ROW = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError,
 """What a row can be the cause of; a database that is away, a full disk or a lost batch is none of these."""
 
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
+
+WITH_ENVIRONMENTS = ("events", "transactions", "sessions")
+"""Tables whose rows say where a release runs: a check-in and feedback may come from elsewhere."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,10 @@ class Settled:
     missed: set[Wanted] = field(default_factory=set)  # symbols that were not there
     releases: dict[int, dict[str, Heard]] = field(default_factory=lambda: defaultdict(dict))
     """By project: each release that something was received of, and when."""
+    environments: dict[int, dict[tuple[str, str], datetime]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """By project: environments of events, transactions and sessions of releases, with the first receipt."""
     candidates: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     """By group: rows of events that alert rules may look at, not more than CANDIDATES of a group."""
     owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -70,6 +78,11 @@ class Settled:
         """Note that something of a release was received."""
         known = self.releases[project_id]
         known[release] = known[release].joined(sent) if release in known else sent
+
+    def seen_in(self, project_id: int, release: str, environment: str, at: datetime) -> None:
+        """Note that something of a release was received from an environment."""
+        seen, pair = self.environments[project_id], (release, environment)
+        seen[pair] = min(seen.get(pair, at), at)
 
     def follow(self, targets: Mapping[int, int]) -> None:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
@@ -208,6 +221,9 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
             began = row["started"] if staged.table == "sessions" else None
             sent = Heard(row["received_at"], of_event, of_event, began, began)
             into.heard_of(row["project_id"], row["release"], sent)
+            if staged.table in WITH_ENVIRONMENTS:
+                environment = row["environment"] or NONE
+                into.seen_in(row["project_id"], row["release"], environment, row["received_at"])
         if staged.grouping is None:
             if staged.table == "check_ins":
                 into.check_ins.append(row)

@@ -25,6 +25,7 @@ from tasks_pipeline.releases.spans import (
     full_hour,
 )
 from tasks_pipeline.releases.stages import (
+    LOCK,
     WINDOW,
     Key,
     Share,
@@ -132,6 +133,7 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
             for at in sorted(windows):
                 told += fold.hour(at, windows[at])
         with state.write() as connection:
+            state.serialise(connection, LOCK)
             added, gone = replace_stages(state, connection, former, before, told)
             _note_days(state, connection, due)
     hours_told = max(0, (due.end - due.start) // HOUR)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from typing import Any, Self
 
 from sqlalchemy import Connection, case, delete, func, select
@@ -12,12 +13,21 @@ from sqlalchemy import Connection, case, delete, func, select
 from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases.commits import LOCK as COMMITS
 from tasks_pipeline.releases.commits import forget_release
+from tasks_pipeline.releases.environments import Seen, known_environments, note_environments
+from tasks_pipeline.releases.stages import LOCK as STAGES
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import deploys, releases
+from tasks_pipeline.storage.state.tables import deploys, release_environments, release_stages, releases
 
 OPEN, ARCHIVED = STATUSES = ("open", "archived")
 
 Row = dict[str, Any]
+
+
+class TooManyReleases(Exception):
+    """A name that was received would make one release more than a project may have from one day."""
+
+    def __str__(self) -> str:
+        return "its project has as many releases of that day as `releases.max_new_per_day` lets received names make"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +81,57 @@ def note_releases(
     project_id: int,
     heard: Mapping[str, Heard],
     *,
+    environments: Seen = MappingProxyType({}),
     create: bool = True,
-) -> None:
-    """Note releases, by version, that something was received of. Noting them again changes nothing but `changed_at`.
+    most_new: int | None = None,
+) -> list[str]:
+    """Note releases, by version, that something was received of, and from which environments. Noting them again changes
+    nothing but `changed_at`.
 
     What can be no release is passed over: what was received keeps it as text. So are those that are not known yet when
-    none is to be created.
+    none is to be created, or as many as `most_new` came into being on the UTC day of their receipt: gives the latter.
     """
-    named = sorted(version for version in heard if why_no_release(version) is None)
-    if not create:
-        named = sorted(order_dates(connection, project_id, named))
+    named = {version: sent for version, sent in heard.items() if why_no_release(version) is None}
+    seen = {pair: at for pair, at in environments.items() if pair[0] in named}
+    noted = known_environments(connection, project_id, seen)
+    # Whose environment is noted is known: of most batches this is all that is asked.
+    known = {version for version, _ in noted}
+    known.update(order_dates(connection, project_id, named.keys() - known))
+    fresh = {version: sent.received_at for version, sent in named.items() if version not in known}
+    made = _within_bound(connection, project_id, fresh, most_new) if create else set()
+    kept = known | made
     now = datetime.now(UTC)
-    rows = [_heard_row(project_id, version, heard[version], now) for version in named]
+    rows = [_heard_row(project_id, version, named[version], now) for version in sorted(kept)]
     for some in chunks(rows):
         state.put(connection, _heard_releases, some)
+    unnoted = {pair: at for pair, at in seen.items() if pair[0] in kept and pair not in noted}
+    note_environments(state, connection, project_id, unnoted)
+    return sorted(fresh.keys() - made) if create else []
+
+
+def _within_bound(
+    connection: Connection, project_id: int, fresh: Mapping[str, datetime], most: int | None
+) -> set[str]:
+    """Those of new releases, given with their receipt, that a bound per UTC day leaves: the first received of each day."""
+    if most is None:
+        return set(fresh)
+    by_day: dict[date, list[tuple[datetime, str]]] = {}
+    for version, at in fresh.items():
+        by_day.setdefault(at.astimezone(UTC).date(), []).append((at, version))
+    made: set[str] = set()
+    for day, received in by_day.items():
+        room = max(0, most - _made_on(connection, project_id, day))
+        made.update(version for _, version in sorted(received)[:room])
+    return made
+
+
+def _made_on(connection: Connection, project_id: int, day: date) -> int:
+    """How many of a project's releases came into being on a UTC day, however."""
+    c, begin = releases.c, datetime.combine(day, time(), UTC)
+    made = select(func.count()).where(
+        c.project_id == project_id, c.created_at >= begin, c.created_at < begin + timedelta(days=1)
+    )
+    return int(connection.execute(made).scalar_one())
 
 
 def _heard_row(project_id: int, version: str, sent: Heard, now: datetime) -> Row:
@@ -252,14 +299,18 @@ def list_releases(
 
 
 def delete_release(state: StateDatabase, project_ids: Sequence[int], version: str) -> bool:
-    """Forget a release and its deploys in these projects, and its commits when no other project has it; whether there was
-    one. Its events and artifacts stay, and so do names in decisions."""
+    """Forget a release, its deploys, environments and stages in these projects, and its commits when no other project has it;
+    whether there was one. Its events and artifacts stay, and so do names in decisions."""
     with state.write() as connection:
-        state.serialise(connection, COMMITS)
+        state.serialise(connection, COMMITS, STAGES)
         connection.execute(
             delete(deploys).where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
         )
         found = connection.execute(delete(releases).where(_named(project_ids, version))).rowcount > 0
+        # In the order of a batch, which notes the release before its environments.
+        for table in (release_environments, release_stages):
+            of_release = table.c.project_id.in_(project_ids) & (table.c.version == version)
+            connection.execute(delete(table).where(of_release))
         if (
             connection.execute(select(releases.c.version).where(releases.c.version == version)).first()
             is None

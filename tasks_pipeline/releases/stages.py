@@ -120,6 +120,8 @@ def _stage(share: Share | None, before: Stage | None) -> str:
 
 # ── rows
 
+LOCK = "release_stages"
+"""Held by whoever writes stages: they are told in no order of rows, so two at a time could wait for each other."""
 
 _NOW_ADOPTED = and_(
     release_stages.c.until.is_(None), release_stages.c.stage == literal_column(f"'{ADOPTED}'")

@@ -45,7 +45,7 @@ DESCRIPTIONS = {
     "failed_attempts": "Attempts that failed at what still waits to be processed.",
     "invalid_items": "Share of today's items that could not be processed, in percent.",
     "dead_letters": "Items of today that could not be processed.",
-    "passed_over": "Changes of groups, check-ins, monitors and rules that failed by themselves within the last hour.",
+    "passed_over": "Changes of groups, check-ins, monitors and rules that failed by themselves within the last hour, and releases that were too many.",
     "outbox": "How late the oldest message is that should have been sent, in seconds.",
     "dead_notifications": "Messages that were given up within the last hour.",
     "channels": "Channels that are left alone because they fail.",

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, not_, or_, select
 from tasks_pipeline.protocol.release import SEARCH_WORD, parse_release
 from tasks_pipeline.releases.pages import Condition, looked_up
 from tasks_pipeline.releases.stages import STAGES
-from tasks_pipeline.storage.state.tables import deploys, release_stages
+from tasks_pipeline.storage.state.tables import deploys, release_environments, release_stages
 from tasks_pipeline.web_api.calls import ApiError
 
 MOST_QUERY = 1000  # characters
@@ -137,15 +137,16 @@ def _in_stage(value: str, environments: Sequence[str]) -> Condition:
 
 
 def _seen_in(environments: Sequence[str]) -> Condition:
-    """Deployed into one of the environments, or with sessions of it."""
+    """Deployed into one of the environments, or with events, transactions or sessions of it. Stages are told from sessions
+    that may be older than the table of environments is."""
 
     def condition(r: Any) -> ColumnElement[bool]:
-        d, s = deploys.c, release_stages.c
+        tables = deploys, release_environments, release_stages
         found = (
             select(c.version).where(
                 c.project_id == r.project_id, c.version == r.version, c.environment.in_(environments)
             )
-            for c in (d, s)
+            for c in (table.c for table in tables)
         )
         return or_(*map(looked_up, found))
 

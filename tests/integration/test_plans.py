@@ -209,7 +209,7 @@ class Work:
     def shipping(self) -> None:
         """A release with commits that fix a group, a deploy, another that holds the same; lists of it, and its end."""
         stores, project = self.day.stores, self.day.project
-        state, versions = stores.state, [f"s@{self.round}.{n}" for n in range(3)]
+        state, versions = stores.state, [f"ship@{self.round}.{n}" for n in range(3)]
         shown = list_groups(state, stores.slugs, limit=1)[0]["short_id"]
         sent = [
             SentCommit(
@@ -561,6 +561,13 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.deploys: [
             {"project_id": day.project, "version": f"old{n}", "environment": "production", "created_at": long_ago, "digest": f"{n}",
              "told_at": long_ago} for n in numbers
+        ],
+        t.release_environments: [
+            {"project_id": day.project, "version": f"old{n}", "environment": "prod", "first_at": long_ago} for n in numbers
+        ],
+        t.release_stages: [
+            {"project_id": day.project, "version": f"old{n}", "environment": "production", "since": long_ago, "until": long_ago,
+             "stage": "low_adoption"} for n in numbers
         ],
         t.commits: [{"sha": f"old{n}", "author_key": f"old{n}", "created_at": long_ago} for n in numbers],
         t.commit_authors: [{"author_key": f"old{n}", "name": "Old"} for n in numbers],

@@ -15,8 +15,10 @@ from sqlalchemy import delete, insert, select
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.releases import pages
+from tasks_pipeline.releases.environments import MOST_ENVIRONMENTS, known_environments
 from tasks_pipeline.releases.known import (
     Heard,
+    delete_release,
     latest_release,
     list_releases,
     note_releases,
@@ -25,7 +27,9 @@ from tasks_pipeline.releases.known import (
 )
 from tasks_pipeline.releases.versions import compare_versions, is_newer
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import releases
+from tasks_pipeline.storage.state.passed_over import passed_over
+from tasks_pipeline.storage.state.tables import release_environments, release_stages, releases
+from tests.support.alerting import alerting
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.plans import recorded, scans
@@ -245,3 +249,128 @@ def test_lists_of_hundreds_of_projects(state: StateDatabase) -> None:
     assert max(len(parameters) for parameters in statements.values()) < 3000
     found = scans(state, statements)
     assert found == [], "\n\n".join(found)
+
+
+# ── environments
+
+
+def environments_of(day: Day) -> set[tuple[str, str]]:
+    c = release_environments.c
+    with day.stores.state.read() as connection:
+        rows = connection.execute(select(c.version, c.environment).where(c.project_id == day.project))
+        return {(row.version, row.environment) for row in rows}
+
+
+def test_environments_of_a_release_are_noted(day: Day) -> None:
+    """Of events, transactions and sessions, with and without; what a check-in says is where the job runs."""
+    started = day.at(-60).isoformat()
+    times = {"start_timestamp": day.at(-2).timestamp(), "timestamp": day.at().timestamp()}
+    trace = {"trace": {"trace_id": "a" * 32, "span_id": "b" * 16, "op": "http.server"}}
+    traced = {
+        "transaction": "/",
+        "release": "v1",
+        "environment": "by-transaction",
+        **times,
+        "contexts": trace,
+    }
+    attributes = {"release": "v1", "environment": "by-session"}
+    day.spool(
+        day.receipt(event("A", release="v1", environment="by-event"), seconds=1),
+        day.receipt(event("A", release="v1"), seconds=2),
+        day.receipt(item("transaction", traced), event_id=uuid.uuid4().hex, seconds=3),
+        day.receipt(item("session", {"sid": "1" * 32, "started": started, "attrs": attributes}), seconds=4),
+        day.receipt(
+            item("check_in", {"monitor_slug": "m", "status": "ok", "release": "v1", "environment": "cron"}),
+            seconds=5,
+        ),
+        day.receipt(event("A", release="latest", environment="of-no-release"), seconds=6),
+    )
+    day.drain()
+    found = {("v1", name) for name in ("", "by-event", "by-transaction", "by-session")}
+    assert environments_of(day) == found
+    day.spool(day.receipt(event("A", release="v1", environment="later"), seconds=7))
+    day.drain()
+    assert environments_of(day) == found | {("v1", "later")}
+    with day.stores.state.read() as connection:
+        c = release_environments.c
+        mine = select(c.first_at).where(c.project_id == day.project, c.environment == "by-event")
+        assert connection.execute(mine).scalar_one() == day.at(1)
+
+
+def test_so_many_environments_of_a_release_are_noted(state: StateDatabase) -> None:
+    def note(version: str, *names: str) -> None:
+        with state.write() as connection:
+            seen = {(version, name): NOON for name in names}
+            note_releases(state, connection, 1, {version: Heard(NOON)}, environments=seen)
+
+    note("v", *(f"e{n:03}" for n in range(MOST_ENVIRONMENTS - 1)))
+    note("v", "f", "g", "h")
+    note("v", "i", "e000")
+    note("w", "i")
+    with state.read() as connection:
+        c = release_environments.c
+        of_v = list(connection.execute(select(c.environment).where(c.version == "v")).scalars())
+        of_w = list(connection.execute(select(c.environment).where(c.version == "w")).scalars())
+    assert sorted(of_v) == [*(f"e{n:03}" for n in range(MOST_ENVIRONMENTS - 1)), "f"]
+    assert of_w == ["i"]
+
+
+def test_deleting_a_release_takes_its_environments_and_stages_in_that_project(state: StateDatabase) -> None:
+    for project in (1, 2):
+        with state.write() as connection:
+            for version in ("v", "w"):
+                seen = {(version, "production"): NOON}
+                note_releases(state, connection, project, {version: Heard(NOON)}, environments=seen)
+            stage = {"project_id": project, "environment": "production", "since": NOON, "stage": "adopted"}
+            connection.execute(insert(release_stages), [{**stage, "version": v} for v in ("v", "w")])
+    assert delete_release(state, [1], "v")
+    with state.read() as connection:
+        for table in (release_environments, release_stages):
+            left = {(row.project_id, row.version) for row in connection.execute(select(table))}
+            assert left == {(1, "w"), (2, "v"), (2, "w")}
+    with state.write() as connection:
+        note_releases(state, connection, 1, {"v": Heard(NOON)}, environments={("v", "production"): NOON})
+        assert known_environments(connection, 1, {("v", "production")})
+
+
+# ── how many a day
+
+
+def test_names_that_are_received_make_so_many_releases_a_day(state: StateDatabase) -> None:
+    def note(at: datetime, *names: str, project: int = 1) -> list[str]:
+        with state.write() as connection:
+            heard = {name: Heard(at + n * timedelta(seconds=1)) for n, name in enumerate(names)}
+            seen = {(name, "production"): at for name in names}
+            return note_releases(state, connection, project, heard, environments=seen, most_new=3)
+
+    assert note(NOON, "c", "b") == []
+    assert note(NOON, "z", "y", "x", "c") == ["x", "y"]
+    assert note(NOON, "x", project=2) == []
+    save_release(state, [1], "by@api", {})
+    assert note(NOON, "by@api", "y") == ["y"]
+    # Days are those of UTC: the next begins twelve hours after noon.
+    assert note(NOON + 12 * HOUR - timedelta(seconds=1), "y") == ["y"]
+    assert note(NOON + 12 * HOUR, "y") == []
+    with state.read() as connection:
+        known = order_dates(connection, 1, ["b", "c", "x", "y", "z", "by@api"])
+        assert known.keys() == {"b", "c", "y", "z", "by@api"}
+        assert known_environments(connection, 1, {("x", "production"), ("z", "production")}) == {
+            ("z", "production")
+        }
+
+
+def test_too_many_names_stay_text_and_are_told(day: Day) -> None:
+    few = alerting(day, "", "releases: {max_new_per_day: 2}")
+    few.send(*(event("A", release=f"v{n}") for n in range(4)))
+    few.drain()
+    assert rows_of(few).keys() == {"v0", "v1"}
+    assert {row["release"] for row in few.rows("events")} == {"v0", "v1", "v2", "v3"}
+    with day.stores.state.read() as connection:
+        told = {row["kind"]: row for row in passed_over(connection, datetime.now(UTC))}
+    found = told["new releases above the limit"]
+    assert found["count"] == 2
+    assert f"release v3 of project {day.project}: TooManyReleases: its project has as many" in found["detail"]
+    tomorrow = few.next()
+    tomorrow.send(event("A", release="v3"))
+    tomorrow.drain()
+    assert rows_of(few).keys() == {"v0", "v1", "v3"}

@@ -273,6 +273,22 @@ def test_environments_and_stages(client: httpx.Client, state: StateDatabase) -> 
     assert versions(client, query="!release.stage:adopted") == ["d", "c", "a"]
 
 
+def test_environments_that_events_named(client: httpx.Client, state: StateDatabase) -> None:
+    made(state, "by@api")
+    with state.write() as connection:
+        note_releases(
+            state,
+            connection,
+            SHOP,
+            {"a": Heard(NOW), "b": Heard(NOW)},
+            environments={("a", "production"): NOW, ("b", ""): NOW, ("b", "staging"): NOW},
+        )
+    assert versions(client, environment="production") == ["a"]
+    assert versions(client, environment="") == ["b"]
+    assert versions(client, environment=["production", "staging"]) == ["b", "a"]
+    assert versions(client, environment="elsewhere") == []
+
+
 def test_health_is_asked_for_in_one_place(
     client: httpx.Client, state: StateDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,6 +486,9 @@ def filled(state: StateDatabase, count: int) -> None:
         connection.execute(insert(t.deploys), [
             {"project_id": SHOP, "version": f"shop@1.{n}.0", "environment": "production", "finished_at": NOW, "created_at": NOW} for n in numbers
         ])  # fmt: skip
+        connection.execute(insert(t.release_environments), [
+            {"project_id": SHOP, "version": f"shop@1.{n}.0", "environment": "production", "first_at": NOW} for n in numbers
+        ])  # fmt: skip
         connection.execute(insert(t.release_stages), [
             {"project_id": SHOP, "version": f"shop@1.{n}.0", "environment": "production", "since": NOW, "stage": "low"} for n in numbers
         ])  # fmt: skip
@@ -478,7 +497,7 @@ def filled(state: StateDatabase, count: int) -> None:
 
 READ = (
     RELEASES, f"{RELEASES}?sort=semver", f"{RELEASES}?sort=sessions", f"{RELEASES}?query=release.stage:low_adoption&environment=production",
-    f"{RELEASES}?query=9&per_page=10", f"{OF_SHOP}?query=release.version:1.7.*", f"{RELEASES}shop@1.7.0/", f"{RELEASES}shop@1.7.0/commits/",
+    f"{RELEASES}?environment=production&environment=", f"{RELEASES}?query=9&per_page=10", f"{OF_SHOP}?query=release.version:1.7.*", f"{RELEASES}shop@1.7.0/", f"{RELEASES}shop@1.7.0/commits/",
     f"{RELEASES}shop@1.7.0/commitfiles/", f"{RELEASES}shop@1.7.0/deploys/",
 )  # fmt: skip
 
@@ -513,6 +532,7 @@ def test_a_page_costs_the_same_number_of_queries_whatever_is_on_it(
                     t.commits,
                     t.release_commits,
                     t.deploys,
+                    t.release_environments,
                     t.release_stages,
                     t.groups,
                     t.repositories,

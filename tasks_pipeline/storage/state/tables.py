@@ -493,6 +493,7 @@ releases = Table(
     Index("releases_by_date", "project_id", "status", "order_date", "version"),
     Index("releases_by_version", "project_id", "status", "package", "version_key", "order_date", "version"),
     Index("releases_by_name", "version"),
+    Index("releases_by_creation", "project_id", "created_at"),
     _partial("releases_unprocessed", "processed_at IS NULL", "created_at"),
     _partial("releases_to_update", "update_due_at IS NOT NULL", "update_due_at"),
     _partial("releases_to_count", TO_COUNT, "figures_at"),
@@ -590,6 +591,17 @@ suspect_commits = Table(
     Index("suspect_commits_by_sha", "sha"),
 )
 
+release_environments = Table(
+    "release_environments",
+    metadata,
+    Column("project_id", BigInteger, primary_key=True),
+    Column("version", _by_bytes(200), primary_key=True),
+    Column("environment", _by_bytes(64), primary_key=True, comment="as sent; empty: none was named"),
+    Column("first_at", UtcDateTime, nullable=False, comment="receipt of what named it first"),
+    comment="Environments of the events, transactions and sessions of a release, 100 at most.",
+    sqlite_with_rowid=False,
+)
+
 release_stages = Table(
     "release_stages",
     metadata,
@@ -604,7 +616,7 @@ release_stages = Table(
     Column("adopted_at", UtcDateTime, nullable=True, comment="when it was adopted for the first time ever"),
     Index("release_stages_by_time", "since"),
     _partial("release_stages_by_end", "until IS NOT NULL", "until"),
-    _partial("release_stages_current", "until IS NULL", "project_id", "version"),
+    Index("release_stages_by_release", "project_id", "version", "until"),
     _partial("release_stages_adopted", "until IS NULL AND stage = 'adopted'", "project_id", "environment"),
     comment="Changes of the stage of a release in an environment.",
 )

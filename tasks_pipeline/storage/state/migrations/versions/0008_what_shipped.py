@@ -17,7 +17,7 @@ SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_int
 TO_COUNT = "changed_at IS NOT NULL AND (figures_at IS NULL OR changed_at > figures_at)"
 NEW_TABLES = (
     "installation_keys", "health_days", "stage_days", "release_stages", "suspect_commits", "group_commits", "repositories",
-    "release_heads",
+    "release_heads", "release_environments",
     "release_commits", "commit_files", "commit_authors", "commits",
 )  # fmt: skip
 
@@ -89,10 +89,20 @@ def _releases_and_deploys() -> None:
     )  # fmt: skip
     op.execute("UPDATE releases SET changed_at = created_at")
     op.create_index("releases_by_name", "releases", ["version"])
+    op.create_index("releases_by_creation", "releases", ["project_id", "created_at"])
     _partial("releases_unprocessed", "releases", "processed_at IS NULL", "created_at")
     _partial("releases_to_update", "releases", "update_due_at IS NOT NULL", "update_due_at")
     _partial("releases_to_count", "releases", TO_COUNT, "figures_at")
     _partial("releases_with_commits", "releases", "commit_count > 0", "project_id", "order_date", "version")
+    op.create_table(
+        "release_environments",
+        sa.Column("project_id", sa.BigInteger(), primary_key=True),
+        sa.Column("version", _by_bytes(200), primary_key=True),
+        sa.Column("environment", _by_bytes(64), primary_key=True, comment="as sent; empty: none was named"),
+        sa.Column("first_at", UtcDateTime(), nullable=False, comment="receipt of what named it first"),
+        comment="Environments of the events, transactions and sessions of a release, 100 at most.",
+        sqlite_with_rowid=False,
+    )
     _add(
         "deploys",
         _text("digest", 64, "of what was said of it: the same again is no other deploy"),
@@ -198,7 +208,7 @@ def _health() -> None:
     )
     op.create_index("release_stages_by_time", "release_stages", ["since"])
     _partial("release_stages_by_end", "release_stages", "until IS NOT NULL", "until")
-    _partial("release_stages_current", "release_stages", "until IS NULL", "project_id", "version")
+    op.create_index("release_stages_by_release", "release_stages", ["project_id", "version", "until"])
     _partial(
         "release_stages_adopted",
         "release_stages",
@@ -252,7 +262,10 @@ def downgrade() -> None:
     _drop("deploys", ("deploys_once", "deploys_to_tell"), "digest", "told_at")
     _drop(
         "releases",
-        ("releases_by_name", "releases_unprocessed", "releases_to_update", "releases_to_count", "releases_with_commits"),
+        (
+            "releases_by_name", "releases_by_creation", "releases_unprocessed", "releases_to_update", "releases_to_count",
+            "releases_with_commits",
+        ),
         "ref", "commit_count", "first_session_at", "last_session_at", "events", "users", "processed_at", "update_due_at",
         "changed_at", "figures_at",
     )  # fmt: skip

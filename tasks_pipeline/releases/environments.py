@@ -1,0 +1,70 @@
+"""Environments that releases were seen in: noted with each batch, so that lists of releases need not ask the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, String, and_, bindparam, func, select
+
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.tables import release_environments
+from tasks_pipeline.storage.state.wanted import wanted
+
+MOST_ENVIRONMENTS = 100
+"""Of a release. Whoever may send may make up names; further ones are passed over."""
+NONE = ""
+"""Stands for the environment of what named none."""
+
+Seen = Mapping[tuple[str, str], datetime]
+"""When something was first received, by version and environment."""
+
+
+def known_environments(
+    connection: Connection, project_id: int, pairs: Collection[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Which of these pairs of version and environment are noted of a project."""
+    c = release_environments.c
+    found: set[tuple[str, str]] = set()
+    for some in chunks(sorted(pairs)):
+        # The project is in the table too: said apart, SQLite would go through all that is noted of it.
+        rows = ((project_id, *pair) for pair in some)
+        table = wanted(connection, rows, project_id=BigInteger(), version=String(), environment=String())
+        here = and_(
+            c.project_id == table.c.project_id,
+            c.version == table.c.version,
+            c.environment == table.c.environment,
+        )
+        query = select(c.version, c.environment).select_from(table).join(release_environments, here)
+        found.update((row.version, row.environment) for row in connection.execute(query))
+    return found
+
+
+def note_environments(state: StateDatabase, connection: Connection, project_id: int, seen: Seen) -> None:
+    """Note environments that are new for releases of a project, the first MOST_ENVIRONMENTS of each."""
+    rows = [
+        {"of_project": project_id, "of_version": version, "of_environment": environment, "at": at}
+        for (version, environment), at in sorted(seen.items())
+    ]
+    for some in chunks(rows):
+        state.put(connection, _unless_many, some)
+
+
+def _unless_many(state: StateDatabase) -> Any:
+    """An INSERT that counts first: rows of one statement are told one after the other, so the bound holds among them too."""
+    c = release_environments.c
+    values = [
+        bindparam("of_project", type_=c.project_id.type),
+        bindparam("of_version", type_=c.version.type),
+        bindparam("of_environment", type_=c.environment.type),
+        bindparam("at", type_=c.first_at.type),
+    ]
+    before = (
+        select(func.count())
+        .select_from(release_environments)
+        .where(c.project_id == values[0], c.version == values[1])
+    )
+    row = select(*values).where(before.scalar_subquery() < MOST_ENVIRONMENTS)
+    names = [c.project_id, c.version, c.environment, c.first_at]
+    return state.insert(release_environments).from_select(names, row).on_conflict_do_nothing()
