@@ -10,7 +10,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    TextClause,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
 from tasks_pipeline.releases.changes import (
@@ -157,25 +169,31 @@ def look_again(connection: Connection, project_id: int, version: str) -> int:
     """Commits of a release came: suspects of the groups that were first seen in it, or in the four after it, are due. Gives of
     how many. In the caller's transaction, which holds `group_hashes`."""
     named = releases_from(connection, project_id, version) or [version]
-    again = (
-        update(groups)
-        .where(groups.c.project_id == project_id, groups.c.first_release.in_(named))
-        .where(groups.c.first_release.is_not(None), groups.c.suspects_at.is_not(None))
-        .values(suspects_at=None)
-    )
-    return connection.execute(again).rowcount
+    looked_at = groups.c.suspects_at.is_not(None)
+    return sum(_mark(connection, project_id, release, looked_at, None) for release in named)
 
 
 def nothing_to_find(connection: Connection, project_id: int, versions: Iterable[str], at: datetime) -> int:
     """Note that there is nothing to find of the groups that were first seen in these releases, since no commits are known; gives
     how many were due."""
-    marked = (
-        update(groups)
-        .where(groups.c.project_id == project_id, groups.c.first_release.in_(list(versions)))
-        .where(text(SUSPECTS_DUE))
-        .values(suspects_at=at)
-    )
-    return connection.execute(marked).rowcount
+    due = text(SUSPECTS_DUE)
+    return sum(_mark(connection, project_id, release, due, at) for release in versions)
+
+
+def _mark(
+    connection: Connection,
+    project_id: int,
+    release: str,
+    where: ColumnElement[bool] | TextClause,
+    at: datetime | None,
+) -> int:
+    """Set when suspects of the groups that were first seen in a release were looked for; gives of how many.
+
+    One release at a time: for a list of them SQLite reads all groups of the project that have any.
+    """
+    of_release = (groups.c.project_id == project_id, groups.c.first_release == release)
+    known = groups.c.first_release.is_not(None)
+    return connection.execute(update(groups).where(*of_release, known, where).values(suspects_at=at)).rowcount
 
 
 def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
