@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,7 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     with temporary_root() as root:
         print(json.dumps(measure_rest(root, chosen.minutes, chosen.settle_minutes)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

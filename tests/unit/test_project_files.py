@@ -66,3 +66,15 @@ def test_hooks_need_no_network() -> None:
     hooks = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert {repository["repo"] for repository in hooks["repos"]} == {"local"}
     assert {hook["language"] for repository in hooks["repos"] for hook in repository["hooks"]} == {"system"}
+
+
+DOCUMENTED = re.findall(
+    r"python -m benchmarks (\w+)", (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("word", sorted(set(DOCUMENTED)))
+def test_every_benchmark_of_the_document_answers(word: str) -> None:
+    command = [sys.executable, "-m", "benchmarks", word, "--help"]
+    said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"usage: python -m benchmarks {word} ")
