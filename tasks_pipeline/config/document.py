@@ -12,6 +12,7 @@ from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team
 from tasks_pipeline.config.projects import Key, Organisation, Project
+from tasks_pipeline.config.reports import Reports
 from tasks_pipeline.config.service import Processing, Receiver, Retention
 from tasks_pipeline.config.symbols import Symbols
 from tasks_pipeline.config.uploads import Uploads
@@ -29,6 +30,7 @@ class Config(Model):
     uploads: Uploads = Uploads()
     symbols: Symbols = Symbols()
     notifications: Notifications = Notifications()
+    reports: Reports = Reports()
     watch: Watch = Watch()
     channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")
     alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of all projects.")
@@ -78,10 +80,18 @@ class Config(Model):
         for number, project in enumerate(self.projects):
             yield from _unknown(("projects", number, "repository"), project.repository, repositories)
         slugs = sorted(p.slug for p in self.projects)
+        for number, team in enumerate(self.teams):
+            for i, slug in enumerate(team.projects):
+                yield from _unknown(("teams", number, "projects", i), slug, slugs)
         for number, member in enumerate(self.members):
             yield from _unknown(
                 ("members", number, "notifications", "channel"), member.notifications.channel, channels
             )
+            yield from _unknown(("members", number, "reports", "channel"), member.reports.channel, channels)
+            for i, slug in enumerate(
+                () if isinstance(member.reports.projects, str) else member.reports.projects
+            ):
+                yield from _unknown(("members", number, "reports", "projects", i), slug, slugs)
             for slug, wanted in member.projects.items():
                 yield from _unknown(("members", number, "projects", slug), slug, slugs)
                 yield from _unknown(

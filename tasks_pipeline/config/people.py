@@ -81,6 +81,22 @@ class Preferences(Model):
     digest: DigestSchedule = Field(DigestSchedule(), description="When digests are sent.")
 
 
+class ReportPreferences(Model):
+    """Which reports a member gets, and when."""
+
+    daily: bool = Field(False, description="A report of each day.")
+    weekly: bool = Field(True, description="A report of each week.")
+    monthly: bool = Field(False, description="A report of each month.")
+    at: time = Field(time(8), description="When, in the member's time zone.")
+    weekday: Weekday = Field("mon", description="The day on which weekly reports are sent.")
+    projects: Literal["all", "mine"] | Annotated[tuple[Slug, ...], About("slugs of projects")] = Field(
+        "all", description="Which projects are told of: all, those of the member's teams, or these slugs."
+    )
+    channel: Slug | None = Field(
+        None, description="Name of the channel; that of the member's alerts when absent."
+    )
+
+
 class Member(Model):
     """A person."""
 
@@ -92,6 +108,9 @@ class Member(Model):
     )
     notifications: Preferences = Field(Preferences(), description="Preferences for all projects.")
     projects: dict[Slug, Preferences] = Field({}, description="Preferences for single projects, by slug.")
+    reports: ReportPreferences = Field(
+        ReportPreferences(), description="Which reports the member gets, and when."
+    )
 
 
 class Team(Model):
@@ -102,4 +121,11 @@ class Team(Model):
     members: tuple[Email, ...] = Field((), description="Addresses of its members.")
     channel: Slug | None = Field(
         None, description="Messages to the team go to this channel instead of to each member."
+    )
+    projects: tuple[Slug, ...] = Field(
+        (), description="Projects it takes care of, by slug: those of its reports."
+    )
+    timezone: TimeZone | None = Field(None, description="Zone of its reports; that of `reports` when absent.")
+    reports: tuple[Literal["daily", "weekly", "monthly"], ...] = Field(
+        (), description="Reports that go to its channel, beside those that its members get."
     )

@@ -14,6 +14,8 @@ from tasks_pipeline.config.merging import Merging
 from tasks_pipeline.config.model import Model, PublicKey, Slug, refuse, repeated
 from tasks_pipeline.config.monitors import CronMonitor
 from tasks_pipeline.config.ownership import Ownership
+from tasks_pipeline.config.people import TimeZone
+from tasks_pipeline.config.performance import Performance
 from tasks_pipeline.config.releases import Releases, Repository
 from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.config.suspects import SuspectCommits
@@ -65,6 +67,13 @@ class Project(Model):
     uptime: tuple[UptimeMonitor, ...] = Field((), description="Addresses that have to answer.")
     merging: Merging = Field(Merging(), description="When groups are alike enough to be one.")
     releases: Releases = Field(Releases(), description="How its releases come into being.")
+    timezone: TimeZone | None = Field(None, description="Zone of its reports; that of `reports` when absent.")
+    performance: Performance = Field(Performance(), description="How its transactions are judged.")
+    production: tuple[str, ...] = Field(
+        ("production", "prod"),
+        min_length=1,
+        description="Environments whose deploys reports count as shipped.",
+    )
     repository: str | None = Field(
         None,
         max_length=200,

@@ -68,3 +68,9 @@ class Retention(Model):
         le=3650,
         description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
     )
+    analytics_days: int = Field(
+        400, ge=1, le=3650, description="Facts and figures: analytics_events and what is known of each."
+    )
+    report_revision_days: int = Field(
+        31, ge=1, le=3650, description="Files of revisions of reports; those of the newest stay."
+    )

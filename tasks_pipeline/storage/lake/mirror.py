@@ -13,7 +13,7 @@ import json
 import duckdb
 import pyarrow as pa
 
-from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, LakeColumn, LakeTable
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES, LakeColumn, LakeTable
 from tasks_pipeline.storage.lake.tail import all_payloads, texts_behind
 from tasks_pipeline.storage.lake.tail_json import OUTSIDE, unzipped
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -63,7 +63,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
 def _view(table: LakeTable) -> str:
     columns = ", ".join(c.name for c in table.columns)
     stored = f"SELECT {columns} FROM stored.{table.name}"
-    if table.name in DERIVED_TABLES:
+    if table.name not in RECEIVED_TABLES:
         return stored
     return f"{stored} UNION ALL {_payloads() if table.name == 'event_payloads' else _rows(table)}"
 

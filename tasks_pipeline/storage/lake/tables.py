@@ -53,6 +53,7 @@ _ARROW = {
     "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
     "MAP(VARCHAR, VARCHAR)": pa.map_(pa.string(), pa.string()),
     "MAP(INTEGER, BIGINT)": pa.map_(pa.int32(), pa.int64()),
+    "MAP(BIGINT, INTEGER[])": pa.map_(pa.int64(), pa.list_(pa.field("element", pa.int32()))),
 }
 
 _PLACE = (
@@ -317,6 +318,265 @@ SESSION_USERS = LakeTable(
     ("project_id", "release", "environment", "user_hash"),
 )
 
+
+def _statistics(
+    name: str, description: str, columns: Sequence[tuple[str, str, str]], sort: str, *, day: str = "receipt"
+) -> LakeTable:
+    """A table of figures: a row per UTC day and key, replaced by the day."""
+    first = LakeColumn("day", "DATE", f"UTC day of {day}; the partition")
+    return LakeTable(name, description, (first, *(LakeColumn(*c) for c in columns)), tuple(sort.split()))
+
+
+_SLOT = ("slot", "TIMESTAMPTZ", "begin of the 15 minutes")
+_SLOTS = "numbers of slots of 15 minutes in the day, 0 to 95"
+_OF_EVENTS = (
+    _PROJECT,
+    ("release", "VARCHAR", "release as sent; empty for none"),
+    ("environment", "VARCHAR", "environment as sent; empty for none"),
+)
+
+ANALYTICS_EVENTS = LakeTable(
+    "analytics_events",
+    "Facts about what the product and its people did, each once: without texts of events, without addresses.",
+    tuple(
+        LakeColumn(*column)
+        for column in (
+            ("day", "DATE", "UTC day of `at`; the partition"),
+            ("batch", "BIGINT", "number of the first row of the outbox that was stored together with it"),
+            ("id", "VARCHAR", "32 hex digits, made of type and key: the same fact has the same id"),
+            ("type", "VARCHAR", "group.created, release.deployed …; see docs/analytics.md"),
+            ("version", "INTEGER", "version of the type's attributes"),
+            ("at", "TIMESTAMPTZ", "when it was so"),
+            ("project_id", "BIGINT", "number of the project; 0: the installation"),
+            ("actor_kind", "VARCHAR", "member, rule, commit, client or system"),
+            ("actor", "VARCHAR", "who: a member as keyed hash, others by name; empty for nobody"),
+            ("source", "VARCHAR", "drain, sender, web_api, cli, schedule or sensor"),
+            ("run_id", "VARCHAR", "Dagster run that recorded it; null outside of runs"),
+            ("data", "VARCHAR", "its other attributes, flat, as JSON"),
+        )
+    ),
+    ("project_id", "type", "at"),
+)
+EVENT_STATS = _statistics(
+    "event_stats",
+    "Stored error events, by the slot in which they were received.",
+    [
+        _SLOT,
+        *_OF_EVENTS,
+        ("level", "VARCHAR", "fatal, error, warning, info or debug"),
+        ("handled", "BOOLEAN", "whether the program caught it; null when the SDK did not say"),
+        ("events", "BIGINT", "events"),
+        ("new_groups", "BIGINT", "groups whose first event is among them"),
+        ("payload_bytes", "BIGINT", "bytes of JSON as sent"),
+    ],
+    "project_id slot",
+)
+EVENT_USERS = _statistics(
+    "event_users",
+    "Whom stored error events affected: a row per user, release and environment, so that users of any span can be counted exactly.",
+    [
+        *_OF_EVENTS,
+        ("user_hash", "BIGINT", "keyed hash of the user in its project"),
+        ("slots", "INTEGER[]", f"in which events of the user were received: {_SLOTS}"),
+    ],
+    "project_id user_hash",
+)
+GROUP_STATS = _statistics(
+    "group_stats",
+    "Stored error events and users of each group, by the slot in which they were received.",
+    [
+        _PROJECT,
+        ("group_id", "BIGINT", "the group (state table groups)"),
+        ("events", "BIGINT", "events of the day"),
+        ("user_count", "BIGINT", "distinct users of the day; never to be added up"),
+        ("slots", "MAP(INTEGER, BIGINT)", f"events by slot: {_SLOTS}"),
+        ("users", "MAP(BIGINT, INTEGER[])", f"by keyed hash of the user, {_SLOTS}; null above 10,000 users"),
+    ],
+    "project_id group_id",
+)
+GROUP_MOVES = _statistics(
+    "group_moves",
+    "What became of groups: each change of their status, and creation, merging and assignment, at the moment it was decided.",
+    [
+        _PROJECT,
+        ("group_id", "BIGINT", "the group"),
+        ("at", "TIMESTAMPTZ", "when"),
+        (
+            "move",
+            "VARCHAR",
+            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge or discard",
+        ),
+        ("status_from", "VARCHAR", "status before; null where it was created"),
+        ("status_to", "VARCHAR", "status after"),
+        ("by", "VARCHAR", "person, rule, commit or system"),
+        ("opened_at", "TIMESTAMPTZ", "when it last became open before; null where it was not open"),
+        ("assignee", "VARCHAR", "who it was assigned to then: keyed hash of a member, or team:slug"),
+        ("action_id", "BIGINT", "number in the log (state table group_actions); null for created"),
+    ],
+    "project_id at",
+    day="the decision",
+)
+GROUP_LEVELS = _statistics(
+    "group_levels",
+    "Groups by status at the end of the day. For charts; a level at any moment follows from group_moves.",
+    [
+        _PROJECT,
+        ("status", "VARCHAR", "status at the end of the day, or now"),
+        ("assigned", "BOOLEAN", "whether somebody has it"),
+        (
+            "open_days",
+            "INTEGER",
+            "open for at least so many days: 0, 1, 7, 30 or 90; null where it is not open",
+        ),
+        ("groups", "BIGINT", "groups"),
+    ],
+    "project_id status",
+    day="the level",
+)
+TRANSACTION_STATS = _statistics(
+    "transaction_stats",
+    "Stored transactions, by the slot in which they were received.",
+    [
+        _SLOT,
+        _PROJECT,
+        ("name", "VARCHAR", "transaction's name"),
+        ("op", "VARCHAR", "operation; empty for none"),
+        ("release", "VARCHAR", "release as sent; empty for none"),
+        ("environment", "VARCHAR", "environment as sent; empty for none"),
+        ("count", "BIGINT", "transactions"),
+        ("failed", "BIGINT", "with a status other than ok, cancelled and unknown"),
+        ("satisfied", "BIGINT", "not longer than the project's threshold"),
+        ("tolerable", "BIGINT", "longer, but not longer than four times it"),
+        ("users", "BIGINT", "distinct users in the slot; never to be added up"),
+        ("sum_ms", "DOUBLE", "milliseconds together"),
+        ("max_ms", "DOUBLE", "milliseconds of the longest"),
+        ("durations", "MAP(INTEGER, BIGINT)", "how many took ceil(ln(ms) / ln(1.02))"),
+    ],
+    "project_id name slot",
+)
+OUTCOME_STATS = _statistics(
+    "outcome_stats",
+    "What became of items, by the slot in which they were received.",
+    [
+        _SLOT,
+        _PROJECT,
+        ("public_key", "VARCHAR", "key the items came with"),
+        ("category", "VARCHAR", "data category: error, session, attachment …"),
+        (
+            "outcome",
+            "VARCHAR",
+            "as in outcomes: stored, duplicate, filtered, discarded, invalid; rate_limited, client_discard …",
+        ),
+        ("reason", "VARCHAR", "why, when it was not stored"),
+        ("quantity", "BIGINT", "items"),
+    ],
+    "project_id slot",
+)
+MONITOR_STATS = _statistics(
+    "monitor_stats",
+    "Runs of cron monitors and looks at addresses, by the slot in which they were due.",
+    [
+        _SLOT,
+        _PROJECT,
+        ("monitor", "VARCHAR", "slug of the monitor"),
+        ("kind", "VARCHAR", "cron or uptime"),
+        ("environment", "VARCHAR", "environment; empty for uptime"),
+        ("expected", "BIGINT", "runs or looks that were due"),
+        ("ok", "BIGINT", "went well"),
+        ("error", "BIGINT", "failed"),
+        ("missed", "BIGINT", "did not come"),
+        ("timed_out", "BIGINT", "did not end in time"),
+        ("down_seconds", "DOUBLE", "seconds in which it was down"),
+        (
+            "observed_seconds",
+            "DOUBLE",
+            "seconds in which it was looked at: not paused, not muted, not unknown",
+        ),
+        ("durations", "MAP(INTEGER, BIGINT)", "how many took ceil(ln(ms) / ln(1.02))"),
+    ],
+    "project_id monitor slot",
+    day="the due time",
+)
+NOTIFICATION_STATS = _statistics(
+    "notification_stats",
+    "Messages to people, by the slot in which they were decided on.",
+    [
+        _SLOT,
+        ("project_id", "BIGINT", "number of the project; 0: the installation"),
+        ("rule", "VARCHAR", "alert rule; empty for none"),
+        ("channel", "VARCHAR", "name of the channel"),
+        ("channel_type", "VARCHAR", "mail, webhook …; empty when it is not configured any more"),
+        ("kind", "VARCHAR", "alert, storm, digest, deploy, report or test"),
+        ("status", "VARCHAR", "as in notifications: sent, skipped, dead, waiting …"),
+        ("count", "BIGINT", "messages"),
+        (
+            "seconds",
+            "MAP(INTEGER, BIGINT)",
+            "of those sent, how many took ceil(ln(ms) / ln(1.02)) until then",
+        ),
+    ],
+    "project_id slot",
+    day="the decision",
+)
+RELEASE_MOVES = _statistics(
+    "release_moves",
+    "What became of releases, at the moment it happened.",
+    [
+        _PROJECT,
+        ("version", "VARCHAR", "the release"),
+        ("at", "TIMESTAMPTZ", "when"),
+        ("move", "VARCHAR", "created, finalised, deployed, adopted or replaced"),
+        ("environment", "VARCHAR", "of a deploy and a stage; empty for others"),
+        ("commits", "BIGINT", "commits of the release"),
+        ("authors", "BIGINT", "their authors"),
+    ],
+    "project_id at",
+    day="the move",
+)
+USAGE_STATS = _statistics(
+    "usage_stats",
+    "Rows of analytics_events, counted.",
+    [_SLOT, ("type", "VARCHAR", "type of the fact"), _PROJECT, ("count", "BIGINT", "facts")],
+    "type slot",
+    day="the fact",
+)
+PIPELINE_STATS = _statistics(
+    "pipeline_stats",
+    "The pipeline's own work, by the slot in which it was received.",
+    [
+        _SLOT,
+        ("accepted", "BIGINT", "items that the receiver took"),
+        ("stored", "BIGINT", "items stored of them"),
+        (
+            "lag",
+            "MAP(INTEGER, BIGINT)",
+            "batches by how long their first envelope waited: ceil(ln(ms) / ln(1.02))",
+        ),
+        ("batches", "BIGINT", "batches"),
+        ("drains", "BIGINT", "drains that began"),
+        ("bytes", "BIGINT", "bytes of events as sent"),
+    ],
+    "slot",
+)
+STATISTICS_TABLES: dict[str, LakeTable] = {
+    t.name: t
+    for t in (
+        EVENT_STATS,
+        EVENT_USERS,
+        GROUP_STATS,
+        GROUP_MOVES,
+        GROUP_LEVELS,
+        TRANSACTION_STATS,
+        OUTCOME_STATS,
+        MONITOR_STATS,
+        NOTIFICATION_STATS,
+        RELEASE_MOVES,
+        USAGE_STATS,
+        PIPELINE_STATS,
+    )
+}
+"""Figures of a day, that reports, frames and people read."""
+
 RECEIVED_TABLES: dict[str, LakeTable] = {
     t.name: t
     for t in (
@@ -332,6 +592,10 @@ RECEIVED_TABLES: dict[str, LakeTable] = {
     )
 }
 """What process_event stores, by day of receipt; its newest rows may lie in the tail."""
-DERIVED_TABLES: dict[str, LakeTable] = {t.name: t for t in (RELEASE_HEALTH, SESSION_USERS)}
+RECORDED_TABLES: dict[str, LakeTable] = {t.name: t for t in (ANALYTICS_EVENTS,)}
+"""What is recorded as it happens, and only ever appended."""
+DERIVED_TABLES: dict[str, LakeTable] = {
+    t.name: t for t in (RELEASE_HEALTH, SESSION_USERS)
+} | STATISTICS_TABLES
 """What is computed from other tables, a whole day at a time."""
-LAKE_TABLES = RECEIVED_TABLES | DERIVED_TABLES
+LAKE_TABLES = RECEIVED_TABLES | RECORDED_TABLES | DERIVED_TABLES

@@ -1030,3 +1030,161 @@ probes = Table(
     Column("measured_at", UtcDateTime, nullable=False),
     comment="What the pipeline watches of itself: the last reading of each probe.",
 )
+
+analytics_outbox = Table(
+    "analytics_outbox",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column(
+        "fact",
+        LargeBinary(16),
+        nullable=False,
+        unique=True,
+        comment="made of type and key: a fact is recorded once",
+    ),
+    Column("type", String(64), nullable=False, comment="group.created, release.deployed …"),
+    Column("version", Integer, nullable=False, comment="version of the type's attributes"),
+    Column("at", UtcDateTime, nullable=False, comment="when it was so"),
+    Column("project_id", BigInteger, nullable=False, comment="0: the installation"),
+    Column("actor_kind", String(16), nullable=False),
+    Column(
+        "actor",
+        String(200),
+        nullable=False,
+        server_default="",
+        comment="a member as keyed hash; others by name",
+    ),
+    Column("source", String(16), nullable=False),
+    Column("run_id", String(64), nullable=True),
+    Column("data", JSON, nullable=True, comment="its other attributes; null once it is stored in the lake"),
+    Column("stored_in", BigInteger, nullable=True, comment="batch in the lake; null: it waits"),
+    _partial("analytics_waiting", "stored_in IS NULL", "id"),
+    Index("analytics_by_time", "at"),
+    comment="Facts on their way to the lake, and what is needed to record none of them twice.",
+)
+analytics_dead = Table(
+    "analytics_dead",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("type", String(64), nullable=False),
+    Column("data", JSON, nullable=False, comment="what was to be recorded"),
+    Column("error", Text, nullable=False, comment="why it could not be"),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    comment="Facts that could not be recorded.",
+)
+day_changes = Table(
+    "day_changes",
+    metadata,
+    Column("day", Date, primary_key=True, comment="UTC day whose figures changed"),
+    Column(
+        "reason",
+        String(16),
+        primary_key=True,
+        comment="batch, recomputed, reprocessed, regrouped, sessions, facts, retention or privacy",
+    ),
+    Column("changes", BigInteger, nullable=False, comment="how often"),
+    Column(
+        "computed",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many of them the figures have",
+    ),
+    Column("changed_at", UtcDateTime, nullable=False, comment="when it last happened"),
+    _partial("day_changes_due", "changes > computed", "day"),
+    comment="What happened to the rows that figures of a day are computed from.",
+)
+statistics_days = Table(
+    "statistics_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column(
+        "version",
+        BigInteger,
+        primary_key=True,
+        comment="1, and one more each time that the figures came out otherwise",
+    ),
+    Column("digest", String(64), nullable=False, comment="of all tables, hex digits"),
+    Column("tables", JSON, nullable=False, comment="rows and digest of each table, by name"),
+    Column("causes", JSON, nullable=False, comment="reasons of the changes since the version before"),
+    Column("seen", JSON, nullable=False, comment="how far logs that only grow were read, by name"),
+    Column("computed_at", UtcDateTime, nullable=False, comment="when these figures were first computed"),
+    Column(
+        "checked_at",
+        UtcDateTime,
+        nullable=False,
+        comment="when they were last computed, and came out the same",
+    ),
+    Column(
+        "closed", Boolean, nullable=False, comment="whether nothing of the day waited then, and it was over"
+    ),
+    comment="Versions of the figures of days.",
+)
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(8), nullable=False, comment="day, week or month"),
+    Column("key", Date, nullable=False, comment="first local day of the period"),
+    Column("scope", String(64), nullable=False, comment="organisation, team:… or project:<id>"),
+    Column("zone", String(64), nullable=False),
+    Column("label", String(16), nullable=False),
+    Column("start", UtcDateTime, nullable=False),
+    Column("end", UtcDateTime, nullable=False),
+    Column("revision", Integer, nullable=False, comment="the newest"),
+    Column(
+        "checked_at", UtcDateTime, nullable=False, comment="when it was last computed, with or without change"
+    ),
+    UniqueConstraint("kind", "key", "zone", "scope"),
+    Index("reports_by_end", "end"),
+    comment="Reports of closed periods.",
+)
+report_revisions = Table(
+    "report_revisions",
+    metadata,
+    Column("report_id", ForeignKey("reports.id"), primary_key=True),
+    Column(
+        "revision", Integer, primary_key=True, comment="1, and one more each time that it came out otherwise"
+    ),
+    Column("digest", String(64), nullable=False, comment="of the content, hex digits"),
+    Column("computed_at", UtcDateTime, nullable=False),
+    Column(
+        "final",
+        Boolean,
+        nullable=False,
+        comment="whether none of its days can change by what may still be received",
+    ),
+    Column("code_version", String(32), nullable=False),
+    Column("zones_version", String(16), nullable=False, comment="edition of the zone data"),
+    Column("inputs", JSON, nullable=False, comment="digest of each day that it read, by day"),
+    Column(
+        "changes", JSON, nullable=False, comment="figures that changed since the revision before, and why"
+    ),
+    Column("files", JSON, nullable=False, comment="digests of its files (blobs), by name"),
+    Index("report_revisions_by_time", "computed_at"),
+    comment="What reports said, revision by revision.",
+)
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("member", String(250), primary_key=True, comment="address"),
+    Column("kind", String(8), primary_key=True, comment="day, week or month"),
+    Column("wanted", Boolean, nullable=False),
+    Column("by", String(16), nullable=False, comment="link: the one in a mail; command"),
+    Column("at", UtcDateTime, nullable=False),
+    comment="What members decided about reports themselves; wins over the configuration.",
+)
+report_deliveries = Table(
+    "report_deliveries",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("key", Date, primary_key=True),
+    Column("target", String(250), primary_key=True, comment="member:…, team:… or channel:…"),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=True, comment="null: not yet"),
+    Column("notification_id", BigInteger, nullable=True, comment="the message; null: none was sent"),
+    Column("revision", Integer, nullable=True, comment="that it told of"),
+    Column("reason", String(100), nullable=False, server_default="", comment="why none was sent"),
+    _partial("report_deliveries_due", "decided_at IS NULL", "due_at"),
+    comment="Who gets which report, and what became of it.",
+)

@@ -1,0 +1,206 @@
+"""Facts on their way to the lake, figures of days and what changed them, reports, and who wants them."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from tasks_pipeline.storage.state.tables import UtcDateTime
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+TABLES = ("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "reports", "report_revisions", "subscriptions", "report_deliveries")  # fmt: skip
+
+
+def upgrade() -> None:
+    op.create_table(
+        "analytics_outbox",
+        sa.Column("id", _id(), primary_key=True),
+        sa.Column(
+            "fact",
+            sa.LargeBinary(16),
+            nullable=False,
+            unique=True,
+            comment="made of type and key: a fact is recorded once",
+        ),
+        sa.Column("type", sa.String(64), nullable=False, comment="group.created, release.deployed …"),
+        sa.Column("version", sa.Integer(), nullable=False, comment="version of the type's attributes"),
+        sa.Column("at", UtcDateTime(), nullable=False, comment="when it was so"),
+        sa.Column("project_id", sa.BigInteger(), nullable=False, comment="0: the installation"),
+        sa.Column("actor_kind", sa.String(16), nullable=False),
+        sa.Column(
+            "actor",
+            sa.String(200),
+            nullable=False,
+            server_default="",
+            comment="a member as keyed hash; others by name",
+        ),
+        sa.Column("source", sa.String(16), nullable=False),
+        sa.Column("run_id", sa.String(64), nullable=True),
+        sa.Column(
+            "data",
+            sa.JSON(),
+            nullable=True,
+            comment="its other attributes; null once it is stored in the lake",
+        ),
+        sa.Column("stored_in", sa.BigInteger(), nullable=True, comment="batch in the lake; null: it waits"),
+        comment="Facts on their way to the lake, and what is needed to record none of them twice.",
+    )
+    _partial("analytics_waiting", "analytics_outbox", "stored_in IS NULL", "id")
+    op.create_index("analytics_by_time", "analytics_outbox", ["at"])
+    op.create_table(
+        "analytics_dead",
+        sa.Column("id", _id(), primary_key=True),
+        sa.Column("type", sa.String(64), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False, comment="what was to be recorded"),
+        sa.Column("error", sa.Text(), nullable=False, comment="why it could not be"),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        comment="Facts that could not be recorded.",
+    )
+    op.create_index("ix_analytics_dead_at", "analytics_dead", ["at"])
+    op.create_table(
+        "day_changes",
+        sa.Column("day", sa.Date(), primary_key=True, comment="UTC day whose figures changed"),
+        sa.Column(
+            "reason",
+            sa.String(16),
+            primary_key=True,
+            comment="batch, recomputed, reprocessed, regrouped, sessions, facts, retention or privacy",
+        ),
+        sa.Column("changes", sa.BigInteger(), nullable=False, comment="how often"),
+        sa.Column(
+            "computed",
+            sa.BigInteger(),
+            nullable=False,
+            server_default="0",
+            comment="how many of them the figures have",
+        ),
+        sa.Column("changed_at", UtcDateTime(), nullable=False, comment="when it last happened"),
+        comment="What happened to the rows that figures of a day are computed from.",
+    )
+    _partial("day_changes_due", "day_changes", "changes > computed", "day")
+    op.create_table(
+        "statistics_days",
+        sa.Column("day", sa.Date(), primary_key=True),
+        sa.Column(
+            "version",
+            sa.BigInteger(),
+            primary_key=True,
+            comment="1, and one more each time that the figures came out otherwise",
+        ),
+        sa.Column("digest", sa.String(64), nullable=False, comment="of all tables, hex digits"),
+        sa.Column("tables", sa.JSON(), nullable=False, comment="rows and digest of each table, by name"),
+        sa.Column(
+            "causes", sa.JSON(), nullable=False, comment="reasons of the changes since the version before"
+        ),
+        sa.Column(
+            "seen", sa.JSON(), nullable=False, comment="how far logs that only grow were read, by name"
+        ),
+        sa.Column(
+            "computed_at", UtcDateTime(), nullable=False, comment="when these figures were first computed"
+        ),
+        sa.Column(
+            "checked_at",
+            UtcDateTime(),
+            nullable=False,
+            comment="when they were last computed, and came out the same",
+        ),
+        sa.Column(
+            "closed",
+            sa.Boolean(),
+            nullable=False,
+            comment="whether nothing of the day waited then, and it was over",
+        ),
+        comment="Versions of the figures of days.",
+    )
+    op.create_table(
+        "reports",
+        sa.Column("id", _id(), primary_key=True),
+        sa.Column("kind", sa.String(8), nullable=False, comment="day, week or month"),
+        sa.Column("key", sa.Date(), nullable=False, comment="first local day of the period"),
+        sa.Column("scope", sa.String(64), nullable=False, comment="organisation, team:… or project:<id>"),
+        sa.Column("zone", sa.String(64), nullable=False),
+        sa.Column("label", sa.String(16), nullable=False),
+        sa.Column("start", UtcDateTime(), nullable=False),
+        sa.Column("end", UtcDateTime(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False, comment="the newest"),
+        sa.Column(
+            "checked_at",
+            UtcDateTime(),
+            nullable=False,
+            comment="when it was last computed, with or without change",
+        ),
+        sa.UniqueConstraint("kind", "key", "zone", "scope"),
+        comment="Reports of closed periods.",
+    )
+    op.create_index("reports_by_end", "reports", ["end"])
+    op.create_table(
+        "report_revisions",
+        sa.Column("report_id", sa.ForeignKey("reports.id"), primary_key=True),
+        sa.Column(
+            "revision",
+            sa.Integer(),
+            primary_key=True,
+            comment="1, and one more each time that it came out otherwise",
+        ),
+        sa.Column("digest", sa.String(64), nullable=False, comment="of the content, hex digits"),
+        sa.Column("computed_at", UtcDateTime(), nullable=False),
+        sa.Column(
+            "final",
+            sa.Boolean(),
+            nullable=False,
+            comment="whether none of its days can change by what may still be received",
+        ),
+        sa.Column("code_version", sa.String(32), nullable=False),
+        sa.Column("zones_version", sa.String(16), nullable=False, comment="edition of the zone data"),
+        sa.Column("inputs", sa.JSON(), nullable=False, comment="digest of each day that it read, by day"),
+        sa.Column(
+            "changes",
+            sa.JSON(),
+            nullable=False,
+            comment="figures that changed since the revision before, and why",
+        ),
+        sa.Column("files", sa.JSON(), nullable=False, comment="digests of its files (blobs), by name"),
+        comment="What reports said, revision by revision.",
+    )
+    op.create_index("report_revisions_by_time", "report_revisions", ["computed_at"])
+    op.create_table(
+        "subscriptions",
+        sa.Column("member", sa.String(250), primary_key=True, comment="address"),
+        sa.Column("kind", sa.String(8), primary_key=True, comment="day, week or month"),
+        sa.Column("wanted", sa.Boolean(), nullable=False),
+        sa.Column("by", sa.String(16), nullable=False, comment="link: the one in a mail; command"),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        comment="What members decided about reports themselves; wins over the configuration.",
+    )
+    op.create_table(
+        "report_deliveries",
+        sa.Column("kind", sa.String(8), primary_key=True),
+        sa.Column("key", sa.Date(), primary_key=True),
+        sa.Column("target", sa.String(250), primary_key=True, comment="member:…, team:… or channel:…"),
+        sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True, comment="null: not yet"),
+        sa.Column(
+            "notification_id", sa.BigInteger(), nullable=True, comment="the message; null: none was sent"
+        ),
+        sa.Column("revision", sa.Integer(), nullable=True, comment="that it told of"),
+        sa.Column("reason", sa.String(100), nullable=False, server_default="", comment="why none was sent"),
+        comment="Who gets which report, and what became of it.",
+    )
+    _partial("report_deliveries_due", "report_deliveries", "decided_at IS NULL", "due_at")
+
+
+def downgrade() -> None:
+    for table in reversed(TABLES):
+        op.drop_table(table)
+
+
+def _partial(name: str, table: str, where: str, *columns: str) -> None:
+    op.create_index(name, table, list(columns), sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _id() -> Any:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
