@@ -51,7 +51,8 @@ def _in_line(line: str, slugs: Collection[str]) -> Iterator[str]:
         elif _looks_like_an_id(token):
             any_id = True
             slug, _, number = word.rpartition("-")
-            if slug in slugs and len(number) <= MOST_DIGITS and _DIGITS.issuperset(number):
+            # Of ASCII alone: of other letters some are ours in lower case, and not in upper case again.
+            if token.isascii() and slug in slugs and len(number) <= MOST_DIGITS and _DIGITS.issuperset(number):
                 yield token.upper()
         else:
             reading = False
