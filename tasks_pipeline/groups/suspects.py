@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
+from tasks_pipeline.groups.decisions import AUTOMATIC, lock_groups, log_action
 from tasks_pipeline.releases.changes import (
     MESSAGE_READ,
     any_commits,
@@ -62,6 +62,7 @@ def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]]
         for group_id in ids
         for rank, suspect in enumerate(found[group_id])
     ]
+    lock_groups(connection, ids)
     for some in chunks(ids):
         connection.execute(delete(suspect_commits).where(suspect_commits.c.group_id.in_(some)))
         connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=at))
@@ -165,35 +166,43 @@ def due_groups(connection: Connection, limit: int) -> list[tuple[int, int, str]]
     return [(row.id, row.project_id, row.first_release) for row in connection.execute(query)]
 
 
-def look_again(connection: Connection, project_id: int, version: str) -> int:
-    """Commits of a release came: suspects of the groups that were first seen in it, or in the four after it, are due. Gives of
-    how many. In the caller's transaction, which holds `group_hashes`."""
+def to_look_at_again(connection: Connection, project_id: int, version: str) -> list[int]:
+    """Groups that were first seen in a release, or in the four after it, and whose suspects were looked for, in order."""
     named = releases_from(connection, project_id, version) or [version]
-    looked_at = groups.c.suspects_at.is_not(None)
-    return sum(_mark(connection, project_id, release, looked_at, None) for release in named)
+    return _first_seen_in(connection, project_id, named, groups.c.suspects_at.is_not(None))
+
+
+def look_again(connection: Connection, group_ids: Collection[int]) -> None:
+    """Commits of a release came: suspects of these groups are due. In the caller's transaction, which holds `group_hashes`
+    and the groups."""
+    for some in chunks(sorted(group_ids)):
+        connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=None))
 
 
 def nothing_to_find(connection: Connection, project_id: int, versions: Iterable[str], at: datetime) -> int:
     """Note that there is nothing to find of the groups that were first seen in these releases, since no commits are known; gives
     how many were due."""
-    due = text(SUSPECTS_DUE)
-    return sum(_mark(connection, project_id, release, due, at) for release in versions)
+    asked = connection, project_id, [*versions], text(SUSPECTS_DUE)
+    lock_groups(connection, _first_seen_in(*asked))
+    group_ids = _first_seen_in(*asked)  # again, without those that changed meanwhile
+    for some in chunks(group_ids):
+        connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=at))
+    return len(group_ids)
 
 
-def _mark(
-    connection: Connection,
-    project_id: int,
-    release: str,
-    where: ColumnElement[bool] | TextClause,
-    at: datetime | None,
-) -> int:
-    """Set when suspects of the groups that were first seen in a release were looked for; gives of how many.
+def _first_seen_in(
+    connection: Connection, project_id: int, versions: Iterable[str], where: ColumnElement[bool] | TextClause
+) -> list[int]:
+    """Groups that were first seen in releases and meet a condition, in the order in which they are locked.
 
     One release at a time: for a list of them SQLite reads all groups of the project that have any.
     """
-    of_release = (groups.c.project_id == project_id, groups.c.first_release == release)
+    found: list[int] = []
     known = groups.c.first_release.is_not(None)
-    return connection.execute(update(groups).where(*of_release, known, where).values(suspects_at=at)).rowcount
+    for release in versions:
+        of_release = (groups.c.project_id == project_id, groups.c.first_release == release)
+        found += connection.execute(select(groups.c.id).where(*of_release, known, where)).scalars()
+    return sorted(found)
 
 
 def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:

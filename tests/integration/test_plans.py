@@ -307,7 +307,7 @@ class Work:
         come("s@0")
         come(f"s@3.{self.round}")
         with state.write() as connection:
-            resolve_in_release(state, connection, list(known.values())[:3], "ann", "s@2")
+            resolve_in_release(state, connection, dict.fromkeys(list(known.values())[:3], ("ann", {})), "s@2")
         with state.read() as connection:
             new_group_counts(connection, [(project, "s@1"), (project, "s@2")])
             for groups_of in (new_groups, resolved_groups, regressed_groups):

@@ -241,9 +241,8 @@ def test_resolving_in_a_release_leaves_alone_what_is_resolved_or_discarded(day: 
     merge_groups(state, ids["C"], [ids["D"]], "ann")
     said = {"commit": SHA}
     with state.write() as connection:
-        fixed = resolve_in_release(
-            state, connection, ids.values(), "commit 8097195d3c2b (Jo)", "shop@2", data=said
-        )
+        reasons = dict.fromkeys(ids.values(), ("commit 8097195d3c2b (Jo)", said))
+        fixed = resolve_in_release(state, connection, reasons, "shop@2")
     assert fixed == [ids["C"], ids["E"]]
     entry = actions_of(state, ids["C"])[0]
     assert (entry["actor"], entry["data"]) == (
@@ -254,7 +253,7 @@ def test_resolving_in_a_release_leaves_alone_what_is_resolved_or_discarded(day: 
     assert (found["status"], found["resolution"]) == ("resolved", "in_release")
     assert (found["resolved_in_release"], found["resolved_release_date"]) == ("shop@2", day.at(7))
     with state.write() as connection:
-        assert resolve_in_release(state, connection, ids.values(), "again", "shop@3") == []
+        assert resolve_in_release(state, connection, reasons, "shop@3") == []
 
 
 # ── what it costs

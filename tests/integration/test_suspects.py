@@ -14,7 +14,13 @@ from sqlalchemy import insert, select, update
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.groups.decisions import actions_of, assign_groups_to
-from tasks_pipeline.groups.suspects import due_groups, look_again, suspects_due, suspects_of
+from tasks_pipeline.groups.suspects import (
+    due_groups,
+    look_again,
+    suspects_due,
+    suspects_of,
+    to_look_at_again,
+)
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
@@ -226,7 +232,9 @@ def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
     assert not suspects_due(state)
     ship(state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
     with state.write() as connection:
-        assert look_again(connection, day.project, "shop@1") == 1
+        again = to_look_at_again(connection, day.project, "shop@1")
+        assert len(again) == 1
+        look_again(connection, again)
     report = find_due_suspects(told_day.stores)
     assert report.figures() == {"groups_looked_at": 1, "groups_with_suspects": 1, "groups_assigned": 1}
     with state.read() as connection:
@@ -299,7 +307,7 @@ def test_every_look_finds_its_rows_by_an_index(day: Day) -> None:
         told_day.drain()
         seen(day)
         with state.write() as connection:
-            look_again(connection, day.project, "shop@1")
+            look_again(connection, to_look_at_again(connection, day.project, "shop@1"))
         find_due_suspects(told_day.stores)
         (row, *_) = outbox(day.stores, day.project)
         message_of(told_day.stores, row)

@@ -53,7 +53,11 @@ def test_further_messages(message: str, groups: list[str]) -> None:
     assert fixed_groups(message, SLUGS) == groups
 
 
-@given(st.one_of(st.text(max_size=300), st.from_regex(r"shop-[0-9A-Za-z\u212a\u017f\u0131]{1,13}", fullmatch=True)))
+@given(
+    st.one_of(
+        st.text(max_size=300), st.from_regex(r"shop-[0-9A-Za-z\u212a\u017f\u0131]{1,13}", fullmatch=True)
+    )
+)
 def test_any_message_names_groups_of_ours_or_none(message: str) -> None:
     found = fixed_groups(f"fixes {message}", SLUGS)
     assert len(set(found)) == len(found)
