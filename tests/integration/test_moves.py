@@ -159,6 +159,22 @@ def test_what_came_after_it_was_resolved_shows(day: Day) -> None:
     assert all_groups(day)["checkout"].status == "regressed"
 
 
+@pytest.mark.parametrize(
+    ("own", "status"), [("shop@2.0.0", "regressed"), ("shop@1.0.0", "resolved"), (None, "resolved")]
+)
+def test_what_goes_on_in_newer_releases_is_not_hidden_by_a_decision(
+    day: Day, own: str | None, status: str
+) -> None:
+    """The new group has events of releases of its own, some of which should have the fix."""
+    day.send(event("e", release="shop@1.0.0"), event("checkout", release=own))
+    day.drain()
+    resolve_groups(day.stores.state, [id_of(day, "e")], "ann", in_release="shop@1.1.0")
+    with again(lambda work: same_as(work, "e", "checkout")):
+        reprocess_events(day.stores, day.date)
+    row = all_groups(day)["checkout"]
+    assert (row.times_seen, row.status) == (2, status)
+
+
 def test_groups_that_are_not_of_one_mind_leave_no_status(day: Day) -> None:
     day.send(event("e"), event("n"))
     day.drain()
