@@ -24,6 +24,7 @@ from tasks_pipeline.groups.suspects import (
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
+from tasks_pipeline.processing import settle as settling
 from tasks_pipeline.releases.suspects import Changes
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.shipping import suspects as finding
@@ -254,6 +255,20 @@ def test_a_release_that_changed_too_much_waits_for_the_asset(
     seen(day)
     assert find_due_suspects(day.stores).suspected == 1
     assert [s["sha"] for s in suspects(day)] == [SHA]
+
+
+def test_a_drain_looks_at_few_of_many_new_groups(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "SUSPECTED", 2)
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    day.send(*(event(name, release="shop@1") for name in "ABCD"))
+    day.drain()
+    monkeypatch.setattr(settling, "SUSPECTED_SIZE", 1)
+    day.send(*(event(name, release="shop@1") for name in "EF"))
+    day.drain()
+    with day.stores.state.read() as connection:
+        of_groups = select(t.suspect_commits.c.group_id).distinct()
+        assert len(connection.execute(of_groups).all()) == 3
+    assert find_due_suspects(day.stores).suspected == 3, "the others are due"
 
 
 def test_a_look_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
