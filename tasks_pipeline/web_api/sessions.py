@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -363,12 +363,7 @@ def _names(cell: Cell) -> tuple[Any, ...]:
 
 def _parts(lake: Queried, asked: Asked, chosen: Sequence[_Group]) -> dict[Cell, Figures]:
     """The figures of each interval, of the chosen groups."""
-    cells = {group.cell for group in chosen}
-    narrowed = asked.sessions
-    if "release" in asked.level:
-        narrowed = replace(narrowed, versions={cell.release or "" for cell in cells})
-    if "environment" in asked.level:
-        narrowed = replace(narrowed, environments={cell.environment or "" for cell in cells})
+    narrowed = asked.sessions.narrowed([asked.level], {group.cell for group in chosen})
     return asked.figures(lake, narrowed, every=asked.every)
 
 
