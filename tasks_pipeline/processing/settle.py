@@ -89,6 +89,16 @@ class Settled:
         seen, pair = self.environments[project_id], (release, environment)
         seen[pair] = min(seen.get(pair, at), at)
 
+    def hear_too(self, other: Settled, most: int) -> None:
+        """Note what another one noted of releases, of not more than about `most` releases together."""
+        for project_id, heard in other.releases.items():
+            if sum(map(len, self.releases.values())) >= most:
+                return
+            for release, sent in heard.items():
+                self.heard_of(project_id, release, sent)
+            for (release, environment), at in other.environments.get(project_id, {}).items():
+                self.seen_in(project_id, release, environment, at)
+
     def follow(self, targets: Mapping[int, int]) -> None:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
         for group_id, target in targets.items():
