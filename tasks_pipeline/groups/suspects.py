@@ -71,7 +71,8 @@ def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]]
 
 
 def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int, list[dict[str, Any]]]:
-    """Suspect commits of the groups that have some, the likeliest first.
+    """Suspect commits of the groups that have some, the likeliest first. Of a group whose earliest event tells no release (any
+    more) none: those of its former first release stay stored, and are nobody's.
 
     Each: sha, author {name, email}, message (its first line), path, frame, score, release, committed_at. What a commit does not
     tell is None.
@@ -80,6 +81,8 @@ def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int,
     for some in chunks(sorted(set(group_ids))):
         of_groups = select(suspect_commits).where(suspect_commits.c.group_id.in_(some))
         held += connection.execute(of_groups.order_by(suspect_commits.c.group_id, suspect_commits.c.rank))
+    named = _with_first_release(connection, {row.group_id for row in held})
+    held = [row for row in held if row.group_id in named]
     known = _commits(connection, {row.sha for row in held})
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in held:
@@ -94,6 +97,15 @@ def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int,
             }
         )
     return dict(found)
+
+
+def _with_first_release(connection: Connection, group_ids: Collection[int]) -> set[int]:
+    """Those that have one. Asked for and not joined: a planner may read all groups that do."""
+    found: set[int] = set()
+    for some in chunks(sorted(group_ids)):
+        rows = connection.execute(select(groups.c.id, groups.c.first_release).where(groups.c.id.in_(some)))
+        found.update(row.id for row in rows if row.first_release is not None)
+    return found
 
 
 _UNKNOWN = {"author": {"name": None, "email": None}, "message": "", "committed_at": None}

@@ -271,6 +271,17 @@ def test_a_drain_looks_at_few_of_many_new_groups(day: Day, monkeypatch: pytest.M
     assert find_due_suspects(day.stores).suspected == 3, "the others are due"
 
 
+def test_a_group_whose_earliest_event_tells_no_release_has_no_suspects(day: Day) -> None:
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    day.send(event("Boom", release="shop@1"))
+    day.drain()
+    assert suspects(day) != []
+    day.send(event("Boom", timestamp=day.at(-60).timestamp()))
+    day.drain()
+    assert day.group()["first_release"] is None
+    assert suspects(day) == []
+
+
 def test_a_look_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ValueError("as if a path could not be compared")
