@@ -14,9 +14,11 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.groups.decisions import (
     DecisionError,
     actions_of,
+    log_action,
     resolve_groups,
     resolve_in_release,
 )
+from tasks_pipeline.groups.fixing import resolved_in_commits, settle_commit_resolutions
 from tasks_pipeline.groups.lifecycle import fixed_in_commit
 from tasks_pipeline.groups.lists import find_group
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
@@ -121,6 +123,21 @@ def test_the_log_and_the_message_say_how_it_came_back(one: Day) -> None:
         f"at {at:%Y-%m-%d %H:%M:%S} UTC."
     )
     assert shown(told)["resolution"] is None
+
+
+def test_a_regression_ends_the_decision_and_not_what_came_of_it(one: Day) -> None:
+    """Neither the release that held its commit nor the assignee of another group is who resolved it."""
+    sha = "e" * 40
+    decide(one, in_commit=sha)
+    decided, group_id = last_entry(one), one.group()["id"]
+    hear(one, **{"shop@1.2": one.at(20)})
+    with one.stores.state.write() as connection:
+        waiting = resolved_in_commits(connection, one.project, [sha])
+        assert settle_commit_resolutions(connection, one.project, "shop@1.2", waiting) == [group_id]
+        log_action(connection, one.project, group_id, "inherit", {"from": [7], "what": ["assignee"]})
+    assert come(one, "shop@1.2") == "regressed"
+    back = last_entry(one)["data"]
+    assert (back["ends"], back["resolved_by"], back["resolved_in"]) == (decided["id"], "ann", "shop@1.2")
 
 
 def test_a_backport_of_an_older_line_lacks_the_fix(one: Day) -> None:
