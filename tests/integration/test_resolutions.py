@@ -24,7 +24,14 @@ from tasks_pipeline.groups.lists import find_group
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.groups.shipped import resolution_of
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.releases.known import Heard, delete_release, first_after, note_releases, save_release
+from tasks_pipeline.releases.known import (
+    Heard,
+    delete_release,
+    first_after,
+    last_before,
+    note_releases,
+    save_release,
+)
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import open_stores
 from tests.support.alerting import alert_rows, alerting
@@ -438,6 +445,18 @@ def test_the_release_after_one(day: Day) -> None:
         assert after("f00", 5) == "bad"
         assert after("gone", None) is None
         assert after("1.0", 7) == "1.1"
+
+        def before(version: str, seconds: float | None) -> str | None:
+            date = None if seconds is None else day.at(seconds)
+            return last_before(connection, day.project, version, date)
+
+        assert before("shop@1.0", 1) is None
+        assert before("shop@1.0+abc", 2) == "shop@1.0"
+        assert before("shop@1.5", None) == before("shop@1.5", 4) == "shop@1.0+abc"
+        assert before("shop@2.0", 3) == "shop@1.5"
+        assert before("bad", 6) == "f00"
+        assert before("f00", 5) == "shop@1.5"
+        assert before("1.1", 8) == "1.0"
 
 
 def test_a_commit_of_a_life_is_stored(one: Day) -> None:
