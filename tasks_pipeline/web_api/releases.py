@@ -20,7 +20,7 @@ from tasks_pipeline.web_api.calls import (
     find_project,
 )
 from tasks_pipeline.web_api.commits import read_sent
-from tasks_pipeline.web_api.release_reading import all_projects, ids, release_object, unknown
+from tasks_pipeline.web_api.release_reading import all_projects, ids, named_version, release_object, unknown
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
 Ref = Annotated[str, msgspec.Meta(max_length=200)]
@@ -78,7 +78,7 @@ def _save(call: Call, projects: Sequence[Project], version: str, request: Releas
 def change(call: Call) -> Response:
     """Change a release in the projects that have it."""
     request = call.parse(ReleaseRequest)
-    version = call.params["version"]
+    version = named_version(call)
     projects = existing_projects(call, version)
     _save(call, projects, version, request)
     return answer(release_object(call, version, projects))
@@ -86,14 +86,15 @@ def change(call: Call) -> Response:
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
-    if not known.delete_release(call.services.state, ids(all_projects(call)), call.params["version"]):
-        raise unknown(call.params["version"])
+    version = named_version(call)
+    if not known.delete_release(call.services.state, ids(all_projects(call)), version):
+        raise unknown(version)
     return Response(status_code=204, media_type="application/json")
 
 
 def previous_with_commits(call: Call) -> Response:
     """The release before this one that has commits, which bounds those that a client sends next; else an empty object."""
-    version = call.params["version"]
+    version = named_version(call)
     projects = existing_projects(call, version)
     with call.services.state.read() as connection:
         previous = commit_lists.previous_with_commits(connection, ids(projects), version)
