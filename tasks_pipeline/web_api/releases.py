@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -143,8 +143,8 @@ def existing_projects(call: Call, version: str) -> list[Project]:
 
 
 def utc(moment: datetime | None) -> datetime | None:
-    """A moment in UTC; without a zone it is UTC. Raises ApiError (400) for one beyond the years that there are."""
-    try:
-        return moment and (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
-    except OverflowError as error:
-        raise ApiError(400, "a date is beyond the years that there are") from error
+    """A moment in UTC; without a zone it is UTC. Raises ApiError (400) for one that is beyond the years that there are in some
+    zone: people are shown it in theirs."""
+    if moment is not None and not MINYEAR < moment.year < MAXYEAR:
+        raise ApiError(400, "a date is beyond the years that there are")
+    return moment and (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)

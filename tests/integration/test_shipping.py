@@ -374,6 +374,8 @@ def test_the_mail_of_a_deploy(day: Day) -> None:
         assert "\x1b" not in part
         assert "\u202e" not in part
         assert "1 h 0 min" in part
+    row["data"]["finished_at"] = "9999-12-31T23:59:59+00:00"  # there is none where the member is
+    assert dict(message_of(day.stores, row).facts)["Finished"] == "9999-12-31 23:59:59 UTC"
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert f"tasks-pipeline --home {day.stores.home.root} releases show" in plain
