@@ -31,8 +31,9 @@ from tasks_pipeline.storage.state.tables import commits, group_actions, group_va
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
 LENGTH_OF_COMMIT = 64
-_SHA = re.compile("[0-9a-f]{4,64}")
-_WHOLE_SHA = 40  # digits, or more
+_HEX = re.compile("[0-9a-f]{4,64}")
+_SHORTEST_SHA, _WHOLE_SHA = 7, 40
+"""Digits that name a git commit, as git itself shortens them, and all of them. Shorter numbers are ids of others."""
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")
 _Change = Callable[[Connection, Row[Any], datetime], tuple[Lifecycle, dict[str, Any]]]
 
@@ -329,7 +330,10 @@ def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[st
 
 
 def _commit_named(connection: Connection, name: str) -> str:
-    """The id of the commit that somebody means: of a git commit the beginning is enough, once it is known."""
+    """The id of the commit that somebody means: of a git commit the beginning is enough, once it is known.
+
+    As it was sent, where that is known: others than git write capitals, and count.
+    """
     if (
         not name
         or len(name) > LENGTH_OF_COMMIT
@@ -338,11 +342,15 @@ def _commit_named(connection: Connection, name: str) -> str:
         or " " in name
     ):
         raise DecisionError(f"{name[:80]!r} cannot be the id of a commit")
+    if _is_known(connection, name):
+        return name
     sha = name.lower()
-    if not _SHA.fullmatch(sha):
+    if not _HEX.fullmatch(sha) or (len(sha) < _SHORTEST_SHA and sha.isdecimal()):
         return name
     if len(sha) >= _WHOLE_SHA:
         return sha
+    if len(sha) < _SHORTEST_SHA:
+        raise DecisionError(f"{sha} is no known commit; give {_SHORTEST_SHA} of its digits or more")
     begins = select(commits.c.sha).where(commits.c.sha >= sha, commits.c.sha < f"{sha}g")
     found: list[str] = list(connection.execute(begins.order_by(commits.c.sha).limit(2)).scalars())
     if sha in found:
@@ -352,6 +360,10 @@ def _commit_named(connection: Connection, name: str) -> str:
     if not found:
         raise DecisionError(f"no known commit begins with {sha}; give all of its 40 digits")
     return found[0]
+
+
+def _is_known(connection: Connection, sha: str) -> bool:
+    return connection.execute(select(commits.c.sha).where(commits.c.sha == sha)).first() is not None
 
 
 def _newest_known(connection: Connection, row: Row[Any]) -> tuple[str, datetime | None]:

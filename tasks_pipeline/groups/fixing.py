@@ -194,10 +194,11 @@ def _linked(connection: Connection, version: str) -> dict[tuple[int, str], bool]
 
 
 def resolved_in_commits(connection: Connection, project_id: int, shas: Sequence[str]) -> list[int]:
-    """Groups of a project that are resolved in one of these commits, in order. """
+    """Groups of a project that are resolved in one of these commits, in order. One that was not known yet may have been named
+    in small letters."""
     found: set[int] = set()
     g = groups.c
-    for chunk in chunks(shas):
+    for chunk in chunks(sorted({*shas, *(sha.lower() for sha in shas)})):
         query = select(g.id).where(
             g.resolved_in_commit.is_not(None),
             g.resolved_in_commit.in_(chunk),

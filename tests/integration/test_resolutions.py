@@ -219,6 +219,14 @@ def test_a_commit_that_no_release_holds_tells_nothing(one: Day) -> None:
     }  # fmt: skip
 
 
+def test_a_commit_that_is_sent_in_capitals_settles_it(one: Day) -> None:
+    sha = "FA" * 20
+    decide(one, in_commit=sha)
+    with one.stores.state.write() as connection:
+        waiting = resolved_in_commits(connection, one.project, [sha])
+        assert settle_commit_resolutions(connection, one.project, "shop@1.1", waiting) == [one.group()["id"]]
+
+
 def test_then_it_is_fixed_in_the_first_release_that_holds_it(one: Day) -> None:
     other = Day(one.stores, one.date, one.project + 400_000)
     decide(one, in_commit=SHA)
@@ -239,14 +247,20 @@ def test_the_beginning_of_a_known_commit_is_enough(own_day: Day) -> None:
     day = own_day
     day.send(event("A"))
     day.drain()
-    rows = [{"sha": sha, "created_at": day.at()} for sha in (SHA, f"80971{'0' * 35}", "ab" * 20)]
+    rows = [
+        {"sha": sha, "created_at": day.at()}
+        for sha in (SHA, f"8097195{'0' * 33}", "ab" * 20, "CD" * 20, "123456789")
+    ]
     with day.stores.state.write() as connection:
         connection.execute(insert(t.commits), rows)
-    assert decide(day, in_commit="8097195") == {"commit": SHA}
-    assert decide(day, in_commit="ABAB") == {"commit": "ab" * 20}
+    assert decide(day, in_commit="8097195D") == {"commit": SHA}
+    assert decide(day, in_commit="ABABABA") == {"commit": "ab" * 20}
+    assert decide(day, in_commit="CD" * 20) == {"commit": "CD" * 20}, "as it was sent"
+    assert decide(day, in_commit="12345") == {"commit": "12345"}, "a number is the beginning of none"
+    assert decide(day, in_commit="123456789") == {"commit": "123456789"}
     assert decide(day, in_commit="r1047") == {"commit": "r1047"}
     for name, why in (
-        ("80971", "several commits"), ("ffff", "all of its 40 digits"), ("", "cannot be"), ("a b", "cannot be"), ("x" * 65, "cannot be"),
+        ("8097195", "several commits"), ("fffffff", "all of its 40 digits"), ("ffff", "give 7 of its digits"), ("", "cannot be"), ("a b", "cannot be"), ("x" * 65, "cannot be"),
     ):  # fmt: skip
         with pytest.raises(DecisionError, match=why):
             decide(day, in_commit=name)
