@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from tasks_pipeline.groups.decisions import AUTOMATIC, lock_groups, log_action
+from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.releases.changes import (
     MESSAGE_READ,
     any_commits,
@@ -218,7 +219,7 @@ def _first_seen_in(
 
 
 def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
-    """Assign groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
+    """Assign open groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
     decided stays. Gives who got which. The caller holds `group_hashes`, or the rows."""
     if not chosen:
         return {}
@@ -227,7 +228,10 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
     )
     taken = set(connection.execute(decided).scalars())
     free = select(groups.c.id, groups.c.project_id).where(
-        groups.c.id.in_(chosen), groups.c.assignee.is_(None), groups.c.merged_into.is_(None)
+        groups.c.id.in_(chosen),
+        groups.c.assignee.is_(None),
+        groups.c.merged_into.is_(None),
+        groups.c.status.in_((Status.UNRESOLVED, Status.REGRESSED)),
     )
     rows = [row for row in connection.execute(free.order_by(groups.c.id)) if row.id not in taken]
     if rows:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
-from tasks_pipeline.groups.decisions import actions_of, assign_groups_to
+from tasks_pipeline.groups.decisions import actions_of, assign_groups_to, ignore_groups, resolve_groups
 from tasks_pipeline.groups.suspects import (
     due_groups,
     look_again,
@@ -215,6 +215,22 @@ def test_what_a_person_decided_stays(day: Day, before: str | None) -> None:
     seen(day)
     assert find_due_suspects(told_day.stores).suspected == 1
     assert day.group()["assignee"] == before
+
+
+def test_only_open_groups_are_assigned(day: Day) -> None:
+    told_day = told(day, more=ASSIGN)
+    names = ("Open", "Resolved", "Ignored")
+    told_day.send(*(event(name, release="shop@1") for name in names))
+    told_day.drain()
+    ids = {group["title"].partition(":")[0]: group["id"] for group in day.groups()}
+    resolve_groups(day.stores.state, [ids["Resolved"]], "ann")
+    ignore_groups(day.stores.state, [ids["Ignored"]], "ann")
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    seen(day)
+    assert find_due_suspects(told_day.stores).figures() == {
+        "groups_looked_at": 3, "groups_with_suspects": 3, "groups_assigned": 1,
+    }  # fmt: skip
+    assert [g["id"] for g in day.groups() if g["assignee"]] == [ids["Open"]]
 
 
 def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
