@@ -80,7 +80,7 @@ class GroupCounts:
             if value:
                 value = value[:VALUE_LENGTH]
                 self.values[kind, value] += 1
-                if kind == "release":
+                if kind == "release" and can_tell(value):
                     release = value
         of_event = timestamp, place
         if of_event < self.first:
