@@ -109,7 +109,7 @@ def health(
         )
         alone = RELEASE_AND_ENVIRONMENT if environment is not None else RELEASE
         levels = [alone] if version is None or environment is not None else [RELEASE, RELEASE_AND_ENVIRONMENT]
-        found, waiting = health_figures(lake, span, of, levels), uncounted(state, span.since)
+        found, waiting = health_figures(lake, span, of, levels, most=limit), uncounted(state, span.since)
     final = span.is_final(now)
     rows = [
         {**_row(slugs, of_cell, figures), "since": span.since, "until": span.until, "final": final}
