@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.fold import RANKS, STATES
-from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between
+from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between, is_final
 
 PERCENTS = (50, 75, 90, 95, 99)
 SHOWN_DAYS = 14
@@ -45,7 +44,7 @@ class Span:
     def is_final(self, now: datetime) -> bool:
         """Whether nothing of it can change any more: sessions of a day are received up to five days later."""
         last = (self.until - timedelta(microseconds=1)).date()
-        return now >= begin_of(last) + MAX_SESSION_AGE + DAY
+        return is_final(last, now.astimezone(UTC).date())
 
 
 def last_days(days: int, now: datetime) -> Span:

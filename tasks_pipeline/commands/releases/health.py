@@ -15,7 +15,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import lake_of, open_state, project_number
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import say, table
-from tasks_pipeline.commands.releases.summaries import in_project
+from tasks_pipeline.commands.releases.summaries import NO_ENVIRONMENT, in_environment, in_project
 from tasks_pipeline.releases.spans import MOST_DAYS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 ALL_ENVIRONMENTS = "all"
-NO_ENVIRONMENT = "none"
 _COLUMNS = {
     "release": "release",
     "project": "project",
@@ -57,9 +56,7 @@ _DROPPED = (
 @click.command()
 @click.argument("version", required=False)
 @in_project
-@click.option(
-    "--environment", metavar="NAME", help="In this environment only; none: sessions that named none."
-)
+@in_environment
 @click.option(
     "--days",
     type=Number(1, MOST_DAYS),
@@ -105,7 +102,7 @@ def health(
         of = Sessions(
             list(slugs) if number is None else [number],
             versions=None if version is None else [version],
-            environments=None if environment is None else [_named(environment)],
+            environments=None if environment is None else [environment],
         )
         alone = RELEASE_AND_ENVIRONMENT if environment is not None else RELEASE
         levels = [alone] if version is None or environment is not None else [RELEASE, RELEASE_AND_ENVIRONMENT]
@@ -145,10 +142,6 @@ def uncounted(state: StateDatabase, since: datetime) -> str:
     with state.read() as connection:
         waiting = due_days(connection, since.date(), limit=1)
     return "sessions came that are not counted yet: they are every 15 minutes" if waiting else ""
-
-
-def _named(environment: str) -> str:
-    return "" if environment == NO_ENVIRONMENT else environment
 
 
 def _most_first(entry: tuple[Cell, Figures]) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from tasks_pipeline.commands.common.queries import age, open_state, project_numb
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.health import uncounted
 from tasks_pipeline.commands.releases.summaries import in_project, summaries
-from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health
+from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health, counted_lake
 
 _COLUMNS = {
     "version": "release",
@@ -71,7 +71,8 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
             rows = list_releases(connection, chosen, statuses=statuses, limit=limit)
         found, latest = summaries(state, slugs, rows)
         now = datetime.now(UTC)
-        health = add_health(current_home(ctx), state, rows, found, now)
+        with counted_lake(current_home(ctx), state) as lake:
+            health = add_health(lake, state, rows, found, now)
         waiting = uncounted(state, now - timedelta(days=SHOWN_DAYS))
     if as_json:
         print_json(found)

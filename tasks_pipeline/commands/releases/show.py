@@ -17,7 +17,7 @@ from tasks_pipeline.commands.releases.commits import author_json, commit_json
 from tasks_pipeline.commands.releases.deploys import deploy_json
 from tasks_pipeline.commands.releases.health import print_health, uncounted
 from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
-from tasks_pipeline.commands.releases.with_health import add_health, health_of
+from tasks_pipeline.commands.releases.with_health import add_health, counted_lake, health_of
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
             )
         ((summary,), _) = summaries(state, slugs, rows)
         now = datetime.now(UTC)
-        add_health(current_home(ctx), state, rows, [summary], now)
-        health, figures = health_of(current_home(ctx), state, rows[0], now)
+        with counted_lake(current_home(ctx), state) as lake:
+            add_health(lake, state, rows, [summary], now)
+            health, figures = health_of(lake, rows[0], now)
         newest = rows[0]["last_session_at"]
         waiting = uncounted(state, newest) if newest else ""
         with state.read() as connection:
