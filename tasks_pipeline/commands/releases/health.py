@@ -141,7 +141,11 @@ def uncounted(state: StateDatabase, since: datetime) -> str:
 
     with state.read() as connection:
         waiting = due_days(connection, since.date(), limit=1)
-    return "sessions came that are not counted yet: they are every 15 minutes" if waiting else ""
+    return (
+        "sessions came that are not counted yet: those of today and yesterday are every 15 minutes, others at night"
+        if waiting
+        else ""
+    )
 
 
 def _most_first(entry: tuple[Cell, Figures]) -> tuple[Any, ...]:
@@ -204,7 +208,7 @@ def percent(text: str | None) -> str | None:
 
 
 def duration_text(seconds: float | None) -> str:
-    """How long something lasted, in the largest unit that leaves three digits: 250 ms, 12.5 s, 3.2 min, 1.5 h."""
+    """How long something lasted, in the largest unit that leaves three digits: 250 ms, 12.5 s, 3.2 min, 2.5 h; from two of it on."""
     if seconds is None:
         return ""
     if seconds < 1:

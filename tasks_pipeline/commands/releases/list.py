@@ -57,8 +57,8 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
       tasks-pipeline releases list --project shop --status all --json
     Prints:
       release     project  latest  sessions  crash-free  adoption  stage
-      shop@1.9.1  shop                  212  100 %       2.318 %   low adoption
-      shop@2.0.0  shop     latest      8934  99.932 %    97.681 %  adopted
+      shop@1.9.1  shop                  212  100 %       2.317 %   low adoption
+      shop@2.0.0  shop     latest      8934  99.932 %    97.682 %  adopted
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.releases.health_figures import SHOWN_DAYS
