@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -307,6 +308,27 @@ def test_a_process_that_was_killed_costs_one_answer(own: Stores) -> None:
     with reading.lake() as lake:
         assert lake.query("SELECT 1 AS one, $x AS x", {"x": "y"}) == [{"one": 1, "x": "y"}]
     reading.close()
+
+
+def test_a_process_that_does_not_listen_is_ended(own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    def broken(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(health_reading, "send", broken)
+    with pytest.raises(LakeUnreadable):
+        LakeProcess(own.home, 5)
+    (process,) = started
+    assert process.returncode is not None
+    assert process.stdin is not None
+    assert process.stdin.closed
 
 
 def test_few_may_wait_and_each_ends_in_time(own: Stores) -> None:
