@@ -43,12 +43,34 @@ def known_environments(
 
 def note_environments(state: StateDatabase, connection: Connection, project_id: int, seen: Seen) -> None:
     """Note environments that are new for releases of a project, the first MOST_ENVIRONMENTS of each."""
+    full = _full(
+        connection, project_id, {version for version, _ in seen}
+    )  # of which each batch may bring some more
     rows = [
         {"of_project": project_id, "of_version": version, "of_environment": environment, "at": at}
         for (version, environment), at in sorted(seen.items())
+        if version not in full
     ]
     for some in chunks(rows):
         state.put(connection, _unless_many, some)
+
+
+def _full(connection: Connection, project_id: int, versions: Collection[str]) -> set[str]:
+    """Those of a project's releases of which no further environment is noted."""
+    c = release_environments.c
+    found: set[str] = set()
+    for some in chunks(sorted(versions)):
+        w = wanted(
+            connection,
+            ((project_id, version) for version in some),
+            project_id=BigInteger(),
+            version=String(),
+        )
+        of_release = c.project_id == w.c.project_id, c.version == w.c.version
+        n = select(func.count()).select_from(release_environments).where(*of_release).correlate(w)
+        rows = connection.execute(select(w.c.version, n.scalar_subquery().label("n")))
+        found.update(row.version for row in rows if row.n >= MOST_ENVIRONMENTS)
+    return found
 
 
 def _unless_many(state: StateDatabase) -> Any:
