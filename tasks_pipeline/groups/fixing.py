@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, and_, select, update
 
-from tasks_pipeline.groups.decisions import AUTOMATIC, log_action, merged_targets, resolve_in_release
+from tasks_pipeline.groups.decisions import log_action, merged_targets, resolve_in_release
 from tasks_pipeline.groups.fixes import fixed_groups
 from tasks_pipeline.groups.lifecycle import Resolution, Status
 from tasks_pipeline.groups.short_id import parse_short_id
@@ -163,7 +163,9 @@ def _linked(connection: Connection, version: str) -> dict[tuple[int, str], bool]
     return {(row.group_id, row.sha): row.resolved for row in rows}
 
 
-def settle_commit_resolutions(connection: Connection, project_id: int, version: str) -> list[int]:
+def settle_commit_resolutions(
+    state: StateDatabase, connection: Connection, project_id: int, version: str
+) -> list[int]:
     """Groups that were resolved in a commit which this release holds are resolved in the release from now on. Gives them.
 
     A release that comes later and holds it too changes nothing: the first one counts.
@@ -190,5 +192,5 @@ def settle_commit_resolutions(connection: Connection, project_id: int, version: 
     for row in sorted(found, key=lambda row: int(row.id)):
         connection.execute(update(groups).where(g.id == row.id).values(**values))
         said = {"release": version, "kind": str(Resolution.IN_COMMIT), "commit": row.resolved_in_commit}
-        log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)
+        log_action(state, connection, project_id, row.id, "resolve", said)
     return sorted(int(row.id) for row in found)

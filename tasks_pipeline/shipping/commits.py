@@ -37,7 +37,7 @@ def apply_commits(
     look_again(connection, project_id, version)
     if not count:
         return Shipped()
-    settled = settle_commit_resolutions(connection, project_id, version)
+    settled = settle_commit_resolutions(stores.state, connection, project_id, version)
     members = {member.email.lower() for member in stores.config.members}
     also_in = project_id if is_new else None
     fixed = link_fixes(stores.state, connection, stores.slugs, members, version, also_in=also_in)

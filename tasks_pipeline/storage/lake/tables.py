@@ -350,7 +350,7 @@ ANALYTICS_EVENTS = LakeTable(
             ("project_id", "BIGINT", "number of the project; 0: the installation"),
             ("actor_kind", "VARCHAR", "member, rule, commit, client or system"),
             ("actor", "VARCHAR", "who: a member as keyed hash, others by name; empty for nobody"),
-            ("source", "VARCHAR", "drain, sender, web_api, cli, schedule or sensor"),
+            ("source", "VARCHAR", "drain, sender, web_api, receiver, cli, ui, schedule or sensor"),
             ("run_id", "VARCHAR", "Dagster run that recorded it; null outside of runs"),
             ("data", "VARCHAR", "its other attributes, flat, as JSON"),
         )
