@@ -32,7 +32,7 @@ class DayOfFacts:
 def day_of_facts(lake: Lake, day: date) -> DayOfFacts:
     """What the lake holds of a day."""
     rows = lake.query(
-        f"SELECT type, hour(at AT TIME ZONE 'UTC') AS hour, count(*) AS n FROM lake.{TABLE} WHERE day = ? GROUP BY ALL",
+        f"SELECT type, hour(\"at\" AT TIME ZONE 'UTC') AS hour, count(*) AS n FROM lake.{TABLE} WHERE day = ? GROUP BY ALL",
         [day],
     )
     types: dict[str, int] = {}
@@ -90,7 +90,7 @@ def newest_facts(
     and `data`, its attributes."""
     with state.read() as connection:  # before the lake: what is stored meanwhile is seen twice, and not never
         waiting = newest_waiting(connection, types=types, project_id=project_id, since=since, limit=limit)
-    conditions, parameters = ["day >= $day", "at >= $since"], {"day": since.date(), "since": since}
+    conditions, parameters = ["day >= $day", '"at" >= $since'], {"day": since.date(), "since": since}
     if types:
         conditions.append("list_contains($types, type)")
         parameters["types"] = list(types)  # type: ignore[assignment]
@@ -98,7 +98,7 @@ def newest_facts(
         conditions.append("project_id = $project")
         parameters["project"] = project_id  # type: ignore[assignment]
     stored = lake.query(
-        f"SELECT * FROM lake.{TABLE} WHERE {' AND '.join(conditions)} ORDER BY at DESC, id LIMIT {int(limit)}",
+        f'SELECT * FROM lake.{TABLE} WHERE {" AND ".join(conditions)} ORDER BY "at" DESC, id LIMIT {int(limit)}',
         parameters,
     )
     found = {row["id"]: _shown(row, json.loads(row["data"])) for row in stored}

@@ -42,7 +42,7 @@ def record(
 
     \b
     Example:
-      tasks-pipeline analytics record custom.campaign.started name=spring visitors=1200
+      tasks-pipeline analytics record custom.campaign name=spring visitors=1200
     """
     values = dict(_attribute(text) for text in attributes)
     home = current_home(ctx)
