@@ -16,19 +16,24 @@ GROUP = "analytics"
 NAME = ANALYTICS_EVENTS.name
 
 
-@dg.asset(
-    name=NAME,
-    group_name=GROUP,
-    kinds={"ducklake", "parquet"},
-    tags={LANE_TAG: MAINTENANCE.name},
+@dg.multi_asset(
+    name="process_analytics_event",
+    specs=[
+        dg.AssetSpec(
+            NAME,
+            group_name=GROUP,
+            kinds={"ducklake", "parquet"},
+            tags={LANE_TAG: MAINTENANCE.name},
+            metadata={
+                "dagster/column_schema": column_schema(ANALYTICS_EVENTS),
+                "dagster/table_name": f"lake.main.{NAME}",
+            },
+            description=f"{ANALYTICS_EVENTS.description} They are recorded in the transaction that makes them so, and wait "
+            "in state.analytics_outbox. Materialising takes all that waits to the lake, of whichever day, and says how many "
+            "facts its own days have; computing a past day again records nothing twice. docs/analytics.md lists their types.",
+        )
+    ],
     backfill_policy=dg.BackfillPolicy.single_run(),
-    metadata={
-        "dagster/column_schema": column_schema(ANALYTICS_EVENTS),
-        "dagster/table_name": f"lake.main.{NAME}",
-    },
-    description=f"{ANALYTICS_EVENTS.description} They are recorded in the transaction that makes them so, and wait in "
-    "state.analytics_outbox. Materialising takes all that waits to the lake, of whichever day, and says how many facts its own "
-    "days have; computing a past day again records nothing twice. docs/analytics.md lists their types.",
 )
 def process_analytics_event(context: dg.AssetExecutionContext, stores: StoresResource) -> None:
     """Take what waits to the lake; tell of the days of this run, and of others that got facts."""
@@ -42,7 +47,9 @@ def process_analytics_event(context: dg.AssetExecutionContext, stores: StoresRes
         )
         for day in sorted(asked):
             figures = {"stored_now": report.days[day], "dead_now": report.dead}
-            context.add_asset_metadata(_of_day(opened, day, figures), partition_key=day.isoformat())
+            context.add_asset_metadata(
+                _of_day(opened, day, figures), asset_key=NAME, partition_key=day.isoformat()
+            )
         for day in sorted(report.days.keys() - asked):
             figures = {"stored_now": report.days[day]}
             metadata = _of_day(opened, day, figures)

@@ -148,6 +148,7 @@ def test_files_of_a_day_stay_few(home: Home, monkeypatch: pytest.MonkeyPatch) ->
     with open_stores(home) as stores:
         happen(stores, *range(70))
         store_facts(stores, NOW)
+        store_facts(stores, NOW)
         assert stored(stores) == list(range(70))
         assert len([f for f in stores.lake.live_files() if f.table == TABLE]) <= MOST
 
