@@ -122,7 +122,7 @@ def _store(stores: Stores, batch: FactBatch, report: FactsReport, now: datetime)
         with lake.lock():
             if files and not (batch.again and _holds(lake, batch.number, by_day)):
                 lake.register(files)
-            finish_batch(stores.state, batch, dead, by_day, now)
+    finish_batch(stores.state, batch, dead, by_day, now)
     _keep_files_few(lake)
     report.dead += len(dead)
     for rows in by_day.values():

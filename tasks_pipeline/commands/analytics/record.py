@@ -12,6 +12,7 @@ from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, project_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import open_state, project_number
+from tasks_pipeline.commands.common.user import user_name
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
@@ -67,7 +68,7 @@ def record(
         with state.write() as connection:
             number = fact_id(fact, project_id, now)
             known = bool(known_facts(connection, [number]))
-            record_fact(state, connection, fact, at=now, project_id=project_id, actor=member(_user()))
+            record_fact(state, connection, fact, at=now, project_id=project_id, actor=member(user_name()))
     if as_json:
         print_json({"id": number.hex(), "type": name, "new": not known})
     else:
@@ -83,12 +84,3 @@ def _attribute(text: str) -> tuple[str, str | int | float | bool]:
     if _WHOLE.fullmatch(value):
         return key, int(value)
     return key, float(value) if _DECIMAL.fullmatch(value) else value
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""

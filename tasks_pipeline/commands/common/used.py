@@ -54,6 +54,8 @@ def recorded(ctx: click.Context) -> Iterator[None]:
 def _record(ctx: click.Context, command: str, started: datetime, status: int) -> None:
     """Whatever goes wrong here is no matter of the command."""
     try:
+        from tasks_pipeline.commands.common.user import user_name
+        from tasks_pipeline.facts.actors import member
         from tasks_pipeline.facts.record import record
         from tasks_pipeline.facts.types import CommandUsed
         from tasks_pipeline.home import Home
@@ -63,6 +65,7 @@ def _record(ctx: click.Context, command: str, started: datetime, status: int) ->
         if home.embedded and not (home.root / "state.sqlite").exists():
             return
         with closing(StateDatabase(home)) as state, state.write() as connection:
-            record(state, connection, CommandUsed(command=command, status=status), at=started)
+            fact = CommandUsed(command=command, status=status)
+            record(state, connection, fact, at=started, actor=member(user_name()))
     except Exception:
         log.debug("it could not be recorded that %s was used", command, exc_info=True)
