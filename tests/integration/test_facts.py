@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from sqlalchemy import select
@@ -24,10 +25,13 @@ from tasks_pipeline.groups.decisions import (
     unresolve_groups,
 )
 from tasks_pipeline.groups.merging import discard_groups, merge_groups, unmerge_group
+from tasks_pipeline.home import Home
 from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.refusals import Refusals, refusals_receipt
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import probe
 from tasks_pipeline.storage.state.tables import analytics_dead, analytics_outbox, groups
 from tasks_pipeline.stores import Stores
@@ -35,26 +39,12 @@ from tasks_pipeline.web_api.tokens import create_token, revoke_token
 from tests.support.alerting import alerting, send
 from tests.support.day import Day
 from tests.support.events import event, item
+from tests.support.facts import facts, of_type, types
 from tests.support.outside import http_receiver
+from tests.support.receiver import configure, serving
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECRETS = ("anna@acme.example", "Marker of a title", "user-4711", "203.0.113.77", "what I wrote")
-
-
-def facts(stores: Stores, project: int | None = None) -> list[dict[str, Any]]:
-    """What was recorded of a project, or of the installation, in its order."""
-    of_project = analytics_outbox.c.project_id == (project or 0)
-    with stores.state.read() as connection:
-        query = select(analytics_outbox).where(of_project).order_by(analytics_outbox.c.id)
-        return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def of_type(stores: Stores, project: int | None, name: str) -> list[dict[str, Any]]:
-    return [row for row in facts(stores, project) if row["type"] == name]
-
-
-def types(stores: Stores, project: int) -> Counter[str]:
-    return Counter(row["type"] for row in facts(stores, project))
 
 
 def test_a_batch_records_what_is_new_and_nothing_for_known_groups(day: Day) -> None:
@@ -273,6 +263,24 @@ def test_releases_and_tokens_are_told_once_each(day: Day) -> None:
     assert revoke_token(state, number)
     told = [row["type"] for row in facts(day.stores) if (row["data"] or {}).get("token") == number]
     assert told == ["token.created", "token.revoked"]
+
+
+def test_facts_of_the_web_api_say_so(home: Home) -> None:
+    configure(home)
+    with closing(StateDatabase(home)) as state, serving(create_app(home)) as url:
+        _, token = create_token(state, "http://test", "acme", "ci", ["project:releases"])
+        sent = {"version": "shop@2.0", "projects": ["shop"]}
+        headers = {"authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{url}/api/0/organizations/acme/releases/", json=sent, headers=headers)
+        assert answer.status_code == 201, answer.text
+        with state.read() as connection:
+            o = analytics_outbox.c
+            rows = connection.execute(select(o.type, o.source).order_by(o.id)).all()
+    assert [tuple(row) for row in rows] == [
+        ("token.created", "cli"),
+        ("release.created", "web_api"),
+        ("project.first", "web_api"),
+    ]
 
 
 def test_a_quota_is_told_of_once_an_hour_with_its_key(day: Day) -> None:
