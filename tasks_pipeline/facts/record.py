@@ -23,6 +23,7 @@ from tasks_pipeline.facts.origin import Origin, Source, origin
 from tasks_pipeline.facts.types import AT, LONGEST, Fact, Value
 from tasks_pipeline.protocol.decode import storable
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.passed_over import is_own_fault
 from tasks_pipeline.storage.state.tables import analytics_dead, analytics_outbox, probes
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def record_all(
         try:
             row = _row(state, connection, each, whence)
         except Exception as error:
-            if raise_broken:
+            if raise_broken or not is_own_fault(error):  # a database that is away is no fault of the fact
                 raise
             log.exception("a fact cannot be recorded: %s", type(each.fact).__name__)
             dead.append(_dead(each, error))
