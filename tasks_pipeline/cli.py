@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -30,6 +31,11 @@ COMMANDS = {
     "members": ("commands.members", "members", "Look at members and their preferences."),
     "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
     "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
+    "analytics": (
+        "commands.analytics.group",
+        "analytics",
+        "List facts about what the product and its people did.",
+    ),
     "watch": ("commands.watch", "watch", "Show how the pipeline itself is doing."),
     "config": ("commands.config", "config", "Check or show the configuration."),
     "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
@@ -50,7 +56,17 @@ SECTIONS = {
         "members",
         "sql",
     ),
-    "Operate": ("status", "watch", "config", "token", "debug-files", "backfill", "grouping", "receive"),
+    "Operate": (
+        "status",
+        "analytics",
+        "watch",
+        "config",
+        "token",
+        "debug-files",
+        "backfill",
+        "grouping",
+        "receive",
+    ),
 }
 
 
@@ -64,6 +80,21 @@ class LazyGroup(click.Group):
                     f"{word!a} is not UTF-8", ctx
                 )  # no database takes it, no terminal shows it
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from tasks_pipeline.commands.common.used import note_name
+
+        found = super().resolve_command(ctx, args)
+        note_name(ctx, found[0])
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from tasks_pipeline.commands.common.used import recorded
+
+        with recorded(ctx):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from tasks_pipeline.assets.analytics import process_analytics_event
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
@@ -16,13 +17,14 @@ from tasks_pipeline.assets.maintenance import (
     end_quiet_days,
     tidy_lake,
 )
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, complete
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
+from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
@@ -33,6 +35,7 @@ from tasks_pipeline.jobs import (
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    process_analytics_job,
     process_events_job,
     process_releases_job,
     recompute_job,
@@ -50,6 +53,7 @@ from tasks_pipeline.schedules import (
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
+    process_analytics_schedule,
     release_adoption_schedule,
     release_health_nightly_schedule,
     release_health_schedule,
@@ -96,10 +100,16 @@ def build_defs(
                 tidy_lake,
                 compute_release_health,
                 release_adoption,
+                process_analytics_event,
             ],
-            dict.fromkeys(OF_A_DAY, days) | dict.fromkeys(OF_HEALTH, begun),
+            dict.fromkeys(OF_A_DAY, days) | dict.fromkeys((*OF_HEALTH, *OF_FACTS), begun),
         ),
-        asset_checks=[check_events(days), check_pipeline, check_release_health(begun)],
+        asset_checks=[
+            check_events(days),
+            check_pipeline,
+            check_release_health(begun),
+            check_analytics_events(begun),
+        ],
         jobs=[
             process_events_job,
             recompute_job,
@@ -115,6 +125,7 @@ def build_defs(
             drop_old_runs_job,
             release_health_job,
             release_adoption_job,
+            process_analytics_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -135,6 +146,7 @@ def build_defs(
             release_health_schedule,
             release_health_nightly_schedule,
             release_adoption_schedule,
+            process_analytics_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

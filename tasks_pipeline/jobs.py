@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tasks_pipeline.assets.metadata import COMPUTED, OF_HEALTH
+from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
@@ -97,6 +97,13 @@ release_adoption_job = dg.define_asset_job(
     "days whose health changed. Started by release_adoption_schedule.",
 )
 
+process_analytics_job = dg.define_asset_job(
+    "process_analytics",
+    selection=dg.AssetSelection.assets(*OF_FACTS),
+    run_tags=MAINTENANCE.tags,
+    description="process_analytics_event: takes the facts that wait in the outbox to the lake, of whichever day, and proves that "
+    "each is there once. Started by process_analytics_schedule.",
+)
 
 drop_expired_envelopes_job = dg.define_asset_job(
     "drop_expired_envelopes_job",

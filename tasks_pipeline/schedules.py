@@ -4,11 +4,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
 from tasks_pipeline.jobs import (
     drop_expired_envelopes_job,
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    process_analytics_job,
     release_adoption_job,
     release_health_job,
 )
@@ -93,7 +95,7 @@ def _health_runs(
         due = due_days(connection, since)
     if not due:
         return dg.SkipReason("no sessions came that are not counted")
-    free = [day for day in due if not _health_under_way(context.instance, day)]
+    free = [day for day in due if not _under_way(context.instance, release_health_job.name, day)]
     if not free:
         return dg.SkipReason(f"runs are under way for {', '.join(map(str, due))}")
     tick = context.scheduled_execution_time.isoformat()  # Dagster drops a request with a key that was used
@@ -102,9 +104,33 @@ def _health_runs(
     ]
 
 
-def _health_under_way(instance: dg.DagsterInstance, day: date) -> bool:
-    filters = dg.RunsFilter(job_name=release_health_job.name, tags=tags_of_day(day), statuses=list(UNDER_WAY))
+def _under_way(instance: dg.DagsterInstance, job: str, day: date | None = None) -> bool:
+    tags = tags_of_day(day) if day else {}
+    filters = dg.RunsFilter(job_name=job, tags=tags, statuses=list(UNDER_WAY))
     return bool(instance.get_runs(filters, limit=1))
+
+
+@dg.schedule(
+    name="process_analytics_schedule",
+    job=process_analytics_job,
+    cron_schedule="1-59/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every five minutes, when facts wait for the lake.",
+)
+def process_analytics_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> dg.RunRequest | dg.SkipReason:
+    """A run, unless no fact waits or one is under way that takes them."""
+    with stores.open() as opened, opened.state.read() as connection:
+        waiting = waiting_facts(connection)
+    if not waiting.count:
+        return dg.SkipReason("all facts are in the lake")
+    if _under_way(context.instance, process_analytics_job.name):
+        more = "or more " if waiting.count == COUNTED else ""
+        return dg.SkipReason(f"a run is under way; {waiting.count:,} {more}facts wait for it")
+    today = datetime.now(UTC).date()
+    return dg.RunRequest(tags={**MAINTENANCE.tags, **tags_of_day(today)})
 
 
 @dg.schedule(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tasks_pipeline.facts import record
 from tasks_pipeline.home import Home
 from tests.support.environment import forget_the_caller
 from tests.support.locks import LockRecorder, recorded_locks
@@ -75,6 +76,12 @@ def _order_of_locks(_lock_recorder: LockRecorder) -> Iterator[None]:
     _lock_recorder.against_order.clear()
     yield
     assert _lock_recorder.against_order == []
+
+
+@pytest.fixture(autouse=True)
+def _no_fact_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fact that cannot be recorded raises: in production it would be a dead letter that somebody finds some day."""
+    monkeypatch.setattr(record, "raise_broken", True)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,9 @@ from tasks_pipeline.alerts.records import (
 )
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE
+from tasks_pipeline.facts.actors import Actor
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import AlertFired, AlertRecovered, GroupEscalated
 from tasks_pipeline.groups.suspects import mails_of
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.routing import Route, routes
@@ -52,6 +55,8 @@ def fire(
         return []
     storms = [book.storm_of(firing) for firing in wanted]
     ids = insert_alerts(connection, [_row(firing, now) for firing in wanted])
+    record_all(state, connection, [_happened(f, ids[f.key], now) for f in wanted])
+    record_all(state, connection, [_escalated(f, now) for f in wanted if f.kind == "escalation"])
     authors = _authors(connection, wanted)
     messages: list[NewNotification] = []
     failures: list[Failure] = []
@@ -151,6 +156,18 @@ def _row(firing: Firing, now: datetime) -> dict[str, Any]:
         "data": {**firing.data, "happened_at": firing.at.isoformat()},
         "at": now,
     }
+
+
+def _happened(firing: Firing, alert_id: int, now: datetime) -> Happened:
+    kind = AlertRecovered if firing.status == "recovered" else AlertFired
+    fact = kind(alert=alert_id, rule=firing.rule, kind=firing.kind, severity=firing.severity)
+    return Happened(fact, now, firing.project_id, Actor("rule", firing.rule))
+
+
+def _escalated(firing: Firing, now: datetime) -> Happened:
+    """A group escalates once a day, however many rules say so."""
+    fact = GroupEscalated(group=firing.group_id or 0, change=now.date().isoformat())
+    return Happened(fact, now, firing.project_id)
 
 
 def _authors(connection: Connection, firings: Sequence[Firing]) -> dict[int, list[str]]:

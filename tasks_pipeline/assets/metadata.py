@@ -26,6 +26,8 @@ OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""
 OF_HEALTH = ("release_health", "session_users")
 """Assets with a partition for each UTC day on which sessions began."""
+OF_FACTS = ("analytics_events",)
+"""Assets with a partition for each UTC day on which facts were so."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -33,6 +35,7 @@ _OWNERS = {
     "releases": "team:releases",
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
+    "analytics": "team:analytics",
     "maintenance": "team:operations",
 }
 """By group of assets; teams are names that the UI can filter by."""
@@ -42,6 +45,7 @@ _DOCUMENTS = {
     "releases": "docs/releases.md",
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
+    "analytics": "docs/analytics.md",
     "maintenance": "docs/dagster.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",

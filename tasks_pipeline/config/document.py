@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field, field_validator, model_validator
 
 from tasks_pipeline.config.alerts import AlertRule
+from tasks_pipeline.config.analytics import Analytics
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
@@ -30,6 +31,7 @@ class Config(Model):
     uploads: Uploads = Uploads()
     symbols: Symbols = Symbols()
     notifications: Notifications = Notifications()
+    analytics: Analytics = Analytics()
     reports: Reports = Reports()
     watch: Watch = Watch()
     channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, cas
 
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
-from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action
+from tasks_pipeline.groups.decisions import Action, lifecycle, lifecycle_columns, log_actions
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
 from tasks_pipeline.groups.regressions import (
@@ -118,10 +118,8 @@ def count_events(
         locked = select(groups).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
         rows = connection.execute(locked.with_for_update(key_share=True)).all()
         regressed = _regressions(connection, rows, counts)
-        counted = [
-            _counted(connection, row, counts[row.id], new_users[row.id], regressed.get(row.id))
-            for row in rows
-        ]
+        counted = [_counted(row, counts[row.id], new_users[row.id], regressed.get(row.id)) for row in rows]
+        log_actions(state, connection, _actions(rows, counted, regressed))
         _decide_by_place(connection, rows, counted, counts)
         for row, values in zip(rows, counted, strict=True):  # suspects are those of the first release
             values["suspects_at"] = row.suspects_at if values["first_release"] == row.first_release else None
@@ -155,6 +153,20 @@ def _regressions(
     return back
 
 
+def _actions(
+    rows: Sequence[Row[Any]],
+    counted: Sequence[Mapping[str, Any]],
+    regressed: Mapping[int, Mapping[str, Any]],
+) -> list[Action]:
+    """What logs hold of groups that events brought back."""
+    found = []
+    for row, values in zip(rows, counted, strict=True):
+        if "status" in values:
+            action = "regress" if values["status"] == Status.REGRESSED else "unignore"
+            found.append(Action(row.project_id, row.id, action, regressed.get(row.id, {}), before=row))
+    return found
+
+
 def _change(
     before: Row[Any], after: Mapping[str, Any], regressed: Mapping[int, Mapping[str, Any]]
 ) -> GroupChange | None:
@@ -179,7 +191,6 @@ def _change(
 
 
 def _counted(
-    connection: Connection,
     row: Row[Any],
     counted: GroupCounts,
     new_users: int,
@@ -194,9 +205,6 @@ def _counted(
         in_fixed_release=regressed is not None,
     )
     life = after_events(before, seen)
-    if life != before:
-        action = "regress" if life.status is Status.REGRESSED else "unignore"
-        log_action(connection, row.project_id, row.id, action, regressed)
     newest = row.last_seen is None or counted.last_seen >= row.last_seen
     shown = {name: getattr(row, name) for name in ("title", "culprit", "level", "metadata")}
     return {

@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from tasks_pipeline.facts.actors import actor_of_log, hashed
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.groups.action_facts import Entry, fact_of
 from tasks_pipeline.groups.lifecycle import (
     Lifecycle,
     Resolution,
@@ -42,39 +46,74 @@ class DecisionError(ValueError):
     """What was decided cannot be done; the message says why, for people."""
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An entry for the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
+    events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
+    it was resolved, or came back. `before`: the group's row as it was, for figures of the fact."""
+
+    project_id: int
+    group_id: int
+    action: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    actor: str = AUTOMATIC
+    before: Row[Any] | None = None
+
+
 def log_action(
+    state: StateDatabase,
     connection: Connection,
     project_id: int,
     group_id: int,
     action: str,
     data: Mapping[str, Any] | None = None,
     actor: str = AUTOMATIC,
+    *,
+    before: Row[Any] | None = None,
 ) -> None:
-    """Append to the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
-    events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
-    it was resolved, or came back."""
-    log_actions(connection, action, [(project_id, group_id, data or {}, actor)])
+    """Append an entry to the log, see Action, and record the fact that it is."""
+    log_actions(state, connection, [Action(project_id, group_id, action, dict(data or {}), actor, before)])
 
 
-def log_actions(
-    connection: Connection, action: str, entries: Iterable[tuple[int, int, Mapping[str, Any], str]]
-) -> None:
-    """Append many entries of one action, each (project, group, data, actor), to the log."""
+def log_actions(state: StateDatabase, connection: Connection, actions: Sequence[Action]) -> None:
+    """Append entries to the log, in their order, and record them as facts."""
     at = datetime.now(UTC)
-    rows = [
-        {
-            "project_id": project_id,
-            "group_id": group_id,
-            "action": action,
-            "data": dict(data),
-            "release": data.get("release"),
-            "actor": actor[:200],
-            "at": at,
-        }
-        for project_id, group_id, data, actor in entries
-    ]
-    for chunk in chunks(rows):
-        connection.execute(group_actions.insert(), list(chunk))
+    inserted = group_actions.insert().returning(group_actions.c.id, sort_by_parameter_order=True)
+    for some in chunks(actions):
+        rows = [
+            {
+                "project_id": each.project_id,
+                "group_id": each.group_id,
+                "action": each.action,
+                "data": dict(each.data),
+                "release": each.data.get("release"),
+                "actor": each.actor[:200],
+                "at": at,
+            }
+            for each in some
+        ]
+        numbers = connection.execute(inserted, rows).scalars().all()
+        entries = zip(some, numbers, strict=True)
+        found = [_happened(state, connection, each, number, at) for each, number in entries]
+        record_all(state, connection, [each for each in found if each is not None])
+
+
+def _happened(
+    state: StateDatabase, connection: Connection, action: Action, number: int, at: datetime
+) -> Happened | None:
+    who = actor_of_log(action.actor, AUTOMATIC)
+    entry = Entry(
+        number,
+        action.group_id,
+        action.action,
+        action.data,
+        who,
+        at,
+        action.before,
+        lambda address: hashed(state, connection, address),
+    )
+    fact = fact_of(entry)
+    return None if fact is None else Happened(fact, at, action.project_id, who)
 
 
 def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[dict[str, Any]]:
@@ -142,20 +181,24 @@ def resolve_in_release(
     for group_id, reason in reasons.items():
         by_target.setdefault(targets.get(group_id, group_id), reason)
     rows = locked_groups(connection, by_target)
+    before = {row.id: row for row in rows}
     by_project: dict[int, list[int]] = defaultdict(list)
     for row in rows:
         if row.status not in (Status.RESOLVED, Status.DISCARDED):
             by_project[row.project_id].append(row.id)
     at = datetime.now(UTC)
+    actions: list[Action] = []
     for project_id, group_ids in sorted(by_project.items()):
         date = order_dates(connection, project_id, [version]).get(version)
         columns = lifecycle_columns(fixed_in_release(at, version, date))
         for chunk in chunks(group_ids):
             connection.execute(update(groups).where(groups.c.id.in_(chunk)).values(**columns))
-        said = ((group_id, *by_target[group_id]) for group_id in group_ids)
-        entries = [(project_id, of, {**data, "release": version}, actor) for of, actor, data in said]
-        log_actions(connection, "resolve", entries)
-    return sorted(group_id for group_ids in by_project.values() for group_id in group_ids)
+        for group_id in group_ids:
+            actor, data = by_target[group_id]
+            said = {**data, "release": version}
+            actions.append(Action(project_id, group_id, "resolve", said, actor, before[group_id]))
+    log_actions(state, connection, actions)
+    return sorted(action.group_id for action in actions)
 
 
 def unresolve_groups(state: StateDatabase, group_ids: Sequence[int], actor: str) -> list[dict[str, Any]]:
@@ -200,7 +243,7 @@ def assign_groups_to(
         for row in locked_groups(connection, group_ids):
             connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
             action = "unassign" if assignee is None else "assign"
-            log_action(connection, row.project_id, row.id, action, data, actor)
+            log_action(state, connection, row.project_id, row.id, action, data, actor, before=row)
     return [data for _ in group_ids]
 
 
@@ -304,15 +347,21 @@ def _decide(
                     "its events are discarded; `tasks-pipeline groups discard --undo ID` ends that"
                 )
             life, logged[row.id] = change(connection, row, at)
-            _apply(connection, row, life, action, logged[row.id], actor)
+            _apply(state, connection, row, life, action, logged[row.id], actor)
     return [logged[group_id] for group_id in group_ids]
 
 
 def _apply(
-    connection: Connection, row: Row[Any], life: Lifecycle, action: str, said: Mapping[str, Any], actor: str
+    state: StateDatabase,
+    connection: Connection,
+    row: Row[Any],
+    life: Lifecycle,
+    action: str,
+    said: Mapping[str, Any],
+    actor: str,
 ) -> None:
     connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
-    log_action(connection, row.project_id, row.id, action, said, actor)
+    log_action(state, connection, row.project_id, row.id, action, said, actor, before=row)
 
 
 def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[str, datetime | None]:

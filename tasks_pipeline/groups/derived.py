@@ -8,7 +8,7 @@ in between leaves groups that are right and groups that are not yet, and whoever
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -27,6 +27,8 @@ from sqlalchemy import (
     update,
 )
 
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
 from tasks_pipeline.protocol.release import SEARCH_WORD
@@ -180,7 +182,7 @@ def _derive(
         _remove(state, group_days, gone)
         gone = []
     with state.read() as connection:
-        found = _totals(connection, group_ids, day, [group_id for group_id, _ in lost])
+        found = list(_totals(connection, group_ids, day, [group_id for group_id, _ in lost]))
         rows = [_totals_row(row, newest, metadata) for row in found]
     with state.write() as connection:
         # With the totals, or not at all: of a group that has no such day any more nobody would know that they are old.
@@ -188,6 +190,35 @@ def _derive(
         for shown in (True, False):
             if some := [row for row in rows if ("title" in row) is shown]:
                 connection.execute(_new_totals, some)
+        _record_created(state, connection, found, rows)
+
+
+def _record_created(
+    state: StateDatabase,
+    connection: Connection,
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+) -> None:
+    """Record groups that have their first events by this: what they were counted from is not at hand any more."""
+    now = datetime.now(UTC)
+    record_all(
+        state,
+        connection,
+        [
+            Happened(
+                GroupCreated(
+                    group=row["id"],
+                    level=values.get("level", row["level"]),
+                    platform=row["platform"],
+                    release=row["releases"].first,
+                ),
+                now,
+                row["project_id"],
+            )
+            for row, values in zip(before, after, strict=True)
+            if not row["counted"] and values["last_seen"] is not None
+        ],
+    )
 
 
 _other_first = groups.c.first_release.is_distinct_from(bindparam("first", type_=String))
@@ -217,7 +248,7 @@ def _totals_row(
 def _totals(
     connection: Connection, group_ids: Sequence[int], day: date | None, without: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """id, metadata, times_seen, users, first_seen, last_seen and releases of groups, from what was counted of their days; of
+    """id, project_id, level, platform, metadata, whether events were `counted` before, times_seen, users, first_seen, last_seen and releases of groups, from what was counted of their days; of
     those in `without` the `day` is about to go."""
     stays = not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without)))
     releases = releases_of_days(connection, group_ids, stays)
@@ -245,12 +276,17 @@ def _totals(
     )
     counts = select(each.c.group_id, func.count()).group_by(each.c.group_id)
     users = {row[0]: int(row[1]) for row in connection.execute(counts)}
-    known = select(groups.c.id, groups.c.metadata).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
+    shown = [groups.c[name] for name in ("id", "project_id", "level", "platform", "metadata", "last_seen")]
+    known = select(*shown).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
     for row in connection.execute(known):
         found = of_days.get(row.id)
         yield {
             "id": row.id,
+            "project_id": row.project_id,
+            "level": row.level,
+            "platform": row.platform,
             "metadata": row.metadata,
+            "counted": row.last_seen is not None,
             "times_seen": int(found["times_seen"]) if found else 0,
             "users": users.get(row.id, 0),
             "first_seen": found["first_seen"] if found else None,

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, and_, select, update
 
 from tasks_pipeline.groups.decisions import (
-    AUTOMATIC,
+    Action,
     locked_groups,
     log_actions,
     merged_targets,
@@ -211,7 +211,7 @@ def resolved_in_commits(connection: Connection, project_id: int, shas: Sequence[
 
 
 def settle_commit_resolutions(
-    connection: Connection, project_id: int, version: str, group_ids: Collection[int]
+    state: StateDatabase, connection: Connection, project_id: int, version: str, group_ids: Collection[int]
 ) -> list[int]:
     """Groups that were resolved in a commit which this release holds are resolved in the release from now on. Gives them.
 
@@ -229,8 +229,10 @@ def settle_commit_resolutions(
     for chunk in chunks(settled):
         connection.execute(update(groups).where(groups.c.id.in_(chunk)).values(**values))
     said = {"release": version, "kind": str(Resolution.IN_COMMIT)}
-    entries = [(project_id, int(r.id), said | {"commit": r.resolved_in_commit}, AUTOMATIC) for r in rows]
-    log_actions(connection, "resolve", entries)
+    actions = [
+        Action(project_id, int(row.id), "resolve", said | {"commit": row.resolved_in_commit}) for row in rows
+    ]
+    log_actions(state, connection, actions)
     return settled
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
 from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, resolve
@@ -52,12 +54,17 @@ def count_incident(
         values["assignee"] = owner
     if group.status == Status.RESOLVED:
         values |= lifecycle_columns(Lifecycle(Status.REGRESSED, now))
-        log_action(connection, new.project_id, group_id, "regress")
+        log_action(state, connection, new.project_id, group_id, "regress", before=group)
     connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
+    if kind == "new_group":
+        fact = GroupCreated(group=group_id, level=new.level, platform=new.platform)
+        record(state, connection, fact, at=now, project_id=new.project_id)
     return _row(connection, group_id), kind
 
 
-def end_incident(connection: Connection, group_id: int, by: str, now: datetime) -> Row[Any]:
+def end_incident(
+    state: StateDatabase, connection: Connection, group_id: int, by: str, now: datetime
+) -> Row[Any]:
     """Resolve the group of an incident that is over, unless somebody ignores or discards it; gives its row as it was. `by` says
     in the group's log what ended it."""
     group = _row(connection, group_id)
@@ -65,7 +72,7 @@ def end_incident(connection: Connection, group_id: int, by: str, now: datetime) 
         connection.execute(
             update(groups).where(groups.c.id == group_id).values(**lifecycle_columns(resolve(now)))
         )
-        log_action(connection, group.project_id, group_id, "resolve", {"by": by})
+        log_action(state, connection, group.project_id, group_id, "resolve", {"by": by}, before=group)
     return group
 
 

@@ -48,10 +48,10 @@ def merge_groups(
             _move_keys(connection, target.project_id, keys, target_id)
             connection.execute(update(groups).where(groups.c.id == other.id).values(merged_into=target_id))
             said = {"into": target_id, "keys": keys, **(data or {})}
-            log_action(connection, other.project_id, other.id, "merge", said, actor)
+            log_action(state, connection, other.project_id, other.id, "merge", said, actor)
             _note_pair(state, connection, target, other.id, "merged")
         said = {"from": [other.id for other in others], **(data or {})}
-        log_action(connection, target.project_id, target_id, "merge", said, actor)
+        log_action(state, connection, target.project_id, target_id, "merge", said, actor)
         open_regrouping(connection, target.project_id, [target_id, *rows], "merge")
 
 
@@ -124,8 +124,12 @@ def _part(
     _move_keys(connection, from_row.project_id, keys, group_id)
     connection.execute(update(groups).where(groups.c.id == group_id).values(merged_into=None))
     project_id = from_row.project_id
-    log_action(connection, project_id, group_id, "unmerge", {"from": from_row.id, "keys": list(keys)}, actor)
-    log_action(connection, project_id, from_row.id, "unmerge", {"into": group_id, "keys": list(keys)}, actor)
+    log_action(
+        state, connection, project_id, group_id, "unmerge", {"from": from_row.id, "keys": list(keys)}, actor
+    )
+    log_action(
+        state, connection, project_id, from_row.id, "unmerge", {"into": group_id, "keys": list(keys)}, actor
+    )
     _note_pair(state, connection, from_row, group_id, "rejected")
     open_regrouping(connection, project_id, [from_row.id, group_id], "unmerge")
 
@@ -139,7 +143,8 @@ def discard_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = 
                 raise DecisionError("its events are discarded already")
             columns = lifecycle_columns(discard(datetime.now(UTC)))
             connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
-            log_action(connection, row.project_id, row.id, "discard", {"events": row.times_seen}, actor)
+            said = {"events": row.times_seen}
+            log_action(state, connection, row.project_id, row.id, "discard", said, actor, before=row)
             open_regrouping(connection, row.project_id, [row.id], "discard")
 
 
@@ -152,7 +157,7 @@ def keep_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = AUT
                 raise DecisionError("its events are not discarded")
             columns = lifecycle_columns(reopen(datetime.now(UTC)))
             connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
-            log_action(connection, row.project_id, row.id, "keep", {}, actor)
+            log_action(state, connection, row.project_id, row.id, "keep", {}, actor, before=row)
 
 
 def keys_of_group(state: StateDatabase, group_id: int) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ def _gone(connection: Connection, group_ids: Collection[int]) -> dict[int, Gone]
     return found
 
 
-def carry_decisions(connection: Connection, group_ids: Collection[int]) -> None:
+def carry_decisions(state: StateDatabase, connection: Connection, group_ids: Collection[int]) -> None:
     """These groups, which have events, get what people decided about groups that lost all theirs to them.
 
     One that somebody decided about already keeps its own. So does one that several came to which are not of one mind. What
@@ -132,7 +132,7 @@ def carry_decisions(connection: Connection, group_ids: Collection[int]) -> None:
         if target_id not in group_ids:
             continue
         kin = [g for g in former if not rejected_between(connection, [g], [target_id])]
-        _carry(connection, rows[target_id], [rows[g] for g in kin], sum(gone[g].events for g in kin))
+        _carry(state, connection, rows[target_id], [rows[g] for g in kin], sum(gone[g].events for g in kin))
 
 
 def _came_from(connection: Connection, group_ids: Collection[int]) -> set[int]:
@@ -149,7 +149,9 @@ def _data_of(connection: Connection, group_ids: Collection[int], *actions: str) 
         yield from connection.execute(query).scalars()
 
 
-def _carry(connection: Connection, target: Row[Any], former: Sequence[Row[Any]], events: int) -> None:
+def _carry(
+    state: StateDatabase, connection: Connection, target: Row[Any], former: Sequence[Row[Any]], events: int
+) -> None:
     """Give a group the status and the assignee of those that it took `events` events from."""
     values: dict[str, Any] = {}
     life = _decided(former) if target.status_changed_at is None else None
@@ -163,7 +165,7 @@ def _carry(connection: Connection, target: Row[Any], former: Sequence[Row[Any]],
     connection.execute(update(groups).where(groups.c.id == target.id).values(**values))
     what = [name for name in ("status", "assignee") if name in values]
     said = {"from": [row.id for row in former], "what": what}
-    log_action(connection, target.project_id, target.id, "inherit", said)
+    log_action(state, connection, target.project_id, target.id, "inherit", said)
 
 
 def _was_assigned(connection: Connection, group: Row[Any]) -> bool:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from tasks_pipeline.groups.decisions import AUTOMATIC, lock_groups, log_action
+from tasks_pipeline.groups.decisions import Action, lock_groups, log_actions
 from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.releases.changes import (
     MESSAGE_READ,
@@ -218,7 +218,9 @@ def _first_seen_in(
     return sorted(found)
 
 
-def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
+def assign_suspects(
+    state: StateDatabase, connection: Connection, chosen: Mapping[int, tuple[str, str]]
+) -> dict[int, str]:
     """Assign open groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
     decided stays. Gives who got which. The caller holds `group_hashes`, or the rows."""
     if not chosen:
@@ -239,9 +241,15 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
             update(groups).where(groups.c.id == bindparam("group")).values(assignee=bindparam("to")),
             [{"group": row.id, "to": chosen[row.id][0]} for row in rows],
         )
-    for row in rows:
-        mail, sha = chosen[row.id]
-        log_action(connection, row.project_id, row.id, "assign", {"assignee": mail, "commit": sha}, AUTOMATIC)
+    given = ((row, *chosen[row.id]) for row in rows)
+    log_actions(
+        state,
+        connection,
+        [
+            Action(row.project_id, row.id, "assign", {"assignee": mail, "commit": sha})
+            for row, mail, sha in given
+        ],
+    )
     return {row.id: chosen[row.id][0] for row in rows}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from tasks_pipeline.config import Config
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import MonitorMissed
 from tasks_pipeline.monitors.check_ins import failed
 from tasks_pipeline.monitors.clock import Downtime, last_downtime
 from tasks_pipeline.monitors.incidents import LOCKS
@@ -233,6 +235,7 @@ def _miss(
 
     def apply(some: Sequence[Plan]) -> None:
         _write_plans(connection, some, now)
+        _record_missed(state, connection, some)
         _write_failures(state, connection, config, some, now)
 
     query = _late(now)
@@ -275,6 +278,18 @@ def _write_plans(connection: Connection, plans: Sequence[Plan], now: datetime) -
     connection.execute(
         planned.values(next_at=bindparam("next"), late_at=bindparam("late")),
         [{"row": plan.row["id"], "next": plan.following, "late": plan.late} for plan in plans],
+    )
+
+
+def _record_missed(state: StateDatabase, connection: Connection, plans: Sequence[Plan]) -> None:
+    record_all(
+        state,
+        connection,
+        [
+            Happened(MonitorMissed(environment=p.row["id"]), p.expected, p.row["m_project_id"])
+            for p in plans
+            if not p.skipped
+        ],
     )
 
 

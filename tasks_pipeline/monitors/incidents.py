@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Row, update
 
 from tasks_pipeline.alerts.evaluate import fire_changes
 from tasks_pipeline.config import Config
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import MonitorIncidentClosed, MonitorIncidentOpened
 from tasks_pipeline.groups.assign import NewGroup
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.incidents import count_incident, end_incident
@@ -22,6 +24,8 @@ from tasks_pipeline.words import counted
 ALGORITHM = "monitor"
 LOCKS = ("monitors", "group_hashes", "alerts")
 """What a transaction that may open or close an incident takes at its beginning."""
+_CLOSED = tuple(incidents.c[name] for name in ("id", "group_id", "project_id", "kind", "reason", "opened_at"))
+"""What is asked of an incident that is closed."""
 _WORDS = {
     "missed": "no check-in came in time",
     "timed_out": "it ran for too long",
@@ -79,6 +83,8 @@ def trigger_monitor_alert(
         .where(monitor_environments.c.id == trouble.environment_id)
         .values(incident_id=incident_id)
     )
+    opened = MonitorIncidentOpened(incident=incident_id, kind=monitor["type"], reason=trouble.reason)
+    record(state, connection, opened, at=now, project_id=monitor["project_id"])
     if not trouble.muted:
         change = GroupChange(
             kind=kind,
@@ -107,12 +113,11 @@ def close_incident(
         update(incidents)
         .where(incidents.c.id == incident_id, incidents.c.closed_at.is_(None))
         .values(closed_at=now)
-        .returning(
-            incidents.c.group_id, incidents.c.environment_id, incidents.c.project_id, incidents.c.opened_at
-        )
+        .returning(*_CLOSED)
     ).first()
     if closed is None:
         return
+    _record_closed(state, connection, closed, now)
     connection.execute(
         update(monitor_environments)
         .where(monitor_environments.c.incident_id == incident_id)
@@ -120,7 +125,7 @@ def close_incident(
     )
     if closed.group_id is None:
         return
-    group = end_incident(connection, closed.group_id, "recovery", now)
+    group = end_incident(state, connection, closed.group_id, "recovery", now)
     minutes = round((now - closed.opened_at).total_seconds() / 60)
     facts = {
         "title": group.title, "culprit": group.culprit, "short_id": group.short_id, "category": group.type,
@@ -132,16 +137,31 @@ def close_incident(
     fire_changes(state, connection, config, [change], now)
 
 
-def drop_incident(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
+def drop_incident(
+    state: StateDatabase, connection: Connection, incident_id: int, reason: str, now: datetime
+) -> None:
     """Close an incident of what is not watched any more, and resolve its group: nobody is told, since nothing recovered."""
     closed = connection.execute(
         update(incidents)
         .where(incidents.c.id == incident_id, incidents.c.closed_at.is_(None))
         .values(closed_at=now, detail=incidents.c.detail + f" Closed: {reason}.")
-        .returning(incidents.c.group_id)
+        .returning(*_CLOSED)
     ).first()
-    if closed is not None and closed.group_id is not None:
-        end_incident(connection, closed.group_id, reason, now)
+    if closed is None:
+        return
+    _record_closed(state, connection, closed, now)
+    if closed.group_id is not None:
+        end_incident(state, connection, closed.group_id, reason, now)
+
+
+def _record_closed(state: StateDatabase, connection: Connection, closed: Row[Any], now: datetime) -> None:
+    fact = MonitorIncidentClosed(
+        incident=closed.id,
+        kind=closed.kind,
+        reason=closed.reason,
+        open_seconds=max(0.0, (now - closed.opened_at).total_seconds()),
+    )
+    record(state, connection, fact, at=now, project_id=closed.project_id)
 
 
 def group_key(monitor_id: int, environment: str) -> str:

@@ -63,7 +63,7 @@ def sync_monitors(state: StateDatabase, config: Config, now: datetime) -> None:
             _configure(state, connection, project_id, slug, monitor, now)
         _remove(connection, wanted, projects, now)
         off = _environments(connection, monitors.c.status == "disabled")
-        _forget(connection, off, "the monitor is disabled or was removed", now)
+        _forget(state, connection, off, "the monitor is disabled or was removed", now)
         set_probe(state, connection, _KNOWN, now, status="ok", detail=digest)
 
 
@@ -97,7 +97,7 @@ def _configure(
         _expect(connection, row, [e for e in existing if e.next_at is not None], now)
     gone = [e for e in existing if other_kind or (e.environment not in named and _only_by_file(kind, e))]
     _stop(connection, [e.id for e in gone])
-    _forget(connection, gone, f"the file does not name this environment of {slug} any more", now)
+    _forget(state, connection, gone, f"the file does not name this environment of {slug} any more", now)
     silent = [e for e in existing if e.environment in named and (other_kind or e.next_at is None)]
     _expect(connection, row, silent, now)
 
@@ -204,7 +204,13 @@ def _stop(connection: Connection, environment_ids: Sequence[int]) -> None:
         )
 
 
-def _forget(connection: Connection, environments: Sequence[Row[Any]], reason: str, now: datetime) -> None:
+def _forget(
+    state: StateDatabase,
+    connection: Connection,
+    environments: Sequence[Row[Any]],
+    reason: str,
+    now: datetime,
+) -> None:
     """End what is under way in environments that are not watched any more: incidents, and runs that could time out."""
     c = monitor_check_ins.c
     for chunk in chunks([e.id for e in environments]):
@@ -215,7 +221,7 @@ def _forget(connection: Connection, environments: Sequence[Row[Any]], reason: st
         )
     for environment in environments:
         if environment.incident_id is not None:
-            drop_incident(connection, environment.incident_id, reason, now)
+            drop_incident(state, connection, environment.incident_id, reason, now)
             connection.execute(
                 update(monitor_environments)
                 .where(monitor_environments.c.id == environment.id)

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, and_, case, exists, func, or_, select, text, update
 
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import NotificationFailed, NotificationSkipped
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import UtcDateTime, alerts, channel_states, deliveries, notifications
 from tasks_pipeline.storage.state.wanted import wanted
@@ -74,6 +76,23 @@ def put_notifications(
             state.insert(notifications).on_conflict_do_nothing(index_elements=[notifications.c.key]),
             list(chunk),
         )
+    _record_skipped(state, connection, [m for m in messages if m.status == "skipped"], now)
+
+
+def _record_skipped(
+    state: StateDatabase, connection: Connection, messages: Sequence[NewNotification], now: datetime
+) -> None:
+    """Record messages that nobody wants. Asked for by their keys, since the outbox may have had them."""
+    by_key = {m.key: m for m in messages}
+    n = notifications.c
+    happened = []
+    for chunk in chunks(sorted(by_key)):
+        rows = connection.execute(select(n.id, n.key).where(n.key.in_(chunk), n.status == "skipped"))
+        for number, key in rows:
+            m = by_key[key]
+            fact = NotificationSkipped(notification=number, kind=m.type, channel=m.channel, reason=m.reason)
+            happened.append(Happened(fact, now, m.project_id))
+    record_all(state, connection, happened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +296,28 @@ def bury_unconfigured(state: StateDatabase, channels: Collection[str], now: date
     """Messages for channels that are not configured (any more) become dead letters. Gives how many."""
     n = notifications.c
     with state.write() as connection:
-        return connection.execute(
+        buried = connection.execute(
             update(notifications)
             .where(n.status == "waiting", n.not_before <= now, n.channel.not_in(list(channels)))
             .values(status="dead", reason="its channel is not configured")
-        ).rowcount
+            .returning(n.id, n.type, n.channel, n.project_id, n.attempts)
+        ).all()
+        happened = [
+            Happened(
+                NotificationFailed(
+                    notification=row.id,
+                    kind=row.type,
+                    channel=row.channel,
+                    reason="not_configured",
+                    attempts=row.attempts,
+                ),
+                now,
+                row.project_id,
+            )
+            for row in buried
+        ]
+        record_all(state, connection, happened, source="sender")
+    return len(buried)
 
 
 def retry_notifications(

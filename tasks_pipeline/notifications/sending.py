@@ -17,6 +17,8 @@ from uuid import uuid4
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from tasks_pipeline.config.channels import AnyChannel
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import Fact, NotificationFailed, NotificationSent
 from tasks_pipeline.notifications.breaker import note_failure, note_success, open_until
 from tasks_pipeline.notifications.channels import Sender, open_channel
 from tasks_pipeline.notifications.composing import message_of, stored_story
@@ -350,7 +352,12 @@ class _Lane:
         outcome, values = self._verdict(row, failure, now)
         said = failure.detail if failure else detail
         with self._state.write() as connection:
-            finish_delivery(connection, row, now=now, outcome=outcome, detail=said, values=values)
+            held = finish_delivery(connection, row, now=now, outcome=outcome, detail=said, values=values)
+            if held and (fact := self._fact(row, failure, outcome, now)) is not None:
+                record(
+                    self._state, connection, fact, at=now, project_id=row["project_id"], source="sender",
+                    run_id=self._work.run_id,
+                )  # fmt: skip
             if failure is None:
                 note_success(self._state, connection, self._channel.name, now)
             elif not isinstance(failure, PermanentFailure | OwnFailure):
@@ -366,6 +373,21 @@ class _Lane:
         if failure is not None:
             log.warning("notification %s on %s: %s: %s", row["id"], self._channel.name, outcome, said)
         return now, outcome
+
+    def _fact(
+        self, row: Mapping[str, Any], failure: SendFailure | None, outcome: str, now: datetime
+    ) -> Fact | None:
+        """What is recorded of the end of a message; None when it goes on being tried."""
+        common: dict[str, Any] = {
+            "notification": row["id"], "kind": row["type"], "channel": self._channel.name,
+            "channel_type": self._channel.type, "attempts": row["attempts"],
+        }  # fmt: skip
+        if outcome == "sent":
+            seconds = max(0.0, (now - row["created_at"]).total_seconds())
+            return NotificationSent(**common, seconds=seconds)
+        if outcome == "dead":
+            return NotificationFailed(**common, reason=type(failure).__name__)
+        return None
 
     def _verdict(
         self, row: Mapping[str, Any], failure: SendFailure | None, now: datetime

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.alerts.windows import evaluate_windows, timed_rules
+from tasks_pipeline.facts.origin import recorded_by
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.replacements import finish_replacements
@@ -98,6 +99,7 @@ def drain(
     report = DrainReport(day, datetime.now(UTC))
     started = idle_since = time.monotonic()
     with (
+        recorded_by("drain", run_id),
         _calm_collector(),
         _registered(stores.state, day, run_id) as drain_id,
         Upkeep(stores) as upkeep,

@@ -14,6 +14,7 @@ from tasks_pipeline.groups.counting import count_events
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.base import BatchNotes, Staging
+from tasks_pipeline.processing.batch_facts import record_batch
 from tasks_pipeline.processing.replacements import finish_replacements
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.staging import stage_envelope
@@ -165,6 +166,7 @@ def _count(work: _Work, connection: Connection) -> None:
     note_heard(stores, connection, settled)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
+    record_batch(stores.state, connection, settled, changes, datetime.now(UTC))
     note_days_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())
 

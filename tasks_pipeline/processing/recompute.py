@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+from tasks_pipeline.facts.types import DayRecomputed
 from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, note_heard, staged_chunks
@@ -70,7 +71,10 @@ def recompute_day(
         _flush(collected, files)
         files.finish()
         with stores.lake.lock():
-            open_replacement(stores.state, day, arrived)
+            told = DayRecomputed(
+                day=day.isoformat(), envelopes=report.envelopes, stored=report.counts["stored"]
+            )
+            open_replacement(stores.state, day, arrived, told=told)
             before = releases_of_day(stores.lake, day)
             with stores.state.write() as connection:
                 note_race(connection, regrouped, report.groups)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import TYPES, DayRecomputed, DayReprocessed
 from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.groups.moves import carry_decisions
 from tasks_pipeline.releases.due import note_releases_changed
@@ -27,16 +29,22 @@ if TYPE_CHECKING:  # the lake's libraries take half a second to import
 
 
 def open_replacement(
-    state: StateDatabase, day: date, arrival: int, group_ids: Collection[int] | None = None
+    state: StateDatabase,
+    day: date,
+    arrival: int,
+    group_ids: Collection[int] | None = None,
+    *,
+    told: DayRecomputed | DayReprocessed | None = None,
 ) -> str:
     """Note that a day is about to be replaced in the lake. The caller holds the lake's lock.
 
     `arrival` is the newest of symbol_arrivals before the new rows were computed. `group_ids`: all groups that the
-    replaced rows or the new ones name; None where it may be any.
+    replaced rows or the new ones name; None where it may be any. `told` is recorded when its counters follow.
     """
     replacement_id = uuid.uuid4().hex
     touched = None if group_ids is None else sorted(group_ids)
-    row = {"id": replacement_id, "day": day, "arrival": arrival, "group_ids": touched}
+    fact = told and {"type": told.name, "data": told.values | {"replacement": replacement_id}}
+    row = {"id": replacement_id, "day": day, "arrival": arrival, "group_ids": touched, "fact": fact}
     with state.write() as connection:
         connection.execute(replacements.insert().values(**row, started_at=datetime.now(UTC)))
     return replacement_id
@@ -80,11 +88,11 @@ def _opened(connection: Connection) -> dict[date, _Open]:
 def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) -> None:
     with state.read() as connection:
         # Counters of batches that are not done come when they are.
-        done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
+        of_done = f"day = DATE '{day.isoformat()}' AND {outside_open_ranges(connection, day)}"
         arrived = last_arrival(connection)
     # Symbols and rules make no other release of an event, a day that was stored again may.
     counted = releases_of_day(lake, day) if replaced.group_ids is None else set()
-    touched = derive_counters(state, lake, done, day=day, group_ids=replaced.group_ids)
+    touched = derive_counters(state, lake, of_done, day=day, group_ids=replaced.group_ids)
     # Whoever announces symbols from here on finds the new rows.
     missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
     counts: dict[tuple[str, int], dict[str, int]] = {}
@@ -93,17 +101,21 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         counts, begun_on = _batch_counts(lake, day), _session_days(lake, day)
     with state.write() as connection:
         state.serialise(connection, "group_hashes")  # before any row, as whoever decides about groups
-        carry_decisions(connection, touched)
+        carry_decisions(state, connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
         note_releases_changed(connection, counted, datetime.now(UTC))
         if begun_on is not None:
             note_replaced(state, connection, day, begun_on, datetime.now(UTC))
-        connection.execute(
+        now = datetime.now(UTC)
+        done = connection.execute(
             update(replacements)
             .where(replacements.c.day == day, text("done_at IS NULL"))
-            .values(done_at=datetime.now(UTC))
-        )
+            .values(done_at=now)
+            .returning(replacements.c.fact)
+        ).scalars()
+        facts = [TYPES[fact["type"]].checked(fact["data"]) for fact in done if fact]
+        record_all(state, connection, [Happened(fact, now) for fact in facts])
 
 
 def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:

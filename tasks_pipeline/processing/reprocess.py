@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import select
 
+from tasks_pipeline.facts.types import DayReprocessed
 from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
@@ -97,7 +98,13 @@ def reprocess_events(
                 finish_replacements(stores.state, stores.lake)
                 if _changed(before, _changes(stores.state, day)):
                     continue  # the rows that were read may be others now
-                open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
+                open_replacement(
+                    stores.state,
+                    day,
+                    arrived,
+                    report.groups if wanted is not None else None,
+                    told=DayReprocessed(day=day.isoformat(), events=report.events, moved=report.moved),
+                )
                 flush_locked(
                     stores.state, stores.lake
                 )  # events that were read from the tail lie in files now
@@ -121,7 +128,8 @@ def pay_symbols(
         through = last_arrival(connection)
         wanted = None if after is None else arrivals(connection, after)
     report = reprocess_events(stores, day, wanted=wanted, on_progress=on_progress)
-    pay_debt(stores.state, day, after or 0, through)
+    late = after is not None  # else all events of the day were asked for, and day.reprocessed tells of it
+    pay_debt(stores.state, day, after or 0, through, events=report.events if late else 0, moved=report.moved)
     return report
 
 

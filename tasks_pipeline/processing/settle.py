@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
+from tasks_pipeline.facts.firsts import First
+from tasks_pipeline.facts.types import Firsts
 from tasks_pipeline.grouping import explain, group_event
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
 from tasks_pipeline.groups.counting import GroupCounts
@@ -36,7 +38,14 @@ CANDIDATES = 100  # rows of events of a group and batch that alert rules may loo
 
 SUSPECTED, SUSPECTED_SIZE = 200, 8 * 2**20
 """New groups of a batch whose frames are noted, and bytes of memory of these; they are waited for, and others come later."""
-
+FIRSTS: Mapping[str, Firsts] = {
+    "events": "event",
+    "transactions": "transaction",
+    "sessions": "session",
+    "check_ins": "check_in",
+    "user_reports": "feedback",
+}
+"""What a row of these tables may be the first of in its project."""
 WITH_ENVIRONMENTS = ("events", "transactions", "sessions")
 """Tables whose rows say where a release runs: a check-in and feedback may come from elsewhere."""
 
@@ -68,6 +77,10 @@ class Settled:
     suspected_size: int = 0
     session_days: set[date] = field(default_factory=set)
     """Days on which sessions began that rows are about."""
+    firsts: dict[First, str] = field(default_factory=dict)
+    """What was stored of which project, with the SDK that sent it: some of it may be the first of its kind."""
+    feedback: set[tuple[int, str]] = field(default_factory=set)
+    """What users wrote, by project and id."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
     size: int = 0
@@ -232,6 +245,7 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
     for staged in kept:
         row = staged.row
         into.rows[staged.table].append(row)
+        _note_first(into, staged.table, row)
         if row.get("release"):
             of_event = row["timestamp"] if staged.grouping else None
             began = row["started"] if staged.table == "sessions" else None
@@ -258,6 +272,19 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         values = (("user", row["user_key"]), ("release", row["release"]), ("environment", row["environment"]))
         place = row["part"], row["position"], row["item"]
         into.groups[row["group_id"]].add(row["timestamp"], place, values, shown)
+
+
+def _note_first(into: Settled, table: str, row: Mapping[str, Any]) -> None:
+    what = FIRSTS.get(table)
+    if what is None:
+        return
+    project_id = row["project_id"]
+    if (project_id, what) not in into.firsts:
+        into.firsts[project_id, what] = row.get("sdk_name") or ""
+    if what == "feedback":
+        into.feedback.add((project_id, row["event_id"]))
+    elif what == "event" and row["user_key"] and (project_id, "user") not in into.firsts:
+        into.firsts[project_id, "user"] = row.get("sdk_name") or ""
 
 
 def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:

@@ -65,7 +65,7 @@ def _with_suspects(
         return changes
     state, config = stores.state, stores.config
     assigned, untold = each_alone(
-        connection, failed, lambda some: suspect_new_groups(connection, config, some, now)
+        connection, failed, lambda some: suspect_new_groups(state, connection, config, some, now)
     )
     failures = [(f"suspects of group {event.group_id}", error) for event, error in untold]
     note_passed_over(state, connection, "suspect commits", failures, now)

@@ -23,7 +23,7 @@ from tasks_pipeline.receiver.answers import Refused
 from tasks_pipeline.receiver.commit import GroupCommit, QueueFull, SpoolFailed
 from tasks_pipeline.receiver.prometheus import Metrics
 from tasks_pipeline.receiver.quotas import Limit, Quotas, rate_limit_headers
-from tasks_pipeline.receiver.refusals import Refusals, Sums, refusals_receipt
+from tasks_pipeline.receiver.refusals import Refusals, Source, Sums, refusals_receipt
 from tasks_pipeline.receiver.request import Request
 from tasks_pipeline.storage.spool.interface import Receipt
 
@@ -179,17 +179,17 @@ class Intake:
         """Count a request of a known project that was malformed or too large."""
         if request.account is not None and refused.status in _INVALID:
             lost = refused.lost or {item_category: 1}
-            self.refusals.add(request.account.project.id, "refused", refused.reason, lost)
+            self.refusals.add(_source(request.account), "refused", refused.reason, lost)
 
     async def flush_refusals(self) -> None:
         """Write what was counted. What cannot be written is counted again the next time."""
         await asyncio.gather(*(self._flush(*entry) for entry in self.refusals.take().items()))
 
-    async def _flush(self, project_id: int, sums: Sums) -> None:
+    async def _flush(self, source: Source, sums: Sums) -> None:
         try:
-            await self._commit.submit(refusals_receipt(project_id, sums))
+            await self._commit.submit(refusals_receipt(source, sums))
         except (QueueFull, SpoolFailed):
-            self.refusals.give_back(project_id, sums)
+            self.refusals.give_back(source, sums)
 
     def close(self) -> None:
         """End the thread for large bodies."""
@@ -227,12 +227,16 @@ class Intake:
         refused = frozenset().union(*(limit.refused for limit in limits))
         for limit in limits:
             lost = {name: quantities[name] for name in limit.refused}
-            self.refusals.add(account.project.id, "rate_limited", limit.reason, lost)
+            self.refusals.add(_source(account), "rate_limited", limit.reason, lost)
         if events and events <= refused and quantities["attachment"] and "attachment" not in refused:
             refused |= {"attachment"}
             lost = {"attachment": quantities["attachment"]}
-            self.refusals.add(account.project.id, "rate_limited", limits[0].reason, lost)
+            self.refusals.add(_source(account), "rate_limited", limits[0].reason, lost)
         return limits, refused
+
+
+def _source(account: Account) -> Source:
+    return account.project.id, account.key.public_key
 
 
 def _event_id(envelope: Envelope) -> tuple[str | None, str | None]:

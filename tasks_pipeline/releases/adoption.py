@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, func, select
 
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import ReleaseAdopted, ReleaseReplaced
 from tasks_pipeline.protocol.release import MAX_RELEASE
 from tasks_pipeline.releases.deploys import MAX_ENVIRONMENT
 from tasks_pipeline.releases.spans import (
@@ -25,7 +27,9 @@ from tasks_pipeline.releases.spans import (
     full_hour,
 )
 from tasks_pipeline.releases.stages import (
+    ADOPTED,
     LOCK,
+    REPLACED,
     WINDOW,
     Key,
     Share,
@@ -39,6 +43,8 @@ from tasks_pipeline.releases.stages import (
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
+_TOLD = (ADOPTED, REPLACED)
+"""Stages that are facts of their own; that few use a release yet is none."""
 STRETCH = 3 * DAY
 """So much of the lake is read at once."""
 MOST_RELEASES = 1_000
@@ -135,9 +141,19 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
         with state.write() as connection:
             state.serialise(connection, LOCK)
             added, gone = replace_stages(state, connection, former, before, told)
+            record_all(state, connection, [_happened(one) for one in added if one.stage in _TOLD])
             _note_days(state, connection, due)
     hours_told = max(0, (due.end - due.start) // HOUR)
     return StageReport(hours_told, tuple(sorted(due.days)), due.end, added, gone)
+
+
+def _happened(stage: Stage) -> Happened:
+    """What began with a stage, as a fact; telling it again changes nothing."""
+    release = {"version": stage.version, "environment": stage.environment}
+    if stage.stage == ADOPTED:
+        return Happened(ReleaseAdopted(**release), stage.since, stage.project_id)
+    seconds = (stage.since - stage.adopted_at).total_seconds() if stage.adopted_at else None
+    return Happened(ReleaseReplaced(**release, seconds=seconds), stage.since, stage.project_id)
 
 
 def _note_days(state: StateDatabase, connection: Connection, due: StagesDue) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import ReleaseCommitsSet
 from tasks_pipeline.releases.repositories import learn_repositories
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -50,7 +52,8 @@ def set_commits(
     _put_heads(connection, version, refs or _heads_of(sent))
     relisted = _put_list(connection, version, [commit.sha for commit in sent])
     if changed or relisted:
-        _note_change(connection, version, len(sent))
+        authors = len({commit.author_key for commit in sent if commit.author_key})
+        _note_change(state, connection, version, len(sent), authors)
     return changed or relisted
 
 
@@ -76,7 +79,7 @@ def set_refs(state: StateDatabase, connection: Connection, version: str, refs: S
         return False
     if not _put_list(connection, version, list(dict.fromkeys(wanted))):
         return False
-    _note_change(connection, version, len(set(wanted)))
+    _note_change(state, connection, version, len(set(wanted)))
     return True
 
 
@@ -238,12 +241,16 @@ def _forget_commits(connection: Connection, shas: Sequence[str]) -> None:
         connection.execute(delete(commit_authors).where(commit_authors.c.author_key.in_(authors), ~wrote))
 
 
-def _note_change(connection: Connection, version: str, count: int) -> None:
+def _note_change(
+    state: StateDatabase, connection: Connection, version: str, count: int, authors: int = 0
+) -> None:
     """Have update_release_data look at the release in each project, and tell authors of a deploy of just now."""
     now = datetime.now(UTC)
     # In the order in which batches write them, so that none waits for another in a circle.
     rows = select(releases.c.project_id).where(releases.c.version == version).order_by(releases.c.project_id)
-    connection.execute(rows.with_for_update()).all()
+    having = connection.execute(rows.with_for_update()).scalars().all()
+    fact = ReleaseCommitsSet(version=version, commits=count, authors=authors)
+    record_all(state, connection, [Happened(fact, now, project_id) for project_id in having])
     of_release = update(releases).where(releases.c.version == version)
     connection.execute(of_release.values(commit_count=count, update_due_at=now))
     if count:

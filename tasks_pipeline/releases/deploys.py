@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, and_, func, select
 
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import ReleaseDeployed
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys
 from tasks_pipeline.storage.state.wanted import wanted
@@ -54,6 +56,13 @@ def add_deploy(
         known = connection.execute(select(func.count()).where(*same)).scalar_one()
         if known < len(rows):
             connection.execute(state.insert(deploys).on_conflict_do_nothing(), rows)
+            numbers = connection.execute(select(deploys.c.id, deploys.c.project_id).where(*same)).all()
+            seconds = duration_of(facts.get("started_at"), facts.get("finished_at"))
+            for number, project_id in numbers:
+                fact = ReleaseDeployed(
+                    version=version, deploy=number, environment=facts["environment"], seconds=seconds
+                )
+                record(state, connection, fact, at=now, project_id=project_id)
         number = connection.execute(select(func.min(deploys.c.id)).where(*same)).scalar_one()
     return known < len(rows), number
 

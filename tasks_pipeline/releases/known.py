@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy import Connection, case, delete, func, select
 
+from tasks_pipeline.facts.firsts import record_firsts
+from tasks_pipeline.facts.record import Happened, record_all
+from tasks_pipeline.facts.types import Fact, ReleaseArchived, ReleaseCreated, ReleaseFinalised
 from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases.commits import LOCK as COMMITS
 from tasks_pipeline.releases.commits import forget_release
@@ -104,9 +107,24 @@ def note_releases(
     rows = [_heard_row(project_id, version, named[version], now) for version in sorted(kept)]
     for some in chunks(rows):
         state.put(connection, _heard_releases, some)
+    _record_created(state, connection, [(project_id, version) for version in sorted(made)], "event", now)
     unnoted = {pair: at for pair, at in seen.items() if pair[0] in kept and pair not in noted}
     note_environments(state, connection, project_id, unnoted)
     return sorted(fresh.keys() - made) if create else []
+
+
+def _record_created(
+    state: StateDatabase,
+    connection: Connection,
+    named: Sequence[tuple[int, str]],
+    by: Literal["api", "event"],
+    now: datetime,
+) -> None:
+    """Record releases, as project and version, that were made by what clients sent or through the API."""
+    created = [Happened(ReleaseCreated(version=version, by=by), now, project) for project, version in named]
+    record_all(state, connection, created)
+    if named:
+        record_firsts(state, connection, {(project, "release"): "" for project, _ in named}, now)
 
 
 def _within_bound(
@@ -201,14 +219,30 @@ def put_release(
     """The same in the caller's transaction."""
     now = datetime.now(UTC)
     rows = [_new_row(project_id, version, now) for project_id in sorted(set(project_ids))]
-    before = len(find_releases(connection, project_ids, version))
-    if before < len(rows):
+    before = {row["project_id"]: row for row in find_releases(connection, project_ids, version)}
+    new = [(row["project_id"], version) for row in rows if row["project_id"] not in before]
+    if new:
         connection.execute(state.insert(releases).on_conflict_do_nothing(), rows)
+        _record_created(state, connection, new, "api", now)
     if facts:
         ordered = {"order_date": facts["released_at"]} if "released_at" in facts else {}
         named = _named(project_ids, version)
         connection.execute(releases.update().where(named).values(dict(facts) | ordered))
-    return before < len(rows)
+        said = [
+            Happened(fact, now, row["project_id"])
+            for row in rows
+            for fact in _said(version, before.get(row["project_id"], {}), facts)
+        ]
+        record_all(state, connection, said)
+    return bool(new)
+
+
+def _said(version: str, before: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Fact]:
+    """What changed with what was said of a release that was so before."""
+    if facts.get("released_at") is not None and before.get("released_at") is None:
+        yield ReleaseFinalised(version=version)
+    if facts.get("status") == ARCHIVED and before.get("status") != ARCHIVED:
+        yield ReleaseArchived(version=version)
 
 
 def order_dates(connection: Connection, project_id: int, versions: Collection[str]) -> dict[str, datetime]:

@@ -1,11 +1,13 @@
 """The stores of an installation as a Dagster resource."""
 
 import logging
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from tasks_pipeline.facts.origin import Source, recorded_by
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.spool.open import open_spool
@@ -16,6 +18,23 @@ log = logging.getLogger(__name__)
 
 DAYS_OFFERED = 366
 """Where the stores cannot say when the first envelope came."""
+
+
+@contextmanager
+def _recorded(stores: AbstractContextManager[Stores]) -> Iterator[Stores]:
+    with recorded_by(*_origin()), stores as opened:
+        yield opened
+
+
+def _origin() -> tuple[Source, str | None]:
+    """Who is at work: the schedule or sensor that started the run, a person where neither did, a sensor outside of runs."""
+    try:
+        run = dg.OpExecutionContext.get().run
+    except dg.DagsterInvariantViolationError:
+        return "sensor", None
+    if "dagster/schedule_name" in run.tags:
+        return "schedule", run.run_id
+    return ("sensor" if "dagster/sensor_name" in run.tags else "ui"), run.run_id
 
 
 class StoresResource(dg.ConfigurableResource[None]):
@@ -31,8 +50,8 @@ class StoresResource(dg.ConfigurableResource[None]):
         return Home.resolve(self.home or None)
 
     def open(self) -> AbstractContextManager[Stores]:
-        """Open stores for the time of a `with` block."""
-        return open_stores(self.resolve())
+        """Open stores for the time of a `with` block. Facts that are recorded in it come from the run around it, or a sensor."""
+        return _recorded(open_stores(self.resolve()))
 
     def first_day(self) -> date:
         """The UTC day of the first envelope; today while there is none.

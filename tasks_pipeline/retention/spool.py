@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import RetentionDropped
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.storage.ledger.cursors import forget_day
@@ -52,6 +54,8 @@ def _drop_day(stores: Stores, day: date, dry_run: bool) -> int | None:
     envelopes = stores.spool.drop_day(day)
     with stores.state.write() as connection:
         forget_day(connection, day)
+        fact = RetentionDropped(what="envelopes", day=day.isoformat(), rows=envelopes)
+        record(stores.state, connection, fact, at=datetime.now(UTC))
     return envelopes
 
 

@@ -56,7 +56,7 @@ def apply_commits(
     # All groups at once: batches lock theirs in order too, and one by one the two could wait for each other in a circle.
     lock_groups(connection, {*again, *waiting, *fixes.resolving})
     look_again(connection, again)
-    settled = settle_commit_resolutions(connection, project_id, version, waiting)
+    settled = settle_commit_resolutions(stores.state, connection, project_id, version, waiting)
     members = {member.email.lower() for member in stores.config.members}
     fixed = link_fixes(stores.state, connection, fixes, members, version)
     return Shipped(len(shas), len(settled) + len(fixed))

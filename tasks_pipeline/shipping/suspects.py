@@ -34,7 +34,7 @@ from tasks_pipeline.releases.changes import (
 )
 from tasks_pipeline.releases.suspects import Changes, FramePath, Suspect, frame_paths
 from tasks_pipeline.storage.lake.events import payloads_of, place_of
-from tasks_pipeline.storage.state.database import chunks
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, groups
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ def _changes(connection: Connection, project_id: int, release: str, most_files: 
     return read_changes(connection, versions)
 
 
-def assign_to_authors(connection: Connection, config: Config, events: Iterable[Failed]) -> dict[int, str]:
+def assign_to_authors(
+    state: StateDatabase, connection: Connection, config: Config, events: Iterable[Failed]
+) -> dict[int, str]:
     """Assign groups to the members who wrote their likeliest commits, in projects that want it; not where a rule of ownership
     names somebody, nor where a person decided. Gives who got which group."""
     wanting = {project.id for project in config.projects if project.suspect_commits.assign}
@@ -125,11 +127,11 @@ def assign_to_authors(connection: Connection, config: Config, events: Iterable[F
         mails = [(s["author"]["email"] or "").lower() for s in suspects]
         for member in members_of(config, mails)[:1]:
             chosen[group_id] = member.email, by_mail[member.email.lower()]
-    return assign_suspects(connection, chosen)
+    return assign_suspects(state, connection, chosen)
 
 
 def suspect_new_groups(
-    connection: Connection, config: Config, events: Sequence[Failed], now: datetime
+    state: StateDatabase, connection: Connection, config: Config, events: Sequence[Failed], now: datetime
 ) -> dict[int, str]:
     """Find and store the suspects of groups that are new in the caller's transaction, and assign them; gives who got which.
 
@@ -138,7 +140,7 @@ def suspect_new_groups(
     first = first_releases(connection, [event.group_id for event in events])
     known = [replace(e, release=first.get(e.group_id) or e.release) for e in events]
     found = find_suspects(connection, known, now, most_files=MOST_FILES_AT_ONCE)
-    return assign_to_authors(connection, config, [e for e in known if found.get(e.group_id)])
+    return assign_to_authors(state, connection, config, [e for e in known if found.get(e.group_id)])
 
 
 def _owners(config: Config, event: Failed) -> tuple[str, ...]:
@@ -190,7 +192,7 @@ def _find_of(
     with stores.state.write() as connection:
         stores.state.serialise(connection, "group_hashes")
         found = find_suspects(connection, [*events, *gone], now)
-        assigned = assign_to_authors(connection, stores.config, events)
+        assigned = assign_to_authors(stores.state, connection, stores.config, events)
     report.looked_at += len(found)
     report.suspected += sum(map(bool, found.values()))
     report.assigned += len(assigned)

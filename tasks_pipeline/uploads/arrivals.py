@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import SymbolsHealed
 from tasks_pipeline.storage.ledger.failures import wait_after
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import symbol_arrivals, symbol_debts
@@ -122,10 +124,13 @@ def note_attempts(state: StateDatabase, debts: Iterable[SymbolDebt], now: dateti
             )
 
 
-def pay_debt(state: StateDatabase, day: date, after: int, through: int) -> None:
+def pay_debt(
+    state: StateDatabase, day: date, after: int, through: int, *, events: int = 0, moved: int = 0
+) -> None:
     """Note that a day's events were processed with all symbols that arrived behind `after`, through `through`.
 
-    Of a debt that has grown meanwhile the rest stays.
+    Of a debt that has grown meanwhile the rest stays. `events` that were processed, and `moved` to another group, are what
+    is told of it.
     """
     d = symbol_debts.c
     of_day = (d.day == day) & (d.after >= after)
@@ -133,6 +138,9 @@ def pay_debt(state: StateDatabase, day: date, after: int, through: int) -> None:
         connection.execute(delete(symbol_debts).where(of_day, d.through <= through))
         rest = {"after": through, "attempts": 0, "not_before": None}
         connection.execute(update(symbol_debts).where(of_day, d.after < through).values(rest))
+        if events:
+            healed = SymbolsHealed(day=day.isoformat(), through=through, events=events, moved=moved)
+            record(state, connection, healed, at=datetime.now(UTC))
 
 
 def days_that_missed(lake: Lake, arrived: Set[Wanted]) -> list[date]:

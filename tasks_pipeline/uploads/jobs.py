@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 from tasks_pipeline.uploads.facts import UploadError
 
@@ -32,7 +33,8 @@ class Jobs:
                 self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
             if len(self._jobs) >= MOST_WAITING:
                 return False
-            self._jobs[key] = self._pool.submit(work)
+            # In the context of who asked: facts say where they come from.
+            self._jobs[key] = self._pool.submit(copy_context().run, work)
         return True
 
     def running(self, key: Hashable) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, true
 
+from tasks_pipeline.facts.firsts import record_firsts
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import SymbolsUploaded
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files
 from tasks_pipeline.symbolication.keys import debug_id_key, release_key
@@ -54,6 +57,10 @@ def add_debug_file(
     with state.write() as connection:
         connection.execute(statement, list(rows.values()))
         announce(state, connection, [(project_id, debug_id_key(debug_id)) for debug_id in rows])
+        if objects:
+            fact = SymbolsUploaded(file=sha1, kind=objects[0].kind)
+            record(state, connection, fact, at=now, project_id=project_id)
+            record_firsts(state, connection, {(project_id, "debug_file"): ""}, now)
 
 
 def add_bundle(
@@ -93,6 +100,23 @@ def add_bundle(
             for some in chunks(rows):
                 connection.execute(artifacts.insert(), list(some))
             announce(state, connection, _arrived(project_id, release, dist, bundle))
+            _record_bundle(state, connection, row, bundle)
+
+
+def _record_bundle(
+    state: StateDatabase, connection: Connection, row: Mapping[str, Any], bundle: Bundle
+) -> None:
+    now, project_id = datetime.now(UTC), row["project_id"]
+    fact = SymbolsUploaded(
+        file=row["sha1"],
+        kind="artifact_bundle",
+        release=row["release"],
+        dist=row["dist"],
+        files=row["files"],
+    )
+    record(state, connection, fact, at=now, project_id=project_id)
+    if any(file.type == "source_map" for file in bundle.files):
+        record_firsts(state, connection, {(project_id, "source_map"): ""}, now)
 
 
 def _arrived(project_id: int, release: str | None, dist: str | None, bundle: Bundle) -> list[Wanted]:

@@ -16,6 +16,7 @@ from tasks_pipeline.alerts.firing import Firing
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.projects import PIPELINE
 from tasks_pipeline.config.watch import Watch
+from tasks_pipeline.facts.configuration import note_configuration
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
@@ -86,11 +87,19 @@ def watch_pipeline(stores: Stores, facts: DagsterFacts, now: datetime) -> WatchR
                 logging.INFO if status == OK else logging.ERROR,
                 "probe %s is %s: %s", reading.name, status, reading.detail,
             )  # fmt: skip
+    _note_configuration(stores, now)
     broken = _broken(report)
     if broken:
         told = _told_already(stores, broken, now)
         report.fallback = "told already" if told else tell_directly(stores.config, stores.home, broken, now)
     return report
+
+
+def _note_configuration(stores: Stores, now: datetime) -> None:
+    try:
+        note_configuration(stores.state, stores.config, now)
+    except SQLAlchemyError:
+        log.exception("it could not be noted that the configuration changed")
 
 
 def _remember(stores: Stores, report: WatchReport, now: datetime) -> set[str]:

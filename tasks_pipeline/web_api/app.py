@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
+from tasks_pipeline.facts.origin import recorded_by
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.disk import Room
@@ -137,7 +138,8 @@ class App:
     def _endpoint(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
             try:
-                return await self._serve(endpoint, request)
+                with recorded_by("web_api"):
+                    return await self._serve(endpoint, request)
             except ApiError as error:
                 return error.answer()
             except ClientDisconnect:

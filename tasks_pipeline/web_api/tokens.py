@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import TokenCreated, TokenRevoked
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import tokens
 
@@ -60,8 +62,10 @@ def create_token(
         "created_at": datetime.now(UTC),
     }
     with state.write() as connection:
-        number = connection.execute(tokens.insert().values(row).returning(tokens.c.id)).scalar_one()
-    return int(number), token
+        number = int(connection.execute(tokens.insert().values(row).returning(tokens.c.id)).scalar_one())
+        fact = TokenCreated(token=number, scopes=" ".join(sorted(scopes)))
+        record(state, connection, fact, at=datetime.now(UTC))
+    return number, token
 
 
 def find_token(state: StateDatabase, token: str) -> Token | None:
@@ -91,11 +95,12 @@ def revoke_token(state: StateDatabase, number: int) -> bool:
     """End a token for good; False when there is none with this number. A revoked one stays revoked since then."""
     with state.write() as connection:
         known = connection.execute(select(tokens.c.id).where(tokens.c.id == number)).scalar() is not None
+        now = datetime.now(UTC)
         connection.execute(
-            tokens.update()
-            .where(tokens.c.id == number, tokens.c.revoked_at.is_(None))
-            .values(revoked_at=datetime.now(UTC))
+            tokens.update().where(tokens.c.id == number, tokens.c.revoked_at.is_(None)).values(revoked_at=now)
         )
+        if known:
+            record(state, connection, TokenRevoked(token=number), at=now)
     return known
 
 

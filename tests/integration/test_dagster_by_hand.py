@@ -18,7 +18,7 @@ from dagster._core.remote_origin import (
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from tasks_pipeline.assets.metadata import OF_HEALTH
+from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
@@ -239,11 +239,13 @@ def test_a_run_of_a_day_tells_of_its_envelopes_and_of_alerts(past: Day, instance
 
 
 def days_of(home: Home) -> list[str]:
-    """The days of receipt. Those of release health begin five days earlier: so old may a session be that is received."""
+    """The days of receipt. Those of release health begin five days earlier: so old may a session be that is received; and those of
+    facts, some of which may come before the first envelope."""
     defs = build_defs({"stores": StoresResource(home=str(home.root))})
     specs = [spec for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    (received,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() not in OF_HEALTH}
-    (begun,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() in OF_HEALTH}
+    earlier = OF_HEALTH + OF_FACTS
+    (received,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() not in earlier}
+    (begun,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() in earlier}
     assert received is not None
     assert begun is not None
     days = list(received.get_partition_keys())

@@ -25,6 +25,7 @@ from tests.support.crash import (
 )
 from tests.support.day import Day
 from tests.support.events import event, item
+from tests.support.facts import types
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +45,12 @@ def test_a_drain_killed_at_any_step_leaves_every_event_stored_once(day: Day, mom
     day.assert_stored_once(ids)
     assert day.outcomes() == {("stored", ""): 4, ("duplicate", "event_id"): 1}
     assert [(g["times_seen"], g["users"]) for g in day.groups()] == [(1, 0), (2, 2), (1, 0)]
+    told = types(day.stores, day.project)
+    assert told == {"group.created": 3, "project.first": 2}
     lake, state = day.lake(), day.state()
     day.recompute()
     assert (day.lake(), day.state()) == (lake, state)
+    assert types(day.stores, day.project) == told
 
 
 @pytest.mark.parametrize("moment", RECOMPUTE_MOMENTS)

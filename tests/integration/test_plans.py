@@ -14,6 +14,9 @@ import pytest
 from sqlalchemy import Table, insert, select, update
 
 from tasks_pipeline.alerts.windows import evaluate_windows
+from tasks_pipeline.analytics.facts_stored import newest_facts, prove_facts
+from tasks_pipeline.analytics.process_analytics_event import store_facts
+from tasks_pipeline.facts.outbox import waiting_facts
 from tasks_pipeline.groups.decisions import DecisionError, resolve_groups, resolve_in_release
 from tasks_pipeline.groups.incidents import monitor_of_group
 from tasks_pipeline.groups.lists import OPEN, SORTS, find_group, list_groups
@@ -88,7 +91,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
-            "shipping": self.shipping, "shipped": self.shipped, "health": self.health,
+            "shipping": self.shipping, "shipped": self.shipped, "health": self.health, "facts": self.facts,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -249,6 +252,19 @@ class Work:
             due_days(connection)
         compute_health(lake, state, self.day.date)
         prove(lake, state, self.day.date)
+
+    def facts(self) -> None:
+        """What was recorded goes to the lake; the schedule's question, the check's, and a person's."""
+        stores, project = self.day.stores, self.day.project
+        with stores.state.read() as connection:
+            assert waiting_facts(connection).count
+        assert store_facts(stores).stored
+        today = datetime.now(UTC)
+        assert not prove_facts(stores.state, stores.lake, today.date()).differing
+        newest_facts(
+            stores.state, stores.lake, types=["group.created"], project_id=project, since=today, limit=5
+        )
+        newest_facts(stores.state, stores.lake, since=today, limit=5)
 
     def people(self) -> None:
         """Lists of groups, in each form."""
@@ -506,6 +522,10 @@ def history(day: Day, count: int) -> dict[Table, list[dict[str, Any]]]:
         t.drains: [
             {"id": f"d{n}", "day": old, "run_id": f"r{n}", "host": "h", "pid": 1, "started_at": long_ago, "heartbeat_at": long_ago,
              "ended_at": long_ago} for n in numbers
+        ],
+        t.analytics_outbox: [
+            {"fact": n.to_bytes(16, "big"), "type": "group.created", "version": 1, "at": long_ago, "project_id": day.project,
+             "actor_kind": "system", "source": "drain", "stored_in": 1 + n // 100} for n in numbers
         ],
         t.batches: [{**batch, "first_position": n, "last_position": n} for n in numbers],
         t.groups: [

@@ -140,7 +140,9 @@ def test_a_regression_ends_the_decision_and_not_what_came_of_it(one: Day) -> Non
     hear(one, **{"shop@1.2": one.at(20)})
     with one.stores.state.write() as connection:
         waiting = resolved_in_commits(connection, one.project, [sha])
-        assert settle_commit_resolutions(connection, one.project, "shop@1.2", waiting) == [group_id]
+        assert settle_commit_resolutions(one.stores.state, connection, one.project, "shop@1.2", waiting) == [
+            group_id
+        ]
         log_action(connection, one.project, group_id, "inherit", {"from": [7], "what": ["assignee"]})
     assert come(one, "shop@1.2") == "regressed"
     back = last_entry(one)["data"]
@@ -224,7 +226,9 @@ def test_a_commit_that_is_sent_in_capitals_settles_it(one: Day) -> None:
     decide(one, in_commit=sha)
     with one.stores.state.write() as connection:
         waiting = resolved_in_commits(connection, one.project, [sha])
-        assert settle_commit_resolutions(connection, one.project, "shop@1.1", waiting) == [one.group()["id"]]
+        assert settle_commit_resolutions(one.stores.state, connection, one.project, "shop@1.1", waiting) == [
+            one.group()["id"]
+        ]
 
 
 def test_then_it_is_fixed_in_the_first_release_that_holds_it(one: Day) -> None:

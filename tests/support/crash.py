@@ -19,6 +19,8 @@ import tasks_pipeline.processing.process_batch
 import tasks_pipeline.processing.recompute
 import tasks_pipeline.processing.replacements
 import tasks_pipeline.processing.settle
+from tasks_pipeline.analytics import process_analytics_event
+from tasks_pipeline.facts import outbox
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.base import Invalid, Staged
 from tasks_pipeline.processing.event import STEPS as EVENT_STEPS
@@ -97,6 +99,13 @@ HEALTH_MOMENTS = {
     "tables replaced": Moment(Lake, "replace_derived"),
     "noted, not committed": Moment(health, "note_computed"),
     "done": Moment(health, "figures_of_day"),
+}
+FACTS_MOMENTS = {
+    "batch chosen": Moment(process_analytics_event, "take_batch"),
+    "files written": Moment(Lake, "register", after=False),
+    "lake committed": Moment(Lake, "register"),
+    "done, not committed": Moment(outbox, "note_day_changes"),
+    "done": Moment(process_analytics_event, "finish_batch"),
 }
 HEALTH_REPLACED = frozenset({"tables replaced", "noted, not committed", "done"})
 LAKE_REPLACED = frozenset(RECOMPUTE_MOMENTS) - {"files written", "replacement noted"}
@@ -218,6 +227,16 @@ def compute_health_and_die(home: Home, day: date, moment: str) -> None:
     """Compute the health of a day and die at the moment."""
     with open_stores(home) as stores, at(HEALTH_MOMENTS[moment], die):
         health.compute_health(stores.lake, stores.state, day)
+
+
+def store_facts_and_die(home: Home, moment: str) -> None:
+    """Take what waits to the lake, two facts at a time, and die at the moment."""
+    with (
+        open_stores(home) as stores,
+        at(FACTS_MOMENTS[moment], die),
+        patch.object(process_analytics_event, "BATCH_ROWS", 2),
+    ):
+        process_analytics_event.store_facts(stores)
 
 
 def run_in_process(target: Callable[..., None], *arguments: object) -> int:

@@ -46,6 +46,7 @@ members:
   - {{email: anna@acme.example, name: Anna, timezone: Europe/Berlin, notifications: {{channel: slack}}}}
   - {{email: ben@acme.example, name: Ben, notifications: {{delivery: digest, channel: slack}}}}
   - {{email: you@acme.example, notifications: {{channel: slack, quiet_hours: {{start: "22:00", end: "06:00"}}}}}}
+analytics: {{custom: true}}
 teams: [{{slug: payments, members: [anna@acme.example, ben@acme.example]}}]
 alert_rules:
   - {{name: new errors, when: [new_group, regression, monitor], notify: [assignee, members, 'channel:dead']}}

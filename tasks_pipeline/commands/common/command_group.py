@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from tasks_pipeline.commands.common.used import note_name
+
 _LONGEST = 1000  # of a sentence in a list of commands: none is cut
 
 
@@ -21,6 +23,14 @@ class CommandGroup(click.Group):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.sections = sections
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; its name is noted for `used.recorded`."""
+        found = super().resolve_command(ctx, args)
+        note_name(ctx, found[0])
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in order of use."""

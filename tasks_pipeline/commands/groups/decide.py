@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from tasks_pipeline.commands.common.options import Number, json_option, limit_op
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.commands.common.user import user_name
 from tasks_pipeline.commands.groups.log import LOGGED, told
 from tasks_pipeline.words import counted, short_commit
 
@@ -24,16 +24,9 @@ if TYPE_CHECKING:
 _DECIDED = ("id", "short_id", "project", "title", "status", "assignee", "times_seen", "users")
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        return "unknown"
-
-
 group_ids = click.argument("names", metavar="ID...", nargs=-1, required=True)
 actor_option = click.option(
-    "--actor", metavar="NAME", default=_user, help="Who decides.  [default: the user of this machine]"
+    "--actor", metavar="NAME", default=user_name, help="Who decides.  [default: the user of this machine]"
 )
 
 

@@ -16,6 +16,11 @@ class LakeColumn:
     type: str
     description: str
 
+    @property
+    def quoted(self) -> str:
+        """Its name in SQL: some are words of DuckDB (at, by)."""
+        return f'"{self.name}"'
+
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
@@ -38,7 +43,17 @@ class LakeTable:
     @property
     def ddl(self) -> str:
         """CREATE TABLE, to be put behind a schema name."""
-        return f"{self.name} ({', '.join(f'{c.name} {c.type}' for c in self.columns)})"
+        return f"{self.name} ({', '.join(f'{c.quoted} {c.type}' for c in self.columns)})"
+
+    @property
+    def selected(self) -> str:
+        """Its columns for a SELECT."""
+        return ", ".join(c.quoted for c in self.columns)
+
+    @property
+    def sorted_by(self) -> str:
+        """The order within a file, for an ORDER BY; empty for none."""
+        return ", ".join(f'"{name}"' for name in self.sort)
 
 
 _ARROW = {
@@ -350,7 +365,7 @@ ANALYTICS_EVENTS = LakeTable(
             ("project_id", "BIGINT", "number of the project; 0: the installation"),
             ("actor_kind", "VARCHAR", "member, rule, commit, client or system"),
             ("actor", "VARCHAR", "who: a member as keyed hash, others by name; empty for nobody"),
-            ("source", "VARCHAR", "drain, sender, web_api, cli, schedule or sensor"),
+            ("source", "VARCHAR", "drain, sender, web_api, receiver, cli, ui, schedule or sensor"),
             ("run_id", "VARCHAR", "Dagster run that recorded it; null outside of runs"),
             ("data", "VARCHAR", "its other attributes, flat, as JSON"),
         )

@@ -50,5 +50,10 @@ def set_probe(
 def user_key(state: StateDatabase) -> bytes:
     """What distinct users of sessions are hashed with. The migration made it, so all processes find the same."""
     with state.read() as connection:
-        query = select(installation_keys.c.key).where(installation_keys.c.name == USERS)
-        return bytes.fromhex(connection.execute(query).scalar_one())
+        return key_of_users(connection)
+
+
+def key_of_users(connection: Connection) -> bytes:
+    """The same for a transaction that is open."""
+    query = select(installation_keys.c.key).where(installation_keys.c.name == USERS)
+    return bytes.fromhex(connection.execute(query).scalar_one())

@@ -380,6 +380,7 @@ replacements = Table(
         "arrival", BigInteger, nullable=True, comment="newest symbol_arrivals when its events were processed"
     ),
     Column("group_ids", JSON(none_as_null=True), nullable=True, comment="groups of its events; null: any"),
+    Column("fact", JSON(none_as_null=True), nullable=True, comment="what is recorded of it when it is done"),
     Column("started_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     Index("replacements_by_day", "day"),
@@ -1056,9 +1057,19 @@ analytics_outbox = Table(
     ),
     Column("source", String(16), nullable=False),
     Column("run_id", String(64), nullable=True),
-    Column("data", JSON, nullable=True, comment="its other attributes; null once it is stored in the lake"),
-    Column("stored_in", BigInteger, nullable=True, comment="batch in the lake; null: it waits"),
-    _partial("analytics_waiting", "stored_in IS NULL", "id"),
+    Column(
+        "data",
+        JSON(none_as_null=True),
+        nullable=True,
+        comment="its other attributes; null once it is stored in the lake",
+    ),
+    Column(
+        "stored_in",
+        BigInteger,
+        nullable=True,
+        comment="batch in the lake; null: none took it yet; 0: it is in `analytics_dead`",
+    ),
+    _partial("analytics_waiting", "data IS NOT NULL", "stored_in", "id"),
     Index("analytics_by_time", "at"),
     comment="Facts on their way to the lake, and what is needed to record none of them twice.",
 )

@@ -46,10 +46,15 @@ def upgrade() -> None:
             nullable=True,
             comment="its other attributes; null once it is stored in the lake",
         ),
-        sa.Column("stored_in", sa.BigInteger(), nullable=True, comment="batch in the lake; null: it waits"),
+        sa.Column(
+            "stored_in",
+            sa.BigInteger(),
+            nullable=True,
+            comment="batch in the lake; null: none took it yet; 0: it is in `analytics_dead`",
+        ),
         comment="Facts on their way to the lake, and what is needed to record none of them twice.",
     )
-    _partial("analytics_waiting", "analytics_outbox", "stored_in IS NULL", "id")
+    _partial("analytics_waiting", "analytics_outbox", "data IS NOT NULL", "stored_in", "id")
     op.create_index("analytics_by_time", "analytics_outbox", ["at"])
     op.create_table(
         "analytics_dead",
@@ -139,7 +144,7 @@ def upgrade() -> None:
     op.create_index("reports_by_end", "reports", ["end"])
     op.create_table(
         "report_revisions",
-        sa.Column("report_id", sa.ForeignKey("reports.id"), primary_key=True),
+        sa.Column("report_id", _id(), sa.ForeignKey("reports.id"), primary_key=True),
         sa.Column(
             "revision",
             sa.Integer(),
@@ -191,9 +196,12 @@ def upgrade() -> None:
         comment="Who gets which report, and what became of it.",
     )
     _partial("report_deliveries_due", "report_deliveries", "decided_at IS NULL", "due_at")
+    fact = sa.Column("fact", sa.JSON(), nullable=True, comment="what is recorded of it when it is done")
+    op.add_column("replacements", fact)
 
 
 def downgrade() -> None:
+    op.drop_column("replacements", "fact")
     for table in reversed(TABLES):
         op.drop_table(table)
 
