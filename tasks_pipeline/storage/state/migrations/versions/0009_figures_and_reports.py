@@ -1,5 +1,6 @@
 """Facts on their way to the lake, figures of days and what changed them, reports, and who wants them."""
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+UNSUBSCRIBE = "unsubscribe"
 TABLES = ("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "reports", "report_revisions", "subscriptions", "report_deliveries")  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def upgrade() -> None:
     op.create_index("reports_by_end", "reports", ["end"])
     op.create_table(
         "report_revisions",
-        sa.Column("report_id", sa.ForeignKey("reports.id"), primary_key=True),
+        sa.Column("report_id", _id(), sa.ForeignKey("reports.id"), primary_key=True),
         sa.Column(
             "revision",
             sa.Integer(),
@@ -191,15 +193,23 @@ def upgrade() -> None:
         comment="Who gets which report, and what became of it.",
     )
     _partial("report_deliveries_due", "report_deliveries", "decided_at IS NULL", "due_at")
+    # Here, where one process is at work, as the key of users.
+    op.bulk_insert(_keys(), [{"name": UNSUBSCRIBE, "key": secrets.token_hex(32)}])
 
 
 def downgrade() -> None:
+    keys = _keys()
+    op.execute(keys.delete().where(keys.c.name == UNSUBSCRIBE))
     for table in reversed(TABLES):
         op.drop_table(table)
 
 
 def _partial(name: str, table: str, where: str, *columns: str) -> None:
     op.create_index(name, table, list(columns), sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _keys() -> sa.TableClause:
+    return sa.table("installation_keys", sa.column("name"), sa.column("key"))
 
 
 def _id() -> Any:
