@@ -30,7 +30,7 @@ def send_by_hand(
 ) -> list[ByHand]:
     """Put the messages of a stored report into the outbox, due or not: to all subscribers, or to `target` (member:…, team:…).
 
-    Who has theirs gets it only `again`; who unsubscribed gets none, whoever asks. Raises LookupError when there is no such report.
+    Who has theirs gets it only `again`; who unsubscribed gets none, whoever asks. Raises ReportMissing.
     """
     with stores.state.read() as connection:
         decided = decisions(connection)

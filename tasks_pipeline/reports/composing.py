@@ -80,10 +80,8 @@ class Composer:
 
 
 def _report(stores: Stores, recipient: Recipient, key: date, now: datetime) -> Report:
-    """Raises LookupError when it is not stored."""
+    """Raises ReportMissing."""
     found = read_report(stores, recipient.kind, key, recipient.scope)
-    if found is None:
-        raise LookupError(f"there is no {recipient.kind} report of {key} of {recipient.scope}")
     if recipient.projects is None:
         return found
     period = period_of(recipient.kind, key, recipient.zone, stores.config.reports.week_starts)

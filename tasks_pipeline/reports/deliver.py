@@ -11,7 +11,7 @@ from typing import Any
 from tasks_pipeline.notifications.errors import HICCUPS
 from tasks_pipeline.reports.composing import Composer
 from tasks_pipeline.reports.deliveries import Delivery, put_message, settle
-from tasks_pipeline.reports.due import look, plan
+from tasks_pipeline.reports.due_deliveries import look, plan
 from tasks_pipeline.reports.revising import tell_revisions
 from tasks_pipeline.stores import Stores
 

@@ -147,6 +147,8 @@ def next_delivery(connection: Connection, config: Config, now: datetime) -> tupl
     found = [(row.due_at, row.target)] if row else []
     starts = config.reports.week_starts
     for recipient in recipients(config, decisions(connection)):
+        if recipient.reason:
+            continue
         running = period_at(recipient.kind, now, recipient.zone, starts)
         found.append((due_at(recipient, running), recipient.target))
     return min(found, default=None)
@@ -185,15 +187,15 @@ def why_not(
     while it has to wait for its report. `newer`: a later period whose report is due to the same target."""
     recipient, most = one.recipient, lateness(config, one.kind)
     if recipient is None:
-        return "unsubscribed"
+        return "no subscriber any more"
+    if recipient.reason:
+        return recipient.reason
     if newer is not None:
         return f"too late: the report of {newer} is due too"
     try:
         period = period_of(one.kind, one.key, recipient.zone, config.reports.week_starts)
     except PeriodError as error:
         return f"no such period any more: {error}"
-    if recipient.reason:
-        return recipient.reason
     if now > one.due_at + most:
         return f"too late: it was due on {one.due_at:%Y-%m-%d %H:%M} UTC"
     if computed is None:

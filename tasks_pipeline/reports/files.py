@@ -107,7 +107,7 @@ def _parquet(table: Table) -> bytes:
 
 def _arrow_type(pa: Any, column: Column) -> Any:
     match column.form:
-        case "text":
+        case "text" | "id" | "person":
             return pa.string()
         case "count":
             return pa.int64()
@@ -117,6 +117,6 @@ def _arrow_type(pa: Any, column: Column) -> Any:
 
 
 def _typed(column: Column, values: list[Any]) -> list[Any]:
-    if column.form == "text":
+    if column.form in ("text", "id", "person"):
         return [None if value is None else clean(value, _MAX_TEXT) for value in values]
     return values

@@ -6,7 +6,7 @@ What becomes of it is written by `deliveries`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from tasks_pipeline.reports.scopes import ORGANISATION, scope_named
 
 TEAM_AT, TEAM_WEEKDAY = time(8), WEEK[0]
 """When the report of a team is sent, in its zone: teams have no wishes of their own."""
+UNSUBSCRIBED = "unsubscribed"
 NO_PROJECTS, NO_CHANNEL, NO_ADDRESS = "no projects", "no channel", "no address"
 
 
@@ -54,7 +55,8 @@ class Recipient:
 
 
 def recipients(config: Config, decided: Mapping[tuple[str, str], Decision]) -> list[Recipient]:
-    """Everybody who wants reports, by kind and in the order of the file. `decided`: what members decided themselves."""
+    """Everybody who wants reports, by kind and in the order of the file; whoever unsubscribed from what the file says is there
+    with that as a reason. `decided`: what members decided themselves."""
     return [
         recipient
         for kind in ADVERBS
@@ -136,8 +138,13 @@ def _first_of_month(day: date) -> date:
 
 def _members(config: Config, kind: Kind, decided: Mapping[tuple[str, str], Decision]) -> Iterator[Recipient]:
     for member in config.members:
+        found = recipient_of_member(config, member, kind)
         if subscription_of(member, kind, decided).wanted:
-            yield recipient_of_member(config, member, kind)
+            yield found
+        elif subscription_of(
+            member, kind, {}
+        ).wanted:  # who unsubscribed is not forgotten: there is a row that says so
+            yield replace(found, reason=UNSUBSCRIBED)
 
 
 def _teams(config: Config, kind: Kind) -> Iterator[Recipient]:

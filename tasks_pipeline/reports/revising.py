@@ -8,11 +8,11 @@ from sqlalchemy import and_, update
 
 from tasks_pipeline.notifications.outbox import put_notifications
 from tasks_pipeline.reports.composing import Composer
-from tasks_pipeline.reports.due import revised_reports
+from tasks_pipeline.reports.due_deliveries import revised_reports
 from tasks_pipeline.reports.recipients import Recipient
 from tasks_pipeline.reports.rendering.words import form_of, shown, title_of
 from tasks_pipeline.reports.report import HEADLINES
-from tasks_pipeline.reports.store import read_report
+from tasks_pipeline.reports.store import ReportMissing, read_report
 from tasks_pipeline.storage.state.tables import report_deliveries
 from tasks_pipeline.stores import Stores
 
@@ -46,9 +46,9 @@ def _changed_headlines(
 ) -> list[str]:
     """`Revised: errors 1,204 → 1,260`, of headlines that changed by enough; of a part of the organisation's report by those of all."""
     least = (stores.config.reports.mail_revisions_above or 0) / 100
-    old = read_report(stores, recipient.kind, key, recipient.scope, revision=before)
-    new = read_report(stores, recipient.kind, key, recipient.scope, revision=newest)
-    if old is None or new is None:
+    try:
+        old, new = (read_report(stores, recipient.kind, key, recipient.scope, n) for n in (before, newest))
+    except ReportMissing:
         return []
     found = []
     for name in HEADLINES:

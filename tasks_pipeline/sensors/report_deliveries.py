@@ -8,7 +8,7 @@ from tasks_pipeline.jobs import deliver_reports_job
 from tasks_pipeline.lanes import MAINTENANCE
 from tasks_pipeline.notifications.subscriptions import ADVERBS
 from tasks_pipeline.reports.deliveries import next_delivery
-from tasks_pipeline.reports.due import Due, look, plan, revised
+from tasks_pipeline.reports.due_deliveries import Due, look, plan, revised
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
 

@@ -18,7 +18,7 @@ from tasks_pipeline.notifications.subscriptions import decide
 from tasks_pipeline.reports.by_hand import send_by_hand
 from tasks_pipeline.reports.deliver import DeliveryReport, deliver_reports
 from tasks_pipeline.reports.deliveries import counts_of, deliveries_of, twice_told, without_row
-from tasks_pipeline.reports.due import look, plan
+from tasks_pipeline.reports.due_deliveries import look, plan
 from tasks_pipeline.reports.rendering.words import shown
 from tasks_pipeline.reports.report import Change
 from tasks_pipeline.storage.state.tables import notifications
@@ -35,7 +35,7 @@ FIRST = date(2026, 1, 1)
 @pytest.fixture(autouse=True)
 def _received_since_january(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores of these tests have no envelopes; reports of their periods are there all the same."""
-    monkeypatch.setattr("tasks_pipeline.reports.due.first_day", lambda _state, _spool: FIRST)
+    monkeypatch.setattr("tasks_pipeline.reports.due_deliveries.first_day", lambda _state, _spool: FIRST)
 
 
 def told(
@@ -176,7 +176,9 @@ def test_a_period_in_which_nothing_happened_is_told_to_nobody(own: Stores) -> No
 def test_of_the_time_before_the_first_event_nothing_is_told(
     own: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks_pipeline.reports.due.first_day", lambda _state, _spool: date(2026, 11, 23))
+    monkeypatch.setattr(
+        "tasks_pipeline.reports.due_deliveries.first_day", lambda _state, _spool: date(2026, 11, 23)
+    )
     with mail_server() as smtp:
         stores = told(own, smtp)
         assert plan(stores, MORNING) == 1
@@ -300,9 +302,10 @@ def test_sending_by_hand_says_what_it_does_and_what_not(own: Stores) -> None:
             done = send_by_hand(stores, "week", WEEK, END, target=target, again=again)
             return [(each.put, each.said.partition(" since")[0].partition(" on")[0]) for each in done]
 
-        assert by_hand() == [(True, "put into the outbox for mail")]
-        assert by_hand() == [(False, "waiting")]
-        assert by_hand(again=True) == [(True, "put into the outbox for mail")]
+        off = (False, "unsubscribed")
+        assert by_hand() == [(True, "put into the outbox for mail"), off]
+        assert by_hand() == [(False, "waiting"), off]
+        assert by_hand(again=True) == [(True, "put into the outbox for mail"), off]
         assert by_hand("member:ben@acme.example") == [(True, "put into the outbox for mail")]
         assert by_hand("member:off@acme.example", again=True) == [(False, "unsubscribed")]
         assert deliver_reports(stores, MORNING).put == []
@@ -350,7 +353,7 @@ def test_a_report_that_cannot_be_drawn_keeps_no_other_one(
         assert report.put == ["report:weekly:2026-11-16:ben@acme.example"]
         assert report.failed == ["weekly report of 2026-11-16 for member:anna@acme.example"]
         monkeypatch.undo()
-        monkeypatch.setattr("tasks_pipeline.reports.due.first_day", lambda _state, _spool: FIRST)
+        monkeypatch.setattr("tasks_pipeline.reports.due_deliveries.first_day", lambda _state, _spool: FIRST)
         assert deliver_reports(stores, MORNING).put == ["report:weekly:2026-11-16:anna@acme.example"]
 
 

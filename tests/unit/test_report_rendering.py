@@ -146,11 +146,11 @@ def test_files_hold_plain_values() -> None:
     files = files_of(report_value(text=HOSTILE))
     rows = list(csv.DictReader(io.StringIO(files["groups.csv"].decode(), newline="")))
     assert rows[0]["title"].startswith("'=HYPERLINK(")
-    assert (rows[0]["list"], rows[0]["events"]) == ("top", "383")
+    assert (rows[0]["list"], rows[0]["events"]) == ("top", "4000")
     first = next(csv.DictReader(io.StringIO(files["series.csv"].decode(), newline="")))
     assert first["start"] == "2026-11-16T00:00:00Z"
     table = pq.read_table(io.BytesIO(files["groups.parquet"]))
-    assert table.column("events").to_pylist()[0] == 383
+    assert table.column("events").to_pylist()[0] == 4000
     assert table.column("title").to_pylist()[0].startswith("=HYPERLINK(")
     assert (
         str(pq.read_schema(io.BytesIO(files["series.parquet"])).field("start").type)

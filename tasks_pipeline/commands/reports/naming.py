@@ -46,14 +46,9 @@ def named_key(kind: Kind, text: str, week_starts: str) -> date:
 def stored_report(stores: Stores, kind: Kind, key: date, scope: str) -> Report:
     """The newest revision of a report. Raises ClickException when there is none."""
     from tasks_pipeline.reports.scopes import ScopeError
-    from tasks_pipeline.reports.store import read_report
+    from tasks_pipeline.reports.store import ReportMissing, read_report
 
     try:
-        report = read_report(stores, kind, key, scope)
-    except ScopeError as error:
+        return read_report(stores, kind, key, scope)
+    except (ScopeError, ReportMissing) as error:
         raise click.ClickException(cell(error)) from error
-    if report is None:
-        raise click.ClickException(
-            f"no {kind} report of {key} is stored of {cell(scope)}; `tasks-pipeline reports list` shows those that are"
-        )
-    return report

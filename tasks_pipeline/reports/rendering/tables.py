@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tasks_pipeline.reports.rendering.words import Form, form_of, headlines, shown, title_of
 from tasks_pipeline.reports.report import GroupRow, Report, TransactionRow
+
+Look = Literal["text", "whole", "number"]
+"""How a cell is set: a text that may go on in the next line, one that may not, a number."""
+Cell = tuple[str, Look]
 
 GROUP_LISTS = {
     "top": "Most events",
@@ -44,25 +48,33 @@ class Table:
     rows: Sequence[tuple[Any, ...]]
 
     @property
-    def titles(self) -> list[tuple[str, bool]]:
-        """Titles of the columns that are shown, and whether they hold numbers."""
-        return [(c.title, c.form != "text") for c in self.columns if not c.hidden]
+    def titles(self) -> list[Cell]:
+        """Titles of the columns that are shown."""
+        return [(c.title, _look(c)) for c in self.columns if not c.hidden]
 
-    def cells(self, most: int, width: int = 120) -> list[list[tuple[str, bool]]]:
-        """At most so many rows as people read them, and of each cell whether it is a number. Texts are clean, not escaped."""
+    def cells(self, most: int, width: int = 120) -> list[list[Cell]]:
+        """At most so many rows as people read them. Texts are clean, not escaped."""
         return [
-            [(shown(v, c.form, width), c.form != "text") for c, v in zip(self.columns, row, strict=True) if not c.hidden]
+            [
+                (shown(v, c.form, width), _look(c))
+                for c, v in zip(self.columns, row, strict=True)
+                if not c.hidden
+            ]
             for row in self.rows[:most]
-        ]  # fmt: skip
+        ]
+
+
+def _look(column: Column) -> Look:
+    return "whole" if column.form == "id" else "text" if column.form in ("text", "person") else "number"
 
 
 _GROUP = (
-    Column("short_id", "Group"),
+    Column("short_id", "Group", "id"),
     Column("title", "Title"),
     Column("events", "Events", "count"),
     Column("users", "Users", "count"),
     Column("before", "Before", "count"),
-    Column("assignee", "Assigned to"),
+    Column("assignee", "Assigned to", "person"),
     Column("project", "Project", hidden=True),
     Column("culprit", "Culprit", hidden=True),
     Column("level", "Level", hidden=True),
@@ -230,19 +242,22 @@ def _balance(report: Report) -> Table:
 
 
 def _ages(report: Report) -> Table:
+    """Each open group is in one row: `open_ages` has by how many days it is open at least."""
     ages = sorted(report.groups.open_ages.items())
-    rows = [(f"at least {days} days" if days else "less than a day", count) for days, count in ages if count]
-    return Table(
-        "open_ages",
-        "Open groups by age",
-        (Column("age", "Open for"), Column("groups", "Groups", "count")),
-        rows,
-    )
+    rows = [(_age(days, [d for d, _ in ages if d > days]), count) for days, count in ages if count]
+    columns = (Column("age", "Open for"), Column("groups", "Groups", "count"))
+    return Table("open_ages", "Open groups by age", columns, rows)
+
+
+def _age(days: int, longer: Sequence[int]) -> str:
+    if not longer:
+        return f"{days} days and more"
+    return f"{days} to {longer[0]} days" if days else "less than a day"
 
 
 def _assignees(report: Report) -> Table:
     columns = (
-        Column("assignee", "Assigned to"),
+        Column("assignee", "Assigned to", "person"),
         Column("open", "Open", "count"),
         Column("resolved", "Resolved", "count"),
     )

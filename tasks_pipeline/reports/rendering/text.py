@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from unicodedata import east_asian_width
 
-from tasks_pipeline.reports.rendering.tables import Table, shown_tables
+from tasks_pipeline.reports.rendering.tables import Cell, Table, shown_tables
 from tasks_pipeline.reports.rendering.words import (
     bars,
     baseline_words,
@@ -38,12 +38,12 @@ def report_text(report: Report, rows: int = 10) -> str:
 
 
 def _headlines(report: Report) -> list[str]:
-    rows = [
+    rows: list[list[Cell]] = [
         [
-            (title_of(name), False),
-            (shown(report.figures[name], form_of(report, name)), True),
-            (change_words(report, name), False),
-            (baseline_words(report, name), False),
+            (title_of(name), "text"),
+            (shown(report.figures[name], form_of(report, name)), "number"),
+            (change_words(report, name), "text"),
+            (baseline_words(report, name), "text"),
         ]
         for name in headlines(report)
     ]
@@ -65,7 +65,7 @@ def _series(report: Report) -> list[str]:
         lines += [
             "",
             *_aligned(
-                [[(name, False), (f"{n:,}", True)] for name, n in zip(names, series.errors, strict=True)]
+                [[(name, "text"), (f"{n:,}", "number")] for name, n in zip(names, series.errors, strict=True)]
             ),
         ]
     return lines
@@ -81,7 +81,7 @@ def _table(table: Table, most: int) -> list[str]:
     return lines
 
 
-def _aligned(rows: Sequence[Sequence[tuple[str, bool]]]) -> list[str]:
+def _aligned(rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Rows as lines in columns; numbers stand to the right."""
     if not rows:
         return []
@@ -89,15 +89,15 @@ def _aligned(rows: Sequence[Sequence[tuple[str, bool]]]) -> list[str]:
     return [
         "  "
         + "  ".join(
-            _padded(text, width, right) for (text, right), width in zip(row, widths, strict=True)
+            _padded(text, width, look) for (text, look), width in zip(row, widths, strict=True)
         ).rstrip()
         for row in rows
     ]
 
 
-def _padded(text: str, width: int, right: bool) -> str:
+def _padded(text: str, width: int, look: str) -> str:
     gap = " " * (width - _width(text))
-    return gap + text if right else text + gap
+    return gap + text if look == "number" else text + gap
 
 
 def _width(text: str) -> int:

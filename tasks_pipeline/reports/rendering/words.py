@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from tasks_pipeline.notifications.message import clean
 from tasks_pipeline.reports.report import HEADLINES, Report
 
-Form = Literal["text", "count", "number", "share", "seconds", "ms", "time"]
+Form = Literal["text", "id", "person", "count", "number", "share", "seconds", "ms", "time"]
 Mood = Literal["better", "worse", "same"]
 
 NOTHING = "–"
@@ -35,12 +35,19 @@ def shown(value: Any, form: Form, limit: int = 200) -> str:
     """A value for people; NOTHING for None. Strangers' text is cleaned and bounded, but not escaped."""
     if value is None or value == "":
         return NOTHING
-    return _FORMS[form](value) if form != "text" else clean(value, limit)
+    if form in ("text", "id"):
+        return clean(value, limit)
+    return _FORMS[form](value)
 
 
 def number(value: float) -> str:
     """`1,204`, `0.65`, `12.3`."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}".rstrip("0")
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}".rstrip("0")
+
+
+def person(value: str) -> str:
+    """`anna` of an address, `team:shop`."""
+    return clean(value.partition("@")[0], 60)
 
 
 def share(value: float) -> str:
@@ -82,6 +89,8 @@ _FORMS: dict[Form, Callable[[Any], str]] = {
     "ms": milliseconds,
     "time": instant,
     "text": str,
+    "id": str,
+    "person": person,
 }
 
 
