@@ -8,12 +8,12 @@ import dagster as dg
 from tasks_pipeline.assets.metadata import of_state
 from tasks_pipeline.assets.notifications import GROUP
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
-from tasks_pipeline.reports.deliveries import STATUSES, counts_of, deliveries_of
+from tasks_pipeline.reports.deliveries import STATUSES, counts_since
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import report_deliveries
 from tasks_pipeline.stores import Stores
 
-_SHOWN = 50_000  # rows of the newest periods
+LATELY = timedelta(days=35)
 
 
 @dg.asset(
@@ -46,7 +46,5 @@ def deliver_reports(context: dg.AssetExecutionContext, stores: StoresResource) -
 def _by_status(stores: Stores) -> dict[str, int]:
     """Rows of the newest periods by what became of them."""
     with stores.state.read() as connection:
-        rows = deliveries_of(connection, limit=_SHOWN)
-    since = datetime.now(UTC).date() - timedelta(days=35)
-    counts = counts_of(row for row in rows if row["key"] >= since)
+        counts = counts_since(connection, datetime.now(UTC).date() - LATELY)
     return {f"lately_{status}": counts[status] for status in STATUSES}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from tasks_pipeline.reports.deliveries import STATUSES, counts_of, deliveries_of, twice_told, without_row
+from tasks_pipeline.reports.deliveries import STATUSES, counts_since, twice_told, without_row
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.stores import Stores
 
@@ -48,8 +48,7 @@ def check_report_deliveries(
 def _all_accounted_for(stores: Stores, now: datetime) -> dg.AssetCheckResult:
     with stores.state.read() as connection:
         missing = without_row(connection, stores.config, now - _ASKED_WITHIN)
-        rows = deliveries_of(connection, limit=10_000)
-    counts = counts_of(row for row in rows if row["key"] >= (now - LOOKED_BACK).date())
+        counts = counts_since(connection, (now - LOOKED_BACK).date())
     return dg.AssetCheckResult(
         asset_key="report_deliveries",
         check_name=ALL,

@@ -6,12 +6,12 @@ Rows are made when a period is over, and decided once: by a message in the outbo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
@@ -26,7 +26,7 @@ BACK = {"day": 31, "week": 8, "month": 3}
 """So many periods are looked back at after downtime; of older ones there is no row."""
 STATUSES = ("sent", "waiting", "failed", "skipped")
 NOTHING_YET = "empty: nothing was received yet"
-_STATUS_OF = {"sent": "sent", "waiting": "waiting", "sending": "waiting", "dead": "failed"}
+_BY_MESSAGE = {"sent": "sent", "waiting": "waiting", "sending": "waiting", "dead": "failed"}
 """By the status of the message."""
 
 d = report_deliveries.c
@@ -235,7 +235,7 @@ def settle(
 
 def deliveries_of(
     connection: Connection,
-    kind: Kind | None = None,
+    kind: Kind,
     key: date | None = None,
     *,
     target: str | None = None,
@@ -247,26 +247,41 @@ def deliveries_of(
     query = select(report_deliveries, n.status, n.sent_at, n.reason.label("detail")).join(
         notifications, n.id == d.notification_id, isouter=True
     )
-    wanted = ((d.kind, kind), (d.key, key), (d.target, target))
-    for column, value in wanted:
+    query = query.where(d.kind == kind)
+    for condition, value in ((d.key == key, key), (d.target == target, target)):
         if value is not None:
-            query = query.where(column == value)
-    rows = connection.execute(query.order_by(d.key.desc(), d.kind, d.target).limit(limit))
+            query = query.where(condition)
+    rows = connection.execute(query.order_by(d.key.desc(), d.target.desc()).limit(limit))
     return [{**row._mapping, "status": _status(dict(row._mapping))} for row in rows]
 
 
 def _status(row: Mapping[str, Any]) -> str:
-    if row["decided_at"] is None:
+    return _status_of(row["decided_at"] is None, row["notification_id"] is None, row["status"])
+
+
+def _status_of(open_: bool, without_message: bool, status: str | None) -> str:
+    if open_:
         return "waiting"
-    if row["notification_id"] is None:
+    if without_message:
         return "skipped"
     # A message that is not kept any more was sent, as far as anybody can tell.
-    return _STATUS_OF.get(row["status"] or "sent", "failed")
+    return _BY_MESSAGE.get(status or "sent", "failed")
 
 
-def counts_of(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """How many rows of `deliveries_of` have each status."""
-    return Counter(row["status"] for row in rows)
+def counts_since(connection: Connection, since: date) -> Counter[str]:
+    """How many rows of periods since have each status."""
+    n = notifications.c
+    found: Counter[str] = Counter()
+    for kind in ADVERBS:
+        query = (
+            select(d.decided_at.is_(None), d.notification_id.is_(None), n.status, func.count())
+            .select_from(report_deliveries.outerjoin(notifications, n.id == d.notification_id))
+            .where(d.kind == kind, d.key >= since)
+            .group_by(d.decided_at.is_(None), d.notification_id.is_(None), n.status)
+        )
+        for open_, without, status, count in connection.execute(query):
+            found[_status_of(open_, without, status)] += count
+    return found
 
 
 def without_row(connection: Connection, config: Config, now: datetime) -> list[tuple[Recipient, Period]]:
