@@ -98,6 +98,18 @@ def unsubscribe_base(config: Config) -> str:
     return (config.reports.unsubscribe_url or config.receiver.public_url or "").rstrip("/")
 
 
+def without_links(config: Config) -> str:
+    """What to know where members get reports by mail, and nothing says where a link could lead that ends that; else empty."""
+    mails = {channel.name for channel in config.channels if channel.type == "mail"}
+    wanted = any(subscription_of(member, kind, {}).wanted for member in config.members for kind in ADVERBS)
+    if not (mails and wanted) or unsubscribe_base(config):
+        return ""
+    return (
+        "mails of reports have no link to unsubscribe: neither reports.unsubscribe_url nor receiver.public_url says how people "
+        "reach the receiver"
+    )
+
+
 def unsubscribe_url(config: Config, key: bytes, member: str, kind: Kind) -> str:
     """The link that ends a subscription; empty where there is no address for it."""
     base = unsubscribe_base(config)

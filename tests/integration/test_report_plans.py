@@ -52,11 +52,20 @@ def history(stores: Stores) -> None:
         "decided_at": old,
         "revision": 1,
     }
+    revision = {
+        "revision": 1, "digest": "", "computed_at": old, "final": True, "code_version": "", "zones_version": "", "inputs": {},
+        "changes": [], "files": {},
+    }  # fmt: skip
     with stores.state.write() as connection:
         connection.execute(
             insert(t.notifications), [{**message, "key": f"old{n}", "id": 10_000 + n} for n in range(YEARS)]
         )
-        connection.execute(insert(t.reports), [{**report, "key": day} for day in days])
+        connection.execute(
+            insert(t.reports), [{**report, "key": day, "id": 10_000 + n} for n, day in enumerate(days)]
+        )
+        connection.execute(
+            insert(t.report_revisions), [{**revision, "report_id": 10_000 + n} for n in range(YEARS)]
+        )
         connection.execute(
             insert(t.report_deliveries),
             [{**row, "key": day, "notification_id": 10_000 + n} for n, day in enumerate(days)],

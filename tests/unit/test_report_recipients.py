@@ -15,6 +15,7 @@ from tasks_pipeline.notifications.subscriptions import (
     token_of,
     tokens_of,
     unsubscribe_url,
+    without_links,
 )
 from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.reports.recipients import due_at, recipient_of_member, recipients
@@ -126,3 +127,9 @@ def test_links_are_of_one_member_kind_and_installation() -> None:
         == f"https://errors.acme.example/unsubscribe/{token}"
     )
     assert unsubscribe_url(config_of(), key, "anna@acme.example", "week") == ""
+
+
+def test_a_configuration_without_a_place_for_links_is_told_so() -> None:
+    assert "no link to unsubscribe" in without_links(config_of())
+    assert without_links(config_of("", "receiver: {public_url: 'https://errors.acme.example'}")) == ""
+    assert without_links(config_of("reports: {weekly: false}")) == ""
