@@ -17,7 +17,7 @@ from tasks_pipeline.notifications.preferences import channel_of
 from tasks_pipeline.notifications.quiet import moment, quiet_until
 from tasks_pipeline.notifications.subscriptions import ADVERBS, Decision, Kind, subscription_of
 from tasks_pipeline.reports.periods import Period
-from tasks_pipeline.reports.scopes import ORGANISATION, scope_named
+from tasks_pipeline.reports.scopes import ORGANISATION, Scope, scopes_of
 
 TEAM_AT, TEAM_WEEKDAY = time(8), WEEK[0]
 """When the report of a team is sent, in its zone: teams have no wishes of their own."""
@@ -57,15 +57,18 @@ class Recipient:
 def recipients(config: Config, decided: Mapping[tuple[str, str], Decision]) -> list[Recipient]:
     """Everybody who wants reports, by kind and in the order of the file; whoever unsubscribed from what the file says is there
     with that as a reason. `decided`: what members decided themselves."""
+    scopes = _by_name(config)
     return [
         recipient
         for kind in ADVERBS
-        for recipient in (*_members(config, kind, decided), *_teams(config, kind))
+        for recipient in (*_members(config, kind, decided, scopes), *_teams(config, kind, scopes))
     ]
 
 
-def recipient_of_member(config: Config, member: Member, kind: Kind) -> Recipient:
-    """A member as a recipient, whether or not they want this kind."""
+def recipient_of_member(
+    config: Config, member: Member, kind: Kind, scopes: Mapping[str, Scope] | None = None
+) -> Recipient:
+    """A member as a recipient, whether or not they want this kind. `scopes` by name, for who asks for many."""
     wanted = member.reports
     scope, projects = _scope_of(config, member)
     channel = channel_of(
@@ -75,7 +78,7 @@ def recipient_of_member(config: Config, member: Member, kind: Kind) -> Recipient
     address, reason = _where_to(member, channel)
     if projects is not None and not projects:
         reason = NO_PROJECTS
-    known = scope_named(config, scope)
+    known = (scopes or _by_name(config))[scope]
     return Recipient(
         target=f"member:{member.email}", kind=kind, scope=scope, stored=known.stored, zone=known.zone,
         clock=member.timezone, at=wanted.at, weekday=wanted.weekday, channel=channel.name if channel else "", address=address,
@@ -83,10 +86,12 @@ def recipient_of_member(config: Config, member: Member, kind: Kind) -> Recipient
     )  # fmt: skip
 
 
-def recipient_of_team(config: Config, team: Team, kind: Kind) -> Recipient:
+def recipient_of_team(
+    config: Config, team: Team, kind: Kind, scopes: Mapping[str, Scope] | None = None
+) -> Recipient:
     """A team's channel as a recipient."""
     scope = f"team:{team.slug}"
-    known = scope_named(config, scope)
+    known = (scopes or _by_name(config))[scope]
     reason = NO_CHANNEL if team.channel is None else ""
     channel = config.channel(team.channel) if team.channel else None
     if channel is not None and channel.type == "mail" and not channel.to:
@@ -136,21 +141,25 @@ def _first_of_month(day: date) -> date:
     return day if day.day == 1 else (day.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
-def _members(config: Config, kind: Kind, decided: Mapping[tuple[str, str], Decision]) -> Iterator[Recipient]:
+def _by_name(config: Config) -> dict[str, Scope]:
+    return {scope.name: scope for scope in scopes_of(config)}
+
+
+def _members(
+    config: Config, kind: Kind, decided: Mapping[tuple[str, str], Decision], scopes: Mapping[str, Scope]
+) -> Iterator[Recipient]:
+    """Who unsubscribed from what the file says is not forgotten: there is a row that says so."""
     for member in config.members:
-        found = recipient_of_member(config, member, kind)
-        if subscription_of(member, kind, decided).wanted:
-            yield found
-        elif subscription_of(
-            member, kind, {}
-        ).wanted:  # who unsubscribed is not forgotten: there is a row that says so
-            yield replace(found, reason=UNSUBSCRIBED)
+        wanted = subscription_of(member, kind, decided).wanted
+        if wanted or subscription_of(member, kind, {}).wanted:
+            found = recipient_of_member(config, member, kind, scopes)
+            yield found if wanted else replace(found, reason=UNSUBSCRIBED)
 
 
-def _teams(config: Config, kind: Kind) -> Iterator[Recipient]:
+def _teams(config: Config, kind: Kind, scopes: Mapping[str, Scope]) -> Iterator[Recipient]:
     for team in config.teams:
         if ADVERBS[kind] in team.reports:
-            yield recipient_of_team(config, team, kind)
+            yield recipient_of_team(config, team, kind, scopes)
 
 
 def _scope_of(config: Config, member: Member) -> tuple[str, frozenset[int] | None]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import open_all
-from tasks_pipeline.commands.reports.naming import named_key, named_kind, scope_option, stored_report
+from tasks_pipeline.commands.reports.common import (
+    key_of,
+    kind_argument,
+    report_errors,
+    scope_of,
+    scope_option,
+)
+
+if TYPE_CHECKING:
+    from tasks_pipeline.notifications.subscriptions import Kind
 
 
 @click.command()
-@click.argument("kind")
+@kind_argument
 @click.argument("key")
 @scope_option
 @click.option(
@@ -32,7 +41,7 @@ from tasks_pipeline.commands.reports.naming import named_key, named_kind, scope_
     help="Where to.  [default: here]",
 )
 @click.pass_context
-def export(ctx: click.Context, kind: str, key: str, scope: str, form: str, folder: Path) -> None:
+def export(ctx: click.Context, kind: Kind, key: str, scope: str | None, form: str, folder: Path) -> None:
     """Write the files of a stored report: a table each as CSV or Parquet, all of it as JSON or as one HTML page.
 
     \b
@@ -43,16 +52,15 @@ def export(ctx: click.Context, kind: str, key: str, scope: str, form: str, folde
       /tmp/week-2026-11-16-report.html
     """
     from tasks_pipeline.reports.files import Format, files_as
+    from tasks_pipeline.reports.store import read_report
 
-    chosen = named_kind(kind)
     assert form in get_args(Format)
-    with open_all(current_home(ctx), to_look=True) as stores:
-        begins = named_key(chosen, key, stores.config.reports.week_starts)
-        report = stored_report(stores, chosen, begins, scope)
-    of_scope = "" if scope == "organisation" else f"{scope.replace(':', '-')}-"
+    with report_errors(), open_all(current_home(ctx), to_look=True) as stores:
+        report = read_report(stores, kind, key_of(kind, key, stores.config), scope_of(stores.config, scope))
+    of_scope = "" if ":" not in report.scope else f"{report.scope.replace(':', '-')}-"
     with user_errors(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files_as(report, form).items():  # type: ignore[arg-type]
-            path = folder / f"{chosen}-{begins}-{of_scope}{name}"
+            path = folder / f"{kind}-{report.key}-{of_scope}{name}"
             path.write_bytes(content)
             click.echo(cell(path))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_state
-from tasks_pipeline.commands.reports.naming import named_kind
+from tasks_pipeline.commands.reports.common import kind_argument
+
+if TYPE_CHECKING:
+    from tasks_pipeline.notifications.subscriptions import Kind
 
 
 @click.command()
 @click.argument("member")
-@click.argument("kind")
+@kind_argument
 @click.pass_context
-def subscribe(ctx: click.Context, member: str, kind: str) -> None:
+def subscribe(ctx: click.Context, member: str, kind: Kind) -> None:
     """A member wants the daily, weekly or monthly report, whatever the configuration says.
 
     \b
@@ -27,9 +31,9 @@ def subscribe(ctx: click.Context, member: str, kind: str) -> None:
 
 @click.command()
 @click.argument("member")
-@click.argument("kind")
+@kind_argument
 @click.pass_context
-def unsubscribe(ctx: click.Context, member: str, kind: str) -> None:
+def unsubscribe(ctx: click.Context, member: str, kind: Kind) -> None:
     """A member wants no such report any more, as with the link in its mails.
 
     \b
@@ -39,18 +43,18 @@ def unsubscribe(ctx: click.Context, member: str, kind: str) -> None:
     _decide(ctx, member, kind, wanted=False)
 
 
-def _decide(ctx: click.Context, email: str, kind: str, *, wanted: bool) -> None:
+def _decide(ctx: click.Context, email: str, kind: Kind, *, wanted: bool) -> None:
     from tasks_pipeline.notifications.subscriptions import ADVERBS, decide
 
-    chosen, home = named_kind(kind), current_home(ctx)
+    home = current_home(ctx)
     config = home.config_to_look().config
     if config.member(email) is None:
         known = ", ".join(m.email for m in config.members) or "none"
         raise click.ClickException(f"there is no member {cell(email)}; there are: {known}")
     with open_state(home) as (state, _), state.write() as connection:
-        news = decide(state, connection, email, chosen, wanted, "command", datetime.now(UTC))
+        news = decide(state, connection, email, kind, wanted, "command", datetime.now(UTC))
     said = "gets" if wanted else "gets no"
     click.echo(
-        f"{cell(email)} {said} {ADVERBS[chosen]} report{'s' if wanted else ''} {'now' if wanted else 'any more'}"
+        f"{cell(email)} {said} {ADVERBS[kind]} report{'s' if wanted else ''} {'now' if wanted else 'any more'}"
         f"{'' if news else '; that was so before'}"
     )
