@@ -45,7 +45,9 @@ class Composer:
         channel = config.channel(recipient.channel)
         if channel is not None and channel.type == "mail":
             letter = composed.letter(why_words(recipient.kind, composed.report.scope), self._link(recipient))
-            content = replace(content, letter=keep_letter(stores.blobs, letter))
+            # Its figures of projects are in the letter; here they would be 50 KB for each reader of a large organisation.
+            about = {**content.report, "projects": []}
+            content = replace(content, letter=keep_letter(stores.blobs, letter), report=about)
         return NewNotification(
             key=f"{outbox_key(recipient.kind, key, recipient.target)}{suffix}",
             type=TYPE,

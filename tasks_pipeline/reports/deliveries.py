@@ -20,7 +20,13 @@ from tasks_pipeline.notifications.subscriptions import ADVERBS, Kind, decisions
 from tasks_pipeline.reports.periods import Period, PeriodError, period_at, period_of
 from tasks_pipeline.reports.recipients import Recipient, due_at, recipients
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import notifications, report_deliveries, report_revisions, reports
+from tasks_pipeline.storage.state.tables import (
+    UtcDateTime,
+    notifications,
+    report_deliveries,
+    report_revisions,
+    reports,
+)
 
 BACK = {"day": 31, "week": 8, "month": 3}
 """So many periods are looked back at after downtime; of older ones there is no row."""
@@ -166,12 +172,13 @@ def computed_report(connection: Connection, recipient: Recipient, key: date) -> 
     """The report that a recipient is told of; None while there is none. Of a part of the organisation's it is the organisation's."""
     r, v = reports.c, report_revisions.c
     query = (
-        select(r.revision, v.computed_at)
-        .join(report_revisions, and_(v.report_id == r.id, v.revision == 1))
+        select(r.revision, func.min(v.computed_at, type_=UtcDateTime()).label("first_at"))
+        .join(report_revisions, v.report_id == r.id)
         .where(r.kind == recipient.kind, r.key == key, r.zone == recipient.zone, r.scope == recipient.stored)
+        .group_by(r.revision)
     )
     row = connection.execute(query).first()
-    return Computed(row.revision, row.computed_at) if row else None
+    return Computed(row.revision, row.first_at) if row else None
 
 
 def lateness(config: Config, kind: Kind) -> timedelta:

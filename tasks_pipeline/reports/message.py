@@ -80,7 +80,7 @@ class Composed:
         """The message without its mail: headlines, the groups with most events, a link."""
         report = self.report
         return ReportContent(
-            title=clean(_subject(report), 300),
+            title=clean(words.in_a_line(report), 300),
             subject=words.heading(report),
             project=words.scope_words(report.scope),
             changed=clean(" ".join([words.span_words(report) + ".", *words.state_words(report)]), 1000),
@@ -103,12 +103,6 @@ def program_data(report: Report) -> dict[str, Any]:
 def why_words(kind: str, scope: str) -> str:
     """Why somebody gets a report."""
     return f"You get the {ADVERBS[kind]} report of {words.scope_words(scope)}."  # type: ignore[index]
-
-
-def _subject(report: Report) -> str:
-    from tasks_pipeline.reports.rendering.mail import subject_of
-
-    return subject_of(report)
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:

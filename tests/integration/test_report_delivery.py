@@ -19,8 +19,9 @@ from tasks_pipeline.reports.by_hand import send_by_hand
 from tasks_pipeline.reports.deliver import DeliveryReport, deliver_reports
 from tasks_pipeline.reports.deliveries import counts_since, deliveries_of, twice_told, without_row
 from tasks_pipeline.reports.due_deliveries import look, plan
+from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.rendering.words import shown
-from tasks_pipeline.reports.report import Change
+from tasks_pipeline.reports.report import Change, Report
 from tasks_pipeline.storage.state.tables import notifications
 from tasks_pipeline.stores import Stores
 from tests.support.alerting import outbox, send
@@ -95,7 +96,9 @@ def test_a_weekly_report_is_one_mail_on_monday_morning(own: Stores) -> None:
         errors = shown(report_value().figures["errors"], "count")
         assert errors in html.get_content()
         assert errors in text.get_content()
-        assert errors in mail["Subject"]
+        assert (
+            mail["Subject"] == f"Weekly report 2026-W47: {errors} errors (+12 %), 9 new groups, all projects"
+        )
         assert "<script>" not in html.get_content()
         groups = next(p for p in mail.walk() if (p.get_filename() or "").endswith("groups.csv"))
         assert "'=HYPERLINK(" in groups.get_content()
@@ -314,6 +317,26 @@ def test_sending_by_hand_says_what_it_does_and_what_not(own: Stores) -> None:
             by_hand("member:x@acme.example")
         with pytest.raises(LookupError):
             send_by_hand(stores, "week", date(2026, 11, 9), END)
+
+
+def test_several_projects_are_told_of_together(own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One mail, not one for each: the part of the organisation's report that is theirs, in its revision."""
+    asked: list[tuple[str, str, object]] = []
+
+    def part(_stores: Stores, period: Period, scope: str, _now: datetime, *, projects: object) -> Report:
+        asked.append((period.kind, scope, projects))
+        return report_value(revision=0)
+
+    monkeypatch.setattr("tasks_pipeline.reports.composing.generate_analytics_report", part)
+    members = ", ".join(
+        f"{{email: {n}@acme.example, reports: {{projects: [shop, api]}}}}" for n in ("anna", "ben")
+    )
+    with mail_server() as smtp:
+        stores = told(own, smtp, members)
+        store_report(stores, report_value(revision=3))
+        assert len(deliver_reports(stores, MORNING).put) == 2
+        assert asked == [("week", "organisation", {1, 2})]  # made once for both
+        assert [row["data"]["report"]["revision"] for row in outbox(stores, 0)] == [3, 3]
 
 
 def test_several_at_once_put_one_message(own: Stores) -> None:

@@ -47,7 +47,7 @@ def group_row(number: int, title: str = "", **more: Any) -> GroupRow:
             "id": number, "short_id": f"SHOP-{number}", "project": "shop",
             "title": title or f"KeyError: 'cart_{number}' while the total was computed",
             "culprit": f"shop.cart in total_{number}", "level": "error", "status": "unresolved",
-            "events": 4000 // number, "before": 3000 // number, "users": 90 - number, "first_release": "shop@1.9.0",
+            "events": 4000 // (number or 1), "before": 3000 // (number or 1), "users": 90 - number, "first_release": "shop@1.9.0",
             "last_release": "shop@2.0.0", "assignee": "anna@acme.example" if number % 3 else None,
             "suspect_commit": "8097195a", "notifications": number, **more,
         }

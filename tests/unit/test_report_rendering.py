@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from tasks_pipeline.reports.files import csv_files, files_of
 from tasks_pipeline.reports.periods import Kind
 from tasks_pipeline.reports.rendering import charts
-from tasks_pipeline.reports.rendering.mail import MAX_HTML, mail_html, mail_text, pictures_of, subject_of
+from tasks_pipeline.reports.rendering.mail import MAX_HTML, mail_html, mail_text, pictures_of
 from tasks_pipeline.reports.rendering.page import report_page
 from tasks_pipeline.reports.rendering.text import report_text
-from tasks_pipeline.reports.rendering.words import duration, share, small_svg
+from tasks_pipeline.reports.rendering.words import duration, in_a_line, share, small_svg
 from tests.support.report_values import HOSTILE, empty_report, group_row, report_value
 
 texts = st.text(max_size=60) | st.sampled_from(
@@ -101,7 +101,7 @@ def test_mail_page_and_text_show_the_same_numbers(kind: Kind) -> None:
         mail_html(report, pictures_of(report), why="", unsubscribe=""),
         mail_text(report, why="", unsubscribe=""),
         report_page(report),
-        subject_of(report),
+        in_a_line(report),
     ):
         assert errors in rendered
     assert json.loads(files_of(report)["report.json"])["figures"]["errors"] == report.figures["errors"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ WIDTH = 552
 _SCALE, _DPI = 2, 100
 _MOST_BARS = 8  # of projects or transactions: those with most
 _NAME = 34
+_ABOVE, _BELOW, _RIGHT, _EDGE = 34, 24, 12, 10  # pixels around the axes, and around all
 _UNSAID = ("Date", "Creator", "Format", "Type")  # of an SVG: they would change with time and version
 
 # On a background that suits light and dark alike, since mail programs that turn colours around leave pictures alone.
@@ -36,12 +37,13 @@ _STANDS_FOR = {"back": "#010101", "ink": "#020202", "faint": "#030303", "main": 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture: its name, the numbers that it shows in words, its height in pixels, and what draws it."""
+    """A picture: its name, the numbers that it shows in words, its height and the room left of its axes in pixels, and what draws it."""
 
     name: str
     title: str
     says: str
     height: int
+    left: int
     draw: Callable[[Axes, dict[str, str]], None]
 
 
@@ -79,24 +81,35 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
 
 def _figure(chart: Chart, colours: dict[str, str]) -> Figure:
+    """Laid out by what is known of its texts: to have Matplotlib find out would draw everything twice."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "axes.unicode_minus": False}):
-        figure = Figure(
-            figsize=(WIDTH / _DPI, chart.height / _DPI), facecolor=colours["back"], layout="constrained"
-        )
+        figure = Figure(figsize=(WIDTH / _DPI, chart.height / _DPI), facecolor=colours["back"])
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        left, below, above = chart.left / WIDTH, _BELOW / chart.height, _ABOVE / chart.height
+        axes = figure.add_axes((left, below, 1 - left - _RIGHT / WIDTH, 1 - below - above))
         axes.set_facecolor(colours["back"])
         chart.draw(axes, colours)
-        axes.set_title(chart.title, loc="left", color=colours["ink"], fontsize=10, fontweight="bold")
         axes.tick_params(colors=colours["ink"], length=0)
         for side, spine in axes.spines.items():
             spine.set_visible(side == "bottom")
             spine.set_color(colours["faint"])
+        place = (_EDGE / WIDTH, 1 - _EDGE / chart.height)
+        figure.text(*place, chart.title, va="top", color=colours["ink"], fontsize=10, fontweight="bold")
     return figure
+
+
+def _room(texts: Iterable[str]) -> int:
+    """Pixels for texts left of the axes; those of other scripts may be twice as wide."""
+    widest = max((sum(2 if ord(c) > 0x2E80 else 1 for c in text) for text in texts), default=0)
+    return min(WIDTH // 2, 18 + round(7.2 * widest))
+
+
+def _room_of_numbers(values: Sequence[float]) -> int:
+    return _room([f"{max(values, default=0):,.0f}"])
 
 
 def _errors(report: Report) -> Iterator[Chart]:
@@ -113,7 +126,7 @@ def _errors(report: Report) -> Iterator[Chart]:
             before = series.before[: len(places)]
             axes.plot(range(len(before)), before, color=colours["before"], marker="o", markersize=3, linewidth=1.4, label="before")  # fmt: skip
             legend = axes.legend(
-                loc="upper right", frameon=False, fontsize=8, ncols=2, bbox_to_anchor=(1, 1.16)
+                loc="lower right", frameon=False, fontsize=8, ncols=2, bbox_to_anchor=(1.01, 0.98)
             )
             for text in legend.get_texts():
                 text.set_color(colours["ink"])
@@ -121,7 +134,9 @@ def _errors(report: Report) -> Iterator[Chart]:
         _grid(axes, colours, "y")
 
     says = f"Errors by {every}: {counted_parts(names, series.errors)}"
-    yield Chart("errors", f"Errors by {every}", says, 210, draw)
+    yield Chart(
+        "errors", f"Errors by {every}", says, 210, _room_of_numbers([*series.errors, *series.before]), draw
+    )
 
 
 def _groups(report: Report) -> Iterator[Chart]:
@@ -135,9 +150,8 @@ def _groups(report: Report) -> Iterator[Chart]:
         _ticks(axes, names)
         _grid(axes, colours, "y")
 
-    yield Chart(
-        "new-groups", "New groups by day", f"New groups by day: {counted_parts(names, new)}", 150, draw
-    )
+    says = f"New groups by day: {counted_parts(names, new)}"
+    yield Chart("new-groups", "New groups by day", says, 150, _room_of_numbers(new), draw)
 
 
 def _projects(report: Report) -> Iterator[Chart]:
@@ -177,7 +191,7 @@ def _bars(
     says = f"{title}: " + ", ".join(
         f"{each} {words(value)}" for each, value in zip(names, values, strict=True)
     )
-    return Chart(name, title, says, 60 + 24 * len(values), draw)
+    return Chart(name, title, says, _ABOVE + _BELOW + 24 * len(values), _room(names), draw)
 
 
 def _ticks(axes: Axes, names: Sequence[str]) -> None:

@@ -30,18 +30,6 @@ class Picture:
     png: bytes
 
 
-def subject_of(report: Report) -> str:
-    """`Weekly report 2026-W47 · shop: 1,204 errors (+12 %), 3 new groups`."""
-    said = []
-    if (errors := report.figures.get("errors")) is not None:
-        change = report.changes.get("errors")
-        said.append(f"{words.number(errors)} errors" + (f" ({change.text})" if change else ""))
-    if new := report.figures.get("new_groups"):
-        said.append(f"{words.number(new)} new group{'' if new == 1 else 's'}")
-    about = f"{words.heading(report)} · {words.scope_words(report.scope)}"
-    return f"{about}: {', '.join(said)}" if said else about
-
-
 def pictures_of(report: Report) -> tuple[Picture, ...]:
     """Its pictures, as many as fit into a mail."""
     found: list[Picture] = []

@@ -150,6 +150,17 @@ def heading(report: Report) -> str:
     return f"{ADVERBS.get(report.kind, report.kind)} report {report.label}"
 
 
+def in_a_line(report: Report) -> str:
+    """`1,204 errors (+12 %), 3 new groups, project shop`: what a mail's subject says behind the heading."""
+    said = []
+    if (errors := report.figures.get("errors")) is not None:
+        change = report.changes.get("errors")
+        said.append(f"{number(errors)} errors" + (f" ({change.text})" if change else ""))
+    if new := report.figures.get("new_groups"):
+        said.append(f"{number(new)} new group{'' if new == 1 else 's'}")
+    return ", ".join([*said, scope_words(report.scope)])
+
+
 def span_words(report: Report) -> str:
     """`16 to 22 November 2026, Europe/Berlin`; the length where it is unusual."""
     zone = ZoneInfo(report.zone)

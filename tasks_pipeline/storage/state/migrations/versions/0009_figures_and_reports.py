@@ -14,6 +14,12 @@ branch_labels = None
 depends_on = None
 
 UNSUBSCRIBE = "unsubscribe"
+COMMENTS = {
+    "COLUMN installation_keys.name": "what it is for: users, unsubscribe",
+    "TABLE installation_keys": "Keys that were made once for this installation. Another one would make new users of all that are "
+    "known, and void the links in mails.",
+    "COLUMN notifications.type": "alert, storm, digest, deploy, report or test",
+}
 TABLES = ("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "reports", "report_revisions", "subscriptions", "report_deliveries")  # fmt: skip
 
 
@@ -195,6 +201,9 @@ def upgrade() -> None:
     _partial("report_deliveries_due", "report_deliveries", "decided_at IS NULL", "due_at")
     # Here, where one process is at work, as the key of users.
     op.bulk_insert(_keys(), [{"name": UNSUBSCRIBE, "key": secrets.token_hex(32)}])
+    if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
+        for place, text in COMMENTS.items():
+            op.execute(f"COMMENT ON {place} IS '{text}'")
 
 
 def downgrade() -> None:
