@@ -47,7 +47,7 @@ MAY_FAIL = {
             "tasks-pipeline reports send week 2026-11-16",
             "tasks-pipeline reports send week 2026-W47 --to anna@acme.example --again",
             "tasks-pipeline reports export week 2026-11-16 --format html --to /tmp",
-            "tasks-pipeline reports export month 2026-11 --scope project:shop --format parquet --to figures",
+            "tasks-pipeline reports export month 2026-11 --scope project:shop --to out",
         ),
         "no such report is stored in this home",
     ),

@@ -41,7 +41,7 @@ def send(ctx: click.Context, kind: Kind, key: str, to: str | None, again: bool, 
     Prints:
       to                        put  what
       member:anna@acme.example  yes  put into the outbox for mail
-      member:ben@acme.example   no   sent since 2026-11-23 08:00 UTC; --again sends it once more
+      member:ben@acme.example   no   no projects
     """
     from tasks_pipeline.notifications.subscriptions import ADVERBS
     from tasks_pipeline.reports.by_hand import send_by_hand
