@@ -21,6 +21,11 @@ COMMANDS = {
         "releases",
         "List releases, look at one, archive it; read names.",
     ),
+    "reports": (
+        "commands.reports.group",
+        "reports",
+        "Reports of days, weeks and months: send, export, subscribe.",
+    ),
     "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),
     "notifications": (
@@ -50,6 +55,7 @@ SECTIONS = {
         "groups",
         "events",
         "releases",
+        "reports",
         "monitors",
         "alerts",
         "notifications",

@@ -23,14 +23,17 @@ from tasks_pipeline.assets.notifications import alerts, send_alert_notification,
 from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
+from tasks_pipeline.assets.report_deliveries import deliver_reports
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
+from tasks_pipeline.checks.report_deliveries import check_report_deliveries
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
+    deliver_reports_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
     drop_stale_chunks_job,
@@ -66,6 +69,7 @@ from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.new_release import new_release_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
+from tasks_pipeline.sensors.report_deliveries import report_deliveries_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
 
 
@@ -89,6 +93,7 @@ def build_defs(
                 alerts,
                 send_alert_notification,
                 send_digest,
+                deliver_reports,
                 check_monitors,
                 pipeline_probes,
                 process_new_release,
@@ -109,6 +114,7 @@ def build_defs(
             check_pipeline,
             check_release_health(begun),
             check_analytics_events(begun),
+            check_report_deliveries,
         ],
         jobs=[
             process_events_job,
@@ -118,6 +124,7 @@ def build_defs(
             merge_events_job,
             send_alert_notification_job,
             send_digest_job,
+            deliver_reports_job,
             check_monitors_job,
             process_releases_job,
             drop_expired_envelopes_job,
@@ -133,6 +140,7 @@ def build_defs(
             alert_notifications_sensor,
             alert_windows_sensor,
             digests_sensor,
+            report_deliveries_sensor,
             monitors_sensor,
             new_release_sensor,
             pipeline_watch_sensor,

@@ -71,6 +71,14 @@ send_digest_job = dg.define_asset_job(
     description="Puts the digests that are due into the outbox. Started by digests_sensor.",
 )
 
+deliver_reports_job = dg.define_asset_job(
+    "deliver_reports",
+    selection=dg.AssetSelection.assets("report_deliveries"),
+    run_tags=MAINTENANCE.tags,
+    description="Puts the reports that are due into the outbox, one message for each subscriber, or says why not. Started by "
+    "report_deliveries_sensor.",
+)
+
 check_monitors_job = dg.define_asset_job(
     "check_monitors",
     selection=dg.AssetSelection.assets("monitor_incidents"),

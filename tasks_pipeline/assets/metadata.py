@@ -53,6 +53,7 @@ _DOCUMENTS = {
     "alerts": "docs/alerts.md",
     "pipeline_probes": "docs/watch.md",
     "release_adoption": "docs/adoption.md",
+    "report_deliveries": "docs/report-delivery.md",
 }
 """By asset, else by group: where it is explained."""
 

@@ -51,11 +51,15 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
             raise click.ClickException(str(error)) from error
         print_json({"file": str(path), "good": False, "projects": None, "mistakes": _rows(error, str(path))})
         ctx.exit(1)
+    from tasks_pipeline.notifications.subscriptions import without_links
+
     count = len(checked.projects)
     if as_json:
         print_json({"file": str(path), "good": True, "projects": count, "mistakes": []})
     else:
         click.echo(f"{path}: good, {counted(count, 'project')}")
+        if note := without_links(checked):
+            click.echo(f"note: {note}")
 
 
 @config.command()

@@ -14,10 +14,21 @@ from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.commands.common.queries import group_named, open_state
 from tasks_pipeline.commands.common.tables import say, table
+from tasks_pipeline.commands.reports.wanted import reports_of
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
     from tasks_pipeline.config.alerts import AlertRule
+
+_REPORTS = {
+    "report": "report",
+    "wanted": "wanted",
+    "decided_by": "decided by",
+    "projects": "projects",
+    "channel": "channel",
+    "next_due": "next due (UTC)",
+    "last": "the last one",
+}
 
 
 @click.group(cls=CommandGroup)
@@ -63,8 +74,8 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as_json: bool) -> None:
-    """Show a member's preferences in each project and their next digests; with --group, whether they would hear of
-    it.
+    """Show a member's preferences in each project, their next digests and reports, and who decided about those; with
+    --group, whether they would hear of it.
 
     \b
     Examples:
@@ -97,6 +108,7 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
                     "next digest (UTC)": next_digest_at(config, pending, now) if pending else None,
                 }
             )  # fmt: skip
+        reports = reports_of(config, state, member, now)
         found = group_named(state, slugs, group) if group is not None else None
         if found is not None:
             from tasks_pipeline.groups.suspects import mails_of
@@ -105,9 +117,18 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
                 found["authors"] = mails_of(connection, [found["id"]]).get(found["id"], ())
     told = _told(config, email, found, rule, now) if found is not None else []
     if as_json:
-        print_json({"email": email, "projects": rows, **({"would": told} if found is not None else {})})
+        print_json(
+            {
+                "email": email,
+                "projects": rows,
+                "reports": reports,
+                **({"would": told} if found is not None else {}),
+            }
+        )
         return
     table(rows, list(rows[0]), wrap=["rules"], drop=["only assigned", "quiet now until", "quiet"])
+    click.echo()
+    table(reports, _REPORTS, wrap=["projects"], drop=["channel", "projects"])
     if told:
         click.echo()
     for line in told:

@@ -19,6 +19,7 @@ from tasks_pipeline.groups.suspects import author_of, suspects_of
 from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
 from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.report_content import report_message
 from tasks_pipeline.notifications.routing import members_of, owners_of
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
 from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, about_pipeline, about_rule
@@ -67,6 +68,8 @@ def message_of(stores: Stores, row: Mapping[str, Any], story_at: StoryOf | None 
             message = _storm_message(stores, row)
         case "deploy":
             message = deploy_message(stores.config, stores.home, row)
+        case "report":
+            message = report_message(stores, row)
         case "test":
             message = test_message(row["key"], project_name(stores.slugs, row["project_id"]), row["target"])
         case _:

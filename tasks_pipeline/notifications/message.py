@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.words import counted
@@ -76,12 +77,28 @@ class GroupLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """The mail of a message that was made when the message was decided on, so that each attempt sends the same bytes.
+
+    `pictures` are (Content-ID, file name, PNG), `files` (name, CSV). `unsubscribe` is where one POST ends such mails, and empty
+    where nothing does.
+    """
+
+    html: str
+    text: str
+    made_at: datetime
+    pictures: tuple[tuple[str, str, bytes], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    unsubscribe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a message says.
 
     `key` is its idempotency key, `thread` what messages about one thing share. `status`: firing, recovered, storm, digest,
-    deploy or test. `facts` are (name, value) pairs, `sections` the rest of an event's story, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
-    programs: what a webhook gets beside the texts.
+    deploy, report or test. `facts` are (name, value) pairs, `sections` the rest of an event's story, `links` (label, URL), `commands` what to type. `data` holds the facts in a form for
+    programs: what a webhook gets beside the texts. `letter` is its mail, where that was made beforehand.
     """
 
     key: str
@@ -104,6 +121,7 @@ class Message:
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    letter: Letter | None = None
 
     @property
     def summary(self) -> str:

@@ -19,7 +19,7 @@ def render(name: str, message: Message, templates_dir: Path | None = None) -> st
     """The text of a template for a message. A replacement that cannot be used is logged, and ours is taken: the message goes."""
     if templates_dir is not None and (templates_dir / name).exists():
         try:
-            return _environment(templates_dir).get_template(name).render(message=message)
+            return environment(templates_dir).get_template(name).render(message=message)
         except (
             jinja2.TemplateError,
             OSError,
@@ -30,11 +30,12 @@ def render(name: str, message: Message, templates_dir: Path | None = None) -> st
             AttributeError,
         ):
             log.exception("template %s cannot be used, ours is taken", templates_dir / name)
-    return _environment(_OURS).get_template(name).render(message=message)
+    return environment(_OURS).get_template(name).render(message=message)
 
 
 @functools.cache
-def _environment(folder: Path) -> jinja2.Environment:
+def environment(folder: Path) -> jinja2.Environment:
+    """Templates of a folder; whatever they show is escaped, but in those that end with .txt."""
     # In a sandbox, since templates of a folder may be written by others than those who run this.
     return jinja2.sandbox.SandboxedEnvironment(
         loader=jinja2.FileSystemLoader(folder),

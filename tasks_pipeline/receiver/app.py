@@ -18,6 +18,7 @@ from tasks_pipeline.receiver.intake import Intake
 from tasks_pipeline.receiver.prometheus import CONTENT_TYPE, Metrics
 from tasks_pipeline.receiver.quotas import Quotas
 from tasks_pipeline.receiver.request import MAX_HEADERS, BodyMemory, ClientGone, Limits, Request
+from tasks_pipeline.receiver.unsubscribing import Unsubscribing
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.web_api.mount import WebApi, is_web_api
@@ -46,11 +47,13 @@ class Receiver:
         accounts = Accounts(home)
         self._intake = Intake(accounts, quotas, self._commit, self._metrics)
         self._web_api = WebApi(home, lambda: accounts.config)
+        self._unsubscribing = Unsubscribing(home, lambda: accounts.config)
         self._pipeline_metrics: PipelineMetrics | None = None
         self._endpoints = Endpoints(self._intake, self._metrics).by_name | {
             "live": Endpoint(self._live, ("GET", "HEAD")),
             "ready": Endpoint(self._ready, ("GET", "HEAD")),
             "metrics": Endpoint(self._metrics_page, ("GET", "HEAD")),
+            "unsubscribe": Endpoint(self._unsubscribe, ("GET", "HEAD", "POST")),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,6 +118,9 @@ class Receiver:
         problem = "not enough free disk" if self._intake.disk_full else self._commit.problem()
         return json_answer(503, {"detail": problem}) if problem else json_answer(200, {"status": "ok"})
 
+    async def _unsubscribe(self, request: Request, route: Route) -> Answer:
+        return await self._unsubscribing.serve(request, route.detail)
+
     async def _metrics_page(self, request: Request, route: Route) -> Answer:
         if self._intake.settings.metrics == "loopback" and not request.is_local():
             raise Refused(403, "metrics", "metrics are for this machine alone (receiver.metrics)")
@@ -140,6 +146,7 @@ class Receiver:
         await self._intake.flush_refusals()
         await self._commit.close()
         await self._web_api.close()
+        self._unsubscribing.close()
         if self._pipeline_metrics is not None:
             self._pipeline_metrics.close()
         self._intake.close()

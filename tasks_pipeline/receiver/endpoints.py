@@ -24,6 +24,7 @@ ENVELOPE_TYPE = "application/x-sentry-envelope"
 _PROJECT = re.compile(r"/api/([0-9]{1,18})/(envelope|store|security|csp-report|minidump)/?")
 _CRON = re.compile(r"/api/([0-9]{1,18})/cron/([^/]{1,200})(?:/([^/]+))?/?")
 _ATTACHMENTS = re.compile(r"/api/([0-9]{1,18})/events/([^/]+)/attachments/?")
+_UNSUBSCRIBE = re.compile(r"/unsubscribe/([^/]{1,100})/?")
 _FIXED = {
     "/api/store": "store",
     "/api/embed/error-page": "error-page",
@@ -35,7 +36,7 @@ _FIXED = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a path leads: an endpoint's name, and what the path holds beside it. `detail` is a slug or event id."""
+    """Where a path leads: an endpoint's name, and what the path holds beside it. `detail` is a slug, event id or token."""
 
     endpoint: str
     project_id: int | None = None
@@ -50,6 +51,8 @@ def find_route(method: str, path: str) -> Route:
         return Route(name, int(match[1]))
     if fixed := _FIXED.get(path.rstrip("/")):
         return Route(fixed)
+    if match := _UNSUBSCRIBE.fullmatch(path):
+        return Route("unsubscribe", detail=match[1])
     if match := _CRON.fullmatch(path):
         return Route("cron", int(match[1]), match[2], match[3])
     if match := _ATTACHMENTS.fullmatch(path):

@@ -114,6 +114,7 @@ def test_what_people_find_in_the_ui() -> None:
         "releases",
         "stale_chunks",
         "release_adoption",
+        "report_deliveries",
         *(LAKE_TABLES.keys() - STATISTICS_TABLES.keys()),
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -125,6 +126,7 @@ def test_what_people_find_in_the_ui() -> None:
         "merge_events": "maintenance",
         "send_alert_notification": "notifications",
         "send_digest": "notifications",
+        "deliver_reports": "maintenance",
         "check_monitors": "monitoring",
         "process_releases": "releases",
         "drop_expired_envelopes_job": "maintenance",
@@ -143,6 +145,7 @@ def test_what_people_find_in_the_ui() -> None:
         "new_envelopes_sensor",
         "new_release_sensor",
         "pipeline_watch_sensor",
+        "report_deliveries_sensor",
         "run_failure",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
@@ -167,6 +170,8 @@ def test_what_people_find_in_the_ui() -> None:
         "release_health:no_session_twice",
         "release_health:states_add_up",
         "session_users:users_fit",
+        "report_deliveries:all_subscribers_accounted_for",
+        "report_deliveries:one_message_each",
     }
 
 

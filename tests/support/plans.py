@@ -17,6 +17,7 @@ GROWING = frozenset({
     "deploys", "drains", "event_ids", "group_actions", "group_commits", "group_days", "group_explanations", "group_hashes",
     "group_signatures", "group_values", "groups", "health_days", "incidents", "monitor_check_ins", "monitor_environments", "monitors",
     "notifications", "regroupings", "release_commits", "release_environments", "release_heads", "release_stages", "releases", "replacements",
+    "report_deliveries", "report_revisions", "reports",
     "repositories", "rule_states", "similar_groups", "suspect_commits", "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
 """Tables without a bound: reading all of one is a fault that shows itself after weeks."""
@@ -24,6 +25,7 @@ OPEN = frozenset({
     "analytics_waiting", "deploys_to_tell", "group_days_without_place", "groups_suspects_due", "health_days_due", "incidents_open",
     "monitor_environments_in_trouble", "notifications_for_digests", "regroupings_open", "releases_to_count", "releases_to_update",
     "releases_unprocessed", "replacements_open",
+    "report_deliveries_due",
 })  # fmt: skip
 """Indexes on what is not finished yet: that may be read whole."""
 BY_DESIGN = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -151,6 +152,8 @@ def documented(field: Any) -> str:
         return "its defaults"
     if isinstance(default, tuple):
         return "none"
+    if isinstance(default, time):
+        return f"`{default:%H:%M}`"
     return f"`{yaml.safe_dump(default).splitlines()[0]}`"
 
 

@@ -19,11 +19,13 @@ from tasks_pipeline.config.channels import MailChannel
 from tasks_pipeline.notifications.channels.base import Receipt
 from tasks_pipeline.notifications.channels.smtp import Wire, greeted, start_tls
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.message import Letter, Message, clean
 from tasks_pipeline.notifications.rendering import render
 
 SUBJECT_LENGTH = 180
 NOOP_SHARE = 0.25
+# An address in a header longer than a line would be written as an encoded word, which no program follows (RFC 5322, 2.1.1).
+_POLICY = email.policy.SMTP.clone(max_line_length=990)
 _SPEC = re.compile(r"[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,190}")
 
 
@@ -55,13 +57,13 @@ class MailSender:
     def compose(self, message: Message, recipients: list[str], idempotency_key: str) -> EmailMessage:
         """The mail. Its Message-ID comes from the idempotency key, so that a repeated one can be known."""
         channel = self._channel
-        mail = EmailMessage(policy=email.policy.SMTP)
+        mail = EmailMessage(policy=_POLICY)
         domain = parseaddr(channel.sender)[1].rpartition("@")[2] or "localhost"
         root = _message_id(message.thread, domain)
         mail["From"] = _address(channel.sender)
         mail["To"] = [_address(recipient) for recipient in recipients]
         mail["Subject"] = clean(message.summary, SUBJECT_LENGTH)
-        mail["Date"] = format_datetime(datetime.now(UTC))
+        mail["Date"] = format_datetime(message.letter.made_at if message.letter else datetime.now(UTC))
         mail["Message-ID"] = _message_id(idempotency_key, domain)
         # Of a thread the first mail is not known: all refer to a root that was never sent, which clients thread as well.
         mail["In-Reply-To"] = mail["References"] = root
@@ -70,10 +72,12 @@ class MailSender:
         mail["List-Id"] = (
             f"<{re.sub(r'[^a-z0-9-]+', '-', message.project.lower()) or 'pipeline'}.tasks-pipeline.{domain}>"
         )
-        if channel.unsubscribe:
-            mail["List-Unsubscribe"] = _unsubscribe(channel.unsubscribe)
+        _say_how_to_end(mail, message.letter.unsubscribe if message.letter else "", channel.unsubscribe)
         if message.severity == "critical":
             mail["Importance"] = "high"
+        if message.letter is not None:
+            _fill(mail, message.letter, hashlib.sha256(idempotency_key.encode()).hexdigest()[:32])
+            return mail
         mail.set_content(render("mail.txt", message, self._templates_dir), cte="quoted-printable")
         mail.add_alternative(
             render("mail.html", message, self._templates_dir), subtype="html", cte="quoted-printable"
@@ -152,7 +156,7 @@ class MailSender:
         if len(refused) == len(recipients):
             _expect(refused[0][1], f"recipient {refused[0][0]} refused")
         try:
-            answer = client.data(mail.as_bytes(policy=email.policy.SMTP))
+            answer = client.data(mail.as_bytes(policy=_POLICY))
         except smtplib.SMTPDataError as error:
             _expect((error.smtp_code, _bytes(error.smtp_error)), "message refused")
             raise TemporaryFailure(f"message not asked for: {_said(error)}") from error
@@ -205,6 +209,28 @@ def _address(text: str) -> Address:
 def _message_id(text: str, domain: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return f"<{digest}@{domain.encode('idna').decode() if not domain.isascii() else domain}>"
+
+
+def _fill(mail: EmailMessage, letter: Letter, boundary: str) -> None:
+    """Put a letter into a mail: alternatives of text and HTML with its pictures, and files behind them. Always the same bytes."""
+    mail.set_content(letter.text, cte="quoted-printable")
+    mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
+    _, html = mail.iter_parts()
+    for cid, name, png in letter.pictures:
+        html.add_related(png, "image", "png", cid=f"<{cid}>", disposition="inline", filename=name)
+    for name, content in letter.files:
+        mail.add_attachment(content, "text", "csv", filename=name, params={"charset": "utf-8"})
+    for number, part in enumerate(part for part in mail.walk() if part.is_multipart()):
+        part.set_boundary(f"=_{boundary}_{number}")
+
+
+def _say_how_to_end(mail: EmailMessage, click: str, other: str | None) -> None:
+    """The headers by which a program offers to end such mails: with one click where the message has an address for it (RFC 8058)."""
+    ways = [*([f"<{click}>"] if click else []), *([_unsubscribe(other)] if other else [])]
+    if ways:
+        mail["List-Unsubscribe"] = ", ".join(ways)
+    if click:
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
 
 
 def _unsubscribe(where: str) -> str:

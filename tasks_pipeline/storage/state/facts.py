@@ -11,6 +11,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import installation_keys, probes
 
 USERS = "users"
+UNSUBSCRIBE = "unsubscribe"
 
 
 def probe(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -48,12 +49,26 @@ def set_probe(
 
 
 def user_key(state: StateDatabase) -> bytes:
-    """What distinct users of sessions are hashed with. The migration made it, so all processes find the same."""
+    """What distinct users of sessions are hashed with."""
+    return _installation_key(state, USERS)
+
+
+def unsubscribe_key(state: StateDatabase) -> bytes:
+    """What the links in mails are signed with that end a subscription."""
+    return _installation_key(state, UNSUBSCRIBE)
+
+
+def _installation_key(state: StateDatabase, name: str) -> bytes:
+    """A key of this installation. A migration made it, so all processes find the same."""
     with state.read() as connection:
-        return key_of_users(connection)
+        return _key_of(connection, name)
 
 
 def key_of_users(connection: Connection) -> bytes:
-    """The same for a transaction that is open."""
-    query = select(installation_keys.c.key).where(installation_keys.c.name == USERS)
+    """The key of users for a transaction that is open."""
+    return _key_of(connection, USERS)
+
+
+def _key_of(connection: Connection, name: str) -> bytes:
+    query = select(installation_keys.c.key).where(installation_keys.c.name == name)
     return bytes.fromhex(connection.execute(query).scalar_one())

@@ -667,9 +667,10 @@ health_days = Table(
 installation_keys = Table(
     "installation_keys",
     metadata,
-    Column("name", String(32), primary_key=True, comment="what it is for: users"),
+    Column("name", String(32), primary_key=True, comment="what it is for: users, unsubscribe"),
     Column("key", String(128), nullable=False, comment="random bytes, hex digits; to be kept secret"),
-    comment="Keys that were made once for this installation. Another one would make new users of all that are known.",
+    comment="Keys that were made once for this installation. Another one would make new users of all that are known, and void "
+    "the links in mails.",
 )
 
 deploys = Table(
@@ -858,7 +859,7 @@ notifications = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("key", String(400), nullable=False, unique=True, comment="one message to one target"),
-    Column("type", String(16), nullable=False, comment="alert, storm, digest or test"),
+    Column("type", String(16), nullable=False, comment="alert, storm, digest, deploy, report or test"),
     Column("alert_id", ForeignKey("alerts.id"), nullable=True, index=True),
     Column(
         "digest_id",

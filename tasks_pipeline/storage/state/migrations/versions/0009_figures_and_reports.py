@@ -1,5 +1,6 @@
 """Facts on their way to the lake, figures of days and what changed them, reports, and who wants them."""
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,13 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+UNSUBSCRIBE = "unsubscribe"
+COMMENTS = {
+    "COLUMN installation_keys.name": "what it is for: users, unsubscribe",
+    "TABLE installation_keys": "Keys that were made once for this installation. Another one would make new users of all that are "
+    "known, and void the links in mails.",
+    "COLUMN notifications.type": "alert, storm, digest, deploy, report or test",
+}
 TABLES = ("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "reports", "report_revisions", "subscriptions", "report_deliveries")  # fmt: skip
 
 
@@ -198,9 +206,16 @@ def upgrade() -> None:
     _partial("report_deliveries_due", "report_deliveries", "decided_at IS NULL", "due_at")
     fact = sa.Column("fact", sa.JSON(), nullable=True, comment="what is recorded of it when it is done")
     op.add_column("replacements", fact)
+    # Here, where one process is at work, as the key of users.
+    op.bulk_insert(_keys(), [{"name": UNSUBSCRIBE, "key": secrets.token_hex(32)}])
+    if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
+        for place, text in COMMENTS.items():
+            op.execute(f"COMMENT ON {place} IS '{text}'")
 
 
 def downgrade() -> None:
+    keys = _keys()
+    op.execute(keys.delete().where(keys.c.name == UNSUBSCRIBE))
     op.drop_column("replacements", "fact")
     for table in reversed(TABLES):
         op.drop_table(table)
@@ -208,6 +223,10 @@ def downgrade() -> None:
 
 def _partial(name: str, table: str, where: str, *columns: str) -> None:
     op.create_index(name, table, list(columns), sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _keys() -> sa.TableClause:
+    return sa.table("installation_keys", sa.column("name"), sa.column("key"))
 
 
 def _id() -> Any:

@@ -1,0 +1,74 @@
+"""report_deliveries_sensor: makes the rows of periods that are over, and starts deliver_reports when some can be decided."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from tasks_pipeline.jobs import deliver_reports_job
+from tasks_pipeline.lanes import MAINTENANCE
+from tasks_pipeline.notifications.subscriptions import ADVERBS
+from tasks_pipeline.reports.deliveries import next_delivery
+from tasks_pipeline.reports.due_deliveries import Due, look, plan, revised
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors.workers import described, runs_under_way
+
+FAILED_PAUSE = timedelta(minutes=30)
+"""After a run that failed: what it failed at is still due, and another one a minute later would fail at it too."""
+
+
+@dg.sensor(
+    name="report_deliveries_sensor",
+    job=deliver_reports_job,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts deliver_reports when reports are due to subscribers and computed, or too late for good. Its skip reason says "
+    "what is due and waits, or who gets the next one and when.",
+)
+def report_deliveries_sensor(
+    context: dg.SensorEvaluationContext, stores: StoresResource
+) -> dg.SensorResult | dg.SkipReason:
+    """One run for all reports that are due."""
+    now = datetime.now(UTC)
+    with stores.open() as opened:
+        config = opened.config
+        if not config.members and not any(team.reports for team in config.teams):
+            return dg.SkipReason("nobody is subscribed")
+        plan(opened, now)
+        due = look(opened.state, config, now)
+        with opened.state.read() as connection:
+            following = next_delivery(connection, config, now)
+            newer = revised(connection, config, now)
+    told = newer and newer != context.cursor
+    if not due.ready and not told:
+        return dg.SkipReason(f"{_waiting(due)}{_next(following)}")
+    what = f"{due.ready} reports are due" if due.ready else "reports were revised"
+    if at_work := runs_under_way(context.instance, deliver_reports_job.name):
+        return dg.SkipReason(f"{what}; {described(at_work)}")
+    if failed := _failed_lately(context.instance, now):
+        return dg.SkipReason(f"{what}; run {failed[:8]} failed, another one is tried later")
+    return dg.SensorResult(run_requests=[dg.RunRequest(tags=dict(MAINTENANCE.tags))], cursor=newer or None)
+
+
+def _waiting(due: Due) -> str:
+    """What is due, and waits for its report."""
+    if not due.waiting:
+        return ""
+    reports = sorted({f"the {ADVERBS[one.kind]} report of {one.key}" for one in due.waiting})
+    some = ", ".join(reports[:3]) + (" and others" if len(reports) > 3 else "")
+    return f"{len(due.waiting)} are due and wait until {some} is computed; "
+
+
+def _next(following: tuple[datetime, str] | None) -> str:
+    if following is None:
+        return "nobody is subscribed"
+    at, target = following
+    return f"the next one is due at {at:%Y-%m-%d %H:%M} UTC, to {target}"
+
+
+def _failed_lately(instance: dg.DagsterInstance, now: datetime) -> str | None:
+    """The newest run, when it failed a short while ago."""
+    for record in instance.get_run_records(dg.RunsFilter(job_name=deliver_reports_job.name), limit=1):
+        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
+        if record.dagster_run.status == dg.DagsterRunStatus.FAILURE and now - ended < FAILED_PAUSE:
+            return record.dagster_run.run_id
+    return None
