@@ -279,7 +279,7 @@ def shop() -> Project:
         Problem("NoItem", 4, ((8.4, 1e9),), type="TypeError", minified="u.drop"),
     )
     releases = {0.0: "shop@1.0.0", 4.5: "shop@1.1.0", 9.2: "shop@2.0.0"}
-    return Project(1, "shop", releases, problems, {"/cart": 80, "/checkout": 220, "/search": 150, "/": 40})
+    return Project(1, "shop", releases, problems, {"/cart": 80, "/checkout": 220})
 
 
 def app() -> Project:
