@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = Path(__file__).parents[1] / "tests" / "data" / "symbols" / "browser.bundle"
 SCOPES = {"organisation": "organisation", "shop": "project:shop", "app": "project:app"}
-COMPARED = ("errors", "users", "new_groups", "open_groups", "crash_free_sessions")
+COMPARED = ("errors", "users", "new_groups", "open_groups", "sessions")
 """Figures that a report and the truth both have under these names."""
 
 
