@@ -210,7 +210,7 @@ def _error(project: Project, problem: Problem, at: datetime, days: float, chance
 def _frames(project: Project, problem: Problem) -> list[dict[str, Any]]:
     if problem.minified:
         place = {"filename": SCRIPT, "function": problem.minified, "lineno": 3, "in_app": True}
-        return [{**place, "colno": 1}, {**place, "colno": 274}]
+        return [{**place, "function": "start", "colno": 1}, {**place, "colno": 274}]
     file = f"{project.slug}/work.py"
     return [
         {"function": f"do_{problem.name}", "module": f"{project.slug}.work", "filename": file, "in_app": True}
@@ -324,7 +324,7 @@ channels: [{{name: mail, {mail}}}]
 members:
   - {{email: {ANNA}, name: Anna, timezone: {ZONES["shop"]}, notifications: {{channel: mail}}, reports: {{weekly: true}}}}
   - {{email: {BEN}, name: Ben, timezone: {ZONES["app"]}, notifications: {{channel: mail}}, reports: {{daily: true, weekly: true, projects: [app]}}}}
-  - {{email: {CHANDRA}, name: Chandra, timezone: {ZONES["organisation"]}, notifications: {{channel: mail, delivery: none}}}}
+  - {{email: {CHANDRA}, name: Chandra, timezone: {ZONES["organisation"]}, notifications: {{channel: mail, delivery: none}}, reports: {{weekly: true}}}}
 teams: [{{slug: payments, members: [{ANNA}], projects: [shop]}}]
 alert_rules:
   - {{name: new errors, when: [new_group, regression, monitor], notify: ["{ANNA}", "{BEN}"]}}
