@@ -46,7 +46,7 @@ def lived(
     """A home in which a plan was lived through, and what that cost."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     home = Home(root, database_url=url)
-    home.config_path.write_text(configuration(plan, smtp_port=smtp_port))
+    home.config_path.write_text(configuration(plan, smtp_port=smtp_port or 9))
     began, cpu = time.monotonic(), time.process_time()
 
     def on_step(now: Any) -> None:

@@ -40,7 +40,7 @@ class Project:
     @property
     def key(self) -> str:
         """Its client key."""
-        return f"{self.id:x}" * 32
+        return f"{self.id:032x}"
 
     def release_at(self, days: float) -> str:
         """The release in use so many days after the first."""
@@ -298,34 +298,36 @@ def many(count: int) -> tuple[Project, ...]:
     return tuple(replace(app(), id=10 + n, slug=f"p{n}") for n in range(count))
 
 
-def configuration(plan: Plan, *, smtp_port: int = 0, more: str = "") -> str:
-    """The configuration that the plan needs; with `smtp_port` members get mail there. `more` is YAML of further sections."""
-    slugs = {project.slug: project for project in plan.projects}
-    named = "\n".join(
-        f"  - {{id: {each.id}, slug: {slug}, timezone: {ZONES.get(slug, 'UTC')}, keys: [{{public_key: '{each.key}'}}]"
-        + (
-            f", monitors: [{{slug: {MONITOR}, schedule: '0 3 * * *', timezone: {ZONES['shop']}, margin_minutes: 30}}]"
-            if slug == "shop"
-            else ""
-        )
-        + "}"
-        for slug, each in slugs.items()
-    )
-    rate = "rate: {messages: 100000, seconds: 1, burst: 100000}, target_rate: {messages: 100000, seconds: 1, burst: 100000}"
-    mail = f"type: mail, host: 127.0.0.1, port: {smtp_port or 9}, security: none, sender: errors@acme.example, {rate}"
+def configuration(plan: Plan, *, smtp_port: int = 9) -> str:
+    """The configuration that the plan needs: members in three zones, who get mail by the server at a port of this machine."""
+    shop, app = plan.projects[0].slug, plan.projects[-1].slug
+    projects = "\n".join(f"  - {{{_settings(project)}}}" for project in plan.projects)
+    rate = "{messages: 100000, seconds: 1, burst: 100000}"
+    mail = f"type: mail, host: 127.0.0.1, port: {smtp_port}, security: none, sender: errors@acme.example"
     return f"""\
 organisation: {{slug: acme, name: Acme}}
 projects:
-{named}
+{projects}
 reports: {{timezone: {ZONES["organisation"]}, unsubscribe_url: "http://127.0.0.1:9000"}}
 retention: {{raw_days: 30}}
 processing: {{linger_seconds: 0}}
-channels: [{{name: mail, {mail}}}]
+channels: [{{name: mail, {mail}, rate: {rate}, target_rate: {rate}}}]
 members:
-  - {{email: {ANNA}, name: Anna, timezone: {ZONES["shop"]}, notifications: {{channel: mail}}, reports: {{weekly: true}}}}
-  - {{email: {BEN}, name: Ben, timezone: {ZONES["app"]}, notifications: {{channel: mail}}, reports: {{daily: true, weekly: true, projects: [app]}}}}
-  - {{email: {CHANDRA}, name: Chandra, timezone: {ZONES["organisation"]}, notifications: {{channel: mail, delivery: none}}, reports: {{weekly: true}}}}
-teams: [{{slug: payments, members: [{ANNA}], projects: [shop]}}]
-alert_rules:
-  - {{name: new errors, when: [new_group, regression, monitor], notify: ["{ANNA}", "{BEN}"]}}
-{more}"""
+  - {{email: {ANNA}, name: Anna, timezone: {ZONES["shop"]}, reports: {{weekly: true}}}}
+  - {{email: {BEN}, name: Ben, timezone: {ZONES["app"]}, reports: {{daily: true, weekly: true, projects: [{app}]}}}}
+  - {{email: {CHANDRA}, timezone: {ZONES["organisation"]}, notifications: {{delivery: none}}, reports: {{weekly: true}}}}
+teams: [{{slug: payments, members: [{ANNA}], projects: [{shop}]}}]
+alert_rules: [{{name: new errors, when: [new_group, regression, monitor], notify: ["{ANNA}", "{BEN}"]}}]
+"""
+
+
+def _settings(project: Project) -> str:
+    zone = ZONES.get(project.slug, "UTC")
+    found = (
+        f"id: {project.id}, slug: {project.slug}, timezone: {zone}, keys: [{{public_key: '{project.key}'}}]"
+    )
+    if project.slug == "shop":
+        found += (
+            f", monitors: [{{slug: {MONITOR}, schedule: '0 3 * * *', timezone: {zone}, margin_minutes: 30}}]"
+        )
+    return found

@@ -20,14 +20,11 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.demo.hook import Posted, listening_hook
 from tasks_pipeline.demo.traffic import PUBLIC_KEY, Request, shop_events, shop_request, wire_requests
 from tasks_pipeline.groups.lists import list_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.books import Books, books_of_lake
-from tasks_pipeline.reports.generate import generate_analytics_report
-from tasks_pipeline.reports.periods import period_at
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.service.running import RunningService, running_service
 from tasks_pipeline.storage.state.tables import alerts
@@ -278,6 +275,10 @@ def _look(stores: Stores, shown: Shown, event_ids: list[str]) -> None:
 
 def _tell(stores: Stores, shown: Shown) -> None:
     """Compute the figures of today, as the service does every quarter of an hour, and preview the report of it."""
+    from tasks_pipeline.analytics.statistics.compute import compute_statistics
+    from tasks_pipeline.reports.generate import generate_analytics_report
+    from tasks_pipeline.reports.periods import period_at
+
     now = datetime.now(UTC)
     settings = stores.config.reports
     period = period_at("day", now, settings.timezone, settings.week_starts)
