@@ -284,6 +284,18 @@ with frames.open_home(sys.argv[1]) as home:
     assert said == [str(events), str(len(people(errors(*WHOLE)))), str(events), "True", "NotReadOnly"]
 
 
+def test_a_home_on_postgres(postgres_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The databases are where the environment says, as for every command."""
+    first = {name: rows[:50] for name, rows in rows_of(TRUTH, GROUPS).items()}
+    with open_stores(postgres_home) as stores:
+        write_figures(stores.lake, first)
+    monkeypatch.setenv("TASKS_PIPELINE_DATABASE_URL", postgres_home.database_url)
+    with frames.open_home(postgres_home.root) as home:
+        stats = frames.event_stats(home, *WHOLE, by=["project_id"])
+        assert stats["events"].sum() == sum(row["events"] for row in first["event_stats"])
+        assert list(home.sql("SELECT count(*) AS n FROM state.groups")["n"]) == [0]
+
+
 def test_no_home_is_made_by_looking(tmp_path: Any) -> None:
     with pytest.raises(FileNotFoundError, match="no home is in"):
         frames.open_home(tmp_path / "nowhere")
