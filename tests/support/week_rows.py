@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.truth import Truth, counted_at
+from benchmarks.truth import Truth
 from benchmarks.weeks import Sent
 from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.releases.spans import SLOT, begin_of
@@ -169,8 +169,3 @@ def _transaction_stats(transactions: Iterable[Sent]) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return rows
-
-
-def seen_at(one: Sent) -> datetime:
-    """When an item counts."""
-    return counted_at(one)
