@@ -24,8 +24,11 @@ from benchmarks.truth import Truth, people
 from benchmarks.weeks import BEN, ZONES, Plan, configuration
 from tasks_pipeline.alerts.counts import error_count
 from tasks_pipeline.analytics import frames
+from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.books import books_of_lake
+from tasks_pipeline.reports.generate import generate_analytics_report
+from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.storage.state.tables import group_actions
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.week_rows import rows_of, write_figures
@@ -100,8 +103,7 @@ def test_groups_are_where_the_plan_has_them(lived: Stores) -> None:
 @pytest.fixture(scope="module")
 def computed(lived: Stores) -> Stores:
     """The same with its figures computed."""
-    statistics = pytest.importorskip("tasks_pipeline.analytics.statistics.compute")
-    statistics.compute_statistics(lived, DAYS, PLAN.end + timedelta(hours=1))
+    compute_statistics(lived, DAYS, PLAN.end + timedelta(hours=1))
     return lived
 
 
@@ -172,8 +174,6 @@ def test_frames_sql_books_and_metrics_agree(computed: Stores) -> None:
 
 def test_reports_say_the_same(computed: Stores) -> None:
     """The weekly reports of all scopes and a daily one of each, in Berlin that of the day of 25 hours."""
-    generate = pytest.importorskip("tasks_pipeline.reports.generate")
-    periods = pytest.importorskip("tasks_pipeline.reports.periods")
     for scope, name in SCOPES.items():
         for kind, days, keys in (
             ("week", 7, TRUTH.weeks(scope)),
@@ -182,10 +182,10 @@ def test_reports_say_the_same(computed: Stores) -> None:
             for key in keys:
                 start, end = TRUTH.bounds(scope, key, days)
                 expected = TRUTH.figures(scope, start, end)
-                period = periods.period_of(kind, key, ZONES[scope], "monday")
+                period = period_of(kind, key, ZONES[scope], "monday")
                 assert (period.start, period.end) == (start, end)
                 with simulated(PLAN.end):
-                    report = generate.generate_analytics_report(computed, period, name, PLAN.end)
+                    report = generate_analytics_report(computed, period, name, PLAN.end)
                 for figure in ("errors", "users", "new_groups", "open_groups", "sessions"):
                     assert report.figures.get(figure) == expected[figure], f"{figure} of {scope}, {period}"
                 crash_free = report.figures.get("crash_free_sessions")  # cut, never rounded
