@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks_pipeline.demo.show import Shown
 
 _GROUPS_SHOWN = 15
+_REPORT_LINES = 30
 
 
 @click.command()
@@ -33,8 +34,8 @@ def demo(events: int, keep: Path | None) -> None:
     """Show the main job: receive, process with Dagster, group, store.
 
     Starts the whole service on free ports in a temporary home, sends it recorded traffic of real SDKs and several
-    hundred events of a sample shop, waits until Dagster has processed them, and prints what happened. Stops
-    everything at the end; exits 1 with the reason if anything was not as it should be.
+    hundred events of a sample shop, waits until Dagster has processed them, and prints what happened and what the
+    report of today says of it. Stops everything at the end; exits 1 with the reason if anything was not as it should be.
 
     \b
     Example:
@@ -63,12 +64,21 @@ def _command() -> str:
     return "tasks-pipeline" if found or own.name != "tasks-pipeline" else str(own)
 
 
+def _report(text: str) -> str:
+    """The begin of a report; the rest is told by `reports preview`."""
+    lines = text.splitlines()
+    left = ["…"] if len(lines) > _REPORT_LINES else []
+    return "\n".join(f"  {line}".rstrip() for line in [*lines[:_REPORT_LINES], *left])
+
+
 def _message(document: dict[str, Any]) -> str:
     """The document of a webhook, what it says to people of it."""
     return "\n".join(f"  {line}" for line in str(document.get("text", document)).splitlines()[:20])
 
 
 def _print(shown: Shown, keep: Path | None) -> None:
+    from tasks_pipeline.reports.rendering.text import report_text
+
     books = shown.books
     assert books is not None
     names = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting")
@@ -91,6 +101,8 @@ def _print(shown: Shown, keep: Path | None) -> None:
         f"\n{shown.alerts} alerts of new groups: {len(shown.messages)} sent to a webhook one by one, the others wait to be "
         f"sent as one message; the first:\n{_message(first)}"
     )
+    assert shown.report is not None
+    click.echo(f"\nthe report of today, so far\n{_report(report_text(shown.report, rows=5))}")
     click.echo("\nDagster")
     table(
         [*shown.runs, *({"run": "", "job": f"check {n}", "status": "passed"} for n in shown.checks)],
@@ -103,5 +115,7 @@ def _print(shown: Shown, keep: Path | None) -> None:
         click.echo(f"look      {_command()} demo --keep DIR   keeps the data; this demo's are gone\n")
     else:
         command = f"{_command()} --home {shlex.quote(str(keep))}"
-        click.echo(f"look      {command} groups list\n          {command} run   then open the UI it prints\n")
+        click.echo(
+            f"look      {command} groups list\n          {command} reports preview day\n          {command} run   then open the UI it prints\n"
+        )
     click.echo(f"demo ok: received={books.accepted} stored={books.stored} groups={len(shown.groups)}")

@@ -25,6 +25,7 @@ from tasks_pipeline.demo.traffic import PUBLIC_KEY, Request, shop_events, shop_r
 from tasks_pipeline.groups.lists import list_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.books import Books, books_of_lake
+from tasks_pipeline.reports.report import Report
 from tasks_pipeline.service.running import RunningService, running_service
 from tasks_pipeline.storage.state.tables import alerts
 from tasks_pipeline.stores import Stores, open_stores
@@ -76,6 +77,10 @@ class Shown:
     """Alerts that a rule fired."""
     messages: list[Posted] = field(default_factory=list)
     """What arrived at the webhook."""
+    errors: int = 0
+    """Error events that are stored of today."""
+    report: Report | None = None
+    """Of today, so far."""
 
 
 def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
@@ -107,8 +112,10 @@ def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
                 _await_runs(service.ui_url, shown)
             shown.messages = list(hook.posted)
             _look(stores, shown, [event.event_id for event in events])
+            with _timed(shown, "report"):
+                _tell(stores, shown)
         say("stopping ...")
-    work = sum(shown.seconds[stage] for stage in ("send", "process", "alert", "check"))
+    work = sum(shown.seconds[stage] for stage in ("send", "process", "alert", "check", "report"))
     shown.seconds["start and stop"] -= work
     _judge(shown, count)
     return shown
@@ -266,6 +273,24 @@ def _look(stores: Stores, shown: Shown, event_ids: list[str]) -> None:
     shown.shop_groups = rows[0]["groups"]
 
 
+def _tell(stores: Stores, shown: Shown) -> None:
+    """Compute the figures of today, as the service does every quarter of an hour, and preview the report of it."""
+    from tasks_pipeline.analytics.statistics.compute import compute_statistics
+    from tasks_pipeline.reports.generate import generate_analytics_report
+    from tasks_pipeline.reports.periods import period_at
+
+    now = datetime.now(UTC)
+    settings = stores.config.reports
+    period = period_at("day", now, settings.timezone, settings.week_starts)
+    compute_statistics(stores, [day for day in stores.spool.days() if day in period.utc_days], now)
+    shown.report = generate_analytics_report(stores, period, "organisation", now)
+    rows = stores.lake.query(
+        "SELECT count(*) AS n FROM lake.events WHERE received_at >= $start AND received_at < $end",
+        {"start": period.start, "end": period.end},
+    )
+    shown.errors = rows[0]["n"]
+
+
 def _stop(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
@@ -291,6 +316,9 @@ def _judge(shown: Shown, count: int) -> None:
         faults.append(f"{shown.shop_groups} new groups, but {shown.alerts} alerts")
     if len(shown.messages) != ALERTS:
         faults.append(f"{len(shown.messages)} messages arrived at the webhook; expected are {ALERTS}")
+    told = None if shown.report is None else shown.report.figures.get("errors")
+    if told != shown.errors:
+        faults.append(f"the report tells of {told} errors, {shown.errors} are stored")
     if "books_balance" not in shown.checks:
         faults.append("no run checked the books")
     if faults:
