@@ -20,6 +20,7 @@ COMMANDS = {
         "releases",
         "List releases, look at one, archive it; read names.",
     ),
+    "reports": ("commands.reports.group", "reports", "Reports of days, weeks and months; previews of them."),
     "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),
     "notifications": (
@@ -44,6 +45,7 @@ SECTIONS = {
         "groups",
         "events",
         "releases",
+        "reports",
         "monitors",
         "alerts",
         "notifications",

@@ -26,6 +26,8 @@ OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""
 OF_HEALTH = ("release_health", "session_users")
 """Assets with a partition for each UTC day on which sessions began."""
+REPORTS = {"day": "daily_report", "week": "weekly_report", "month": "monthly_report"}
+"""By kind of period: the asset with a partition for each."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -34,6 +36,7 @@ _OWNERS = {
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
     "maintenance": "team:operations",
+    "reports": "team:reports",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -43,6 +46,7 @@ _DOCUMENTS = {
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
     "maintenance": "docs/dagster.md",
+    "reports": "docs/reports.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",

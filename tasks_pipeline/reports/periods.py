@@ -132,7 +132,9 @@ def key_named(kind: Kind, text: str, week_starts: str = "monday") -> date:
         if kind == "month" and len(text) == len("2026-11"):
             return date.fromisoformat(f"{text}-01")
         if kind == "week" and "W" in text and week_starts != "monday":
-            raise PeriodError(f"weeks from {week_starts.capitalize()} have no numbers; give the date on which it begins")
+            raise PeriodError(
+                f"weeks from {week_starts.capitalize()} have no numbers; give the date on which it begins"
+            )
         return date.fromisoformat(text)  # knows 2026-W47 too: its Monday
     except PeriodError:
         raise
@@ -179,9 +181,7 @@ def _check(kind: str, zone: str, week_starts: str) -> None:
     if kind not in KINDS:
         raise PeriodError(f"{kind[:40]!r} is no kind of period; allowed are day, week and month")
     if week_starts not in WEEK_STARTS:
-        raise PeriodError(
-            f"weeks cannot begin on {week_starts[:40]!r}; allowed are {', '.join(WEEK_STARTS)}"
-        )
+        raise PeriodError(f"weeks cannot begin on {week_starts[:40]!r}; allowed are {', '.join(WEEK_STARTS)}")
     try:
         zone_named(zone)
     except ValueError as error:
