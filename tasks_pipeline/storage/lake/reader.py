@@ -86,9 +86,8 @@ class DerivedReader:
             attach_lake(self._connection, home, read_only=True)
             self._connection.execute("ATTACH ':memory:' AS lake")
             for table in DERIVED_TABLES.values():
-                columns = ", ".join(column.name for column in table.columns)
                 self._connection.execute(
-                    f"CREATE VIEW lake.{table.name} AS SELECT {columns} FROM stored.{table.name}"
+                    f"CREATE VIEW lake.{table.name} AS SELECT {table.selected} FROM stored.{table.name}"
                 )
         except BaseException:
             self._connection.close()

@@ -16,6 +16,11 @@ class LakeColumn:
     type: str
     description: str
 
+    @property
+    def quoted(self) -> str:
+        """Its name in SQL: some are words of DuckDB (at, by)."""
+        return f'"{self.name}"'
+
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
@@ -38,7 +43,17 @@ class LakeTable:
     @property
     def ddl(self) -> str:
         """CREATE TABLE, to be put behind a schema name."""
-        return f"{self.name} ({', '.join(f'{c.name} {c.type}' for c in self.columns)})"
+        return f"{self.name} ({', '.join(f'{c.quoted} {c.type}' for c in self.columns)})"
+
+    @property
+    def selected(self) -> str:
+        """Its columns for a SELECT."""
+        return ", ".join(c.quoted for c in self.columns)
+
+    @property
+    def sorted_by(self) -> str:
+        """The order within a file, for an ORDER BY; empty for none."""
+        return ", ".join(f'"{name}"' for name in self.sort)
 
 
 _ARROW = {
