@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.reports.content.balance import balance_of, read_log
+from tasks_pipeline.reports.content.groups import read_lists
 from tasks_pipeline.reports.content.spans import Bounds
 from tasks_pipeline.reports.generate import generate_analytics_report
 from tasks_pipeline.reports.periods import Period, period_of
 from tasks_pipeline.reports.report import Report
-from tasks_pipeline.reports.scopes import ScopeError
+from tasks_pipeline.reports.scopes import ScopeError, organisation
 from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.figure_rows import Error, Facts, Move, Timed, write_figures
@@ -134,8 +136,8 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     root = tmp_path_factory.mktemp("hourly") / "home"
     root.mkdir(mode=0o700)
     for stores in made(Home(root)):
-        first = datetime(2026, 8, 20, 0, 30, tzinfo=UTC)
-        errors = [Error(first + n * HOUR, user=7) for n in range(24 * 105)]
+        first = datetime(2026, 8, 31, 0, 30, tzinfo=UTC)
+        errors = [Error(first + n * HOUR, user=7) for n in range(24 * 93)]
         facts = Facts(errors, [Move(first, 1, "created", "unresolved")])
         write(stores, facts)
         put_groups(stores, 1)
@@ -355,8 +357,15 @@ def test_counted_once_more(shared: Stores, found: Any, moved: Any, which: Any, d
     b = told.groups.balance
     assert (b.open_at_start, b.open_at_end) == tuple(open_at(moves, at) for at in (period.start, period.end))
     assert b.open_at_start + b.entered - b.left == b.open_at_end == told.figures["open_groups"]
-    shown = {row["group_id"]: row for row in []}
-    assert shown == {}
+    events = Counter(e.group for e in inside)
+    assert [(row["group_id"], row["events"]) for row in listed(shared, period)] == sorted(
+        events.items(), key=lambda each: (-each[1], each[0])
+    )
+
+
+def listed(stores: Stores, period: Period) -> list[dict[str, Any]]:
+    lists = read_lists(stores.lake, stores.state, Bounds(period.start, period.end), None)
+    return lists.of(organisation(stores.config))["top"]
 
 
 def open_at(moves: list[Move], at: datetime) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks_pipeline.reports.content.measures import OPEN, newest, up_to
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_moments, moment
 from tasks_pipeline.reports.report import Balance, BalanceRow, Resolutions, Spread
 from tasks_pipeline.reports.scopes import Scope
 
@@ -54,7 +54,7 @@ class GroupLog:
 
 def read_log(lake: Lake, span: Bounds) -> GroupLog:
     """The log of a period."""
-    in_span = f"{in_days([span])} AND at >= {moment(span.start)} AND at < {moment(span.end)}"
+    in_span = in_moments(span)
     return GroupLog(
         moves=_frame(lake, _moves(span, in_span)),
         begin=_frame(lake, f"SELECT * FROM ({_status(up_to(span.start))}) WHERE open"),
@@ -134,7 +134,7 @@ def _resolution(resolved: pd.DataFrame) -> Resolutions:
     )
 
 
-_PLACE = "(at, coalesce(action_id, 0))"
+_PLACE = '("at", coalesce(action_id, 0))'
 _ENTERS = f"status_to IN {OPEN} AND coalesce(status_from NOT IN {OPEN}, true)"
 
 
@@ -142,7 +142,7 @@ def _status(rows: str) -> str:
     """What each group is by its newest move among some rows: whether it is open and since when, its status and assignee."""
     return (
         f"SELECT project_id, group_id, {newest('status_to')} AS status, coalesce({newest('assignee')}, '') AS assignee, "
-        f"{newest('status_to')} IN {OPEN} AS open, max(at) FILTER ({_ENTERS}) AS opened "
+        f'{newest("status_to")} IN {OPEN} AS open, max("at") FILTER ({_ENTERS}) AS opened '
         f"FROM lake.group_moves WHERE {rows} GROUP BY project_id, group_id"
     )
 
@@ -152,20 +152,20 @@ def _moves(span: Bounds, in_span: str) -> str:
     moved = f"SELECT group_id FROM lake.group_moves WHERE {in_span}"
     before = f"PARTITION BY project_id, group_id ORDER BY {_PLACE} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
     return (
-        "SELECT project_id, group_id, at, move, status_from, status_to, coalesce(assignee, '') AS assignee, opened, "
+        "SELECT project_id, group_id, \"at\", move, status_from, status_to, coalesce(assignee, '') AS assignee, opened, "
         f"coalesce(status_from IN {OPEN}, false) AS was_open, status_to IN {OPEN} AS opens FROM ("
-        f"SELECT *, max(CASE WHEN {_ENTERS} THEN at END) OVER ({before}) AS opened "
+        f'SELECT *, max(CASE WHEN {_ENTERS} THEN "at" END) OVER ({before}) AS opened '
         f"FROM lake.group_moves WHERE {up_to(span.end)} AND group_id IN ({moved})) "
-        f"WHERE at >= {moment(span.start)} ORDER BY {_PLACE}, project_id, group_id"
+        f'WHERE "at" >= {moment(span.start)} ORDER BY {_PLACE}, project_id, group_id'
     )
 
 
 def _waits(span: Bounds, in_span: str) -> str:
     return (
-        "SELECT c.project_id, c.group_id, date_diff('microsecond', c.at, min(p.at)) / 1e6 AS seconds "
+        'SELECT c.project_id, c.group_id, date_diff(\'microsecond\', c."at", min(p."at")) / 1e6 AS seconds '
         f"FROM (SELECT * FROM lake.group_moves WHERE {in_span} AND move = 'created') c "
         f"LEFT JOIN (SELECT * FROM lake.group_moves WHERE {in_span} AND \"by\" = 'person') p "
-        "ON p.project_id = c.project_id AND p.group_id = c.group_id GROUP BY c.project_id, c.group_id, c.at"
+        'ON p.project_id = c.project_id AND p.group_id = c.group_id GROUP BY c.project_id, c.group_id, c."at"'
     )
 
 

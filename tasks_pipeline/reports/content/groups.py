@@ -19,7 +19,7 @@ from tasks_pipeline.reports.content.spans import (
     Bounds,
     has_slot,
     in_days,
-    moment,
+    in_moments,
     spans_table,
     summed_slots,
 )
@@ -152,8 +152,7 @@ def _users(span: Bounds) -> str:
 def _moved(span: Bounds) -> str:
     return (
         "SELECT project_id, group_id, bool_or(move = 'created') AS created, bool_or(move IN ('regress', 'unignore')) AS returned, "
-        f"bool_or(\"by\" = 'person') AS handled FROM lake.group_moves WHERE {in_days([span])} "
-        f"AND at >= {moment(span.start)} AND at < {moment(span.end)} GROUP BY ALL"
+        f"bool_or(\"by\" = 'person') AS handled FROM lake.group_moves WHERE {in_moments(span)} GROUP BY ALL"
     )
 
 

@@ -171,7 +171,7 @@ def _levels(spans: Sequence[Bounds]) -> str:
     until = max(span.end for span in spans)
     last = (
         f"SELECT number, project_id, group_id, {newest('status_to')} AS status FROM lake.group_moves "
-        f"JOIN {spans_table(spans)} ON at < ends WHERE {up_to(until)} GROUP BY ALL"
+        f'JOIN {spans_table(spans)} ON "at" < ends WHERE {up_to(until)} GROUP BY ALL'
     )
     return (
         f"SELECT number, project_id, count(*) AS open_groups FROM ({last}) WHERE status IN {OPEN} "
@@ -181,12 +181,12 @@ def _levels(spans: Sequence[Bounds]) -> str:
 
 def newest(column: str) -> str:
     """SQL: the value that the newest row of group_moves has; also when that is null."""
-    return f"arg_max({{'v': {column}}}, (at, coalesce(action_id, 0))).v"
+    return f"arg_max({{'v': {column}}}, (\"at\", coalesce(action_id, 0))).v"
 
 
 def up_to(until: datetime) -> str:
     """SQL: rows of group_moves before a moment."""
-    return f"day <= DATE '{until.date().isoformat()}' AND at < {moment(until)}"
+    return f"day <= DATE '{until.date().isoformat()}' AND \"at\" < {moment(until)}"
 
 
 _QUERIES: tuple[Callable[[Sequence[Bounds]], str], ...] = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks_pipeline.releases.durations import percentile
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Notifications
 from tasks_pipeline.reports.scopes import Scope
 
@@ -69,7 +69,7 @@ def read_messages(lake: Lake, span: Bounds) -> Messages:
     """Messages of a period."""
     if not span.days:
         return Messages((), ())
-    rows = f"lake.notification_stats WHERE {in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
+    rows = f"lake.notification_stats WHERE {in_slots(span)}"
     return Messages(
         lake.query(
             f"SELECT project_id, rule, channel, status, sum(count)::BIGINT AS count FROM {rows} GROUP BY ALL"

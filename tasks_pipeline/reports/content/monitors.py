@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from tasks_pipeline.reports.content.measures import Measure
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import MonitorRow, Monitors
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -60,13 +60,15 @@ def read_monitors(lake: Lake, state: StateDatabase, span: Bounds) -> MonitorFigu
     if not span.days:
         return MonitorFigures(())
     troubled = _incidents(state, span)
+    counts = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTS)
+    added = (
+        f"SELECT project_id, monitor, kind, environment, {counts}, sum(down_seconds) AS down_seconds, "
+        f"sum(observed_seconds) AS observed_seconds FROM lake.monitor_stats WHERE {in_slots(span)} GROUP BY ALL"
+    )
+    place = "row_number() OVER (PARTITION BY project_id ORDER BY error + missed + timed_out DESC, monitor, environment)"
     rows = lake.query(
-        "SELECT project_id, monitor, kind, environment, "
-        + ", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTS)
-        + ", sum(down_seconds) AS down_seconds, sum(observed_seconds) AS observed_seconds FROM lake.monitor_stats "
-        f"WHERE {in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)} GROUP BY ALL "
-        f"QUALIFY row_number() OVER (PARTITION BY project_id ORDER BY sum(error + missed + timed_out) DESC, monitor, environment) <= {MOST} "
-        f"OR list_contains($troubled, project_id::VARCHAR || '/' || monitor)",
+        f"SELECT * FROM ({added}) QUALIFY {place} <= {MOST} "
+        "OR list_contains($troubled, project_id::VARCHAR || '/' || monitor)",
         {"troubled": [f"{project_id}/{slug}" for project_id, slug, _ in troubled]},
     )
     for row in rows:

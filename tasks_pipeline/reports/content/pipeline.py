@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.health_days import is_final
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Pipeline
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -60,7 +60,7 @@ def pipeline_of(lake: Lake, span: Bounds, scope: Scope, days: Days) -> Pipeline:
     """The section of a scope; how long batches waited is told of the organisation alone."""
     if not span.days:
         return Pipeline(open_days=days.open_days)
-    slots = f"{in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
+    slots = in_slots(span)
     dead = lake.query(
         "SELECT project_id, sum(quantity)::BIGINT AS n FROM lake.outcome_stats "
         f"WHERE {slots} AND outcome = 'invalid' GROUP BY ALL"

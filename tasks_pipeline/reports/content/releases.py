@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import or_, select
 
 from tasks_pipeline.releases.health_figures import Span, releases_health
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_moments, in_slots
 from tasks_pipeline.reports.report import ReleaseRow
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -73,18 +73,18 @@ def read_releases(lake: Lake, state: StateDatabase, span: Bounds) -> ReleaseFigu
 
 
 def _releases(span: Bounds) -> str:
-    in_slots = f"{in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
-    moved = f"{in_days([span])} AND at >= {moment(span.start)} AND at < {moment(span.end)}"
+    slots = in_slots(span)
+    moved = in_moments(span)
     return f"""
         WITH moves AS (
-            SELECT project_id, version, min(at) FILTER (move = 'created') AS created,
+            SELECT project_id, version, min("at") FILTER (move = 'created') AS created,
             count(*) FILTER (move = 'deployed') AS deploys FROM lake.release_moves WHERE {moved} GROUP BY ALL
         ), events AS (
             SELECT project_id, release AS version, sum(new_groups)::BIGINT AS new_groups FROM lake.event_stats
-            WHERE {in_slots} AND release <> '' GROUP BY ALL
+            WHERE {slots} AND release <> '' GROUP BY ALL
         ), health AS (
             SELECT project_id, release AS version, sum(sessions)::BIGINT AS sessions FROM lake.release_health
-            WHERE {in_slots} GROUP BY ALL
+            WHERE {slots} GROUP BY ALL
         )
         SELECT project_id, version, created, coalesce(deploys, 0) AS deploys, coalesce(new_groups, 0) AS new_groups,
         coalesce(sessions, 0) AS sessions, (sum(sessions) OVER (PARTITION BY project_id))::BIGINT AS of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks_pipeline.reports.content.spans import Bounds, bounds_of, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, bounds_of, in_slots
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Series
 from tasks_pipeline.reports.scopes import Scope
@@ -63,7 +63,7 @@ def _read(lake: Lake, span: Bounds) -> pd.DataFrame:
     # HUGEINT would become floats.
     rows = lake.arrow(
         "SELECT project_id, slot, sum(events)::BIGINT AS events, sum(new_groups)::BIGINT AS new_groups "
-        f"FROM lake.event_stats WHERE {in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)} "
+        f"FROM lake.event_stats WHERE {in_slots(span)} "
         "GROUP BY project_id, slot"
     )
     frame: pd.DataFrame = rows.to_pandas()

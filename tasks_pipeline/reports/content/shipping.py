@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.health_figures import Sessions, Span, health_figures
 from tasks_pipeline.releases.spans import SLOT, begin_of
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_moments
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import commits, group_actions, groups, release_commits
@@ -77,8 +77,8 @@ def read_shipping(lake: Lake, state: StateDatabase, span: Bounds, projects: Sequ
     if not span.days:
         return Shipping((), {})
     moves = lake.query(
-        f"SELECT project_id, version, at, move, environment FROM lake.release_moves WHERE {in_days([span])} "
-        f"AND at >= {moment(span.start)} AND at < {moment(span.end)} AND move IN ('deployed', 'finalised') ORDER BY at, version"
+        f'SELECT project_id, version, "at", move, environment FROM lake.release_moves WHERE {in_moments(span)} '
+        f"AND move IN ('deployed', 'finalised') ORDER BY \"at\", version"
     )
     production = {project.id: project.production for project in projects}
     shipped = [
@@ -113,7 +113,7 @@ def _first_ones(
 ) -> set[tuple[int, str, datetime]]:
     """Those that were the first of their release to production ever: commits were shipped by them."""
     rows = lake.query(
-        "SELECT project_id, version, environment, min(at) AS at FROM lake.release_moves WHERE move = 'deployed' "
+        'SELECT project_id, version, environment, min("at") AS "at" FROM lake.release_moves WHERE move = \'deployed\' '
         f"AND day <= DATE '{span.end.date().isoformat()}' AND version IN (SELECT unnest($versions::VARCHAR[])) GROUP BY ALL",
         {"versions": sorted({d.version for d in deploys})},
     )

@@ -61,7 +61,7 @@ def spans_table(spans: Sequence[Bounds]) -> str:
 
 ON_SLOT = "slot >= begins AND slot < ends"
 """Joins rows with a slot to the spans that hold it."""
-ON_MOMENT = "at >= begins AND at < ends"
+ON_MOMENT = '"at" >= begins AND "at" < ends'
 """Joins rows with a moment to the spans that hold it."""
 ON_DAY = "day BETWEEN first_day AND last_day"
 """Joins rows of days to the spans that touch them."""
@@ -79,6 +79,16 @@ def summed_slots(column: str) -> str:
     """What the counts of a map by slot add up to in the span."""
     entries = f"list_filter(map_entries({column}), lambda e: e.key >= {_FROM} AND e.key < {_UNTIL})"
     return f"coalesce(list_sum(list_transform({entries}, lambda e: e.value)), 0)::BIGINT"
+
+
+def in_slots(span: Bounds) -> str:
+    """A condition on rows with a slot: those in a span."""
+    return f"{in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
+
+
+def in_moments(span: Bounds) -> str:
+    """A condition on rows with a moment: those in a span. `at` is a word of DuckDB."""
+    return f'{in_days([span])} AND "at" >= {moment(span.start)} AND "at" < {moment(span.end)}'
 
 
 def moment(at: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.spans import SLOT
 from tasks_pipeline.reports.content.measures import BOOKED
-from tasks_pipeline.reports.content.spans import Bounds, in_days, moment
+from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Books, KeyRow
 from tasks_pipeline.reports.scopes import Scope
 
@@ -84,7 +84,7 @@ def read_traffic(lake: Lake, span: Bounds, projects: Sequence[Project]) -> Traff
     """Items of a period."""
     if not span.days:
         return Traffic((), ())
-    rows = f"{in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
+    rows = in_slots(span)
     outcomes = lake.query(
         "SELECT project_id, category, outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcome_stats "
         f"WHERE {rows} GROUP BY ALL"
@@ -95,27 +95,33 @@ def read_traffic(lake: Lake, span: Bounds, projects: Sequence[Project]) -> Traff
 def _keys(rows: str) -> str:
     """Keys and categories with something refused or dropped, or near a quota: its share in the busiest window. Windows shorter
     than a slot are told as if a slot were even; it is the least that the share can have been."""
-    seconds = f"greatest(q.seconds, {SLOT.seconds})"
-    windows = (
-        f"SELECT o.project_id, o.public_key, o.category, sum(o.quantity) * q.seconds / (q.most * {seconds}) AS share "
-        f"FROM (SELECT * FROM lake.outcome_stats WHERE {rows} AND outcome IN {BOOKED}) o JOIN "
-        "(SELECT unnest($projects::BIGINT[]) AS project_id, unnest($keys::VARCHAR[]) AS public_key, "
-        "unnest($categories::VARCHAR[]) AS category, unnest($limits::DOUBLE[]) AS most, unnest($seconds::BIGINT[]) AS seconds) q "
-        "ON q.project_id = o.project_id AND q.public_key IN ('', o.public_key) AND q.category IN ('all', o.category) "
-        f"WHERE q.most > 0 GROUP BY ALL, q.most, q.seconds, q.category, epoch(o.slot)::BIGINT // {seconds}"
-    )
-    return (
-        "SELECT project_id, public_key, category, "
-        f"coalesce(sum(quantity) FILTER (outcome IN {BOOKED}), 0)::BIGINT AS accepted, "
-        "coalesce(sum(quantity) FILTER (outcome IN ('rate_limited', 'refused')), 0)::BIGINT AS refused, "
-        "coalesce(sum(quantity) FILTER (outcome = 'client_discard'), 0)::BIGINT AS dropped, "
-        "count(DISTINCT date_trunc('hour', slot)) FILTER (outcome = 'rate_limited') AS refused_hours, any_value(share) AS share "
-        f"FROM (SELECT * FROM lake.outcome_stats WHERE {rows}) LEFT JOIN "
-        f"(SELECT project_id, public_key, category, max(share) AS share FROM ({windows}) GROUP BY ALL) "
-        "USING (project_id, public_key, category) GROUP BY project_id, public_key, category "
-        f"HAVING refused > 0 OR dropped > 0 OR any_value(share) >= {_NEAR} "
-        f"QUALIFY row_number() OVER (PARTITION BY project_id ORDER BY refused DESC, dropped DESC, public_key, category) <= {MOST}"
-    )
+    seconds = f"greatest(seconds, {SLOT.seconds})"
+    return f"""
+        WITH items AS (SELECT * FROM lake.outcome_stats WHERE {rows}), quota AS (
+            SELECT unnest($numbers::INTEGER[]) AS number, unnest($projects::BIGINT[]) AS project_id,
+            unnest($keys::VARCHAR[]) AS key, unnest($categories::VARCHAR[]) AS kind, unnest($limits::DOUBLE[]) AS most,
+            unnest($seconds::BIGINT[]) AS seconds
+        ), busy AS (
+            SELECT number, sum(quantity) * any_value(seconds) / (any_value(most) * any_value({seconds})) AS share
+            FROM items JOIN quota ON {_COUNTED} WHERE most > 0 AND outcome IN {BOOKED}
+            GROUP BY number, epoch(slot)::BIGINT // {seconds}
+        ), shares AS (SELECT quota.*, peak FROM quota JOIN (SELECT number, max(share) AS peak FROM busy GROUP BY number) USING (number)
+        ), keys AS (
+            SELECT project_id, public_key, category, coalesce(sum(quantity) FILTER (outcome IN {BOOKED}), 0)::BIGINT AS accepted,
+            coalesce(sum(quantity) FILTER (outcome IN ('rate_limited', 'refused')), 0)::BIGINT AS refused,
+            coalesce(sum(quantity) FILTER (outcome = 'client_discard'), 0)::BIGINT AS dropped,
+            count(DISTINCT date_trunc('hour', slot)) FILTER (outcome = 'rate_limited') AS refused_hours
+            FROM items GROUP BY ALL
+        ), told AS (
+            SELECT items.project_id, public_key, category, accepted, refused, dropped, refused_hours, max(peak) AS share
+            FROM keys items LEFT JOIN shares quota ON {_COUNTED} GROUP BY ALL
+        )
+        SELECT * FROM told WHERE refused > 0 OR dropped > 0 OR share >= {_NEAR}
+        QUALIFY row_number() OVER (PARTITION BY project_id ORDER BY refused DESC, dropped DESC, public_key, category) <= {MOST}"""
+
+
+_COUNTED = "quota.project_id = items.project_id AND quota.key IN ('', items.public_key) AND quota.kind IN ('all', items.category)"
+"""Which items a quota counts: of a project (no key) or a key, of a category or all."""
 
 
 def _quotas(projects: Sequence[Project]) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def _quotas(projects: Sequence[Project]) -> dict[str, Any]:
         for quota in quotas
     ]
     return {
+        "numbers": list(range(len(found))),
         "projects": [project_id for project_id, _, _ in found],
         "keys": [public_key for _, public_key, _ in found],
         "categories": [quota.category for _, _, quota in found],

@@ -15,7 +15,7 @@ from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.durations import GROWTH, percentile
 from tasks_pipeline.reports.content.balance import nearest_rank
 from tasks_pipeline.reports.content.measures import Measure
-from tasks_pipeline.reports.content.spans import ON_SLOT, Bounds, in_days, moment, spans_table
+from tasks_pipeline.reports.content.spans import ON_SLOT, Bounds, in_days, in_slots, moment, spans_table
 from tasks_pipeline.reports.report import TransactionRow, Transactions
 from tasks_pipeline.reports.scopes import Scope
 
@@ -117,12 +117,8 @@ def read_timings(
 def _histograms(span: Bounds) -> str:
     return (
         "SELECT project_id, bucket, sum(n)::BIGINT AS n FROM (SELECT project_id, unnest(map_keys(durations)) AS bucket, "
-        f"unnest(map_values(durations)) AS n FROM lake.transaction_stats WHERE {_slots(span)}) GROUP BY ALL"
+        f"unnest(map_values(durations)) AS n FROM lake.transaction_stats WHERE {in_slots(span)}) GROUP BY ALL"
     )
-
-
-def _slots(span: Bounds) -> str:
-    return f"{in_days([span])} AND slot >= {moment(span.start)} AND slot < {moment(span.end)}"
 
 
 def _received(span: Bounds) -> str:
@@ -163,8 +159,8 @@ def _names(lake: Lake, span: Bounds, before: Bounds | None) -> list[dict[str, An
     )
     joined = f"SELECT * FROM ({added}) LEFT JOIN ({placed}) USING ({key})"
     places = ", ".join(
-        f"row_number() OVER (PARTITION BY project_id ORDER BY {order} DESC NULLS LAST, name, op)"
-        for order in ("b95", "b95 - before_b95", "failed / count", "total_ms")
+        f"row_number() OVER (PARTITION BY now.project_id ORDER BY {order} DESC NULLS LAST, now.name, now.op)"
+        for order in ("now.b95", "now.b95 - earlier.b95", "now.failed / now.count", "now.total_ms")
     )
     rows = lake.query(
         f"WITH joined AS ({joined}) SELECT now.project_id, now.name, now.op, now.count::BIGINT AS count, "
