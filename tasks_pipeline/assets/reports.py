@@ -1,11 +1,10 @@
 """Assets of reports: a partition for each day, week and month. Its key is the name of the period: what it holds is as long as the
 clocks of each report's own zone say, and reaches into the UTC days beside it."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -24,13 +23,19 @@ GROUP = "reports"
 READ = ("release_health",)
 """Assets that reports are computed from, by the UTC days of their period."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
+AHEAD = 14
+"""Figures of so many keys are read at once."""
 _PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
 
 
 def _asset(kind: Kind) -> dg.AssetsDefinition:
-    adverb = ADVERBS[kind]
     with warnings.catch_warnings(category=dg.BetaWarning, action="ignore"):
-        deps = [dg.AssetDep(name, partition_mapping=dg.TimeWindowPartitionMapping()) for name in READ]
+        return _made(kind)
+
+
+def _made(kind: Kind) -> dg.AssetsDefinition:
+    adverb = ADVERBS[kind]
+    deps = [dg.AssetDep(name, partition_mapping=dg.TimeWindowPartitionMapping()) for name in READ]
 
     @dg.asset(
         name=f"{adverb}_report",
@@ -61,17 +66,20 @@ def computed(
 ) -> Iterator[tuple[date, dict[str, Any]]]:
     """Compute the reports of keys; gives the metadata of each. What figures are gone of stays as it is and is told by `failed`."""
     now = datetime.now(UTC)
-    computing = Computing(stores, now)
-    for key in keys:
-        began = time.monotonic()
-        results: list[tuple[Period, Result]] = []
-        for period, scope in computable(stores.config, kind, key, now):
-            try:
-                results.append((period, computing.compute(period, scope)))
-            except FiguresGone as gone:
-                failed.append(str(gone))
-        computing.forget(key)
-        yield key, report_metadata(results, time.monotonic() - began)
+    with closing(Computing(stores, now)) as computing:
+        for number, key in enumerate(keys):
+            began = time.monotonic()
+            if number % AHEAD == 0:
+                ahead = [computable(stores.config, kind, each, now) for each in keys[number : number + AHEAD]]
+                computing.generator.read_ahead({period for found in ahead for period, _ in found})
+            results: list[tuple[Period, Result]] = []
+            for period, scope in computable(stores.config, kind, key, now):
+                try:
+                    results.append((period, computing.compute(period, scope)))
+                except FiguresGone as gone:
+                    failed.append(str(gone))
+            computing.forget(key)
+            yield key, report_metadata(results, time.monotonic() - began)
 
 
 def report_metadata(results: Sequence[tuple[Period, Result]], seconds: float) -> dict[str, Any]:

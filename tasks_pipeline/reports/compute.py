@@ -15,7 +15,6 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from tasks_pipeline import __version__
 from tasks_pipeline.analytics.statistics.days import causes_after
-from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.reports.files import files_of
 from tasks_pipeline.reports.generate import Generator
 from tasks_pipeline.reports.periods import Period
@@ -95,7 +94,11 @@ class Computing:
 
     def forget(self, key: date) -> None:
         """Drop what reports of later periods do not look back at: those that come are of later keys."""
-        self.generator.measures.forget_before(begin_of(key) - _LOOKED_BACK)
+        self.generator.forget_before(key - _LOOKED_BACK)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self.generator.close()
 
     def _try(self, period: Period, scope: Scope) -> Result | None:
         stores = self._stores

@@ -7,13 +7,16 @@ a year, of all projects and teams, reads each day of figures a handful of times.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
+from tasks_pipeline.releases.spans import DAY, begin_of
 from tasks_pipeline.reports.assignees import names_of_assignees
 from tasks_pipeline.reports.content.balance import GroupLog, ages_of, balance_of, by_assignee, read_log
 from tasks_pipeline.reports.content.groups import GroupLists, Titles, read_lists
+from tasks_pipeline.reports.content.held import HeldFigures
 from tasks_pipeline.reports.content.measures import Measure, Measures
 from tasks_pipeline.reports.content.messages import Messages, read_messages
 from tasks_pipeline.reports.content.monitors import MonitorFigures, read_monitors
@@ -52,7 +55,8 @@ def generate_analytics_report(
     if projects is not None:
         wanted = {p.id for p in stores.config.projects if p.id in projects or p.slug in projects}
         found = organisation(stores.config, wanted)
-    return Generator(stores, now).report(period, found)
+    with closing(Generator(stores, now)) as generator:
+        return generator.report(period, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,11 @@ class Generator:
 
     def __init__(self, stores: Stores, now: datetime) -> None:
         self._stores, self._now = stores, now
-        self.measures = Measures(stores.lake, stores.state, [p.id for p in stores.config.projects])
-        self._slots = Slots(stores.lake)
+        self._held = HeldFigures(stores.lake, stores.home)
+        self.measures = Measures(
+            self._held, stores.lake, stores.state, [p.id for p in stores.config.projects]
+        )
+        self._slots = Slots(self._held)
         self._read: tuple[Bounds, str, _Read] | None = None
 
     @cached_property
@@ -87,6 +94,27 @@ class Generator:
     @cached_property
     def _names(self) -> dict[str, str]:
         return names_of_assignees(self._stores)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self._held.close()
+
+    def forget_before(self, day: date) -> None:
+        """Drop what periods from this day on do not look at."""
+        self._held.drop_before(day)
+        self.measures.forget_before(begin_of(day))
+
+    def read_ahead(self, periods: Collection[Period]) -> None:
+        """Read the figures of several periods, and of those that they are compared with, all at once: one after the other costs
+        three times as much."""
+        looked_at = dict.fromkeys(
+            bounds_of(each) for period in periods for each in (period, period.previous(), *period.baseline())
+        )
+        days = {day for span in looked_at for day in span.days}
+        if any(period.kind == "month" for period in periods):  # deploys are looked at a day before and after
+            days |= {day + n * DAY for day in days for n in (-1, 1)}
+        self._held.need(days)
+        self.measures.read(looked_at)
 
     def report(self, period: Period, scope: Scope) -> Report:
         """The report of a period of a scope."""
@@ -120,7 +148,7 @@ class Generator:
             monitors=read.monitors.of(scope, measure, self._stores.slugs),
             keys=read.traffic.key_rows(scope, self._stores.slugs),
             notifications=read.messages.of(scope),
-            pipeline=pipeline_of(self._stores.lake, span, scope, read.days),
+            pipeline=pipeline_of(self._held, span, scope, read.days),
             projects=self._projects(period, scope, running),
             books=read.traffic.books(scope, measure.errors, read.waiting, read.days.may_be_gone),
         )
@@ -132,23 +160,21 @@ class Generator:
         return self._read[2]
 
     def _read_all(self, period: Period, span: Bounds) -> _Read:
-        stores, before = self._stores, bounds_of(period.previous())
+        stores, held, before = self._stores, self._held, bounds_of(period.previous())
         projects = stores.config.projects
         everything = organisation(stores.config)
-        self.measures.read([span, before, *(bounds_of(each) for each in period.baseline())])
+        self.read_ahead([period])
         return _Read(
-            log=read_log(stores.lake, span),
-            lists=read_lists(stores.lake, stores.state, span, before),
+            log=read_log(held, span),
+            lists=read_lists(held, stores.state, span, before),
             timings=read_timings(
-                stores.lake, span, before, projects, self.measures.of(span, everything).transactions
+                held, stores.lake, span, before, projects, self.measures.of(span, everything).transactions
             ),
-            monitors=read_monitors(stores.lake, stores.state, span),
-            traffic=read_traffic(stores.lake, span, projects),
-            messages=read_messages(stores.lake, span),
-            releases=read_releases(stores.lake, stores.state, span),
-            shipping=read_shipping(stores.lake, stores.state, span, projects)
-            if period.kind == "month"
-            else None,
+            monitors=read_monitors(held, stores.state, span),
+            traffic=read_traffic(held, span, projects),
+            messages=read_messages(held, span),
+            releases=read_releases(held, stores.state, span),
+            shipping=read_shipping(held, stores.state, span, projects) if period.kind == "month" else None,
             days=days_of(stores.state, span, self._now),
             waiting=waiting_of(stores, span, self._now),
         )

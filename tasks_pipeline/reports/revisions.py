@@ -52,7 +52,7 @@ class FigureChange:
 
 def content_digest(report: Report) -> str:
     """Hex digits that are the same for the same content."""
-    return sha256(msgspec.json.encode(_content(report), order="deterministic")).hexdigest()
+    return sha256(msgspec.json.encode(_content(report))).hexdigest()
 
 
 def _content(report: Report) -> Report:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import OPEN, newest, up_to
 from tasks_pipeline.reports.content.spans import Bounds, in_moments, moment
 from tasks_pipeline.reports.report import Balance, BalanceRow, Resolutions, Spread
@@ -16,7 +17,6 @@ from tasks_pipeline.reports.scopes import Scope
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks_pipeline.storage.lake.lake import Lake
 
 AGES = (0, 1, 7, 30, 90)
 """Open groups are counted by the days that they are open at least."""
@@ -52,7 +52,7 @@ class GroupLog:
         return self.end[self.end["open"]]
 
 
-def read_log(lake: Lake, span: Bounds) -> GroupLog:
+def read_log(lake: Figures, span: Bounds) -> GroupLog:
     """The log of a period."""
     in_span = in_moments(span)
     return GroupLog(
@@ -169,6 +169,6 @@ def _waits(span: Bounds, in_span: str) -> str:
     )
 
 
-def _frame(lake: Lake, sql: str) -> pd.DataFrame:
+def _frame(lake: Figures, sql: str) -> pd.DataFrame:
     frame: pd.DataFrame = lake.arrow(sql).to_pandas()
     return frame

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import func, select
 
 from tasks_pipeline.groups.short_id import format_short_id
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import newest, up_to
 from tasks_pipeline.reports.content.spans import (
     ON_DAY,
@@ -27,9 +28,6 @@ from tasks_pipeline.reports.report import GroupRow
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import alerts, commits, groups, notifications, suspect_commits
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST = 10
 """Groups in a list."""
@@ -77,7 +75,7 @@ _LISTS = {
 }
 
 
-def read_lists(lake: Lake, state: StateDatabase, span: Bounds, before: Bounds | None) -> GroupLists:
+def read_lists(lake: Figures, state: StateDatabase, span: Bounds, before: Bounds | None) -> GroupLists:
     """What may stand in the lists of a period; `before` is the period before it."""
     if not span.days:
         return GroupLists((), {})

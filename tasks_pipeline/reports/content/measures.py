@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
 from tasks_pipeline.releases.health_figures import Sessions, Span, health_figures
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import (
     ON_DAY,
     ON_MOMENT,
@@ -27,9 +28,6 @@ from tasks_pipeline.reports.content.spans import (
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import incidents, projects
-
-if TYPE_CHECKING:  # the lake's libraries take half a second to import
-    from tasks_pipeline.storage.lake.lake import Lake
 
 OPEN = "('unresolved', 'regressed')"
 """Statuses of groups that need somebody, in SQL."""
@@ -75,7 +73,8 @@ ByProject = dict[int, Measure]
 class Measures:
     """Measures of spans, read when they are first asked for."""
 
-    lake: Lake
+    lake: Figures
+    whole: Figures
     state: StateDatabase
     configured: Collection[int] = ()
     _known: dict[Bounds, ByProject] = field(default_factory=dict)
@@ -112,7 +111,7 @@ class Measures:
     def first(self, scope: Scope) -> datetime | None:
         """When something of a scope was first received; None when nothing ever was."""
         if self._first is None:
-            rows = self.lake.query(
+            rows = self.whole.query(
                 "SELECT project_id, min(slot) AS first FROM lake.outcome_stats GROUP BY project_id"
             )
             self._first = {row["project_id"]: row["first"] for row in rows}
@@ -120,7 +119,7 @@ class Measures:
 
 
 def _measured(
-    lake: Lake, state: StateDatabase, spans: Sequence[Bounds], configured: Collection[int]
+    lake: Figures, state: StateDatabase, spans: Sequence[Bounds], configured: Collection[int]
 ) -> list[ByProject]:
     found: list[ByProject] = [{} for _ in spans]
 
@@ -209,7 +208,7 @@ _QUERIES: tuple[Callable[[Sequence[Bounds]], str], ...] = (
 )
 
 
-def _sessions(lake: Lake, ids: Sequence[int], number: int, span: Bounds) -> list[dict[str, Any]]:
+def _sessions(lake: Figures, ids: Sequence[int], number: int, span: Bounds) -> list[dict[str, Any]]:
     if not span.days:
         return []
     found = health_figures(

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks_pipeline.releases.durations import percentile
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Notifications
 from tasks_pipeline.reports.scopes import Scope
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST_RULES = 10
 NOISY = 10
@@ -65,7 +63,7 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def read_messages(lake: Lake, span: Bounds) -> Messages:
+def read_messages(lake: Figures, span: Bounds) -> Messages:
     """Messages of a period."""
     if not span.days:
         return Messages((), ())

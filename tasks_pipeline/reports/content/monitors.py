@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import Measure
 from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import MonitorRow, Monitors
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import incidents, monitor_environments, monitors
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST = 20
 _COUNTS = ("expected", "ok", "error", "missed", "timed_out")
@@ -55,7 +53,7 @@ def _row(row: Mapping[str, Any], slugs: Mapping[int, str]) -> MonitorRow:
     )
 
 
-def read_monitors(lake: Lake, state: StateDatabase, span: Bounds) -> MonitorFigures:
+def read_monitors(lake: Figures, state: StateDatabase, span: Bounds) -> MonitorFigures:
     """Monitors of a period."""
     if not span.days:
         return MonitorFigures(())

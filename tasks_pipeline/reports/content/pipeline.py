@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.health_days import is_final
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Pipeline
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import day_changes, health_days, statistics_days
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 TAKE_AWAY = ("regrouped", "retention", "privacy", "recomputed", "reprocessed")
 """Reasons of changes after which fewer events may be there than were stored once."""
@@ -56,7 +53,7 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
     )
 
 
-def pipeline_of(lake: Lake, span: Bounds, scope: Scope, days: Days) -> Pipeline:
+def pipeline_of(lake: Figures, span: Bounds, scope: Scope, days: Days) -> Pipeline:
     """The section of a scope; how long batches waited is told of the organisation alone."""
     if not span.days:
         return Pipeline(open_days=days.open_days)

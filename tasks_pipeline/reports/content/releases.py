@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import or_, select
 
 from tasks_pipeline.releases.health_figures import Span, releases_health
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, in_moments, in_slots
 from tasks_pipeline.reports.report import ReleaseRow
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import release_stages
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST = 10
 
@@ -59,7 +57,7 @@ def _row(row: Mapping[str, Any], slugs: Mapping[int, str]) -> ReleaseRow:
     )
 
 
-def read_releases(lake: Lake, state: StateDatabase, span: Bounds) -> ReleaseFigures:
+def read_releases(lake: Figures, state: StateDatabase, span: Bounds) -> ReleaseFigures:
     """Releases of a period."""
     if not span.days:
         return ReleaseFigures(())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, bounds_of, in_slots
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Series
@@ -12,7 +13,6 @@ from tasks_pipeline.reports.scopes import Scope
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks_pipeline.storage.lake.lake import Lake
 
 EVERY = "15min"
 
@@ -20,7 +20,7 @@ EVERY = "15min"
 class Slots:
     """Errors by project and slot of spans; what was read once is kept for all scopes."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Figures) -> None:
         self._lake = lake
         self._known: dict[Bounds, pd.DataFrame] = {}
 
@@ -57,7 +57,7 @@ class Slots:
         return self._known[span]
 
 
-def _read(lake: Lake, span: Bounds) -> pd.DataFrame:
+def _read(lake: Figures, span: Bounds) -> pd.DataFrame:
     import pandas as pd
 
     # HUGEINT would become floats.

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.health_figures import Sessions, Span, health_figures
 from tasks_pipeline.releases.spans import SLOT, begin_of
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, in_moments
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import commits, group_actions, groups, release_commits
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST_DEPLOYS = 500
 """Of more deploys in a period the newest are looked at."""
@@ -72,7 +70,7 @@ def _median(values: Sequence[float]) -> float | None:
     return round(median(values), 3) if values else None
 
 
-def read_shipping(lake: Lake, state: StateDatabase, span: Bounds, projects: Sequence[Project]) -> Shipping:
+def read_shipping(lake: Figures, state: StateDatabase, span: Bounds, projects: Sequence[Project]) -> Shipping:
     """How shipping went in a period."""
     if not span.days:
         return Shipping((), {})
@@ -109,7 +107,7 @@ def _next(deploys: Iterable[Deploy], after: Deploy) -> datetime | None:
 
 
 def _first_ones(
-    lake: Lake, span: Bounds, deploys: Sequence[Deploy], production: Mapping[int, Sequence[str]]
+    lake: Figures, span: Bounds, deploys: Sequence[Deploy], production: Mapping[int, Sequence[str]]
 ) -> set[tuple[int, str, datetime]]:
     """Those that were the first of their release to production ever: commits were shipped by them."""
     rows = lake.query(
@@ -146,7 +144,7 @@ def _lead_times(
 
 
 def _judged(
-    lake: Lake, connection: Connection, deploy: Deploy, following: datetime | None, lead: tuple[float, ...]
+    lake: Figures, connection: Connection, deploy: Deploy, following: datetime | None, lead: tuple[float, ...]
 ) -> Deploy:
     """Whether a deploy broke something within a day, and until when."""
     broken = _broken(connection, deploy)
@@ -199,7 +197,7 @@ def _aware(at: datetime, like: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=like.tzinfo)
 
 
-def _less_crash_free(lake: Lake, deploy: Deploy) -> bool:
+def _less_crash_free(lake: Figures, deploy: Deploy) -> bool:
     """Whether crash-free sessions of the project fell by a point from the day before the deploy to the day after it."""
     at = deploy.at - (deploy.at - begin_of(deploy.at.date())) % SLOT
     shares = []

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.spans import SLOT
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import BOOKED
 from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Books, KeyRow
 from tasks_pipeline.reports.scopes import Scope
-
-if TYPE_CHECKING:
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST = 20
 _OF_EVENTS = ("error", "security")
@@ -80,7 +78,7 @@ def _most_refused_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def read_traffic(lake: Lake, span: Bounds, projects: Sequence[Project]) -> Traffic:
+def read_traffic(lake: Figures, span: Bounds, projects: Sequence[Project]) -> Traffic:
     """Items of a period."""
     if not span.days:
         return Traffic((), ())

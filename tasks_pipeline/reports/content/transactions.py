@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.durations import GROWTH, percentile
 from tasks_pipeline.reports.content.balance import nearest_rank
+from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import Measure
 from tasks_pipeline.reports.content.spans import ON_SLOT, Bounds, in_days, in_slots, moment, spans_table
 from tasks_pipeline.reports.report import TransactionRow, Transactions
@@ -22,7 +23,6 @@ from tasks_pipeline.reports.scopes import Scope
 if TYPE_CHECKING:
     import numpy as np
 
-    from tasks_pipeline.storage.lake.lake import Lake
 
 MOST = 10
 LEAST_COUNT = 50
@@ -97,20 +97,20 @@ def failure_rate(measure: Measure) -> float | None:
 
 
 def read_timings(
-    lake: Lake, span: Bounds, before: Bounds | None, projects: Sequence[Project], count: int
+    lake: Figures, raw: Figures, span: Bounds, before: Bounds | None, projects: Sequence[Project], count: int
 ) -> Timings:
-    """Transactions of a period; `count` is how many there are, `before` the period before it."""
+    """Transactions of a period; `raw` has their rows as long as they are kept, `count` is how many there are, `before` the period before it."""
     if not count or not span.days:
         return Timings()
     histograms: dict[int, Counter[int]] = {}
     for row in lake.query(_histograms(span)):
         histograms.setdefault(row["project_id"], Counter())[row["bucket"]] += int(row["n"])
-    there = _raw_count(lake, span) == count
+    there = _raw_count(raw, span) == count
     return Timings(
         histograms,
-        _durations(lake, span) if there and count <= EXACT_UP_TO else None,
+        _durations(raw, span) if there and count <= EXACT_UP_TO else None,
         _names(lake, span, before),
-        _misery(lake, span, projects) if there else None,
+        _misery(raw, span, projects) if there else None,
     )
 
 
@@ -125,19 +125,19 @@ def _received(span: Bounds) -> str:
     return f"{in_days([span])} AND received_at >= {moment(span.start)} AND received_at < {moment(span.end)}"
 
 
-def _raw_count(lake: Lake, span: Bounds) -> int:
-    (row,) = lake.query(f"SELECT count(*) AS n FROM lake.transactions WHERE {_received(span)}")
+def _raw_count(raw: Figures, span: Bounds) -> int:
+    (row,) = raw.query(f"SELECT count(*) AS n FROM lake.transactions WHERE {_received(span)}")
     return int(row["n"])
 
 
-def _durations(lake: Lake, span: Bounds) -> dict[int, np.ndarray]:
-    rows = lake.arrow(
+def _durations(raw: Figures, span: Bounds) -> dict[int, np.ndarray]:
+    rows = raw.arrow(
         f"SELECT project_id, duration_ms FROM lake.transactions WHERE {_received(span)} AND duration_ms IS NOT NULL"
     ).to_pandas()
     return {int(p): frame.to_numpy() for p, frame in rows.groupby("project_id")["duration_ms"]}
 
 
-def _names(lake: Lake, span: Bounds, before: Bounds | None) -> list[dict[str, Any]]:
+def _names(lake: Figures, span: Bounds, before: Bounds | None) -> list[dict[str, Any]]:
     """Names that are among the first of their project in some list, in SQL, so that any number of names may come."""
     spans = [span, *([before] if before is not None and before.days else [])]
     added = (
@@ -182,10 +182,10 @@ def _middle(bucket: int | None) -> float | None:
     return None if bucket is None else round(2 * GROWTH**bucket / (1 + GROWTH), 3)
 
 
-def _misery(lake: Lake, span: Bounds, projects: Sequence[Project]) -> dict[int, tuple[int, int]]:
+def _misery(raw: Figures, span: Bounds, projects: Sequence[Project]) -> dict[int, tuple[int, int]]:
     """By project: users with a transaction above four times its threshold, and all users."""
     named = [(p.id, name, ms) for p in projects for name, ms in p.performance.thresholds.items()]
-    rows = lake.query(
+    rows = raw.query(
         "SELECT t.project_id, count(DISTINCT user_key) AS users, count(DISTINCT user_key) FILTER ("
         f"duration_ms > {TOLERATED} * coalesce(n.ms, p.ms, 300)) AS miserable FROM lake.transactions t "
         "LEFT JOIN (SELECT unnest($projects::BIGINT[]) AS project_id, unnest($defaults::DOUBLE[]) AS ms) p "
