@@ -4,7 +4,7 @@ stored is in compute.py."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -111,7 +111,7 @@ def list_reports(
     query = (
         select(r.kind, r.key, r.label, r.scope, r.zone, r.revision, v.final, v.computed_at)
         .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
-        .order_by(r.end.desc(), r.id.desc())
+        .order_by(r.end.desc(), r.id)
         .limit(limit)
     )
     if kind is not None:
@@ -124,6 +124,24 @@ def list_reports(
     for row in found:
         row["scope"] = shown_scope(row["scope"], slugs)
         row["deliveries"] = deliveries.get((row["kind"], row["key"]), {})
+    return found
+
+
+def computed_since(
+    state: StateDatabase, kind: Kind, keys: Sequence[date], since: datetime
+) -> dict[date, tuple[int, int]]:
+    """By key: how many of its reports were computed since a moment, and how many of these came out otherwise."""
+    r, v = reports.c, report_revisions.c
+    query = (
+        select(r.key, v.computed_at)
+        .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
+        .where(r.kind == kind, r.key.between(min(keys), max(keys)), r.checked_at >= since)
+    )
+    found: dict[date, tuple[int, int]] = {}
+    with state.read() as connection:
+        for key, at in connection.execute(query):
+            count, new = found.get(key, (0, 0))
+            found[key] = count + 1, new + (at >= since)
     return found
 
 

@@ -64,7 +64,8 @@ def scope_of(config: Config, scope: str | None, project: str | None = None) -> S
 
 
 def key_of(kind: Kind, text: str, config: Config) -> date:
-    """The key that somebody writes. Raises PeriodError."""
-    from tasks_pipeline.reports.periods import key_named
+    """The key that somebody writes. Raises PeriodError, also where no period begins on that day."""
+    from tasks_pipeline.reports.periods import key_named, period_of
 
-    return key_named(kind, text, config.reports.week_starts)
+    weeks = config.reports.week_starts
+    return period_of(kind, key_named(kind, text, weeks), config.reports.timezone, weeks).key

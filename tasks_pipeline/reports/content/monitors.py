@@ -63,9 +63,9 @@ def read_monitors(lake: Figures, state: StateDatabase, span: Bounds) -> MonitorF
         f"SELECT project_id, monitor, kind, environment, {counts}, sum(down_seconds) AS down_seconds, "
         f"sum(observed_seconds) AS observed_seconds FROM lake.monitor_stats WHERE {in_slots(span)} GROUP BY ALL"
     )
-    place = "row_number() OVER (PARTITION BY project_id ORDER BY error + missed + timed_out DESC, monitor, environment)"
+    worst = "row_number() OVER (PARTITION BY project_id ORDER BY error + missed + timed_out DESC, monitor, environment)"
     rows = lake.query(
-        f"SELECT * FROM ({added}) QUALIFY {place} <= {MOST} "
+        f"SELECT * FROM ({added}) QUALIFY {worst} <= {MOST} "
         "OR list_contains($troubled, project_id::VARCHAR || '/' || monitor)",
         {"troubled": [f"{project_id}/{slug}" for project_id, slug, _ in troubled]},
     )

@@ -42,14 +42,15 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
         with_sessions = set(
             connection.execute(select(health_days.c.day).where(health_days.c.day.between(*between))).scalars()
         )
-        took_away = connection.execute(
-            select(day_changes.c.day)
-            .where(day_changes.c.day.between(*between), day_changes.c.reason.in_(TAKE_AWAY))
-            .limit(1)
-        ).first()
+        changes = connection.execute(
+            select(day_changes.c.day, day_changes.c.reason).where(day_changes.c.day.between(*between))
+        ).all()
+    for day in {day for day, _ in changes}:  # of what nothing was ever stored there are no figures to wait for
+        closed.setdefault(day, False)
     today = now.date()
     return Days(
-        [day for day in days if not _is_closed(day, closed, with_sessions, today)], took_away is not None
+        [day for day in days if not _is_closed(day, closed, with_sessions, today)],
+        any(reason in TAKE_AWAY for _, reason in changes),
     )
 
 
@@ -82,7 +83,7 @@ _VERSIONS = select(statistics_days.c.day, statistics_days.c.version, statistics_
 
 
 def _is_closed(day: date, closed: dict[date, bool], with_sessions: Collection[date], today: date) -> bool:
-    if day >= today or not closed.get(day, False):
+    if day >= today or not closed.get(day, True):
         return False
     return day not in with_sessions or is_final(day, today)
 
