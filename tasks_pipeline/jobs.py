@@ -132,7 +132,7 @@ release_health_job = dg.define_asset_job(
 
 report_jobs = [
     dg.define_asset_job(
-        name,
+        f"{name}s",
         selection=dg.AssetSelection.assets(name),
         run_tags=MAINTENANCE.tags,
         description=f"Computes the reports of {kind}s, stores those that came out otherwise as revisions, and proves them. Started by "

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from tasks_pipeline.assets.metadata import REPORTS
 from tasks_pipeline.jobs import report_jobs
 from tasks_pipeline.lanes import MAINTENANCE, RECOMPUTE, Lane
 from tasks_pipeline.partitions import tags_of_range
@@ -55,7 +56,7 @@ def _requests(kind: Kind, keys: Sequence[date], lane: Lane) -> Iterator[dg.RunRe
     """A run for each row of keys without a gap."""
     for first, last in _ranges(kind, keys):
         yield dg.RunRequest(
-            job_name=f"{ADVERBS[kind]}_report", tags={**lane.tags, **tags_of_range(first, last)}
+            job_name=_job(kind), tags={**lane.tags, **tags_of_range(first, last)}
         )
 
 
@@ -77,7 +78,7 @@ def _follows(kind: Kind, one: date, other: date) -> bool:
 
 def _why_not(instance: dg.DagsterInstance, kind: Kind) -> str:
     """Why no run of a kind is started now; empty when one can be."""
-    job = f"{ADVERBS[kind]}_report"
+    job = _job(kind)
     if at_work := runs_under_way(instance, job):
         return f"{ADVERBS[kind]} reports are due; {described(at_work)}"
     records = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
@@ -87,6 +88,10 @@ def _why_not(instance: dg.DagsterInstance, kind: Kind) -> str:
         if left > 0:
             return f"{ADVERBS[kind]} reports are due; the last run failed, another is started in {left:.0f} s"
     return ""
+
+
+def _job(kind: Kind) -> str:
+    return f"{REPORTS[kind]}s"
 
 
 def _reason(due: Due, busy: Sequence[str]) -> str:

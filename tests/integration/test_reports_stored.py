@@ -238,13 +238,12 @@ def test_what_is_due_and_what_it_waits_for(stores: Stores, facts: Facts) -> None
 
     drain(stores, last, linger_seconds=0)
     settle(stores, last, computed=0)
-    assert due(stores, NOW).waits == [
-        f"daily {last} in UTC: the figures of {last} are not computed as of its end"
-    ]
+    lacks = f"in UTC: the figures of {last} are not computed as of its end"
+    assert sorted(due(stores, NOW).waits) == [f"daily {last} {lacks}", f"weekly 2026-W47 {lacks}"]
     change(stores, facts, Error(END - HOUR), now=NOW, cause="batch")
     settle(stores, last, computed=99)
     found = due(stores, NOW)
-    assert (found.fresh, found.waits) == ({"day": [last]}, [])
+    assert (found.fresh, found.waits) == ({"day": [last], "week": [WEEK.key]}, [])
     compute(stores, NOW, period_of("day", last, "UTC"))
     compute(stores, NOW, period_of("day", last, "UTC"), scope="project:shop")
     compute(stores, NOW, scope="project:shop")
