@@ -74,12 +74,13 @@ class HeldFigures:
             self._days -= old
 
     def _take(self, table: LakeTable, condition: str) -> None:
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
         rows = self._lake.pieces(
-            f"SELECT {table.selected} FROM lake.{table.name} WHERE {condition}", rows=PIECE_ROWS
+            f"SELECT {columns} FROM lake.{table.name} WHERE {condition}", rows=PIECE_ROWS
         )
         for piece in rows:
             self._connection.register("taken_rows", piece)
-            self._connection.execute(f"INSERT INTO lake.{table.name} SELECT {table.selected} FROM taken_rows")
+            self._connection.execute(f"INSERT INTO lake.{table.name} SELECT {columns} FROM taken_rows")
             self._connection.unregister("taken_rows")
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:

@@ -45,7 +45,9 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
         changes = connection.execute(
             select(day_changes.c.day, day_changes.c.reason).where(day_changes.c.day.between(*between))
         ).all()
-    for day in {day for day, _ in changes}:  # of what nothing was ever stored there are no figures to wait for
+    for day in {
+        day for day, _ in changes
+    }:  # of what nothing was ever stored there are no figures to wait for
         closed.setdefault(day, False)
     today = now.date()
     return Days(
