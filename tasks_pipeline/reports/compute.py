@@ -74,8 +74,9 @@ class Computing:
 
     def __init__(self, stores: Stores, now: datetime) -> None:
         self._stores, self._now = stores, now
+        self._kept = now.date() - timedelta(days=stores.config.retention.analytics_days)
         with stores.state.read() as connection:
-            self._inputs = _all_inputs(connection)
+            self._inputs = _all_inputs(connection, self._kept)
         self.generator = Generator(stores, now)
 
     def compute(self, period: Period, scope: Scope) -> Result:
@@ -117,11 +118,11 @@ class Computing:
     def _refuse_less(self, period: Period, known: _Known | None, inputs: dict[str, Any]) -> None:
         if known is None:
             return
-        kept = self._now.date() - timedelta(days=self._stores.config.retention.analytics_days)
         gone = [
             day
             for day, was in known.inputs.items()
-            if was["version"] and (not inputs.get(day, _NOTHING)["version"] or date.fromisoformat(day) < kept)
+            if was["version"]
+            and (not inputs.get(day, _NOTHING)["version"] or date.fromisoformat(day) < self._kept)
         ]
         if gone:
             raise FiguresGone(
@@ -130,10 +131,12 @@ class Computing:
             )
 
 
-def _all_inputs(connection: Connection) -> dict[date, dict[str, Any]]:
-    """By day the version and digest of its figures, and how many changes of sessions its health has."""
+def _all_inputs(connection: Connection, since: date) -> dict[date, dict[str, Any]]:
+    """By day from then on the version and digest of its figures, and how many changes of sessions its health has."""
     s, h = statistics_days.c, health_days.c
-    newest = select(s.day, func.max(s.version).label("version")).group_by(s.day).subquery()
+    newest = (
+        select(s.day, func.max(s.version).label("version")).where(s.day >= since).group_by(s.day).subquery()
+    )
     query = select(s.day, s.version, s.digest).join(
         newest, and_(newest.c.day == s.day, newest.c.version == s.version)
     )
@@ -141,7 +144,7 @@ def _all_inputs(connection: Connection) -> dict[date, dict[str, Any]]:
         row.day: {"version": row.version, "digest": row.digest, "sessions": 0}
         for row in connection.execute(query)
     }
-    for day, computed in connection.execute(select(h.day, h.computed)):
+    for day, computed in connection.execute(select(h.day, h.computed).where(h.day >= since)):
         found.setdefault(day, dict(_NOTHING))["sessions"] = computed
     return found
 

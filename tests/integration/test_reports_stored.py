@@ -20,7 +20,7 @@ from tasks_pipeline.reports.due import Due, reports_due
 from tasks_pipeline.reports.periods import Period, period_of
 from tasks_pipeline.reports.proofs import stored_reports, too_early, unbalanced, unequal_sums
 from tasks_pipeline.reports.scopes import scope_named
-from tasks_pipeline.reports.store import ReportMissing, read_report, revisions_of
+from tasks_pipeline.reports.store import ReportMissing, list_reports, read_report, revisions_of
 from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import (
     day_changes,
@@ -32,6 +32,7 @@ from tasks_pipeline.storage.state.tables import (
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.events import event, receipt
 from tests.support.figure_rows import Error, Facts, Move, write_figures
+from tests.support.plans import recorded, scans
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -269,6 +270,17 @@ def test_reports_of_changed_days_are_stale_and_no_others(stores: Stores, facts: 
     assert found.stale == due(stores, NOW + 3 * HOUR, seen).stale  # another of its reports is left
     compute(stores, NOW + 2 * HOUR, scope="project:shop")
     assert due(stores, NOW + 3 * HOUR, seen).stale == {"day": [tuesday.key]}
+
+
+def test_what_is_due_is_found_by_indexes(stores: Stores, facts: Facts) -> None:
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(MONDAY, 1, event("First"))])
+    compute(stores)
+    with recorded(stores.state) as statements:
+        due(stores, NOW, MONDAY)
+        list_reports(stores.state, stores.slugs, kind=None, scope=None, limit=10)
+        compute(stores, NOW)
+    assert scans(stores.state, statements) == []
 
 
 # ── commands

@@ -52,8 +52,8 @@ def preview(
     \b
     Examples:
       tasks-pipeline reports preview day
-      tasks-pipeline reports preview week --key 2026-W47 --project shop
-      tasks-pipeline reports preview month --for anna@acme.example --json
+      tasks-pipeline reports preview week --project shop
+      tasks-pipeline reports preview month --scope organisation --json
     """
     from tasks_pipeline.reports.generate import generate_analytics_report
     from tasks_pipeline.reports.periods import period_at, period_of
