@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import current_home
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.service.dagster_client import Backfill, Run
     from tasks_pipeline.stores import Stores
 
-POLL_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0  # a webserver that the supervisor restarts is away for a while
 MOST_DAYS = 366
 _COUNTS = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting", "difference")
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -271,25 +269,6 @@ def _follow(ui_url: str, backfill_id: str, days: Sequence[date]) -> list[Result]
                 if run is not None and run.status in ENDED:
                     advance(day, 1.0)
     return [_result(day, found, lambda run: run_error(ui_url, run.run_id)) for day in days]
-
-
-def watched(ui_url: str, backfill_id: str) -> Iterator[Backfill]:
-    """The state of a backfill until it has ended; a webserver that is away for a moment is waited for."""
-    from tasks_pipeline.service.dagster_client import DagsterError, backfill_progress
-
-    answered = time.monotonic()
-    while True:
-        try:
-            found = backfill_progress(ui_url, backfill_id)
-        except DagsterError:
-            if time.monotonic() - answered > PATIENCE_SECONDS:
-                raise
-        else:
-            answered = time.monotonic()
-            yield found
-            if found.ended:
-                return
-        time.sleep(POLL_SECONDS)
 
 
 def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:

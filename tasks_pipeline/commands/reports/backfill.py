@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.reports.periods import Kind
     from tasks_pipeline.stores import Stores
 
-POLL_SECONDS = 1.0
 MOST_KEYS = 400
 _COLUMNS = ("kind", "key", "reports", "new_revisions", "result")
 
@@ -134,7 +134,6 @@ def _follow(
     stores: Stores, ui_url: str, backfill_id: str, kind: Kind, keys: Sequence[date], since: datetime
 ) -> list[dict[str, Any]]:
     """Wait for a backfill, which is one run: how far it is is seen by the reports that it stored."""
-    from tasks_pipeline.commands.backfill import watched
     from tasks_pipeline.reports.store import computed_since
 
     found = None

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LakeTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks_pipeline.home import Home
     from tasks_pipeline.storage.lake.lake import Lake
 
 Parameters = Sequence[Any] | Mapping[str, Any]
