@@ -170,8 +170,8 @@ def _lacks_figures(
 
 def _waiting(state: StateDatabase, spool: Spool, period: Period) -> int:
     """Envelopes received before the end of a period that are not stored."""
-    last = set(period.utc_days[-2:])
-    found = (backlog(state, spool, day) for day in spool.days() if day in last)
+    days = set(period.utc_days)
+    found = (backlog(state, spool, day) for day in spool.days() if day in days)
     return sum(
         each.envelopes for each in found if each.oldest_coming is not None and each.oldest_coming < period.end
     )

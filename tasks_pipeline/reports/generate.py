@@ -113,7 +113,8 @@ class Generator:
         days = {day for span in looked_at for day in span.days}
         if any(period.kind == "month" for period in periods):  # deploys are looked at a day before and after
             days |= {day + n * DAY for day in days for n in (-1, 1)}
-        self._held.need(days)
+        near = {day for period in periods for each in (period, period.previous()) for day in each.utc_days}
+        self._held.need(near, days)
         self.measures.read(looked_at)
 
     def report(self, period: Period, scope: Scope) -> Report:
@@ -236,8 +237,7 @@ class Generator:
 
 
 def waiting_of(stores: Stores, span: Bounds, now: datetime) -> int:
-    """Envelopes received before the end of a period that wait to be stored: of its last days alone, since others would have
-    been noted as changes of their days."""
+    """Envelopes of the days of a period that wait to be stored."""
     last = {day for day in span.days if day <= now.date()}
     spooled = set(stores.spool.days()) & last
     return sum(backlog(stores.state, stores.spool, day).envelopes for day in sorted(spooled))

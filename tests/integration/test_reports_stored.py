@@ -283,6 +283,24 @@ def test_what_is_due_is_found_by_indexes(stores: Stores, facts: Facts) -> None:
     assert scans(stores.state, statements) == []
 
 
+def test_all_of_it_on_postgres(postgres_home: Home) -> None:
+    postgres_home.config_path.write_text(CONFIG)
+    with open_stores(postgres_home) as stores:
+        facts = Facts([Error(MONDAY + HOUR, user=1)], [Move(MONDAY, 1, "created", "unresolved")])
+        write_figures(stores, facts, [MONDAY.date()], now=END + HOUR)
+        with closing(stores.spool.writer()) as writer:
+            writer.append([receipt(MONDAY, 1, event("First"))])
+        assert compute(stores).is_new
+        assert not compute(stores).is_new
+        change(stores, facts, Error(MONDAY + HOUR, user=2), now=NOW + HOUR)
+        assert due(stores, NOW + 2 * HOUR, NOW).waits
+        assert due(stores, NOW + 9 * HOUR, NOW).fresh["week"] == [WEEK.key]
+        assert compute(stores, NOW + 9 * HOUR).changes[0]["after"] == 2
+        (row,) = list_reports(stores.state, stores.slugs, kind="week", scope=None, limit=10)
+        assert (row["revision"], row["scope"], row["deliveries"]) == (2, "organisation", {})
+        assert read_report(stores, "week", WEEK.key, "organisation").figures["users"] == 2
+
+
 # ── commands
 
 

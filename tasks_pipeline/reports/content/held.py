@@ -25,6 +25,8 @@ BY_DAY = (
     "pipeline_stats", "release_health", "session_users",
 )  # fmt: skip
 """Tables of which the days are held that somebody needs."""
+CLOSE_BY = ("group_stats", "pipeline_stats")
+"""Those of which only the period and the one before it are looked at: users of each group are many."""
 WHOLE = ("group_moves", "release_moves")
 """Tables that are held whole: what holds at a moment follows from all that happened before it."""
 
@@ -46,7 +48,7 @@ class HeldFigures:
         from tasks_pipeline.storage.lake.connection import connect
 
         self._lake = lake
-        self._days: set[date] = set()
+        self._days: dict[str, set[date]] = {name: set() for name in BY_DAY}
         self._connection = connect(home)
         self._connection.execute("ATTACH ':memory:' AS lake")
         for name in (*BY_DAY, *WHOLE):
@@ -54,24 +56,22 @@ class HeldFigures:
         for name in WHOLE:
             self._take(DERIVED_TABLES[name], "true")
 
-    def need(self, days: Iterable[date]) -> None:
-        """Have the figures of these days."""
-        missing = sorted(set(days) - self._days)
-        if not missing:
-            return
-        listed = ", ".join(f"DATE '{day.isoformat()}'" for day in missing)
-        of_days = f"day BETWEEN DATE '{missing[0].isoformat()}' AND DATE '{missing[-1].isoformat()}' AND day IN ({listed})"
+    def need(self, near: Iterable[date], far: Iterable[date] = ()) -> None:
+        """Have all figures of some days, and of others those that are compared."""
+        near = set(near)
         for name in BY_DAY:
-            self._take(DERIVED_TABLES[name], of_days)
-        self._days.update(missing)
+            wanted = near if name in CLOSE_BY else near | set(far)
+            missing = sorted(wanted - self._days[name])
+            if missing:
+                self._take(DERIVED_TABLES[name], _of_days(missing))
+                self._days[name].update(missing)
 
     def drop_before(self, day: date) -> None:
         """Forget days that nobody needs any more."""
-        old = {each for each in self._days if each < day}
-        if old:
-            for name in BY_DAY:
+        for name, days in self._days.items():
+            if any(each < day for each in days):
                 self._connection.execute(f"DELETE FROM lake.{name} WHERE day < DATE '{day.isoformat()}'")
-            self._days -= old
+                self._days[name] = {each for each in days if each >= day}
 
     def _take(self, table: LakeTable, condition: str) -> None:
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
@@ -96,6 +96,11 @@ class HeldFigures:
     def close(self) -> None:
         """Close the connection; what it held is free."""
         self._connection.close()
+
+
+def _of_days(days: Sequence[date]) -> str:
+    listed = ", ".join(f"DATE '{day.isoformat()}'" for day in days)
+    return f"day BETWEEN DATE '{days[0].isoformat()}' AND DATE '{days[-1].isoformat()}' AND day IN ({listed})"
 
 
 def _given(parameters: Parameters) -> Collection[Any]:
