@@ -95,7 +95,7 @@ def backfill(
       tasks-pipeline backfill --day 2026-11-21
       tasks-pipeline backfill --from 2026-11-15 --to 2026-11-21 --no-wait
       tasks-pipeline backfill --from 2026-09-01 --stored
-      tasks-pipeline backfill --report week --from 2026-09-07
+      tasks-pipeline backfill --report day --from 2026-09-07
     Prints a row per day: what became of it, the events stored, and its books.
     """
     from tasks_pipeline.service.dagster_client import DagsterError

@@ -61,7 +61,7 @@ def keys_between(config: Config, kind: Kind, first: date, last: date | None, now
     running = period_at(kind, now, zone, weeks)
     period = period_of(kind, _begin(config, kind, first), zone, weeks)
     end = running.previous().key if last is None else last
-    if end < first:
+    if last is not None and last < first:
         raise click.UsageError("--to is before --from")
     keys: list[date] = []
     while period.key <= end and len(keys) <= MOST_KEYS:
