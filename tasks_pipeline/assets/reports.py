@@ -35,7 +35,9 @@ def _asset(kind: Kind) -> dg.AssetsDefinition:
 
 def _made(kind: Kind) -> dg.AssetsDefinition:
     adverb = ADVERBS[kind]
-    deps = [dg.AssetDep(name, partition_mapping=dg.TimeWindowPartitionMapping()) for name in READ]
+    # The first period begins before the first day of which something is known, and the last ends after today.
+    mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    deps = [dg.AssetDep(name, partition_mapping=mapping) for name in READ]
 
     @dg.asset(
         name=f"{adverb}_report",
