@@ -24,7 +24,7 @@ COMMANDS = {
     "reports": (
         "commands.reports.group",
         "reports",
-        "Reports of days, weeks and months: send, export, subscribe.",
+        "Reports of days, weeks and months: look, preview, send, export, subscribe.",
     ),
     "monitors": ("commands.monitors", "monitors", "Look at cron and uptime monitors, mute them."),
     "alerts": ("commands.alerts", "alerts", "List alerts and rules, try a rule on the past."),

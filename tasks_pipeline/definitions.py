@@ -17,19 +17,21 @@ from tasks_pipeline.assets.maintenance import (
     end_quiet_days,
     tidy_lake,
 )
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, complete
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.assets.report_deliveries import deliver_reports
+from tasks_pipeline.assets.reports import report_assets
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
 from tasks_pipeline.checks.report_deliveries import check_report_deliveries
+from tasks_pipeline.checks.reports import check_reports
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
@@ -44,11 +46,12 @@ from tasks_pipeline.jobs import (
     recompute_job,
     release_adoption_job,
     release_health_job,
+    report_jobs,
     reprocess_job,
     send_alert_notification_job,
     send_digest_job,
 )
-from tasks_pipeline.partitions import days_since
+from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
@@ -70,6 +73,7 @@ from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.new_release import new_release_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.report_deliveries import report_deliveries_sensor
+from tasks_pipeline.sensors.reports import reports_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
 
 
@@ -83,6 +87,7 @@ def build_defs(
     resources = {"stores": StoresResource(), **(resource_overrides or {})}
     first = first_day or resources["stores"].first_day()
     days, begun = days_since(first), days_since(first - timedelta(days=DAYS_AFTER))
+    periods = periods_since(first, resources["stores"].week_starts())
     return dg.Definitions(
         assets=complete(
             [
@@ -106,8 +111,11 @@ def build_defs(
                 compute_release_health,
                 release_adoption,
                 process_analytics_event,
+                *report_assets,
             ],
-            dict.fromkeys(OF_A_DAY, days) | dict.fromkeys((*OF_HEALTH, *OF_FACTS), begun),
+            dict.fromkeys(OF_A_DAY, days)
+            | dict.fromkeys((*OF_HEALTH, *OF_FACTS), begun)
+            | {REPORTS[kind]: definition for kind, definition in periods.items()},
         ),
         asset_checks=[
             check_events(days),
@@ -115,6 +123,7 @@ def build_defs(
             check_release_health(begun),
             check_analytics_events(begun),
             check_report_deliveries,
+            *check_reports(periods),
         ],
         jobs=[
             process_events_job,
@@ -133,6 +142,7 @@ def build_defs(
             release_health_job,
             release_adoption_job,
             process_analytics_job,
+            *report_jobs,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -144,6 +154,7 @@ def build_defs(
             monitors_sensor,
             new_release_sensor,
             pipeline_watch_sensor,
+            reports_sensor,
             run_failure,
         ],
         schedules=[

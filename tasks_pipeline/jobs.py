@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH
+from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
@@ -144,3 +144,14 @@ release_health_job = dg.define_asset_job(
     description="Counts the sessions that began on a day, by how they ended, and their users, and proves that it adds up. "
     "Started by its schedules for days of which rows came since.",
 )
+
+report_jobs = [
+    dg.define_asset_job(
+        f"{name}s",
+        selection=dg.AssetSelection.assets(name),
+        run_tags=MAINTENANCE.tags,
+        description=f"Computes the reports of {kind}s, stores those that came out otherwise as revisions, and proves them. Started by "
+        "reports_sensor; a backfill of many is one run.",
+    )
+    for kind, name in REPORTS.items()
+]

@@ -28,6 +28,8 @@ OF_HEALTH = ("release_health", "session_users")
 """Assets with a partition for each UTC day on which sessions began."""
 OF_FACTS = ("analytics_events",)
 """Assets with a partition for each UTC day on which facts were so."""
+REPORTS = {"day": "daily_report", "week": "weekly_report", "month": "monthly_report"}
+"""By kind of period: the asset with a partition for each."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -37,6 +39,7 @@ _OWNERS = {
     "monitoring": "team:monitoring",
     "analytics": "team:analytics",
     "maintenance": "team:operations",
+    "reports": "team:reports",
 }
 """By group of assets; teams are names that the UI can filter by."""
 _DOCUMENTS = {
@@ -47,6 +50,7 @@ _DOCUMENTS = {
     "monitoring": "docs/monitors.md",
     "analytics": "docs/analytics.md",
     "maintenance": "docs/dagster.md",
+    "reports": "docs/reports.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",

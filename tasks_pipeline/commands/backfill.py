@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.commands.reports.common import KindOfPeriod
 
 if TYPE_CHECKING:
+    from tasks_pipeline.reports.periods import Kind
     from tasks_pipeline.service.dagster_client import Backfill, Run
     from tasks_pipeline.stores import Stores
 
-POLL_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0  # a webserver that the supervisor restarts is away for a while
 MOST_DAYS = 366
 _COUNTS = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting", "difference")
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -59,6 +59,12 @@ class Result:
     is_flag=True,
     help="Symbolicate and group the stored events again instead, with today's symbols and rules.",
 )
+@click.option(
+    "--report",
+    type=KindOfPeriod(),
+    metavar="KIND",
+    help="Compute the reports of days, weeks or months (day, week, month) again instead, from the figures as they are.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for Dagster to finish.")
 @json_option
 @click.pass_context
@@ -68,6 +74,7 @@ def backfill(
     first: datetime | None,
     last: datetime | None,
     stored: bool,
+    report: Kind | None,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -75,6 +82,9 @@ def backfill(
 
     With --stored the stored events are symbolicated and grouped again: for days whose raw envelopes are gone, and to
     apply changed rules (`groups preview-rules` shows before what would move).
+
+    With --report the reports of the periods from --from to --to are computed again; what comes out as it was changes nothing,
+    and nobody is sent anything.
 
     When the service runs, Dagster does it, one day at a time behind new events, and it is seen in the UI. Otherwise
     it is done here. A day is swapped in one transaction: readers see the old rows or the new ones. Days (UTC) whose
@@ -85,11 +95,19 @@ def backfill(
       tasks-pipeline backfill --day 2026-11-21
       tasks-pipeline backfill --from 2026-11-15 --to 2026-11-21 --no-wait
       tasks-pipeline backfill --from 2026-09-01 --stored
+      tasks-pipeline backfill --report day --from 2026-09-07
     Prints a row per day: what became of it, the events stored, and its books.
     """
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
 
+    if report is not None:
+        from tasks_pipeline.commands.reports.backfill import backfill_reports
+
+        begin, end = reported_days(days, first, last, stored)
+        if not backfill_reports(current_home(ctx), report, begin, end, wait=wait, as_json=as_json):
+            ctx.exit(1)
+        return
     asked = asked_days(days, first, last, datetime.now(UTC).date())
     home = current_home(ctx)
     with one_line(DagsterError), open_all(home) as stores:
@@ -112,6 +130,15 @@ def backfill(
         table(rows, ["day", "result", "events", *_COUNTS], wrap=["result"], drop=[*unused, "events"])
     if not all(result.good for result in results):
         ctx.exit(1)
+
+
+def reported_days(
+    days: Sequence[datetime], first: datetime | None, last: datetime | None, stored: bool
+) -> tuple[date, date | None]:
+    """First and last day that the options of a backfill of reports name. Raises UsageError."""
+    if days or stored or first is None:
+        raise click.UsageError("--report takes --from and --to, and neither --day nor --stored")
+    return first.date(), None if last is None else last.date()
 
 
 def asked_days(
@@ -236,31 +263,12 @@ def _follow(ui_url: str, backfill_id: str, days: Sequence[date]) -> list[Result]
     from tasks_pipeline.service.dagster_client import ENDED, run_error
 
     with days_progress(days) as advance:
-        for found in _watched(ui_url, backfill_id):
+        for found in watched(ui_url, backfill_id):
             for day in days:
                 run = found.runs.get(day.isoformat())
                 if run is not None and run.status in ENDED:
                     advance(day, 1.0)
     return [_result(day, found, lambda run: run_error(ui_url, run.run_id)) for day in days]
-
-
-def _watched(ui_url: str, backfill_id: str) -> Iterator[Backfill]:
-    """The state of a backfill until it has ended; a webserver that is away for a moment is waited for."""
-    from tasks_pipeline.service.dagster_client import DagsterError, backfill_progress
-
-    answered = time.monotonic()
-    while True:
-        try:
-            found = backfill_progress(ui_url, backfill_id)
-        except DagsterError:
-            if time.monotonic() - answered > PATIENCE_SECONDS:
-                raise
-        else:
-            answered = time.monotonic()
-            yield found
-            if found.ended:
-                return
-        time.sleep(POLL_SECONDS)
 
 
 def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:

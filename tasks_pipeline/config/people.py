@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import time
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks_pipeline.config.model import About, Model, Slug
+from tasks_pipeline.zones import zone_named
 
 Email = Annotated[
     str,
@@ -21,8 +21,8 @@ WEEK: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _known_zone(name: str) -> str:
     try:
-        return ZoneInfo(name).key
-    except (ValueError, LookupError, OSError):
+        return zone_named(name).key
+    except ValueError:
         raise ValueError("not a time zone; allowed are names such as Europe/Berlin or UTC") from None
 
 

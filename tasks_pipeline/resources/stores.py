@@ -70,3 +70,12 @@ class StoresResource(dg.ConfigurableResource[None]):
                 "the stores do not say when the first envelope came; %d days are shown", DAYS_OFFERED
             )
             return today - timedelta(days=DAYS_OFFERED)
+
+    def week_starts(self) -> str:
+        """The first day of weeks in reports, asked when definitions are loaded: which must be possible while the configuration
+        cannot be read."""
+        try:
+            return self.resolve().config_in_force().config.reports.week_starts
+        except Exception:
+            log.exception("the configuration does not say when weeks begin; they are shown from Monday")
+            return "monday"

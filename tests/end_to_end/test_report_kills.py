@@ -12,10 +12,10 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import update
-from tasks_pipeline.reports.periods import period_at
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.reports.deliveries import counts_since, twice_told
+from tasks_pipeline.reports.periods import period_at
 from tasks_pipeline.storage.state.tables import channel_states, notifications
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day

@@ -29,6 +29,9 @@ NOT_RUN = {
     "tasks-pipeline send-test-event": "needs a service",
     'tasks-pipeline send-test-event --message "card declined"': "needs a service",
     'tasks-pipeline events show "$(tasks-pipeline send-test-event)" --json': "needs a service",
+    "tasks-pipeline reports show week 2026-W47": "needs a week that was computed",
+    "tasks-pipeline reports show month 2026-11 --scope project:shop --json": "needs a month that was computed",
+    "tasks-pipeline reports show day 2026-11-22 --html day.html": "needs a day that was computed",
     "tasks-pipeline groups unmerge SHOP-2 --key 0f3a… --key 77c1…": "keys are those of the group",
 }
 """Examples that are not run, and why."""

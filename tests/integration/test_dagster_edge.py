@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 import tasks_pipeline
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.definitions import build_defs, defs
 from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
@@ -93,6 +93,9 @@ def test_definitions_load() -> None:
     dg.Definitions.validate_loadable(build_defs())
 
 
+REPORT_CHECKS = ("headline_is_the_sum", "balance_adds_up", "nothing_impossible", "final_is_final")
+
+
 def test_what_people_find_in_the_ui() -> None:
     """Names are how people, saved links and alerts refer to things: changing one is a decision."""
     repository = build_defs().get_repository_def()
@@ -115,6 +118,7 @@ def test_what_people_find_in_the_ui() -> None:
         "stale_chunks",
         "release_adoption",
         "report_deliveries",
+        *REPORTS.values(),
         *(LAKE_TABLES.keys() - STATISTICS_TABLES.keys()),
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -135,6 +139,9 @@ def test_what_people_find_in_the_ui() -> None:
         "release_health": "maintenance",
         "update_release_adoption": "maintenance",
         "process_analytics": "maintenance",
+        "daily_reports": "maintenance",
+        "weekly_reports": "maintenance",
+        "monthly_reports": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -146,6 +153,7 @@ def test_what_people_find_in_the_ui() -> None:
         "new_release_sensor",
         "pipeline_watch_sensor",
         "report_deliveries_sensor",
+        "reports_sensor",
         "run_failure",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
@@ -172,6 +180,7 @@ def test_what_people_find_in_the_ui() -> None:
         "session_users:users_fit",
         "report_deliveries:all_subscribers_accounted_for",
         "report_deliveries:one_message_each",
+        *(f"{name}:{check}" for name in REPORTS.values() for check in REPORT_CHECKS),
     }
 
 
@@ -197,9 +206,8 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.kinds, name
         assert (root / asset.metadata["document"].path).exists(), name
         assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
-        assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition) == (
-            name in OF_A_DAY + OF_HEALTH + OF_FACTS
-        ), name
+        with_partitions = (*OF_A_DAY, *OF_HEALTH, *OF_FACTS, *REPORTS.values())
+        assert (asset.partitions_def is not None) == (name in with_partitions), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns
             assert [c.name for c in columns] == [c.name for c in LAKE_TABLES[name].columns]

@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
-from tasks_pipeline.reports.periods import period_at
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.reports.periods import period_at
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.report_deliveries import report_deliveries_sensor
 from tasks_pipeline.stores import open_stores

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from tasks_pipeline.reports.periods import Period
 
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.notifications.subscriptions import ADVERBS, decide
@@ -20,6 +19,7 @@ from tasks_pipeline.reports.by_hand import send_by_hand
 from tasks_pipeline.reports.deliver import DeliveryReport, deliver_reports
 from tasks_pipeline.reports.deliveries import counts_since, deliveries_of, twice_told, without_row
 from tasks_pipeline.reports.due_deliveries import look, plan
+from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.rendering.words import shown
 from tasks_pipeline.reports.report import Change, Report
 from tasks_pipeline.storage.state.tables import notifications

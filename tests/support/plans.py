@@ -17,8 +17,8 @@ GROWING = frozenset({
     "deploys", "drains", "event_ids", "group_actions", "group_commits", "group_days", "group_explanations", "group_hashes",
     "group_signatures", "group_values", "groups", "health_days", "incidents", "monitor_check_ins", "monitor_environments", "monitors",
     "notifications", "regroupings", "release_commits", "release_environments", "release_heads", "release_stages", "releases", "replacements",
-    "report_deliveries", "report_revisions", "reports",
-    "repositories", "rule_states", "similar_groups", "suspect_commits", "symbol_arrivals", "upload_chunks",
+    "report_deliveries", "report_revisions", "reports", "repositories", "rule_states", "similar_groups", "suspect_commits",
+    "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
 """Tables without a bound: reading all of one is a fault that shows itself after weeks."""
 OPEN = frozenset({

@@ -6,10 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from tasks_pipeline.reports.periods import Kind, Period, period_of
-from tasks_pipeline.reports.scopes import scope_named
 
 from tasks_pipeline.reports.files import files_of
+from tasks_pipeline.reports.periods import Kind, Period, period_of
 from tasks_pipeline.reports.report import (
     Balance,
     BalanceRow,
@@ -32,6 +31,7 @@ from tasks_pipeline.reports.report import (
     TransactionRow,
     Transactions,
 )
+from tasks_pipeline.reports.scopes import scope_named
 from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
 

@@ -22,6 +22,7 @@ from rich.cells import cell_len
 
 from tasks_pipeline.cli import COMMANDS
 from tasks_pipeline.commands import backfill
+from tasks_pipeline.commands.common import backfills
 from tasks_pipeline.commands.common.event_text import described, stack_lines
 from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
 from tasks_pipeline.commands.common.queries import age, size_text
@@ -482,7 +483,7 @@ def test_refusals_of_dagster_are_told(webserver: Webserver) -> None:
 
 
 def test_following_a_backfill_until_it_ends(webserver: Webserver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(backfills, "POLL_SECONDS", 0.0)
     states = iter(["REQUESTED", "COMPLETED_FAILED"])
     webserver.answers |= {
         "partitionBackfillOrError": lambda: {"status": next(states), "error": None},
@@ -515,8 +516,8 @@ def test_following_a_backfill_until_it_ends(webserver: Webserver, monkeypatch: p
 def test_a_webserver_that_stays_away_ends_the_waiting(
     webserver: Webserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backfill, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(backfill, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(backfills, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(backfills, "PATIENCE_SECONDS", 0.0)
     webserver.server_close()
     with pytest.raises(DagsterError, match="does not answer"):
         backfill._follow(webserver.url, "abc", [date(2026, 11, 1)])

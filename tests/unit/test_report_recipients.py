@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from tasks_pipeline.reports.periods import period_of
 
 from tasks_pipeline.config import Config, parse_config
 from tasks_pipeline.notifications.subscriptions import (
@@ -18,6 +17,7 @@ from tasks_pipeline.notifications.subscriptions import (
     unsubscribe_url,
     without_links,
 )
+from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.reports.recipients import due_at, recipient_of_member, recipients
 
 BASE = """

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tasks_pipeline.reports.periods import Kind
 
 from tasks_pipeline.reports.files import csv_files, files_of
+from tasks_pipeline.reports.periods import Kind
 from tasks_pipeline.reports.rendering import charts
 from tasks_pipeline.reports.rendering.mail import MAX_HTML, mail_html, mail_text, pictures_of
 from tasks_pipeline.reports.rendering.page import report_page

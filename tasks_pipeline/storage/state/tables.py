@@ -1130,6 +1130,7 @@ statistics_days = Table(
     Column(
         "closed", Boolean, nullable=False, comment="whether nothing of the day waited then, and it was over"
     ),
+    Index("statistics_days_by_time", "computed_at"),
     comment="Versions of the figures of days.",
 )
 reports = Table(
@@ -1168,7 +1169,12 @@ report_revisions = Table(
     ),
     Column("code_version", String(32), nullable=False),
     Column("zones_version", String(16), nullable=False, comment="edition of the zone data"),
-    Column("inputs", JSON, nullable=False, comment="digest of each day that it read, by day"),
+    Column(
+        "inputs",
+        JSON,
+        nullable=False,
+        comment="by day that it read: version and digest of its figures, changes of its health",
+    ),
     Column(
         "changes", JSON, nullable=False, comment="figures that changed since the revision before, and why"
     ),

@@ -129,6 +129,7 @@ def upgrade() -> None:
         ),
         comment="Versions of the figures of days.",
     )
+    op.create_index("statistics_days_by_time", "statistics_days", ["computed_at"])
     op.create_table(
         "reports",
         sa.Column("id", _id(), primary_key=True),
@@ -169,7 +170,12 @@ def upgrade() -> None:
         ),
         sa.Column("code_version", sa.String(32), nullable=False),
         sa.Column("zones_version", sa.String(16), nullable=False, comment="edition of the zone data"),
-        sa.Column("inputs", sa.JSON(), nullable=False, comment="digest of each day that it read, by day"),
+        sa.Column(
+            "inputs",
+            sa.JSON(),
+            nullable=False,
+            comment="by day that it read: version and digest of its figures, changes of its health",
+        ),
         sa.Column(
             "changes",
             sa.JSON(),

@@ -1,0 +1,1 @@
+"""Tables of figures: a day at a time, computed from lake and state."""

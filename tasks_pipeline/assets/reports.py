@@ -1,0 +1,144 @@
+"""Assets of reports: a partition for each day, week and month. Its key is the name of the period: what it holds is as long as the
+clocks of each report's own zone say, and reaches into the UTC days beside it."""
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
+from tasks_pipeline.reports.compute import Computing, FiguresGone, Result
+from tasks_pipeline.reports.due import computable
+from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period
+from tasks_pipeline.reports.report import HEADLINES, Report
+from tasks_pipeline.reports.scopes import ORGANISATION
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.stores import Stores
+
+GROUP = "reports"
+READ = ("release_health",)
+"""Assets that reports are computed from, by the UTC days of their period."""
+_TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
+AHEAD = 14
+"""Figures of so many keys are read at once."""
+_PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
+
+
+def _asset(kind: Kind) -> dg.AssetsDefinition:
+    with warnings.catch_warnings(category=dg.BetaWarning, action="ignore"):
+        return _made(kind)
+
+
+def _made(kind: Kind) -> dg.AssetsDefinition:
+    adverb = ADVERBS[kind]
+    # The first period begins before the first day of which something is known, and the last ends after today.
+    mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    deps = [dg.AssetDep(name, partition_mapping=mapping) for name in READ]
+
+    @dg.asset(
+        name=f"{adverb}_report",
+        deps=deps,
+        group_name=GROUP,
+        kinds={"json"},
+        tags=_TAGS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description=f"Reports of each {kind}: of the organisation, its teams and projects. The same figures change nothing; other "
+        "ones make a revision that says what changed and why. Nothing is sent here.",
+    )
+    def compute(context: dg.AssetExecutionContext, stores: StoresResource) -> None:
+        """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that is killed left whole
+        ones."""
+        failed: list[str] = []
+        keys = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
+        with stores.open() as opened:
+            for key, metadata in computed(opened, kind, keys, failed):
+                context.add_asset_metadata(metadata, partition_key=key.isoformat())
+        if failed:
+            raise dg.Failure("; ".join(failed[:5]), allow_retries=False)
+
+    return compute
+
+
+def computed(
+    stores: Stores, kind: Kind, keys: Sequence[date], failed: list[str]
+) -> Iterator[tuple[date, dict[str, Any]]]:
+    """Compute the reports of keys; gives the metadata of each. What figures are gone of stays as it is and is told by `failed`."""
+    now = datetime.now(UTC)
+    with closing(Computing(stores, now)) as computing:
+        for number, key in enumerate(keys):
+            began = time.monotonic()
+            if number % AHEAD == 0:
+                ahead = [computable(stores.config, kind, each, now) for each in keys[number : number + AHEAD]]
+                computing.generator.read_ahead({period for found in ahead for period, _ in found})
+            results: list[tuple[Period, Result]] = []
+            for period, scope in computable(stores.config, kind, key, now):
+                try:
+                    results.append((period, computing.compute(period, scope)))
+                except FiguresGone as gone:
+                    failed.append(str(gone))
+            computing.forget(key)
+            yield key, report_metadata(results, time.monotonic() - began)
+
+
+def report_metadata(results: Sequence[tuple[Period, Result]], seconds: float) -> dict[str, Any]:
+    """What the partition of a key shows: the organisation's report, and how many scopes were computed. No stranger's text."""
+    found: dict[str, Any] = {"reports": len(results), "seconds": round(seconds, 3)}
+    found["new_revisions"] = sum(result.is_new for _, result in results)
+    for period, result in results:
+        if result.report.scope == ORGANISATION:
+            found |= _shown(period, result)
+    return found
+
+
+def _shown(period: Period, result: Result) -> dict[str, Any]:
+    report = result.report
+    shown: dict[str, Any] = {
+        "label": report.label,
+        "zone": report.zone,
+        "from": f"{report.start:%Y-%m-%d %H:%M} UTC",
+        "until": f"{report.end:%Y-%m-%d %H:%M} UTC",
+        "hours": report.hours,
+        "state": _state(report),
+        "revision": result.revision,
+        "headline": dg.MetadataValue.md(headline_table(report)),
+    }
+    if period.hours != period.usual_hours:
+        shown["clocks"] = f"{period.hours:g} hours instead of {period.usual_hours:g}"
+    if result.changes:
+        causes = sorted({change["cause"] for change in result.changes})
+        shown["revised"] = f"{len(result.changes)} figures or sections: {', '.join(causes)}"
+    for name in _PLOTTED:
+        value = report.figures.get(name)
+        if value is not None:
+            shown[name] = value
+    return shown
+
+
+def _state(report: Report) -> str:
+    if report.incomplete:
+        return f"incomplete: {report.incomplete:,} envelopes waited"
+    if report.final:
+        return "final"
+    return f"open: {len(report.pipeline.open_days)} of its days may still change"
+
+
+def headline_table(report: Report) -> str:
+    """The headline as a table in Markdown; figures and our own words alone."""
+    rows = [
+        f"| {name.replace('_', ' ')} | {_text(report.figures[name])} | {_text((report.previous or {}).get(name))} | "
+        f"{report.changes[name].text if name in report.changes else ''} |"
+        for name in HEADLINES
+        if name in report.figures
+    ]
+    return "\n".join(["| | now | before | change |", "|---|--:|--:|--:|", *rows])
+
+
+def _text(value: float | None) -> str:
+    return "—" if value is None else f"{value:,}"
+
+
+daily_report, weekly_report, monthly_report = report_assets = [_asset(kind) for kind in KINDS]

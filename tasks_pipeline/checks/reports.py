@@ -1,0 +1,103 @@
+"""Checks of reports: what they say is what the tables of figures say, and none says more than can be known."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from tasks_pipeline.assets.metadata import REPORTS
+from tasks_pipeline.checks.events import of_no_partition
+from tasks_pipeline.reports.periods import Kind
+from tasks_pipeline.reports.proofs import (
+    Stored,
+    impossible,
+    stored_reports,
+    too_early,
+    unbalanced,
+    unequal_sums,
+)
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.stores import Stores
+
+_Look = Callable[[Stores, Sequence[Stored], datetime], list[str]]
+MOST_KEYS = 60
+"""Of a run of more keys the newest are looked at: each is proved when it is computed by itself."""
+
+_CHECKS: dict[str, tuple[str, bool, _Look]] = {
+    "headline_is_the_sum": (
+        "Errors, transactions and items of each report are what the tables of figures have within its bounds, and what its local "
+        "days come to.",
+        True,
+        lambda stores, found, _: unequal_sums(stores, found),
+    ),
+    "balance_adds_up": (
+        "Groups open at the end = open at the start + entered - left; stored errors = what the tables have, less what went since.",
+        True,
+        lambda _stores, found, _now: unbalanced(found),
+    ),
+    "nothing_impossible": (
+        "Percentiles rise, shares lie between 0 and 1, and none is told without what it is of.",
+        False,
+        lambda _stores, found, _now: impossible(found),
+    ),
+    "final_is_final": (
+        "No report is marked final while one of its days may change, and there is none of a period that goes on.",
+        True,
+        too_early,
+    ),
+}
+"""By name: what must hold, whether it holds up what is built on it, and who looks."""
+
+
+def check_reports(periods: Mapping[str, dg.PartitionsDefinition]) -> list[dg.AssetChecksDefinition]:
+    """The checks of all kinds of reports; each can be executed by itself."""
+    return [_checks(kind, partitions) for kind, partitions in periods.items()]  # type: ignore[arg-type]
+
+
+def _checks(kind: Kind, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    asset = REPORTS[kind]
+    with warnings.catch_warnings(category=dg.PreviewWarning, action="ignore"):
+        specs = [
+            dg.AssetCheckSpec(
+                name, asset=asset, description=text, blocking=blocking, partitions_def=partitions
+            )
+            for name, (text, blocking, _) in _CHECKS.items()
+        ]
+
+    @dg.multi_asset_check(name=f"check_{asset}", specs=specs, can_subset=True)
+    def look(context: dg.AssetCheckExecutionContext, stores: StoresResource) -> Iterator[Any]:
+        """Count again for all keys of the run."""
+        asked = {key.name for key in context.selected_asset_check_keys}
+        keys = _keys(context)
+        now = datetime.now(UTC)
+        with stores.open() as opened:
+            found = [each for key in keys for each in stored_reports(opened, kind, key)]
+            for spec in specs:
+                if spec.name in asked:
+                    wrong = _CHECKS[spec.name][2](opened, found, now)
+                    result = _result(spec, keys, len(found), wrong)
+                    yield from [result] if context.has_partition_key else of_no_partition(spec, result)
+
+    return look
+
+
+def _keys(context: dg.AssetCheckExecutionContext) -> list[date]:
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return []
+    return [date.fromisoformat(key) for key in sorted(context.partition_keys)][-MOST_KEYS:]
+
+
+def _result(
+    spec: dg.AssetCheckSpec, keys: Sequence[date], reports: int, wrong: Sequence[str]
+) -> dg.AssetCheckResult:
+    said = f"{len(wrong)} of {reports} reports: {'; '.join(wrong[:5])}" if wrong else f"{reports} reports"
+    return dg.AssetCheckResult(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=not wrong,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=said,
+        metadata={"reports": reports, "wrong": len(wrong), "keys": len(keys)},
+    )

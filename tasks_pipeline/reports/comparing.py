@@ -1,0 +1,101 @@
+"""Comparison of figures: with the period before, and with the mean of the four before. What the figures are does not belong here.
+
+Rates per hour where the periods differ in length: an event an hour is no growth in a week of 169 hours. Shares are compared
+by their difference in points, levels by their difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tasks_pipeline.reports.report import Change
+
+NEW, NO_CHANGE, NO_DATA = "new", "0 %", "no data yet"
+HARDLY = 0.005
+"""A change below half a percent is none to speak of."""
+TIMES = 5
+"""From five times on people are told how many times, and not how many percent."""
+_DIGITS = 6  # of a change; what lies behind them is an error of the division
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure of a period that is so many hours long; None: there are no data of it."""
+
+    value: float | None
+    hours: float
+
+
+def relative(now: Measured, before: Measured, baseline: Sequence[float] = ()) -> Change | None:
+    """The change of what adds up over time. None where there is nothing of now to compare."""
+    if now.value is None:
+        return None
+    mean = _mean(baseline)
+    if before.value is None:
+        return Change(change=None, text=NO_DATA, baseline=mean)
+    change = change_of(now, before)
+    return Change(change=change, text=change_text(change), baseline=mean)
+
+
+def change_of(now: Measured, before: Measured) -> float | None:
+    """Rate per hour against the rate before, less 1; None of something against nothing, 0 of nothing against nothing."""
+    assert now.value is not None
+    assert before.value is not None
+    if before.value == 0:
+        return None if now.value else 0.0
+    if now.hours == before.hours or not (now.hours and before.hours):
+        return round(now.value / before.value - 1, _DIGITS)
+    return round((now.value / now.hours) / (before.value / before.hours) - 1, _DIGITS) + 0.0
+
+
+def change_text(change: float | None) -> str:
+    """`+50 %`, `0 %`, `12 times`, `new`."""
+    if change is None:
+        return NEW
+    if change + 1 >= TIMES:
+        return f"{change + 1:,.0f} times"
+    return f"{100 * change:+.0f} %" if abs(change) >= HARDLY else NO_CHANGE
+
+
+def points(
+    now: float | None,
+    before: float | None,
+    counts: tuple[int, int],
+    least: int = 1,
+    baseline: Sequence[float] = (),
+) -> Change | None:
+    """The change of a share in percentage points. `counts`: of how many each is; where one is of fewer than `least`, no change
+    is told, since it says nothing."""
+    if now is None:
+        return None
+    mean = _mean(baseline)
+    if before is None:
+        return Change(change=None, text=NO_DATA, kind="points", baseline=mean)
+    if min(counts) < least:
+        few = f"too few to tell ({min(counts):,})"
+        return Change(change=None, text=few, kind="points", baseline=mean)
+    change = round(now - before, _DIGITS) + 0.0
+    text = f"{100 * change:+.2f} points" if abs(change) >= HARDLY / 100 else "0 points"
+    return Change(change=change, text=text, kind="points", baseline=mean)
+
+
+def difference(now: float | None, before: float | None, baseline: Sequence[float] = ()) -> Change | None:
+    """The change of a level."""
+    if now is None:
+        return None
+    mean = _mean(baseline)
+    if before is None:
+        return Change(change=None, text=NO_DATA, kind="difference", baseline=mean)
+    change = now - before
+    return Change(change=change, text=f"{change:+,g}" if change else "0", kind="difference", baseline=mean)
+
+
+def per_usual_hours(found: Sequence[Measured], hours: float) -> list[float]:
+    """Figures of several periods as they would be in one of so many hours; those without data are left out."""
+    return [each.value / each.hours * hours for each in found if each.value is not None and each.hours]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(fmean(values), 3) if values else None

@@ -1,0 +1,275 @@
+"""Computing reports and storing them: the same content changes nothing, another makes a revision that says what changed and why.
+
+Files are blobs before a revision names them, and a revision is one transaction: a process that is killed anywhere leaves the
+former revision or the new one. Of two that compute the same report at once one wins, and the other finds nothing changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, func, select, update
+
+from tasks_pipeline import __version__
+from tasks_pipeline.analytics.statistics.days import causes_after
+from tasks_pipeline.reports.files import files_of
+from tasks_pipeline.reports.generate import Generator
+from tasks_pipeline.reports.periods import Period
+from tasks_pipeline.reports.report import Report
+from tasks_pipeline.reports.revisions import (
+    LATE_SESSIONS,
+    WORDS,
+    carried_over,
+    changes_between,
+    content_digest,
+    told,
+)
+from tasks_pipeline.reports.scopes import Scope
+from tasks_pipeline.reports.store import JSON_FILE
+from tasks_pipeline.storage.blobs import BlobMissing
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import health_days, report_revisions, reports, statistics_days
+from tasks_pipeline.stores import Stores
+from tasks_pipeline.zones import zones_version
+
+_TRIES = 5
+_LOOKED_BACK = timedelta(days=70)  # of months two, of weeks five
+_NOTHING: dict[str, Any] = {"version": 0, "digest": "", "sessions": 0}
+
+
+class FiguresGone(Exception):
+    """The figures of days that a report was made of are gone: it is never computed again from less. The message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What computing a report came to: the revision that holds, whether it is a new one, and what changed since the one before."""
+
+    report: Report
+    revision: int
+    is_new: bool
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The newest revision of a report as it is stored."""
+
+    id: int
+    revision: int
+    digest: str
+    inputs: dict[str, Any]
+    files: dict[str, str]
+    code_version: str
+    zones_version: str
+
+
+class Computing:
+    """Computes and stores reports, one after the other. What they are made of is noted first, so that figures that change
+    meanwhile leave a report to be computed again, and never one that only seems to have them."""
+
+    def __init__(self, stores: Stores, now: datetime) -> None:
+        self._stores, self._now = stores, now
+        self._kept = now.date() - timedelta(days=stores.config.retention.analytics_days)
+        with stores.state.read() as connection:
+            self._inputs = _all_inputs(connection, self._kept)
+        self.generator = Generator(stores, now)
+
+    def compute(self, period: Period, scope: Scope) -> Result:
+        """Compute the report of a period that has ended, and store it. Raises FiguresGone, and ValueError for a period that goes
+        on."""
+        if period.end > self._now:
+            ends = f"{period.end:%Y-%m-%d %H:%M} UTC"
+            raise ValueError(f"{period.kind} {period.label} in {period.zone} goes on until {ends}")
+        for _ in range(_TRIES):
+            result = self._try(period, scope)
+            if result is not None:
+                return result
+        raise RuntimeError(
+            f"report {period.kind} {period.key} of {scope.name} changed during {_TRIES} attempts"
+        )
+
+    def forget(self, key: date) -> None:
+        """Drop what reports of later periods do not look back at: those that come are of later keys."""
+        self.generator.forget_before(key - _LOOKED_BACK)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self.generator.close()
+
+    def _try(self, period: Period, scope: Scope) -> Result | None:
+        stores = self._stores
+        inputs = self._inputs_of(period)
+        with stores.state.read() as connection:
+            known = _newest(connection, period, scope)
+            revised = _revised(connection, period.previous(), scope)
+        self._refuse_less(period, known, inputs)
+        before = None if known is None else _stored(stores, known)
+        made = msgspec.structs.replace(self.generator.report(period, scope), revised=revised)
+        return _settle(stores, period, scope, self._now, known, before, carried_over(made, before), inputs)
+
+    def _inputs_of(self, period: Period) -> dict[str, Any]:
+        return {day.isoformat(): self._inputs[day] for day in period.utc_days if day in self._inputs}
+
+    def _refuse_less(self, period: Period, known: _Known | None, inputs: dict[str, Any]) -> None:
+        if known is None:
+            return
+        gone = [
+            day
+            for day, was in known.inputs.items()
+            if was["version"]
+            and (not inputs.get(day, _NOTHING)["version"] or date.fromisoformat(day) < self._kept)
+        ]
+        if gone:
+            raise FiguresGone(
+                f"report {period.kind} {period.key} stays at revision {known.revision}: figures of {', '.join(gone[:3])}"
+                f"{' …' if len(gone) > 3 else ''} are beyond retention.analytics_days"
+            )
+
+
+def _all_inputs(connection: Connection, since: date) -> dict[date, dict[str, Any]]:
+    """By day from then on the version and digest of its figures, and how many changes of sessions its health has."""
+    s, h = statistics_days.c, health_days.c
+    newest = (
+        select(s.day, func.max(s.version).label("version")).where(s.day >= since).group_by(s.day).subquery()
+    )
+    query = select(s.day, s.version, s.digest).join(
+        newest, and_(newest.c.day == s.day, newest.c.version == s.version)
+    )
+    found = {
+        row.day: {"version": row.version, "digest": row.digest, "sessions": 0}
+        for row in connection.execute(query)
+    }
+    for day, computed in connection.execute(select(h.day, h.computed).where(h.day >= since)):
+        found.setdefault(day, dict(_NOTHING))["sessions"] = computed
+    return found
+
+
+def _settle(
+    stores: Stores,
+    period: Period,
+    scope: Scope,
+    now: datetime,
+    known: _Known | None,
+    before: Report | None,
+    made: Report,
+    inputs: dict[str, Any],
+) -> Result | None:
+    """Store what was made; None when another process stored something meanwhile."""
+    digest = content_digest(made)
+    if known is not None and known.digest == digest:
+        return _same(stores, known, before, made, now)
+    revision = 1 if known is None else known.revision + 1
+    made = msgspec.structs.replace(made, revision=revision)
+    files = _put_files(stores, made)
+    with stores.state.write() as connection:
+        report_id = _claim(stores.state, connection, period, scope, known, revision, now)
+        if report_id is None:
+            return None
+        changes = [] if known is None or before is None else _changes(connection, known, before, made, inputs)
+        row = {
+            "report_id": report_id, "revision": revision, "digest": digest, "computed_at": now, "final": made.final,
+            "code_version": __version__, "zones_version": zones_version(), "inputs": inputs, "changes": changes,
+            "files": files,
+        }  # fmt: skip
+        connection.execute(report_revisions.insert().values(**row))
+    return Result(made, revision, True, changes, files)
+
+
+def _same(stores: Stores, known: _Known, before: Report | None, made: Report, now: datetime) -> Result:
+    """Note that a report came out as it was; its marks may be others, and then its files are."""
+    made = msgspec.structs.replace(made, revision=known.revision)
+    files = known.files if made == before else _put_files(stores, made)
+    c = report_revisions.c
+    with stores.state.write() as connection:
+        connection.execute(update(reports).where(reports.c.id == known.id).values(checked_at=now))
+        if files != known.files:
+            of_this = and_(c.report_id == known.id, c.revision == known.revision, c.digest == known.digest)
+            connection.execute(update(report_revisions).where(of_this).values(files=files, final=made.final))
+    return Result(made, known.revision, False, files=files)
+
+
+def _put_files(stores: Stores, report: Report) -> dict[str, str]:
+    return {name: stores.blobs.put(data) for name, data in sorted(files_of(report).items())}
+
+
+def _claim(
+    state: StateDatabase,
+    connection: Connection,
+    period: Period,
+    scope: Scope,
+    known: _Known | None,
+    revision: int,
+    now: datetime,
+) -> int | None:
+    """The id of the report whose next revision this transaction may store; None when another did."""
+    r = reports.c
+    if known is None:
+        row = {
+            "kind": period.kind, "key": period.key, "scope": scope.stored, "zone": period.zone, "label": period.label,
+            "start": period.start, "end": period.end, "revision": revision, "checked_at": now,
+        }  # fmt: skip
+        statement = state.insert(reports).values(**row).on_conflict_do_nothing().returning(r.id)
+        return connection.execute(statement).scalar()
+    mine = update(reports).where(r.id == known.id, r.revision == known.revision)
+    taken = connection.execute(mine.values(revision=revision, checked_at=now)).rowcount
+    return known.id if taken else None
+
+
+def _changes(
+    connection: Connection, known: _Known, before: Report, made: Report, inputs: dict[str, Any]
+) -> list[dict[str, Any]]:
+    cause = _cause(connection, known, inputs)
+    return [change.as_dict() for change in changes_between(before, made, cause)]
+
+
+def _cause(connection: Connection, known: _Known, inputs: dict[str, Any]) -> str:
+    """Why a report came out otherwise, in words: by the days that it is made of, else by the code."""
+    reasons: dict[str, None] = {}
+    for day, now in inputs.items():
+        was = known.inputs.get(day, _NOTHING)
+        if was["digest"] != now["digest"]:
+            found = causes_after(connection, date.fromisoformat(day), was["version"])
+            reasons |= dict.fromkeys(WORDS.get(cause, cause) for cause in found or ["batch"])
+        if was["sessions"] != now["sessions"]:
+            reasons[LATE_SESSIONS] = None
+    if reasons:
+        return ", ".join(reasons)
+    if known.code_version != __version__:
+        return f"version {__version__} of the software"
+    if known.zones_version != zones_version():
+        return f"edition {zones_version()} of the zone data"
+    return "settings, or the period before"
+
+
+def _revised(connection: Connection, period: Period, scope: Scope) -> list[str]:
+    """What the newest revision of the report of the period before changed, in words."""
+    found = _newest(connection, period, scope)
+    if found is None or found.revision == 1:
+        return []
+    c = report_revisions.c
+    query = select(c.changes).where(c.report_id == found.id, c.revision == found.revision)
+    return told(connection.execute(query).scalar_one())
+
+
+def _newest(connection: Connection, period: Period, scope: Scope) -> _Known | None:
+    r, v = reports.c, report_revisions.c
+    query = (
+        select(r.id, r.revision, v.digest, v.inputs, v.files, v.code_version, v.zones_version)
+        .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
+        .where(r.kind == period.kind, r.key == period.key, r.zone == period.zone, r.scope == scope.stored)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _Known(*row)
+
+
+def _stored(stores: Stores, known: _Known) -> Report | None:
+    """The report of a revision; None where its files are gone."""
+    try:
+        return msgspec.json.decode(stores.blobs.get(known.files[JSON_FILE]), type=Report)
+    except (BlobMissing, KeyError, msgspec.ValidationError):
+        return None

@@ -1,0 +1,245 @@
+"""Which reports are due: periods that ended and have none yet, and reports whose days came out otherwise since. Nothing is computed.
+
+What a period waits for is said in words, for who looks at the sensor. Asked every minute: by indexes, and of few periods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, select, text
+
+from tasks_pipeline.analytics.statistics.days import DayVersion, versions_of
+from tasks_pipeline.config import Config
+from tasks_pipeline.releases.spans import DAY, begin_of
+from tasks_pipeline.reports.content.pipeline import sessions_final_at
+from tasks_pipeline.reports.content.spans import Bounds
+from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period, period_at, period_of
+from tasks_pipeline.reports.scopes import Scope, scopes_of
+from tasks_pipeline.storage.ledger.backlog import backlog, first_day
+from tasks_pipeline.storage.spool.interface import Spool
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import (
+    day_changes,
+    health_days,
+    report_revisions,
+    reports,
+    statistics_days,
+)
+from tasks_pipeline.words import counted
+
+MISSED: dict[Kind, int] = {"day": 8, "week": 5, "month": 2}
+"""So many closed periods are made up for by themselves after downtime; older ones by a backfill."""
+MOST_STALE = 50
+"""So many reports are computed again at once, the newest first."""
+SETTLED = timedelta(minutes=5)
+"""Figures of a day that still goes on have what was received before a moment when they were computed so long after it."""
+_LONGEST = timedelta(days=33)  # of a period, with what zones add
+
+
+@dataclass(slots=True)
+class Due:
+    """Keys of reports to be computed, by kind: `fresh` have none yet, `stale` other figures; oldest first. `waits` says what periods
+    that ended wait for, and `seen` up to when changes of figures are taken care of when no stale ones are left."""
+
+    fresh: dict[Kind, list[date]] = field(default_factory=dict)
+    stale: dict[Kind, list[date]] = field(default_factory=dict)
+    waits: list[str] = field(default_factory=list)
+    next_end: datetime | None = None
+    seen: datetime | None = None
+
+
+def reports_due(
+    state: StateDatabase, spool: Spool, config: Config, now: datetime, since: datetime | None = None
+) -> Due:
+    """What is due. `since`: up to when changes of figures are taken care of."""
+    due = Due()
+    first = first_day(state, spool)
+    scopes = scopes_of(config)
+    due.next_end = min(_running(config, scopes, kind, now).end for kind in KINDS)
+    if first is None:
+        return due
+    with state.read() as connection:
+        missing = _missing(connection, config, scopes, first, now)
+        looked: dict[Period, str] = {}
+        for period in missing:
+            if period not in looked:
+                looked[period] = _waits_for(connection, state, spool, config, period, now)
+            if not looked[period]:
+                due.fresh.setdefault(period.kind, []).append(period.key)
+        due.waits = [why for why in dict.fromkeys(looked.values()) if why]
+        due.stale, due.seen = _stale(connection, since, now)
+    due.fresh = {kind: sorted(set(keys)) for kind, keys in due.fresh.items()}
+    for kind, keys in due.fresh.items():  # computing them has what changed
+        due.stale[kind] = [key for key in due.stale.get(kind, []) if key not in keys]
+    due.stale = {kind: keys for kind, keys in due.stale.items() if keys}
+    return due
+
+
+def computable(config: Config, kind: Kind, key: date, now: datetime) -> list[tuple[Period, Scope]]:
+    """The scopes whose period of that name has ended, each with it. Raises PeriodError where none begins on that day."""
+    found = [
+        (period_of(kind, key, scope.zone, config.reports.week_starts), scope) for scope in scopes_of(config)
+    ]
+    return [(period, scope) for period, scope in found if period.end <= now]
+
+
+def _running(config: Config, scopes: Sequence[Scope], kind: Kind, now: datetime) -> Period:
+    zones = {scope.zone for scope in scopes}
+    found = (period_at(kind, now, zone, config.reports.week_starts) for zone in zones)
+    return min(found, key=lambda period: period.end)
+
+
+def _missing(
+    connection: Connection, config: Config, scopes: Sequence[Scope], first: date, now: datetime
+) -> list[Period]:
+    """Periods that ended and that some scope has no report of, the newest first."""
+    zones = sorted({scope.zone for scope in scopes})
+    closed = [
+        period
+        for kind in KINDS
+        for zone in zones
+        for period in _closed(config, kind, zone, now)
+        if period.end > begin_of(first)
+    ]
+    there = _there(connection, closed)
+    missing = [
+        period
+        for period in closed
+        if any(
+            scope.zone == period.zone and (period.kind, period.key, period.zone, scope.stored) not in there
+            for scope in scopes
+        )
+    ]
+    return sorted(missing, key=lambda period: period.end, reverse=True)
+
+
+def _closed(config: Config, kind: Kind, zone: str, now: datetime) -> Iterator[Period]:
+    period = period_at(kind, now, zone, config.reports.week_starts)
+    for _ in range(MISSED[kind]):
+        period = period.previous()
+        yield period
+
+
+def _there(connection: Connection, periods: Iterable[Period]) -> set[tuple[str, date, str, str]]:
+    r = reports.c
+    found: set[tuple[str, date, str, str]] = set()
+    by_kind: dict[str, set[date]] = {}
+    for period in periods:
+        by_kind.setdefault(period.kind, set()).add(period.key)
+    for kind, keys in by_kind.items():
+        query = select(r.kind, r.key, r.zone, r.scope).where(r.kind == kind, r.key.in_(sorted(keys)))
+        found.update((row.kind, row.key, row.zone, row.scope) for row in connection.execute(query))
+    return found
+
+
+def _waits_for(
+    connection: Connection, state: StateDatabase, spool: Spool, config: Config, period: Period, now: datetime
+) -> str:
+    """What a period that ended waits for, in words; empty when it can be computed."""
+    if now >= period.end + timedelta(hours=config.reports.complete_after_hours):
+        return ""
+    named = f"{ADVERBS[period.kind]} {period.label} in {period.zone}"
+    envelopes = _waiting(state, spool, period)
+    if envelopes:
+        verb = "waits" if envelopes == 1 else "wait"
+        return f"{named}: {counted(envelopes, 'envelope')} received before its end {verb}"
+    days = period.utc_days
+    due = _due_days(connection, days)
+    versions = versions_of(connection, days)
+    for day in days:
+        if _lacks_figures(day, day in due, versions.get(day), period, now):
+            return f"{named}: the figures of {day} are not computed as of its end"
+    for day in _sessions_due(connection, days, period.end):
+        return f"{named}: the sessions of {day} are not counted as of its end"
+    return ""
+
+
+def _lacks_figures(
+    day: date, is_due: bool, version: DayVersion | None, period: Period, now: datetime
+) -> bool:
+    """Whether what was received on a day, up to the end of the period, may not be in its figures."""
+    if not is_due:
+        return False
+    if begin_of(day) + DAY <= now:
+        return True
+    return version is None or version.checked_at < period.end + SETTLED
+
+
+def _waiting(state: StateDatabase, spool: Spool, period: Period) -> int:
+    """Envelopes received before the end of a period that are not stored."""
+    days = set(period.utc_days)
+    found = (backlog(state, spool, day) for day in spool.days() if day in days)
+    return sum(
+        each.envelopes for each in found if each.oldest_coming is not None and each.oldest_coming < period.end
+    )
+
+
+def _due_days(connection: Connection, days: Sequence[date]) -> set[date]:
+    query = select(day_changes.c.day).where(text("changes > computed"))
+    return (
+        set(connection.execute(query.where(day_changes.c.day.between(days[0], days[-1]))).scalars())
+        if days
+        else set()
+    )
+
+
+def _sessions_due(connection: Connection, days: Sequence[date], end: datetime) -> list[date]:
+    h = health_days.c
+    if not days:
+        return []
+    query = (
+        select(h.day, h.computed_at)
+        .where(h.day.between(days[0], days[-1]), text("changes > computed"))
+        .order_by(h.day)
+    )
+    return [day for day, at in connection.execute(query) if at is None or at < end]
+
+
+def _stale(
+    connection: Connection, since: datetime | None, now: datetime
+) -> tuple[dict[Kind, list[date]], datetime | None]:
+    """Keys of reports whose days have other figures since they were computed, and of those that became final, at most
+    MOST_STALE; and when the newest figures of a closed day were computed."""
+    s = statistics_days.c
+    query = select(s.day, func.max(s.computed_at).label("at")).where(s.closed).group_by(s.day)
+    if since is not None:
+        query = query.where(s.computed_at > since)
+    changed = connection.execute(query).all()
+    found: dict[tuple[Kind, date], datetime] = {}
+    for day, at in changed:
+        found.update(_made_of(connection, day, at))
+    found.update(_became_final(connection, now))
+    newest_first = sorted(found, key=lambda each: (found[each], each), reverse=True)[:MOST_STALE]
+    keys: dict[Kind, list[date]] = {}
+    for kind, key in sorted(newest_first):
+        keys.setdefault(kind, []).append(key)
+    return keys, max((at for _, at in changed), default=since)
+
+
+def _made_of(connection: Connection, day: date, at: datetime) -> dict[tuple[Kind, date], datetime]:
+    """Reports that a day lies in and that were computed before a moment, with their end."""
+    r = reports.c
+    begin = begin_of(day)
+    query = select(r.kind, r.key, r.end).where(
+        r.end > begin, r.end <= begin + _LONGEST, r.start < begin + DAY, r.checked_at < at
+    )
+    return {(row.kind, row.key): row.end for row in connection.execute(query)}
+
+
+def _became_final(connection: Connection, now: datetime) -> dict[tuple[Kind, date], datetime]:
+    """Reports that were computed while sessions of their days could still be received, and of which none can be any more."""
+    r, v = reports.c, report_revisions.c
+    query = (
+        select(r.kind, r.key, r.start, r.end, r.checked_at)
+        .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
+        .where(r.end > now - timedelta(days=9), r.end <= now - timedelta(days=5), v.final.is_(False))
+    )
+    found: dict[tuple[Kind, date], datetime] = {}
+    for row in connection.execute(query):
+        final_at = sessions_final_at(Bounds(row.start, row.end))
+        if row.checked_at < final_at <= now:
+            found[row.kind, row.key] = row.end
+    return found

@@ -1,0 +1,360 @@
+"""Reports as they are stored: one content per revision, whatever is computed again, changed, killed or done twice at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select, update
+
+from tasks_pipeline.cli import main
+from tasks_pipeline.home import Home
+from tasks_pipeline.reports.compute import Computing, FiguresGone
+from tasks_pipeline.reports.compute import Result as Computed
+from tasks_pipeline.reports.due import Due, reports_due
+from tasks_pipeline.reports.periods import Period, period_of
+from tasks_pipeline.reports.proofs import stored_reports, too_early, unbalanced, unequal_sums
+from tasks_pipeline.reports.scopes import scope_named
+from tasks_pipeline.reports.store import ReportMissing, list_reports, read_report, revisions_of
+from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.tables import (
+    day_changes,
+    groups,
+    report_revisions,
+    reports,
+    statistics_days,
+)
+from tasks_pipeline.stores import Stores, open_stores
+from tests.support.events import event, receipt
+from tests.support.figure_rows import Error, Facts, Move, write_figures
+from tests.support.plans import recorded, scans
+
+MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+END = MONDAY + 7 * DAY
+NOW = END + 2 * HOUR
+CONFIG = """
+projects:
+  - {id: 1, slug: shop, keys: [{public_key: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk}]}
+"""
+WEEK = period_of("week", MONDAY.date(), "UTC")
+DAYS = [MONDAY.date() + n * DAY for n in range(-1, 8)]
+
+
+@pytest.fixture
+def stores(home: Home) -> Iterator[Stores]:
+    home.config_path.write_text(CONFIG)
+    with open_stores(home) as stores:
+        yield stores
+
+
+@pytest.fixture
+def facts(stores: Stores) -> Facts:
+    """An event a day of one group, with the figures of all days computed when the week had ended."""
+    facts = Facts(
+        [Error(MONDAY + n * DAY + HOUR, user=n) for n in range(7)], [Move(MONDAY, 1, "created", "unresolved")]
+    )
+    write_figures(stores, facts, DAYS, now=END + HOUR)
+    row = {
+        "id": 1, "project_id": 1, "short_id": 900, "title": "<script>=HYPERLINK(", "culprit": "", "level": "error",
+        "platform": "python", "type": "error", "metadata": {}, "algorithm": "a", "created_at": MONDAY,
+    }  # fmt: skip
+    with stores.state.write() as connection:
+        connection.execute(groups.insert().values(**row))
+    return facts
+
+
+def compute(
+    stores: Stores, now: datetime = NOW, period: Period = WEEK, scope: str = "organisation"
+) -> Computed:
+    with closing(Computing(stores, now)) as computing:
+        return computing.compute(period, scope_named(stores.config, scope))
+
+
+def change(stores: Stores, facts: Facts, *errors: Error, now: datetime, cause: str = "reprocessed") -> None:
+    facts.errors += errors
+    write_figures(stores, facts, {e.at.date() for e in errors}, now=now, cause=cause)
+
+
+def rows(stores: Stores) -> list[Any]:
+    with stores.state.read() as connection:
+        return list(connection.execute(select(report_revisions).order_by(report_revisions.c.revision)))
+
+
+def run(stores: Stores, *words: str) -> Result:
+    return CliRunner().invoke(main, ["--home", str(stores.home.root), *words])
+
+
+def test_the_same_figures_change_nothing(stores: Stores, facts: Facts) -> None:
+    first = compute(stores)
+    assert (first.revision, first.is_new, first.report.figures["errors"]) == (1, True, 7)
+    (row,) = rows(stores)
+    again = compute(stores, NOW + HOUR)
+    assert (again.revision, again.is_new, again.files) == (1, False, first.files)
+    assert rows(stores) == [row]
+    assert read_report(stores, "week", WEEK.key, "organisation") == first.report
+    found = list(stored_reports(stores, "week", WEEK.key))
+    assert unequal_sums(stores, found) + unbalanced(found) + too_early(stores, found, NOW) == []
+
+
+def test_other_figures_make_a_revision_that_says_what_and_why(stores: Stores, facts: Facts) -> None:
+    compute(stores)
+    change(stores, facts, Error(MONDAY + 2 * DAY, user=77), now=NOW + HOUR)
+    second = compute(stores, NOW + 2 * HOUR)
+    assert (second.revision, second.report.revision) == (2, 2)
+    assert second.changes[0] == {"figure": "errors", "before": 7, "after": 8, "cause": "late symbols"}
+    assert [r["changes"] for r in revisions_of(stores, "week", WEEK.key, "organisation")] == [
+        [],
+        second.changes,
+    ]
+    assert read_report(stores, "week", WEEK.key, "organisation", 1).figures["errors"] == 7
+    following = compute(stores, NOW + 8 * DAY, WEEK.next())
+    assert following.report.revised[0] == "errors 7 → 8 (late symbols)"
+    shown = run(stores, "reports", "show", "week", "2026-W47").output
+    assert "errors 7 → 8 (late symbols)" in shown
+    assert "<script>=HYPERLINK(" in shown
+
+
+def test_what_is_called_otherwise_now_is_no_other_report(stores: Stores, facts: Facts) -> None:
+    compute(stores)
+    with stores.state.write() as connection:
+        connection.execute(update(groups).values(title="renamed"))
+    again = compute(stores, NOW + HOUR)
+    assert not again.is_new
+    assert read_report(stores, "week", WEEK.key, "organisation").groups.top[0].title == "renamed"
+
+
+def test_of_two_at_once_one_wins(stores: Stores, facts: Facts) -> None:
+    """The other computes again, and finds nothing changed."""
+    with closing(Computing(stores, NOW)) as one:
+        made = one.generator.report
+        scope = scope_named(stores.config, "organisation")
+
+        def meanwhile(*given: Any) -> Any:
+            one.generator.report = made  # type: ignore[method-assign]
+            report = made(*given)
+            assert compute(stores).revision == 1
+            return report
+
+        one.generator.report = meanwhile  # type: ignore[method-assign]
+        late = one.compute(WEEK, scope)
+        change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR)
+    assert (late.revision, late.is_new) == (1, False)
+    assert len(rows(stores)) == 1
+    with closing(Computing(stores, NOW + 2 * HOUR)) as one:
+        made = one.generator.report
+
+        def then(*given: Any) -> Any:
+            one.generator.report = made  # type: ignore[method-assign]
+            compute(stores, NOW + 2 * HOUR)
+            return made(*given)
+
+        one.generator.report = then  # type: ignore[method-assign]
+        assert (one.compute(WEEK, scope).revision, len(rows(stores))) == (2, 2)
+
+
+def test_figures_that_change_while_a_report_is_made_leave_it_to_be_made_again(
+    stores: Stores, facts: Facts
+) -> None:
+    with closing(Computing(stores, NOW)) as computing:
+        change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR)
+        made = computing.compute(WEEK, scope_named(stores.config, "organisation"))
+    assert made.report.figures["errors"] == 8  # read after the versions were noted
+    with stores.state.read() as connection:
+        newest = connection.execute(
+            select(statistics_days.c.digest).where(statistics_days.c.day == MONDAY.date() + DAY)
+            .order_by(statistics_days.c.version.desc())
+        ).scalars().first()  # fmt: skip
+    assert rows(stores)[0].inputs["2026-11-17"]["digest"] != newest
+    assert compute(stores, NOW + 2 * HOUR).is_new is False
+
+
+def test_killed_before_its_row_a_report_leaves_the_former_one(
+    stores: Stores, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute(stores)
+    change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR)
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.reports.compute._claim", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            compute(stores, NOW + 2 * HOUR)
+    assert read_report(stores, "week", WEEK.key, "organisation").figures["errors"] == 7
+    assert compute(stores, NOW + 3 * HOUR).revision == 2
+
+
+def test_a_report_is_never_computed_from_less(stores: Stores, facts: Facts) -> None:
+    compute(stores)
+    with stores.state.write() as connection:
+        connection.execute(statistics_days.delete().where(statistics_days.c.day == MONDAY.date()))
+    with pytest.raises(FiguresGone, match=r"2026-11-16 are beyond retention\.analytics_days"):
+        compute(stores, NOW + HOUR)
+    assert read_report(stores, "week", WEEK.key, "organisation").revision == 1
+    result = run(stores, "backfill", "--report", "week", "--from", "2026-11-16", "--to", "2026-11-16")
+    assert result.exit_code == 1
+    assert "stays at revision 1" in result.output
+
+
+def test_a_period_that_goes_on_has_no_report(stores: Stores, facts: Facts) -> None:
+    with pytest.raises(ValueError, match="goes on until 2026-11-23 00:00 UTC"):
+        compute(stores, END - HOUR)
+    with pytest.raises(ReportMissing, match="reports preview week"):
+        read_report(stores, "week", WEEK.key, "organisation")
+
+
+# ── when they are due
+
+
+def due(stores: Stores, now: datetime, since: datetime | None = None) -> Due:
+    return reports_due(stores.state, stores.spool, stores.config, now, since)
+
+
+def settle(stores: Stores, *days: date, computed: int = 1) -> None:
+    """Note that something came on these days, and how much of it the figures have."""
+    with stores.state.write() as connection:
+        note_day_changes(stores.state, connection, days, "batch", NOW)
+        connection.execute(update(day_changes).values(computed=computed))
+
+
+def test_what_is_due_and_what_it_waits_for(stores: Stores, facts: Facts) -> None:
+    assert due(stores, NOW).fresh == {}  # nothing was ever received
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(END - HOUR, 1, event("Late"))])
+    last = END.date() - DAY
+    waiting = due(stores, NOW)
+    assert waiting.fresh == {}
+    assert "weekly 2026-W47 in UTC: 1 envelope received before its end waits" in waiting.waits
+    assert due(stores, END + 7 * HOUR).fresh == {
+        "day": [last],
+        "week": [WEEK.key],
+    }  # it is late; and says what is missing
+    late = compute(stores, END + 7 * HOUR)
+    assert (late.report.incomplete, late.report.final) == (1, False)
+
+    from tasks_pipeline.processing.drain import drain
+
+    drain(stores, last, linger_seconds=0)
+    settle(stores, last, computed=0)
+    lacks = f"in UTC: the figures of {last} are not computed as of its end"
+    assert sorted(due(stores, NOW).waits) == [f"daily {last} {lacks}", f"weekly 2026-W47 {lacks}"]
+    change(stores, facts, Error(END - HOUR), now=NOW, cause="batch")
+    settle(stores, last, computed=99)
+    found = due(stores, NOW)
+    assert (found.fresh, found.waits) == ({"day": [last], "week": [WEEK.key]}, [])
+    compute(stores, NOW, period_of("day", last, "UTC"))
+    compute(stores, NOW, period_of("day", last, "UTC"), scope="project:shop")
+    compute(stores, NOW, scope="project:shop")
+    assert due(stores, NOW, NOW).fresh == {}
+    assert due(stores, NOW, NOW).next_end == END + DAY
+
+
+def test_reports_of_changed_days_are_stale_and_no_others(stores: Stores, facts: Facts) -> None:
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(MONDAY, 1, event("First"))])
+    tuesday = period_of("day", MONDAY.date() + DAY, "UTC")
+    for period in (WEEK, tuesday, tuesday.next(), period_of("month", date(2026, 10, 1), "UTC")):
+        for scope in ("organisation", "project:shop"):
+            compute(stores, NOW, period, scope)
+    seen = due(stores, NOW).seen
+    assert seen == END + HOUR
+    assert due(stores, NOW, seen).stale == {}
+    change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR, cause="regrouped")
+    found = due(stores, NOW + 2 * HOUR, seen)
+    assert found.stale == {"day": [tuesday.key], "week": [WEEK.key]}
+    assert found.seen == NOW + HOUR
+    compute(stores, NOW + 2 * HOUR)
+    assert found.stale == due(stores, NOW + 3 * HOUR, seen).stale  # another of its reports is left
+    compute(stores, NOW + 2 * HOUR, scope="project:shop")
+    assert due(stores, NOW + 3 * HOUR, seen).stale == {"day": [tuesday.key]}
+
+
+def test_what_is_due_is_found_by_indexes(stores: Stores, facts: Facts) -> None:
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(MONDAY, 1, event("First"))])
+    compute(stores)
+    with recorded(stores.state) as statements:
+        due(stores, NOW, MONDAY)
+        list_reports(stores.state, stores.slugs, kind=None, scope=None, limit=10)
+        compute(stores, NOW)
+    assert scans(stores.state, statements) == []
+
+
+def test_all_of_it_on_postgres(postgres_home: Home) -> None:
+    postgres_home.config_path.write_text(CONFIG)
+    with open_stores(postgres_home) as stores:
+        facts = Facts([Error(MONDAY + HOUR, user=1)], [Move(MONDAY, 1, "created", "unresolved")])
+        write_figures(stores, facts, [MONDAY.date()], now=END + HOUR)
+        with closing(stores.spool.writer()) as writer:
+            writer.append([receipt(MONDAY, 1, event("First"))])
+        assert compute(stores).is_new
+        assert not compute(stores).is_new
+        change(stores, facts, Error(MONDAY + HOUR, user=2), now=NOW + HOUR)
+        assert due(stores, NOW + 2 * HOUR, NOW).waits
+        assert due(stores, NOW + 9 * HOUR, NOW).fresh["week"] == [WEEK.key]
+        assert compute(stores, NOW + 9 * HOUR).changes[0]["after"] == 2
+        (row,) = list_reports(stores.state, stores.slugs, kind="week", scope=None, limit=10)
+        assert (row["revision"], row["scope"], row["deliveries"]) == (2, "organisation", {})
+        assert read_report(stores, "week", WEEK.key, "organisation").figures["users"] == 2
+
+
+# ── commands
+
+
+def test_commands(stores: Stores, facts: Facts) -> None:
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(MONDAY, 1, event("First"))])
+    shown = json.loads(run(stores, "reports", "preview", "weekly", "--key", "2026-W47", "--json").output)
+    assert (shown["figures"]["errors"], shown["revision"], shown["label"]) == (7, 0, "2026-W47")
+    words = ("backfill", "--report", "week", "--from", "2026-11-18", "--to", "2026-11-20", "--json")
+    assert json.loads(run(stores, *words).output) == [
+        {"kind": "week", "key": "2026-11-16", "reports": 2, "new_revisions": 2, "result": "done"}
+    ]
+    assert json.loads(run(stores, *words).output)[0]["new_revisions"] == 0
+    (row,) = json.loads(run(stores, "reports", "list", "--json", "--scope", "project:shop").output)
+    assert {"kind", "key", "scope", "revision", "final", "computed_at", "deliveries"} <= set(row)
+    stored = json.loads(run(stores, "reports", "show", "week", "2026-11-16", "--json").output)
+    promised = "kind key label scope zone start end hours final revision figures previous changes groups releases transactions"
+    assert {*promised.split(), "monitors", "notifications", "books"} <= set(stored)
+    assert stored["start"] == "2026-11-16T00:00:00Z"
+    assert run(stores, "reports", "list").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("preview day --key 2031-01-01", "is still to come"),
+        ("preview day --key 2026-11-01", "nothing was received before 2026-11-16"),
+        ("preview year", "allowed are day, week and month"),
+        ("preview week --scope team:none", "no team 'none'"),
+        ("preview week --for nobody@acme.example", "no member"),
+        ("show week 2026-11-17", "begins on 2026-11-16"),
+        ("show week 2026-W47 --zone Mars/Olympus", "not a time zone"),
+        ("show day 2026-11-22", "backfill --report day"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(stores: Stores, words: str, said: str) -> None:
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(MONDAY, 1, event("First"))])
+    result = run(stores, "reports", *words.split())
+    assert result.exit_code
+    assert said in result.output
+
+
+def test_periods_need_no_installation() -> None:
+    words = ["reports", "period", "week", "--zone", "Europe/Berlin", "--at", "2026-10-25T22:59:59Z", "--json"]
+    found = json.loads(CliRunner().invoke(main, ["--home", "/nowhere", *words]).output)
+    assert found == {
+        "start": "2026-10-18T22:00:00Z", "end": "2026-10-25T23:00:00Z", "hours": 169, "label": "2026-W43",
+        "key": "2026-10-19", "previous_key": "2026-10-12",
+    }  # fmt: skip
+
+
+def test_reports_of_a_project_outlive_its_name(stores: Stores, facts: Facts) -> None:
+    compute(stores, scope="project:shop")
+    with stores.state.read() as connection:
+        assert connection.execute(select(reports.c.scope)).scalars().all() == ["project:1"]
+    assert read_report(stores, "week", WEEK.key, "project:1").figures["errors"] == 7
