@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 
 from tasks_pipeline.releases.durations import percentile
-from tasks_pipeline.releases.health_days import is_final
+from tasks_pipeline.releases.spans import is_final
 from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Pipeline
