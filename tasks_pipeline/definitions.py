@@ -16,16 +16,18 @@ from tasks_pipeline.assets.maintenance import (
     end_quiet_days,
     tidy_lake,
 )
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, complete
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, STATISTICS, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.assets.release_adoption import release_adoption
 from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
+from tasks_pipeline.assets.statistics import compute_days
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
+from tasks_pipeline.checks.statistics import check_statistics
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
@@ -41,6 +43,7 @@ from tasks_pipeline.jobs import (
     reprocess_job,
     send_alert_notification_job,
     send_digest_job,
+    statistics_job,
 )
 from tasks_pipeline.partitions import days_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
@@ -53,6 +56,7 @@ from tasks_pipeline.schedules import (
     release_adoption_schedule,
     release_health_nightly_schedule,
     release_health_schedule,
+    statistics_schedule,
 )
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -63,6 +67,7 @@ from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.new_release import new_release_sensor
 from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
+from tasks_pipeline.sensors.statistics import statistics_sensor
 
 
 def build_defs(
@@ -96,10 +101,16 @@ def build_defs(
                 tidy_lake,
                 compute_release_health,
                 release_adoption,
+                compute_days,
             ],
-            dict.fromkeys(OF_A_DAY, days) | dict.fromkeys(OF_HEALTH, begun),
+            dict.fromkeys((*OF_A_DAY, STATISTICS), days) | dict.fromkeys(OF_HEALTH, begun),
         ),
-        asset_checks=[check_events(days), check_pipeline, check_release_health(begun)],
+        asset_checks=[
+            check_events(days),
+            check_pipeline,
+            check_release_health(begun),
+            check_statistics(days),
+        ],
         jobs=[
             process_events_job,
             recompute_job,
@@ -115,6 +126,7 @@ def build_defs(
             drop_old_runs_job,
             release_health_job,
             release_adoption_job,
+            statistics_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -126,6 +138,7 @@ def build_defs(
             new_release_sensor,
             pipeline_watch_sensor,
             run_failure,
+            statistics_sensor,
         ],
         schedules=[
             drop_expired_envelopes_schedule,
@@ -135,6 +148,7 @@ def build_defs(
             release_health_schedule,
             release_health_nightly_schedule,
             release_adoption_schedule,
+            statistics_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

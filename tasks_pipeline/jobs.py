@@ -129,3 +129,12 @@ release_health_job = dg.define_asset_job(
     description="Counts the sessions that began on a day, by how they ended, and their users, and proves that it adds up. "
     "Started by its schedules for days of which rows came since.",
 )
+
+statistics_job = dg.define_asset_job(
+    "compute_statistics",
+    selection=dg.AssetSelection.assets("statistics"),
+    config=dg.RunConfig(ops={"statistics": {"config": {"only_changed": True}}}),
+    run_tags=MAINTENANCE.tags,
+    description="Computes the tables of figures of days, those that something changed since, and proves that they add up. Started "
+    "by statistics_schedule for today, by statistics_sensor for days that are over.",
+)

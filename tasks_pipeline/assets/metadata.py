@@ -17,15 +17,16 @@ from sqlalchemy import Table
 from tasks_pipeline.processing.drain import DrainReport
 from tasks_pipeline.processing.stopwatch import STAGES
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES, LakeTable
+from tasks_pipeline.words import sparkline
 
-_BARS = "▁▂▃▄▅▆▇█"
-SPARKLINE_LENGTH = 60
 COMPUTED = (*RECEIVED_TABLES, "groups")
 """Assets that are computed from the envelopes of a day, all by one op."""
 OF_A_DAY = ("envelopes", *COMPUTED)
 """Assets with a partition for each UTC day of receipt."""
 OF_HEALTH = ("release_health", "session_users")
 """Assets with a partition for each UTC day on which sessions began."""
+STATISTICS = "statistics"
+"""The asset of all tables of figures, with a partition for each UTC day."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -33,6 +34,7 @@ _OWNERS = {
     "releases": "team:releases",
     "notifications": "team:notifications",
     "monitoring": "team:monitoring",
+    "analytics": "team:analytics",
     "maintenance": "team:operations",
 }
 """By group of assets; teams are names that the UI can filter by."""
@@ -42,6 +44,7 @@ _DOCUMENTS = {
     "releases": "docs/releases.md",
     "notifications": "docs/notifications.md",
     "monitoring": "docs/monitors.md",
+    "analytics": "docs/figures.md",
     "maintenance": "docs/dagster.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",
@@ -87,16 +90,6 @@ def of_state(table: Table) -> dict[str, Any]:
         "dagster/table_name": f"state.{table.name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
     }
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Values as one line of bars, at most SPARKLINE_LENGTH of them; neighbours are added up when there are more."""
-    if not values:
-        return ""
-    width = -(-len(values) // SPARKLINE_LENGTH)
-    sums = [sum(values[i : i + width]) for i in range(0, len(values), width)]
-    top = max(sums) or 1
-    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * (len(_BARS) - 1) + 0.5))] for v in sums)
 
 
 def drain_metadata(report: DrainReport) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, cas
 
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
-from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action
+from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action, status_of
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
 from tasks_pipeline.groups.regressions import (
@@ -196,7 +196,8 @@ def _counted(
     life = after_events(before, seen)
     if life != before:
         action = "regress" if life.status is Status.REGRESSED else "unignore"
-        log_action(connection, row.project_id, row.id, action, regressed)
+        status = status_of(row, life.status)
+        log_action(connection, row.project_id, row.id, action, regressed, status=status)
     newest = row.last_seen is None or counted.last_seen >= row.last_seen
     shown = {name: getattr(row, name) for name in ("title", "culprit", "level", "metadata")}
     return {

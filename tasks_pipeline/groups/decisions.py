@@ -29,6 +29,8 @@ from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import commits, group_actions, group_values, groups
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
+MERGED = "merged"
+"""In the log, the status of a group that is part of another."""
 LENGTH_OF_COMMIT = 64
 _SHA = re.compile("[0-9a-f]{4,64}")
 _WHOLE_SHA = 40  # digits, or more
@@ -47,14 +49,24 @@ def log_action(
     action: str,
     data: Mapping[str, Any] | None = None,
     actor: str = AUTOMATIC,
+    *,
+    status: str | None = None,
+    assignee: str | None = None,
 ) -> None:
     """Append to the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
     events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
-    it was resolved, or came back."""
+    it was resolved, or came back. `status` and `assignee` (empty for nobody) are those of the group from now on; None: they
+    stay. What a group was at any moment follows from these two (analytics/statistics/status.py): who changes it says so.
+    """
     said = dict(data or {})
     row = {"project_id": project_id, "group_id": group_id, "action": action, "data": said}
     row |= {"release": said.get("release"), "actor": actor[:200], "at": datetime.now(UTC)}
-    connection.execute(group_actions.insert().values(**row))
+    connection.execute(group_actions.insert().values(**row, status=status, assignee=assignee))
+
+
+def status_of(row: Row[Any], status: str | None = None) -> str:
+    """What the log says that a group is: its status, or the one it gets; `merged` while it is part of another."""
+    return MERGED if row.merged_into is not None else str(status or row.status)
 
 
 def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[dict[str, Any]]:
@@ -176,7 +188,7 @@ def assign_groups_to(
         for row in locked_groups(connection, group_ids):
             connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
             action = "unassign" if assignee is None else "assign"
-            log_action(connection, row.project_id, row.id, action, data, actor)
+            log_action(connection, row.project_id, row.id, action, data, actor, assignee=assignee or "")
     return [data for _ in group_ids]
 
 
@@ -281,7 +293,8 @@ def _apply(
     connection: Connection, row: Row[Any], life: Lifecycle, action: str, said: Mapping[str, Any], actor: str
 ) -> None:
     connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
-    log_action(connection, row.project_id, row.id, action, said, actor)
+    status = status_of(row, life.status)
+    log_action(connection, row.project_id, row.id, action, said, actor, status=status)
 
 
 def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[str, datetime | None]:

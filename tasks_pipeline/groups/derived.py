@@ -8,7 +8,7 @@ in between leaves groups that are right and groups that are not yet, and whoever
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -29,8 +29,10 @@ from sqlalchemy import (
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
+from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_days, group_values, groups
+from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
+from tasks_pipeline.storage.state.tables import group_actions, group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
@@ -100,6 +102,7 @@ def derive_counters(
     state: StateDatabase,
     lake: Lake,
     where: str,
+    why: Reason,
     *,
     day: date | None = None,
     group_ids: Collection[int] | None = None,
@@ -109,7 +112,7 @@ def derive_counters(
 
     Of one `day`, or of all; of these groups, or of all that the day has or had. `metadata_of` gives the metadata of a
     group from its newest event; without it type and value are taken over. Gives the groups that were looked at. The caller
-    holds the lake's lock.
+    holds the lake's lock. `why` is noted for days whose figures of groups change by it beside those of events: see `shown_since`.
     """
     scoped = where if group_ids is None else f"{where} AND {_among(group_ids)}"
     days = {(row["group_id"], row["day"]): row for row in lake_days(lake, scoped)}
@@ -125,6 +128,7 @@ def derive_counters(
             state,
             lake,
             f"{where} AND {_among(some)}",
+            why,
             day,
             some,
             {key: row for key, row in days.items() if key[0] in of_these},
@@ -138,6 +142,7 @@ def _derive(
     state: StateDatabase,
     lake: Lake,
     where: str,
+    why: Reason,
     day: date | None,
     group_ids: Sequence[int],
     days: Mapping[tuple[int, date], Mapping[str, Any]],
@@ -177,14 +182,32 @@ def _derive(
         _remove(state, group_days, gone)
         gone = []
     with state.read() as connection:
-        found = _totals(connection, group_ids, day, [group_id for group_id, _ in lost])
+        found = list(_totals(connection, group_ids, day, [group_id for group_id, _ in lost]))
         rows = [_totals_row(row, newest, metadata) for row in found]
+        turned = [row for row in found if (row["times_seen"] == 0) != (row["was_seen"] == 0)]
+        told_on = shown_since(connection, [row["id"] for row in turned])
     with state.write() as connection:
         # With the totals, or not at all: of a group that has no such day any more nobody would know that they are old.
         _delete(connection, group_days, gone)
         for shown in (True, False):
             if some := [row for row in rows if ("title" in row) is shown]:
                 connection.execute(_new_totals, some)
+        note_day_changes(state, connection, told_on, why, datetime.now(UTC))
+
+
+def shown_since(connection: Connection, group_ids: Sequence[int]) -> set[date]:
+    """Days whose figures of groups tell of these: on which they were made, or decided about. A group that lost all its events
+    to others by a change of the past never was there, and one that got some again always was; others stay what they were."""
+    found: set[date] = set()
+    stays = groups.c.merged_into.is_not(None) | (groups.c.status == Status.DISCARDED)
+    for some in chunks(sorted(group_ids)):
+        query = select(groups.c.id, groups.c.created_at).where(groups.c.id.in_(some), not_(stays))
+        turned = {row.id: row.created_at for row in connection.execute(query)}
+        found.update(at.date() for at in turned.values())
+        for column in (group_actions.c.status, group_actions.c.assignee):
+            told = select(group_actions.c.at).where(group_actions.c.group_id.in_(turned), column.is_not(None))
+            found.update(at.date() for at in connection.execute(told).scalars())
+    return found
 
 
 _other_first = groups.c.first_release.is_distinct_from(bindparam("first", type_=String))
@@ -215,7 +238,7 @@ def _totals(
     connection: Connection, group_ids: Sequence[int], day: date | None, without: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """id, metadata, times_seen, users, first_seen, last_seen and releases of groups, from what was counted of their days; of
-    those in `without` the `day` is about to go."""
+    those in `without` the `day` is about to go. `was_seen` is their times_seen as it stands."""
     stays = not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without)))
     releases = releases_of_days(connection, group_ids, stays)
     of_days = {
@@ -242,12 +265,14 @@ def _totals(
     )
     counts = select(each.c.group_id, func.count()).group_by(each.c.group_id)
     users = {row[0]: int(row[1]) for row in connection.execute(counts)}
-    known = select(groups.c.id, groups.c.metadata).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
+    columns = groups.c.id, groups.c.metadata, groups.c.times_seen
+    known = select(*columns).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
     for row in connection.execute(known):
         found = of_days.get(row.id)
         yield {
             "id": row.id,
             "metadata": row.metadata,
+            "was_seen": row.times_seen,
             "times_seen": int(found["times_seen"]) if found else 0,
             "users": users.get(row.id, 0),
             "first_seen": found["first_seen"] if found else None,

@@ -190,5 +190,5 @@ def settle_commit_resolutions(connection: Connection, project_id: int, version: 
     for row in sorted(found, key=lambda row: int(row.id)):
         connection.execute(update(groups).where(g.id == row.id).values(**values))
         said = {"release": version, "kind": str(Resolution.IN_COMMIT), "commit": row.resolved_in_commit}
-        log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)
+        log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)  # it is resolved already
     return sorted(int(row.id) for row in found)

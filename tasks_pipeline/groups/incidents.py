@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
-from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
+from tasks_pipeline.groups.decisions import lifecycle_columns, log_action, status_of
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, resolve
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import (
@@ -50,9 +50,11 @@ def count_incident(
     }
     if owner and group.assignee is None and kind == "new_group":
         values["assignee"] = owner
+        log_action(connection, new.project_id, group_id, "assign", {"assignee": owner}, assignee=owner)
     if group.status == Status.RESOLVED:
         values |= lifecycle_columns(Lifecycle(Status.REGRESSED, now))
-        log_action(connection, new.project_id, group_id, "regress")
+        status = status_of(group, Status.REGRESSED)
+        log_action(connection, new.project_id, group_id, "regress", status=status)
     connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
     return _row(connection, group_id), kind
 
@@ -65,7 +67,8 @@ def end_incident(connection: Connection, group_id: int, by: str, now: datetime) 
         connection.execute(
             update(groups).where(groups.c.id == group_id).values(**lifecycle_columns(resolve(now)))
         )
-        log_action(connection, group.project_id, group_id, "resolve", {"by": by})
+        status = status_of(group, Status.RESOLVED)
+        log_action(connection, group.project_id, group_id, "resolve", {"by": by}, status=status)
     return group
 
 

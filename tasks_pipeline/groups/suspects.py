@@ -216,7 +216,8 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
         )
     for row in rows:
         mail, sha = chosen[row.id]
-        log_action(connection, row.project_id, row.id, "assign", {"assignee": mail, "commit": sha}, AUTOMATIC)
+        said = {"assignee": mail, "commit": sha}
+        log_action(connection, row.project_id, row.id, "assign", said, AUTOMATIC, assignee=mail)
     return {row.id: chosen[row.id][0] for row in rows}
 
 

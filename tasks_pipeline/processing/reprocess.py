@@ -97,7 +97,8 @@ def reprocess_events(
                 finish_replacements(stores.state, stores.lake)
                 if _changed(before, _changes(stores.state, day)):
                     continue  # the rows that were read may be others now
-                open_replacement(stores.state, day, arrived, report.groups if wanted is not None else None)
+                touched = report.groups if wanted is not None else None
+                open_replacement(stores.state, day, arrived, touched, reason="reprocessed")
                 flush_locked(
                     stores.state, stores.lake
                 )  # events that were read from the tail lie in files now

@@ -234,10 +234,11 @@ USER_REPORTS = _table(
 )
 OUTCOMES = _table(
     "outcomes",
-    "What became of items: counts per batch, hour, category and reason. `item` is -1: a row is about many.",
+    "What became of items: counts per batch, slot, category and reason. `item` is -1: a row is about many.",
     [
         _PROJECT,
         ("hour", "TIMESTAMPTZ", "hour of receipt"),
+        ("slot", "TIMESTAMPTZ", "begin of the 15 minutes of receipt; null in rows of earlier versions"),
         ("public_key", "VARCHAR", "key the items came with"),
         ("category", "VARCHAR", "data category: error, session, attachment …"),
         (
@@ -366,7 +367,7 @@ EVENT_STATS = _statistics(
         ("level", "VARCHAR", "fatal, error, warning, info or debug"),
         ("handled", "BOOLEAN", "whether the program caught it; null when the SDK did not say"),
         ("events", "BIGINT", "events"),
-        ("new_groups", "BIGINT", "groups whose first event is among them"),
+        ("new_groups", "BIGINT", "groups that one of them made"),
         ("payload_bytes", "BIGINT", "bytes of JSON as sent"),
     ],
     "project_id slot",
@@ -404,10 +405,10 @@ GROUP_MOVES = _statistics(
         (
             "move",
             "VARCHAR",
-            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge or discard",
+            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge, discard or inherit",
         ),
         ("status_from", "VARCHAR", "status before; null where it was created"),
-        ("status_to", "VARCHAR", "status after"),
+        ("status_to", "VARCHAR", "status after; merged: it is part of another"),
         ("by", "VARCHAR", "person, rule, commit or system"),
         ("opened_at", "TIMESTAMPTZ", "when it last became open before; null where it was not open"),
         ("assignee", "VARCHAR", "who it was assigned to then: keyed hash of a member, or team:slug"),
@@ -421,7 +422,7 @@ GROUP_LEVELS = _statistics(
     "Groups by status at the end of the day. For charts; a level at any moment follows from group_moves.",
     [
         _PROJECT,
-        ("status", "VARCHAR", "status at the end of the day, or now"),
+        ("status", "VARCHAR", "status at the end of the day, or now; merged: it is part of another"),
         ("assigned", "BOOLEAN", "whether somebody has it"),
         (
             "open_days",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -52,3 +53,9 @@ def user_key(state: StateDatabase) -> bytes:
     with state.read() as connection:
         query = select(installation_keys.c.key).where(installation_keys.c.name == USERS)
         return bytes.fromhex(connection.execute(query).scalar_one())
+
+
+def member_hash(key: bytes, address: str) -> str:
+    """What figures and facts say of a member instead of the address: the same for the same member of this installation. `key`
+    is that of `user_key`."""
+    return blake2b(f"member:{address.lower()}".encode(), key=key, digest_size=16).hexdigest()
