@@ -13,6 +13,6 @@ def write(work: Work, wanted: Collection[str]) -> None:
     """Add the rows of the table."""
     work.add_query(
         "usage_stats",
-        f"SELECT {work.day_sql} AS day, {slot_sql('at')} AS slot, type, project_id, count(*) AS count "
-        f"FROM lake.analytics_events WHERE {work.of_day} GROUP BY ALL {ordered('usage_stats')}",
+        f"SELECT {work.day_sql} AS day, {slot_sql('e.at')} AS slot, type, project_id, count(*) AS count "
+        f"FROM lake.analytics_events e WHERE {work.of_day} GROUP BY ALL {ordered('usage_stats')}",
     )

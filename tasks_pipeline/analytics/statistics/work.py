@@ -72,7 +72,7 @@ class Work:
 
     def former(self, table: str) -> list[dict[str, Any]]:
         """The rows that the table holds of the day, without their day: what is kept where rows they were made of are gone."""
-        columns = ", ".join(c.name for c in STATISTICS_TABLES[table].columns if c.name != "day")
+        columns = ", ".join(c.quoted for c in STATISTICS_TABLES[table].columns if c.name != "day")
         return self.stores.lake.query(f"SELECT {columns} FROM lake.{table} WHERE {self.of_day}")
 
 
@@ -95,7 +95,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 def ordered(table: str) -> str:
     """ORDER BY of a table's key; null comes last."""
-    return "ORDER BY " + ", ".join(f"{name} NULLS LAST" for name in KEYS[table])
+    return "ORDER BY " + ", ".join(f'"{name}" NULLS LAST' for name in KEYS[table])
 
 
 def _key(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -78,7 +78,7 @@ def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> 
             connection.execute(f"CREATE TABLE stored.{table.ddl}")
             connection.execute(f"ALTER TABLE stored.{table.name} SET PARTITIONED BY (day)")
             if table.sort:
-                connection.execute(f"ALTER TABLE stored.{table.name} SET SORTED BY ({', '.join(table.sort)})")
+                connection.execute(f"ALTER TABLE stored.{table.name} SET SORTED BY ({table.order})")
         if FLUSHED not in known:
             connection.execute(f"CREATE TABLE stored.{FLUSHED} (segment BIGINT)")
         connection.execute("COMMIT")
@@ -94,7 +94,7 @@ def _mend_columns(connection: duckdb.DuckDBPyConnection, table: LakeTable, known
     """Give a table the columns that it should have; rows of an earlier version hold null in new ones."""
     for column in table.columns:
         if column.name not in known:
-            connection.execute(f"ALTER TABLE stored.{table.name} ADD COLUMN {column.name} {column.type}")
+            connection.execute(f"ALTER TABLE stored.{table.name} ADD COLUMN {column.quoted} {column.type}")
     for name in sorted(known - {c.name for c in table.columns}):
         connection.execute(f'ALTER TABLE stored.{table.name} DROP COLUMN "{name}"')
 

@@ -366,9 +366,9 @@ class Lake:
     def rows_of(self, files: Sequence[LiveFile], batch: int) -> Iterator[pa.Table]:
         """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows."""
         table = LAKE_TABLES[files[0].table]
-        order = f"ORDER BY {', '.join(table.sort)}" if table.sort else ""
+        order = f"ORDER BY {table.order}" if table.sort else ""
         names = ", ".join("?" * len(files))
-        columns = ", ".join(c.name for c in table.columns)
+        columns = ", ".join(c.quoted for c in table.columns)
         rows = self._stored.execute(
             f"SELECT {columns} FROM stored.{table.name} WHERE day = ? AND filename IN ({names}) {order}",
             [files[0].day, *(file.path for file in files)],

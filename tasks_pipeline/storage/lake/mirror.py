@@ -61,7 +61,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _view(table: LakeTable) -> str:
-    columns = ", ".join(c.name for c in table.columns)
+    columns = ", ".join(c.quoted for c in table.columns)
     stored = f"SELECT {columns} FROM stored.{table.name}"
     if table.name not in RECEIVED_TABLES:
         return stored

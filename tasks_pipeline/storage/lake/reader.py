@@ -86,7 +86,7 @@ class DerivedReader:
             attach_lake(self._connection, home, read_only=True)
             self._connection.execute("ATTACH ':memory:' AS lake")
             for table in DERIVED_TABLES.values():
-                columns = ", ".join(column.name for column in table.columns)
+                columns = ", ".join(column.quoted for column in table.columns)
                 self._connection.execute(
                     f"CREATE VIEW lake.{table.name} AS SELECT {columns} FROM stored.{table.name}"
                 )

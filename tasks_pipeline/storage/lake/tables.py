@@ -16,6 +16,11 @@ class LakeColumn:
     type: str
     description: str
 
+    @property
+    def quoted(self) -> str:
+        """The name as SQL takes it, where it is a word of SQL too."""
+        return f'"{self.name}"'
+
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
@@ -38,7 +43,12 @@ class LakeTable:
     @property
     def ddl(self) -> str:
         """CREATE TABLE, to be put behind a schema name."""
-        return f"{self.name} ({', '.join(f'{c.name} {c.type}' for c in self.columns)})"
+        return f"{self.name} ({', '.join(f'{c.quoted} {c.type}' for c in self.columns)})"
+
+    @property
+    def order(self) -> str:
+        """Its order, as SQL takes it."""
+        return ", ".join(f'"{name}"' for name in self.sort)
 
 
 _ARROW = {

@@ -172,7 +172,7 @@ def upgrade() -> None:
     op.create_index("reports_by_end", "reports", ["end"])
     op.create_table(
         "report_revisions",
-        sa.Column("report_id", sa.ForeignKey("reports.id"), primary_key=True),
+        sa.Column("report_id", _id(), sa.ForeignKey("reports.id"), primary_key=True),
         sa.Column(
             "revision",
             sa.Integer(),
