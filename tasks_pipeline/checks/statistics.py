@@ -103,7 +103,7 @@ def check_statistics(days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
 
 
 def _has_days(context: dg.AssetCheckExecutionContext) -> bool:
-    return context.has_partition_key or context.has_partition_key_range
+    return bool(context.has_partition_key or context.has_partition_key_range)
 
 
 def _users_fit(stores: Stores, day: date) -> Verdict:

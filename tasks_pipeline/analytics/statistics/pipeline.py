@@ -23,18 +23,16 @@ _NOTHING = {"accepted": 0, "stored": 0, "bytes": 0, "batches": 0, "drains": 0}
 def write(work: Work, wanted: Collection[str]) -> None:
     """Add the rows of the table. Drains are forgotten after a day: slots keep those that were counted before."""
     found: dict[datetime, dict[str, Any]] = defaultdict(lambda: {**_NOTHING, "lag": []})
-    for row in _items(work):
-        found[row["slot"]] |= row
-    for row in _bytes(work):
-        found[row["slot"]] |= row
+    for row in (*_items(work), *_bytes(work)):
+        found[row["slot"]].update(row)
     for slot, lags in _lags(work).items():
-        found[slot] |= {"batches": lags.total(), "lag": counts_map(lags)}
+        found[slot].update(batches=lags.total(), lag=counts_map(lags))
     for slot, count in _drains(work).items():
         found[slot]["drains"] = count
     for row in work.former("pipeline_stats"):
         if row["drains"]:
-            slot = found[row["slot"]]
-            slot["drains"] = max(slot["drains"], row["drains"])
+            known = found[row["slot"]]
+            known["drains"] = max(known["drains"], row["drains"])
     work.add_rows("pipeline_stats", ({**row, "slot": slot} for slot, row in found.items()))
 
 

@@ -1,0 +1,783 @@
+"""Figures of days: from what is sent, through a drain, to the tables; when a day is due again, and what a kill leaves of it."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, select, update
+
+from tasks_pipeline.alerts.counts import error_count, events_in_window
+from tasks_pipeline.analytics.statistics import compute
+from tasks_pipeline.analytics.statistics.compute import StatisticsReport, compute_statistics
+from tasks_pipeline.analytics.statistics.days import (
+    DayVersion,
+    causes_after,
+    closed_due,
+    recent_due,
+    versions_of,
+)
+from tasks_pipeline.analytics.statistics.digests import TableDigest
+from tasks_pipeline.analytics.statistics.proofs import prove, users_of
+from tasks_pipeline.groups.decisions import (
+    assign_groups_to,
+    ignore_groups,
+    resolve_groups,
+    unresolve_groups,
+)
+from tasks_pipeline.groups.lists import list_groups
+from tasks_pipeline.groups.merging import discard_groups, merge_groups, unmerge_group
+from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.home import Home
+from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.protocol.sessions import user_hash
+from tasks_pipeline.releases.deploys import add_deploy
+from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.storage.lake.files import DayFiles
+from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.tables import STATISTICS_TABLES
+from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.state import tables as t
+from tasks_pipeline.storage.state.facts import member_hash, user_key
+from tasks_pipeline.stores import Stores, open_stores
+from tests.integration.test_reprocess import KEY, again, misses, symbolicate
+from tests.support.crash import Moment, at, die, event_step, run_in_process
+from tests.support.day import Day, damage
+from tests.support.events import event, item
+
+LATER = timedelta(days=3)
+"""So long after a day it is computed, unless a test says otherwise."""
+
+
+@pytest.fixture
+def alone(home: Home) -> Iterator[Day]:
+    """A day in embedded stores of one test: for what both databases do alike."""
+    with open_stores(home) as stores:
+        yield Day(stores, date(2020, 1, 1), 1000)
+
+
+def count(day: Day, *, everything: bool = True, now: datetime | None = None) -> StatisticsReport:
+    """Compute the day, some days after it."""
+    moment = now or day.at() + LATER
+    (report,) = compute_statistics(day.stores, [day.date], moment, everything=everything)
+    return report
+
+
+def rows(day: Day, table: str) -> list[dict[str, Any]]:
+    """Rows of the day's project in a table of figures, without day and project."""
+    of_project = "" if table == "pipeline_stats" else f"AND project_id = {day.project}"
+    found = day.stores.lake.query(
+        f"SELECT * EXCLUDE (day) FROM lake.{table} WHERE day = DATE '{day.date.isoformat()}' {of_project} ORDER BY ALL"
+    )
+    return [{name: value for name, value in row.items() if name != "project_id"} for row in found]
+
+
+def transaction(day: Day, number: int, milliseconds: float, **fields: Any) -> Any:
+    trace = {"op": "http", "trace_id": "b" * 32, "span_id": "c" * 16, "status": fields.pop("status", "ok")}
+    return item(
+        "transaction",
+        {
+            "type": "transaction", "event_id": f"{number:032x}", "transaction": fields.pop("name", "/cart"),
+            "start_timestamp": day.at().isoformat(), "timestamp": day.at(milliseconds / 1000).isoformat(),
+            "contexts": {"trace": trace}, **fields,
+        },
+    )  # fmt: skip
+
+
+def regroup(day: Day) -> None:
+    with day.stores.lake.lock():
+        finish_regroupings(day.stores.state, day.stores.lake)
+
+
+def ids(day: Day) -> dict[str, int]:
+    """Group by type of its exception."""
+    return {g["title"].partition(":")[0]: g["id"] for g in day.groups()}
+
+
+def due(stores: Stores) -> list[date]:
+    """Days to whose rows something happened that is not in their figures."""
+    c = t.day_changes.c
+    with stores.state.read() as connection:
+        return list(
+            connection.execute(
+                select(c.day).where(c.changes > c.computed).distinct().order_by(c.day)
+            ).scalars()
+        )
+
+
+def version(day: Day) -> DayVersion:
+    with day.stores.state.read() as connection:
+        return versions_of(connection, [day.date])[day.date]
+
+
+def decided_at(day: Day, moments: dict[int, datetime]) -> None:
+    """Entries of the log, by number, were made at these moments."""
+    with day.stores.state.write() as connection:
+        for number, moment in moments.items():
+            connection.execute(
+                update(t.group_actions).where(t.group_actions.c.id == number).values(at=moment)
+            )
+
+
+def log_of(day: Day) -> list[Any]:
+    with day.stores.state.read() as connection:
+        query = select(t.group_actions).where(t.group_actions.c.project_id == day.project)
+        return list(connection.execute(query.order_by(t.group_actions.c.id)))
+
+
+def assert_proved(day: Day) -> None:
+    """All that the checks look at holds."""
+    proof = prove(day.stores, day.date)
+    assert not proof.due
+    assert proof.events == proof.rows
+    assert {name: pair for name, pair in proof.sums.items() if pair[0] != pair[1]} == {}
+    assert (proof.astray, proof.balance.holds) == (0, True), proof
+
+
+# ── what is counted
+
+
+def test_events_and_their_users_by_slot(day: Day) -> None:
+    sent = [
+        (0, event("A", user={"id": "1"}, release="shop@1", environment="prod", level="error")),
+        (10, event("A", user={"id": "2"}, release="shop@1", environment="prod", level="error")),
+        (899, event("A", user={"id": "1"}, release="shop@2", level="warning")),
+        (900, event("B", user={"id": "1"}, release="shop@1", environment="prod", level="error")),
+    ]
+    day.spool(*(day.receipt(each, seconds=seconds) for seconds, each in sent))
+    day.drain()
+    report = count(day)
+    assert (report.errors, report.users, report.hours[12]) == (4, 2, 4)
+    noon, quarter = day.at(), day.at(900)
+    found = [
+        (r["slot"], r["release"], r["environment"], r["level"], r["events"], r["new_groups"])
+        for r in rows(day, "event_stats")
+    ]
+    assert found == [
+        (noon, "shop@1", "prod", "error", 2, 1), (noon, "shop@2", "", "warning", 1, 0), (quarter, "shop@1", "prod", "error", 1, 1),
+    ]  # fmt: skip
+    key = user_key(day.stores.state)
+    one, two = (user_hash(key, day.project, f"id:{n}") for n in "12")
+    assert {(r["user_hash"], r["release"]): r["slots"] for r in rows(day, "event_users")} == {
+        (one, "shop@1"): [48, 49], (one, "shop@2"): [48], (two, "shop@1"): [48],
+    }  # fmt: skip
+    groups = {r["group_id"]: r for r in rows(day, "group_stats")}
+    first = groups[ids(day)["A"]]
+    assert (first["events"], first["user_count"], first["slots"]) == (3, 2, {48: 3})
+    assert first["users"] == {one: [48], two: [48]}
+    assert_proved(day)
+
+
+def test_a_group_with_very_many_users_counts_them(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks_pipeline.analytics.statistics.events.USERS_OF_A_GROUP", 2)
+    day.send(*(event("A", user={"id": str(n)}) for n in range(3)), event("B", user={"id": "1"}))
+    day.drain()
+    count(day)
+    found = {r["group_id"]: (r["user_count"], r["users"]) for r in rows(day, "group_stats")}
+    assert found[ids(day)["A"]] == (3, None)
+    assert len(found[ids(day)["B"]][1]) == 1
+
+
+def test_transactions_are_judged_by_the_project(alone: Day) -> None:
+    """The case of the specification: apdex 0.65, failure rate 2/10."""
+    day = alone
+    durations = [(100, "ok"), (200, "ok"), (300, "ok"), (301, "ok"), (900, "not_found"), (1200, "ok"), (1201, "ok"),
+                 (50, "internal_error"), (5000, "cancelled"), (250, None)]  # fmt: skip
+    sent = [
+        transaction(day, n, ms, **({} if status is None else {"status": status}))
+        for n, (ms, status) in enumerate(durations, 1)
+    ]
+    day.spool(*(day.receipt(each) for each in sent))
+    day.drain()
+    count(day)
+    (row,) = rows(day, "transaction_stats")
+    assert (row["count"], row["failed"], row["satisfied"], row["tolerable"]) == (10, 2, 5, 3)
+    assert row["sum_ms"] == pytest.approx(sum(ms for ms, _ in durations))
+    assert row["durations"] == dict(Counter(math.ceil(math.log(ms) / math.log(1.02)) for ms, _ in durations))
+
+
+def test_outcomes_lie_in_quarters_of_an_hour_and_are_the_books(day: Day) -> None:
+    first = event("A")
+    day.spool(
+        day.receipt(first),
+        day.receipt(first, seconds=1000),
+        day.receipt(item("event", b"no json"), seconds=1900),
+    )
+    day.drain()
+    count(day)
+    found = {(r["slot"], r["outcome"]): r["quantity"] for r in rows(day, "outcome_stats")}
+    assert found == {
+        (day.at(), "stored"): 1, (day.at(900), "duplicate"): 1, (day.at(1800), "invalid"): 1,
+    }  # fmt: skip
+    assert [(row["slot"], row["accepted"], row["stored"]) for row in rows(day, "pipeline_stats")][:2] == [
+        (day.at(), 1, 1), (day.at(900), 1, 0),
+    ]  # fmt: skip
+
+
+def test_outcomes_of_earlier_versions_count_in_their_hour(alone: Day) -> None:
+    alone.spool(alone.receipt(event("A"), seconds=1000))
+    alone.drain()
+    damage(alone.stores, "UPDATE stored.outcomes SET slot = NULL")
+    count(alone)
+    assert [r["slot"] for r in rows(alone, "outcome_stats")] == [alone.at()]
+
+
+def test_what_became_of_groups_is_told_by_the_log(own_day: Day) -> None:
+    """The balance of the specification, on other days: what is decided later never reaches back."""
+    day = own_day
+    day.send(event("A"), event("B"), event("C"))
+    day.drain()
+    group = ids(day)
+    state = day.stores.state
+    resolve_groups(state, [group["A"]], "ann@acme.example")
+    assign_groups_to(state, [group["B"]], "ann@acme.example", "bob@acme.example")
+    ignore_groups(state, [group["B"]], "ann@acme.example")
+    unresolve_groups(state, [group["B"]], "ann@acme.example")
+    resolve_groups(state, [group["B"]], "ann@acme.example")
+    numbers = [row.id for row in log_of(day)]
+    seconds = [3600, 3700, 3800, 3900, 86_400]
+    decided_at(day, {n: day.at(s) for n, s in zip(numbers, seconds, strict=True)})
+    count(day)
+    found = [
+        (r["group_id"], r["move"], r["status_from"], r["status_to"], r["by"], r["opened_at"])
+        for r in sorted(rows(day, "group_moves"), key=lambda r: r["at"])
+    ]
+    a, b = group["A"], group["B"]
+    made = [day.at(n) for n in range(3)]
+    assert found[3:] == [
+        (a, "resolve", "unresolved", "resolved", "person", made[0]),
+        (b, "assign", "unresolved", "unresolved", "person", made[1]),
+        (b, "ignore", "unresolved", "ignored", "person", made[1]),
+        (b, "unresolve", "ignored", "unresolved", "person", None),
+    ]
+    assert [r[1] for r in found[:3]] == ["created"] * 3
+    hashed = member_hash(user_key(state), "bob@acme.example")
+    assert rows(day, "group_moves")[-1]["assignee"] in (hashed, None)
+    levels = {(r["status"], r["assigned"], r["open_days"]): r["groups"] for r in rows(day, "group_levels")}
+    assert levels == {("resolved", False, None): 1, ("unresolved", True, 0): 1, ("unresolved", False, 0): 1}
+    assert_proved(day)
+    after = day.next()
+    count(after)
+    (move,) = rows(after, "group_moves")
+    assert (move["move"], move["opened_at"]) == ("resolve", day.at(3900))
+    levels = {(r["status"], r["assigned"], r["open_days"]): r["groups"] for r in rows(after, "group_levels")}
+    assert levels == {("resolved", False, None): 1, ("resolved", True, None): 1, ("unresolved", False, 1): 1}
+    assert_proved(after)
+
+
+def test_a_merged_group_was_there(own_day: Day) -> None:
+    day = own_day
+    day.send(event("A"), event("B"))
+    day.drain()
+    group = ids(day)
+    merge_groups(day.stores.state, group["A"], [group["B"]], "ann")
+    regroup(day)
+    after = day.next()
+    (merged,) = [row.id for row in log_of(day) if row.status == "merged"]
+    decided_at(day, {merged: after.at()})
+    for each in (day, after):
+        count(each)
+        assert_proved(each)
+    assert Counter(r["move"] for r in rows(day, "group_moves")) == {"created": 2}
+    (move,) = rows(after, "group_moves")
+    assert (move["move"], move["status_from"], move["status_to"]) == ("merge", "unresolved", "merged")
+    assert [r["groups"] for r in rows(after, "group_levels")] == [1]
+    assert sum(r["new_groups"] for r in rows(day, "event_stats")) == 2
+    unmerge_group(day.stores.state, group["B"], "ann")
+    regroup(day)
+    assert Counter(ids(day).values()) == Counter(group.values())
+
+
+def test_monitors_messages_and_releases_have_their_slots(own_day: Day) -> None:
+    day, state = own_day, own_day.stores.state
+    save_release(state, [day.project], "shop@1", {"released_at": day.at(60)})
+    add_deploy(state, [day.project], "shop@1", {"environment": "production", "finished_at": day.at(120)})
+    with state.write() as connection:
+        run_id = connection.execute(
+            insert(t.monitors)
+            .values(
+                project_id=day.project,
+                slug="nightly",
+                type="cron",
+                name="",
+                config={},
+                source="file",
+                created_at=day.at(),
+                updated_at=day.at(),
+            )
+            .returning(t.monitors.c.id)
+        ).scalar_one()
+        of = connection.execute(
+            insert(t.monitor_environments)
+            .values(monitor_id=run_id, environment="prod", status="ok", data={})
+            .returning(t.monitor_environments.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(t.monitor_check_ins),
+            [
+                {
+                    "environment_id": of,
+                    "status": status,
+                    "expected_at": day.at(due),
+                    "started_at": day.at(due + late),
+                    "duration_s": 2.0,
+                }
+                for status, due, late in (
+                    ("ok", 0, 5),
+                    ("missed", 3600, 0),
+                    ("ok", 7199, 2),
+                    ("unknown", 9000, 0),
+                )
+            ],
+        )
+        connection.execute(
+            insert(t.notifications).values(
+                key="k",
+                type="alert",
+                project_id=day.project,
+                target="channel:x",
+                channel="x",
+                thread="t",
+                data={},
+                status="sent",
+                created_at=day.at(),
+                not_before=day.at(),
+                sent_at=day.at(1),
+            )
+        )
+    count(day)
+    found = {r["slot"]: (r["expected"], r["ok"], r["missed"]) for r in rows(day, "monitor_stats")}
+    assert found == {day.at(): (1, 1, 0), day.at(3600): (1, 0, 1), day.at(6300): (1, 1, 0)}
+    (message,) = rows(day, "notification_stats")
+    assert (message["kind"], message["status"], message["count"], sum(message["seconds"].values())) == (
+        "alert",
+        "sent",
+        1,
+        1,
+    )
+    assert {(r["move"], r["environment"]) for r in rows(day, "release_moves")} >= {
+        ("finalised", ""),
+        ("deployed", "production"),
+    }
+    before = rows(day, "notification_stats"), rows(day, "release_moves")
+    with state.write() as connection:
+        connection.execute(t.notifications.delete())
+        connection.execute(t.deploys.delete())
+    count(day)
+    assert (rows(day, "notification_stats"), rows(day, "release_moves")) == before, "counted again from less"
+
+
+def test_looks_that_are_forgotten_stay_counted(alone: Day) -> None:
+    day, state, c = alone, alone.stores.state, t.monitor_check_ins.c
+    with state.write() as connection:
+        number = connection.execute(
+            insert(t.monitors)
+            .values(
+                project_id=day.project,
+                slug="up",
+                type="uptime",
+                name="",
+                config={"interval_seconds": 60},
+                source="file",
+                created_at=day.at(),
+                updated_at=day.at(),
+            )
+            .returning(t.monitors.c.id)
+        ).scalar_one()
+        of = connection.execute(
+            insert(t.monitor_environments)
+            .values(monitor_id=number, environment="", status="ok", data={})
+            .returning(t.monitor_environments.c.id)
+        ).scalar_one()
+        looks = [
+            {"environment_id": of, "status": "ok", "started_at": day.at(60 * n), "duration_s": 0.1}
+            for n in range(60)
+        ]
+        connection.execute(insert(t.monitor_check_ins), looks)
+        connection.execute(
+            insert(t.incidents).values(
+                project_id=day.project,
+                kind="uptime",
+                environment_id=of,
+                reason="down",
+                detail="",
+                opened_at=day.at(600),
+                closed_at=day.at(1200),
+            )
+        )
+    count(day)
+    before = rows(day, "monitor_stats")
+    assert [r["expected"] for r in before] == [15, 15, 15, 15, 0], "the last look tells of the time behind it"
+    assert sum(r["down_seconds"] for r in before) == 600
+    assert sum(r["observed_seconds"] for r in before) == 3660
+    with state.write() as connection:
+        connection.execute(t.monitor_check_ins.delete().where(c.started_at < day.at(1000)))
+    count(day)
+    assert rows(day, "monitor_stats") == before
+
+
+# ── one definition
+
+
+def test_all_that_count_the_same_say_the_same(alone: Day) -> None:
+    """Figures, the lake, counters of groups as lists show them, and what alert rules count."""
+    day = alone
+    sent = [event("ABC"[n % 3], user={"id": str(n % 5)}, environment="prod") for n in range(30)]
+    day.spool(*(day.receipt(each, seconds=200 * n) for n, each in enumerate(sent)))
+    day.drain()
+    count(day)
+    figures = {r["group_id"]: r for r in rows(day, "group_stats")}
+    shown = {g["id"]: g for g in list_groups(day.stores.state, day.stores.slugs, project_id=day.project)}
+    assert {g: (f["events"], f["user_count"]) for g, f in figures.items()} == {
+        g: (row["times_seen"], row["users"]) for g, row in shown.items()
+    }
+    since, until = day.at(900), day.at(3600)
+    in_span = [r for r in rows(day, "event_stats") if since <= r["slot"] < until]
+    assert sum(r["events"] for r in in_span) == error_count(day.stores, day.project, since, until, "prod")
+    windows = events_in_window(day.stores, day.project, since, until)
+    slots = range(49, 52)
+    assert {g: w.count for g, w in windows.items()} == {
+        g: sum(n for slot, n in f["slots"].items() if slot in slots) for g, f in figures.items()
+    }
+    assert {g: w.users for g, w in windows.items()} == {
+        g: sum(any(s in slots for s in of_user) for of_user in f["users"].values())
+        for g, f in figures.items()
+    }
+
+
+_PEOPLE = st.sampled_from([None, "1", "2", "3", "4"])
+_SENT = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.integers(-43_200, 43_199), st.sampled_from("ABC"), _PEOPLE,
+        st.sampled_from([None, "s@1", "s@2"]), st.sampled_from([None, "prod"]), st.sampled_from(["error", "fatal"]),
+    ),
+    min_size=1, max_size=25,
+)  # fmt: skip
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=_SENT)
+def test_tables_add_up_to_what_was_sent(tmp_path_factory: pytest.TempPathFactory, sent: list[Any]) -> None:
+    """Counted naively beside: events by slot, distinct users of any span of slots and days."""
+    root = tmp_path_factory.mktemp("figures")
+    with open_stores(Home(root=root)) as stores:
+        days = [Day(stores, date(2020, 1, 1) + timedelta(days=n), 1) for n in range(3)]
+        for number, seconds, problem, user, release, environment, level in sent:
+            fields = {
+                "user": {"id": user} if user else None,
+                "release": release,
+                "environment": environment,
+                "level": level,
+            }
+            given_fields = {name: value for name, value in fields.items() if value is not None}
+            days[number].spool(days[number].receipt(event(problem, **given_fields), seconds=seconds))
+        for each in days:
+            each.drain()
+        compute_statistics(stores, [each.date for each in days], days[2].at() + LATER)
+        naive: dict[Any, int] = Counter()
+        users: dict[Any, set[str]] = defaultdict(set)
+        for number, seconds, _problem, user, release, environment, level in sent:
+            slot = (43_200 + seconds) // 900
+            naive[number, slot, release or "", environment or "", level] += 1
+            if user:
+                users[number, slot].add(user)
+        counted = {
+            (
+                n,
+                (r["slot"] - each.at(-43_200)) // timedelta(minutes=15),
+                r["release"],
+                r["environment"],
+                r["level"],
+            ): r["events"]
+            for n, each in enumerate(days)
+            for r in rows(each, "event_stats")
+        }
+        assert counted == naive
+        found: dict[Any, set[int]] = defaultdict(set)
+        for n, each in enumerate(days):
+            for row in rows(each, "event_users"):
+                for slot in row["slots"]:
+                    found[n, slot].add(row["user_hash"])
+            assert_proved(each)
+        assert {key: len(hashes) for key, hashes in found.items()} == {
+            key: len(people) for key, people in users.items()
+        }
+        everybody = {user for people in users.values() for user in people}
+        assert users_of(stores, [each.date for each in days])[0] == len(everybody)
+
+
+# ── when a day is due, and its versions
+
+
+def test_a_batch_makes_its_day_due_until_it_is_computed(alone: Day) -> None:
+    assert due(alone.stores) == []
+    alone.send(event("A"))
+    alone.drain()
+    assert due(alone.stores) == [alone.date]
+    report = count(alone)
+    assert (report.version, report.changed, report.closed) == (1, True, True)
+    assert due(alone.stores) == []
+    assert not count(alone).changed
+    assert version(alone).version == 1
+
+
+def test_a_day_that_waits_says_so_and_is_computed_when_all_of_it_is_stored(own_day: Day) -> None:
+    stores = own_day.stores
+    own_day.send(event("A"))
+    own_day.drain()
+    own_day.send(event("B"), event("B"))
+    with stores.state.read() as connection:
+        found = closed_due(connection, backlogs(stores.state, stores.spool), datetime(2020, 2, 1, tzinfo=UTC))
+    assert list(found.days) == []
+    assert list(found.waiting) == [f"{own_day.date}: 2 envelopes still wait"]
+    assert not count(own_day).closed
+    own_day.drain()
+    assert due(stores) == [own_day.date]
+    report = count(own_day, everything=False)
+    assert (report.closed, report.version, report.causes) == (True, 2, ("batch",))
+
+
+def test_a_late_batch_makes_a_new_version_of_its_day_alone(alone: Day) -> None:
+    after = alone.next()
+    for each in (alone, after):
+        each.send(event("A"))
+        each.drain()
+        count(each)
+    alone.spool(alone.receipt(event("A"), seconds=100))
+    alone.drain()
+    assert due(alone.stores) == [alone.date]
+    report = count(alone, everything=False)
+    assert (report.version, report.causes, report.errors) == (2, ("batch",), 2)
+    with alone.stores.state.read() as connection:
+        assert causes_after(connection, alone.date, 1) == ["batch"]
+        assert causes_after(connection, alone.date, 2) == []
+    assert version(after).version == 1
+
+
+def test_recomputing_a_day_changes_nothing(alone: Day) -> None:
+    alone.send(*(event("AB"[n % 2], user={"id": str(n)}) for n in range(5)))
+    alone.drain()
+    before = count(alone)
+    shown = {name: rows(alone, name) for name in STATISTICS_TABLES}
+    alone.recompute()
+    assert due(alone.stores) == [alone.date]
+    report = count(alone, everything=False)
+    assert (report.changed, report.version, report.digest) == (False, 1, before.digest)
+    assert {name: rows(alone, name) for name in STATISTICS_TABLES} == shown
+    assert due(alone.stores) == []
+
+
+def test_days_without_anything_are_closed_too(alone: Day) -> None:
+    alone.send(event("A"))
+    alone.drain()
+    count(alone)
+    now = alone.at() + LATER
+    with alone.stores.state.read() as connection:
+        missing = closed_due(connection, [], now).days
+    assert list(missing) == [alone.date + timedelta(days=n) for n in (2, 1)]
+    compute_statistics(alone.stores, missing, now)
+    with alone.stores.state.read() as connection:
+        assert list(closed_due(connection, [], now).days) == []
+    assert sum(r["groups"] for r in rows(alone.next(), "group_levels")) == 1
+
+
+@pytest.mark.parametrize("how", ["merge", "discard"])
+def test_regrouping_makes_due_the_days_whose_events_it_touches(alone: Day, how: str) -> None:
+    """A and B on the first day, A alone on the second, C on the third."""
+    days = [alone, alone.next(), alone.next().next()]
+    for each, problems in zip(days, ("AB", "A", "C"), strict=True):
+        each.send(*map(event, problems))
+        each.drain()
+        count(each)
+    group, state = ids(alone), alone.stores.state
+    if how == "merge":
+        merge_groups(state, group["A"], [group["B"]], "ann")
+    else:
+        discard_groups(state, [group["B"]], "ann")
+    regroup(alone)
+    assert due(alone.stores) == [alone.date]
+    report = count(alone, everything=False)
+    assert (report.version, report.causes) == (2, ("decisions", "regrouped"))
+    assert report.errors == (2 if how == "merge" else 1)
+    assert_proved(alone)
+
+
+def test_late_symbols_make_a_new_version_that_says_why(own_day: Day) -> None:
+    own_day.send(event("A", logger="native"), event("A"))
+    with event_step(misses):
+        own_day.drain()
+    first = count(own_day)
+    with again(symbolicate):
+        reprocess_events(own_day.stores, own_day.date, wanted={(own_day.project, KEY)})
+    assert due(own_day.stores) == [own_day.date]
+    report = count(own_day, everything=False)
+    assert (report.version, report.causes, report.errors) == (2, ("reprocessed",), first.errors)
+    assert_proved(own_day)
+
+
+def test_a_day_that_is_not_over_keeps_one_version(alone: Day) -> None:
+    for number in range(3):
+        alone.send(event("A"))
+        alone.drain()
+        report = count(alone, now=alone.at(3600 + number))
+        assert (report.version, report.changed, report.closed) == (1, True, False)
+    assert count(alone, now=alone.at(90_000)).closed
+
+
+def test_today_and_yesterday_are_due_when_something_happened(alone: Day) -> None:
+    now, own = datetime.now(UTC), alone.stores
+    today = Day(own, now.date(), 1)
+
+    def recent() -> list[date]:
+        with own.state.read() as connection:
+            return recent_due(connection, now)
+
+    assert recent() == []
+    today.send(event("A"))
+    today.drain()
+    assert recent() == [today.date]
+    compute_statistics(own, [today.date], now, everything=False)
+    assert recent() == []
+    resolve_groups(own.state, [today.group()["id"]], "ann")
+    assert recent() == [today.date]
+    (report,) = compute_statistics(own, [today.date], now + timedelta(seconds=5), everything=False)
+    assert report.computed == (
+        "group_levels",
+        "group_moves",
+        "monitor_stats",
+        "notification_stats",
+        "release_moves",
+    )
+    assert recent() == []
+
+
+def test_sessions_are_part_of_a_day(alone: Day) -> None:
+    from tests.support.sessions import compute as compute_health_of
+    from tests.support.sessions import receive, session
+
+    receive(alone, session(alone, 1))
+    compute_health_of(alone)
+    first = count(alone)
+    receive(alone.next(), session(alone, 1, status="crashed"))
+    compute_health_of(alone)
+    report = count(alone, everything=False)
+    assert report.digest != first.digest
+    assert report.causes == ("sessions",)
+    assert {"event_stats", "release_health"} & set(report.computed) == {"release_health"}
+
+
+def test_retention_takes_nothing_from_figures(alone: Day) -> None:
+    from tasks_pipeline.storage.state.day_changes import note_day_changes
+
+    alone.send(event("A"))
+    alone.drain()
+    before = count(alone)
+    damage(alone.stores, "DELETE FROM stored.events")
+    with alone.stores.state.write() as connection:
+        note_day_changes(alone.stores.state, connection, [alone.date], "retention", datetime.now(UTC))
+    report = count(alone)
+    assert (report.errors, report.digest) == (1, before.digest)
+
+
+# ── kills
+
+
+MOMENTS = {
+    "first table written": Moment(DayFiles, "add_piece"),
+    "all files written": Moment(DayFiles, "finish"),
+    "tables replaced": Moment(Lake, "replace_days"),
+    "noted, not committed": Moment(compute, "note_computed"),
+    "done": Moment(compute, "event_figures", after=False),
+}
+
+
+def compute_and_die(home: Home, moment: Moment) -> None:
+    """For a process of its own."""
+    with open_stores(home) as stores, at(moment, die):
+        compute_statistics(stores, [date(2020, 1, 1)], datetime(2020, 1, 4, tzinfo=UTC), everything=False)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_leaves_the_old_figures_or_the_new_ones(alone: Day, moment: str) -> None:
+    alone.send(event("A"))
+    alone.drain()
+    count(alone)
+    alone.send(event("A"), event("B"))
+    alone.drain()
+    assert run_in_process(compute_and_die, alone.stores.home, MOMENTS[moment]) == -signal.SIGKILL
+    replaced = moment in ("tables replaced", "noted, not committed", "done")
+    assert sum(r["events"] for r in rows(alone, "event_stats")) == (3 if replaced else 1)
+    assert sum(r["events"] for r in rows(alone, "group_stats")) == (3 if replaced else 1)
+    assert due(alone.stores) == ([] if moment == "done" else [alone.date])
+    report = count(alone, everything=False)
+    assert (report.version, report.errors) == (2, 3)
+    with alone.stores.state.read() as connection:
+        assert causes_after(connection, alone.date, 1) == ["batch"]
+    assert_proved(alone)
+
+
+def test_what_comes_while_a_day_is_computed_leaves_it_due(alone: Day) -> None:
+    alone.send(event("A"))
+    alone.drain()
+
+    def come() -> None:
+        alone.send(event("A"))
+        alone.drain()
+
+    with at(Moment(compute, "backlogs"), come):
+        count(alone)
+    assert sum(r["events"] for r in rows(alone, "event_stats")) == 2
+
+
+def test_what_comes_while_it_is_read_is_not_half_there(alone: Day) -> None:
+    """All tables of a day are of one moment."""
+    alone.send(event("A"))
+    alone.drain()
+
+    def come() -> None:
+        with open_stores(alone.stores.home) as other:
+            also = Day(other, alone.date, alone.project)
+            also.send(event("A", user={"id": "1"}))
+            also.drain()
+
+    with at(Moment(compute.outcomes, "write", after=False), come):
+        count(alone)
+    for table, column in (
+        ("event_stats", "events"),
+        ("group_stats", "events"),
+        ("outcome_stats", "quantity"),
+    ):
+        assert sum(r[column] for r in rows(alone, table)) == 1
+    assert due(alone.stores) == [alone.date]
+    count(alone, everything=False)
+    assert_proved(alone)
+
+
+def test_a_digest_does_not_depend_on_pieces() -> None:
+    schema = pa.schema([
+        ("a", pa.string()), ("b", pa.map_(pa.int64(), pa.list_(pa.int32()))), ("c", pa.float64()), ("d", pa.bool_()),
+        ("e", pa.timestamp("us", "UTC")),
+    ])  # fmt: skip
+    found = [
+        {"a": "x" * n, "b": None if n == 2 else [(k, [k, n]) for k in range(n)], "c": None if n == 3 else n / 3, "d": n % 2 == 0, "e": datetime(2020, 1, 1, n, tzinfo=UTC)}
+        for n in range(7)
+    ]  # fmt: skip
+
+    def digest(*cuts: int) -> str:
+        made = TableDigest()
+        for start, end in zip((0, *cuts), (*cuts, 7), strict=True):
+            made.add(pa.Table.from_pylist(found, schema)[start:end])
+        return made.digest
+
+    before = digest()
+    assert before == digest(1) == digest(2, 3, 6)
+    found[5]["b"] = [(k, [k, 6]) for k in range(5)]
+    assert digest() != before
