@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from tasks_pipeline.analytics.statistics.compute import StatisticsReport, compute_statistics
-from tasks_pipeline.assets.metadata import rows_metadata
+from tasks_pipeline.assets.metadata import STATISTICS, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import STATISTICS_TABLES
@@ -29,17 +29,24 @@ class StatisticsConfig(dg.Config):
     )
 
 
-@dg.asset(
+@dg.multi_asset(
     name="statistics",
-    deps=[*DEPS, *UNPARTITIONED],
-    group_name=GROUP,
-    kinds={"ducklake", "parquet"},
-    tags={LANE_TAG: RECOMPUTE.name},  # of what is started by hand; schedules name their own lane
+    specs=[
+        dg.AssetSpec(
+            STATISTICS,
+            deps=[*DEPS, *UNPARTITIONED],
+            group_name=GROUP,
+            kinds={"ducklake", "parquet"},
+            tags={LANE_TAG: RECOMPUTE.name},  # of what is started by hand; schedules name their own lane
+            metadata={
+                "tables": dg.MetadataValue.md(", ".join(f"`lake.{name}`" for name in STATISTICS_TABLES))
+            },
+            description="Figures of a day, in tables: events, users, groups and what became of them, transactions, outcomes, "
+            "monitors, messages, releases, facts, the pipeline itself. Materialising computes a day again, many days in one run; "
+            "reports and frames read them.",
+        )
+    ],
     backfill_policy=dg.BackfillPolicy.single_run(),
-    metadata={"tables": dg.MetadataValue.md(", ".join(f"`lake.{name}`" for name in STATISTICS_TABLES))},
-    description="Figures of a day, in tables: events, users, groups and what became of them, transactions, outcomes, monitors, "
-    "messages, releases, facts, the pipeline itself. Materialising computes a day again, many days in one run; reports and "
-    "frames read them.",
 )
 def compute_days(
     context: dg.AssetExecutionContext, config: StatisticsConfig, stores: StoresResource
@@ -58,10 +65,12 @@ def compute_days(
             f"{report.day}: {report.errors:,} errors, version {report.version}"
             + (f", changed: {', '.join(report.causes) or 'new'}" if report.changed else ", as it was")
         )
-        context.add_asset_metadata(_figures(report), partition_key=report.day.isoformat())
+        context.add_asset_metadata(
+            _figures(report), asset_key=STATISTICS, partition_key=report.day.isoformat()
+        )
     if len(reports) == 1:  # a run of many has one for all
-        return dg.MaterializeResult(data_version=dg.DataVersion(reports[0].digest))
-    return dg.MaterializeResult()
+        return dg.MaterializeResult(STATISTICS, data_version=dg.DataVersion(reports[0].digest))
+    return dg.MaterializeResult(STATISTICS)
 
 
 def _figures(report: StatisticsReport) -> dict[str, Any]:
