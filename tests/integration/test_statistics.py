@@ -605,7 +605,7 @@ def test_regrouping_makes_due_the_days_whose_events_it_touches(alone: Day, how: 
     regroup(alone)
     assert due(alone.stores) == [alone.date]
     report = count(alone, everything=False)
-    assert (report.version, report.causes) == (2, ("decisions", "regrouped"))
+    assert (report.version, report.causes) == (2, ("regrouped",))
     assert report.errors == (2 if how == "merge" else 1)
     assert_proved(alone)
 
@@ -699,9 +699,9 @@ MOMENTS = {
 }
 
 
-def compute_and_die(home: Home, moment: Moment) -> None:
+def compute_and_die(home: Home, moment: str) -> None:
     """For a process of its own."""
-    with open_stores(home) as stores, at(moment, die):
+    with open_stores(home) as stores, at(MOMENTS[moment], die):
         compute_statistics(stores, [date(2020, 1, 1)], datetime(2020, 1, 4, tzinfo=UTC), everything=False)
 
 
@@ -712,7 +712,7 @@ def test_a_kill_leaves_the_old_figures_or_the_new_ones(alone: Day, moment: str) 
     count(alone)
     alone.send(event("A"), event("B"))
     alone.drain()
-    assert run_in_process(compute_and_die, alone.stores.home, MOMENTS[moment]) == -signal.SIGKILL
+    assert run_in_process(compute_and_die, alone.stores.home, moment) == -signal.SIGKILL
     replaced = moment in ("tables replaced", "noted, not committed", "done")
     assert sum(r["events"] for r in rows(alone, "event_stats")) == (3 if replaced else 1)
     assert sum(r["events"] for r in rows(alone, "group_stats")) == (3 if replaced else 1)
