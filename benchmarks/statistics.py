@@ -46,8 +46,9 @@ def _rows(table: LakeTable, places: range, values: Any) -> pa.Table:
 def _event(
     random: Random, place: int, count: int, users: int, projects: int, of_groups: int
 ) -> dict[str, Any]:
-    """Some users and groups have far more events than others, as it is."""
-    user, group = int(users * random.random() ** 2), int(of_groups * random.random() ** 3)
+    """Some users and groups have far more events than others, as it is; a user is one of a project."""
+    user = int(users * random.random() ** 2)
+    group = int(of_groups / projects * random.random() ** 3) * projects + user % projects
     return {
         "project_id": 1 + group % projects, "group_id": 1 + group, "received_at": BEGIN + timedelta(seconds=place * 86_399 / count),
         "level": LEVELS[group % len(LEVELS)], "release": f"shop@1.0.{user % RELEASES}",

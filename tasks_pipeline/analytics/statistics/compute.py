@@ -208,7 +208,9 @@ def _version(
     tables |= {name: {"rows": d.rows, "digest": d.digest} for name, d in one.digests.items()}
     digest = digest_of_day({name: str(figures["digest"]) for name, figures in tables.items()})
     causes = {str(reason) for reason, change in one.known.items() if change.is_new}
-    if former is not None and not causes:  # logs go on all the time: they are the reason where nothing else is
+    if (
+        former is not None and not causes
+    ):  # logs go on all the time: they are the reason where nothing else is
         causes.update(logs_grown(former.seen, one.seen))
     closed = is_closed(one.day, now, waiting)
     return DayVersion(one.day, 1, digest, tables, tuple(sorted(causes)), closed, now, now, one.seen)

@@ -18,7 +18,7 @@ from tasks_pipeline.analytics.statistics.work import Work, counts_map, in_slots,
 from tasks_pipeline.monitors.schedules import EARLY
 from tasks_pipeline.releases.durations import bucket_of
 from tasks_pipeline.releases.spans import DAY, slot_of
-from tasks_pipeline.storage.state.database import chunks
+from tasks_pipeline.storage.state.database import CHUNK
 from tasks_pipeline.storage.state.tables import incidents, monitor_check_ins, monitor_environments, monitors
 
 TABLES = ("monitor_stats",)
@@ -56,7 +56,7 @@ def write(work: Work, wanted: Collection[str]) -> None:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     known_since: dict[tuple[Any, ...], datetime] = {}
     with work.stores.state.read() as connection:
-        for some in chunks(_environments(connection)):
+        for some in _environments(connection):
             runs = _runs(work, connection, [row.id for row in some])
             down = _incidents(work, connection, [row.id for row in some])
             oldest = _oldest(connection, [row.id for row in some])
@@ -73,11 +73,15 @@ def write(work: Work, wanted: Collection[str]) -> None:
     work.add_rows("monitor_stats", (dict(zip(_KEY, key, strict=True)) | row for key, row in found.items()))
 
 
-def _environments(connection: Connection) -> Sequence[Row[Any]]:
-    """Monitors in their environments."""
+def _environments(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
+    """Monitors in their environments, some at a time."""
     e, m = monitor_environments.c, monitors.c
     query = select(e.id, e.environment, m.project_id, m.slug, m.type, m.config)
-    return connection.execute(query.join(monitors, m.id == e.monitor_id).order_by(e.id)).all()
+    query = query.join(monitors, m.id == e.monitor_id).order_by(e.id).limit(CHUNK)
+    after = 0
+    while rows := connection.execute(query.where(e.id > after)).all():
+        yield rows
+        after = rows[-1].id
 
 
 def _runs(work: Work, connection: Connection, ids: Collection[int]) -> dict[int, list[Row[Any]]]:

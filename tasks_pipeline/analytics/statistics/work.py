@@ -78,8 +78,8 @@ class Work:
 
 KEYS: dict[str, tuple[str, ...]] = {
     "event_stats": ("project_id", "slot", "release", "environment", "level", "handled"),
-    "event_users": ("project_id", "user_hash", "release", "environment"),
-    "group_stats": ("project_id", "group_id"),
+    "event_users": ("user_hash", "project_id", "release", "environment"),
+    "group_stats": ("group_id",),
     "group_moves": ("project_id", "at", "group_id", "action_id"),
     "group_levels": ("project_id", "status", "assigned", "open_days"),
     "transaction_stats": ("project_id", "name", "slot", "op", "release", "environment"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class Lake:
                 into = f"INSERT INTO {name}"
             yield
         finally:
-            self._stored.execute(f"DROP TABLE IF EXISTS {name}")
+            self._drop(name)
 
     @contextmanager
     def given(self, name: str, rows: Iterable[pa.Table]) -> Iterator[None]:
@@ -117,7 +117,12 @@ class Lake:
                 into = f"INSERT INTO {name}"
             yield
         finally:
-            connection.execute(f"DROP TABLE IF EXISTS {name}")
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Drop a temporary table. In a snapshot that failed nothing can be done any more, and its end takes the table along."""
+        with suppress(duckdb.TransactionException):
+            self._stored.execute(f"DROP TABLE IF EXISTS {name}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

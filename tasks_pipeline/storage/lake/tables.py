@@ -390,7 +390,7 @@ EVENT_USERS = _statistics(
         ("user_hash", "BIGINT", "keyed hash of the user in its project"),
         ("slots", "INTEGER[]", f"in which events of the user were received: {_SLOTS}"),
     ],
-    "project_id user_hash",
+    "user_hash project_id",
 )
 GROUP_STATS = _statistics(
     "group_stats",
@@ -403,7 +403,7 @@ GROUP_STATS = _statistics(
         ("slots", "MAP(INTEGER, BIGINT)", f"events by slot: {_SLOTS}"),
         ("users", "MAP(BIGINT, INTEGER[])", f"by keyed hash of the user, {_SLOTS}; null above 10,000 users"),
     ],
-    "project_id group_id",
+    "group_id",
 )
 GROUP_MOVES = _statistics(
     "group_moves",
