@@ -35,7 +35,13 @@ _COLUMNS = {
 @click.argument("day", type=_DAY, metavar="[DAY]", required=False)
 @click.option("--since", type=_DAY, metavar="DAY", help="First day (UTC).  [default: a week ago]")
 @click.option("--until", type=_DAY, metavar="DAY", help="Last day, included.  [default: today]")
-@click.option("--table", "name", type=click.Choice(TABLES), help="Rows of this table instead.")
+@click.option(
+    "--table",
+    "name",
+    type=click.Choice(TABLES),
+    metavar="NAME",
+    help="Rows of this table instead: event_stats, group_moves …; a wrong name tells all.",
+)
 @project_option("Only this project.")
 @limit_option(200, "rows of a table to show")
 @json_option
