@@ -27,9 +27,11 @@ from tasks_pipeline.analytics.statistics.days import (
 )
 from tasks_pipeline.analytics.statistics.digests import TableDigest
 from tasks_pipeline.analytics.statistics.proofs import prove, users_of
+from tasks_pipeline.analytics.statistics.status import OPEN, standings
 from tasks_pipeline.groups.decisions import (
     assign_groups_to,
     ignore_groups,
+    log_action,
     resolve_groups,
     unresolve_groups,
 )
@@ -51,7 +53,8 @@ from tasks_pipeline.stores import Stores, open_stores
 from tests.integration.test_reprocess import KEY, again, misses, symbolicate
 from tests.support.crash import Moment, at, die, event_step, run_in_process
 from tests.support.day import Day, damage
-from tests.support.events import event, item
+from tests.support.events import event, item, receipt
+from tests.support.release_cases import cases
 
 LATER = timedelta(days=3)
 """So long after a day it is computed, unless a test says otherwise."""
@@ -271,6 +274,85 @@ def test_what_became_of_groups_is_told_by_the_log(own_day: Day) -> None:
     levels = {(r["status"], r["assigned"], r["open_days"]): r["groups"] for r in rows(after, "group_levels")}
     assert levels == {("resolved", False, None): 1, ("resolved", True, None): 1, ("unresolved", False, 1): 1}
     assert_proved(after)
+
+
+@cases("figures", "groups")
+def test_the_balance_of_groups_follows_from_their_moves(alone: Day, case: dict[str, Any]) -> None:
+    """Groups by stored events, decisions by the functions of commands; the moments of those are the case's."""
+    stores, project = alone.stores, alone.project
+    for each in case["groups"]:
+        moment = datetime.fromisoformat(each["created_at"])
+        day = Day(stores, moment.date(), project)
+        day.spool(receipt(moment, project, event(each["id"])))
+        day.drain()
+    group = ids(alone)
+    for action in case["actions"]:
+        _decide(stores, action["action"], group, action["group"], project)
+        decided_at(
+            alone,
+            {
+                max(row.id for row in log_of(alone) if row.status or row.assignee): datetime.fromisoformat(
+                    action["at"]
+                )
+            },
+        )
+    start, end = (datetime.fromisoformat(case[name]) for name in ("start", "end"))
+    days = [Day(stores, start.date() + timedelta(days=n), project) for n in range((end - start).days)]
+    compute_statistics(stores, [day.date for day in days], end + LATER)
+    moves = [row for day in days for row in rows(day, "group_moves")]
+    expected = dict(case["expect"])
+    with stores.state.read() as connection:
+        at_start, at_end = (sum(one.is_open for one in standings(connection, at)) for at in (start, end))
+    entered = [m for m in moves if m["status_to"] in OPEN and m["status_from"] not in OPEN]
+    left = [m for m in moves if m["status_from"] in OPEN and m["status_to"] not in OPEN]
+    made = [m for m in moves if m["move"] == "created"]
+    found = {
+        "open_at_start": at_start, "open_at_end": at_end, "entered": len(entered), "left": len(left), "new": len(made),
+        "reopened": len(entered) - len(made),
+        **{name: sum(m["status_to"] == name for m in left) for name in ("resolved", "ignored", "merged")},
+    }  # fmt: skip
+    assert found == {name: expected[name] for name in found}
+    spans = sorted((m["at"] - m["opened_at"]).total_seconds() for m in left if m["status_to"] == "resolved")
+    resolution = {
+        "resolved": len(spans),
+        "p50_seconds": nearest(spans, 50),
+        "p90_seconds": nearest(spans, 90),
+    }
+    assert resolution == expected["resolution"]
+    firsts = [
+        min((m["at"] for m in moves if m["group_id"] == g["group_id"] and m["by"] == "person"), default=None)
+        for g in made
+    ]
+    waits = sorted(
+        math.inf if at is None else (at - g["at"]).total_seconds() for at, g in zip(firsts, made, strict=True)
+    )
+    assert {
+        "groups": len(made), "responded": sum(wait < math.inf for wait in waits),
+        "p50_seconds": nearest(waits, 50), "p90_seconds": nearest(waits, 90),
+    } == expected["first_response"]  # fmt: skip
+    assert all(prove(stores, day.date).balance.holds for day in days)
+
+
+def nearest(values: list[float], percent: int) -> float | None:
+    """By the nearest rank; None for none, and for one that is infinite."""
+    found = values[-(-percent * len(values) // 100) - 1] if values else math.inf
+    return None if found == math.inf else found
+
+
+def _decide(stores: Stores, action: str, group: dict[str, int], name: str, project: int) -> None:
+    state, one = stores.state, [group[name]]
+    if action == "resolve":
+        resolve_groups(state, one, "ann")
+    elif action == "ignore":
+        ignore_groups(state, one, "ann")
+    elif action == "assign":
+        assign_groups_to(state, one, "ann", "ann@acme.example")
+    elif action == "merge":
+        merge_groups(state, next(number for other, number in group.items() if other != name), one, "ann")
+    else:
+        assert action == "regress"
+        with state.write() as connection:
+            log_action(connection, project, one[0], "regress", status="regressed")
 
 
 def test_a_merged_group_was_there(own_day: Day) -> None:
