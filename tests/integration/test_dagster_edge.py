@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 import tasks_pipeline
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_HEALTH, STATISTICS
 from tasks_pipeline.definitions import build_defs, defs
 from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
@@ -23,7 +23,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.stores import open_stores
@@ -114,7 +114,9 @@ def test_what_people_find_in_the_ui() -> None:
         "releases",
         "stale_chunks",
         "release_adoption",
-        *LAKE_TABLES,
+        *RECEIVED_TABLES,
+        *OF_HEALTH,
+        STATISTICS,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
@@ -132,6 +134,7 @@ def test_what_people_find_in_the_ui() -> None:
         "drop_old_runs_job": "maintenance",
         "release_health": "maintenance",
         "update_release_adoption": "maintenance",
+        "compute_statistics": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -190,7 +193,7 @@ def test_every_asset_says_what_it_is() -> None:
         assert (root / asset.metadata["document"].path).exists(), name
         assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
         assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition) == (
-            name in OF_A_DAY + OF_HEALTH
+            name in (*OF_A_DAY, *OF_HEALTH, STATISTICS)
         ), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns
