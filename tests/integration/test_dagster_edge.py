@@ -146,6 +146,7 @@ def test_what_people_find_in_the_ui() -> None:
         "new_release_sensor",
         "pipeline_watch_sensor",
         "run_failure",
+        "statistics_sensor",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *",
@@ -155,6 +156,7 @@ def test_what_people_find_in_the_ui() -> None:
         "release_health_schedule": "4,19,34,49 * * * *",
         "release_health_nightly_schedule": "57 2 * * *",
         "release_adoption_schedule": "3 * * * *",
+        "statistics_schedule": "9,24,39,54 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "events:books_balance",
@@ -167,6 +169,10 @@ def test_what_people_find_in_the_ui() -> None:
         "release_health:no_session_twice",
         "release_health:states_add_up",
         "session_users:users_fit",
+        "statistics:all_events_counted",
+        "statistics:figures_add_up",
+        "statistics:groups_balance",
+        "statistics:users_of_days_fit",
     }
 
 

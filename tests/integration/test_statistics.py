@@ -545,7 +545,7 @@ _SENT = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=_SENT)
 def test_tables_add_up_to_what_was_sent(tmp_path_factory: pytest.TempPathFactory, sent: list[Any]) -> None:
     """Counted naively beside: events by slot, distinct users of any span of slots and days."""
@@ -690,6 +690,35 @@ def test_regrouping_makes_due_the_days_whose_events_it_touches(alone: Day, how: 
     assert (report.version, report.causes) == (2, ("regrouped",))
     assert report.errors == (2 if how == "merge" else 1)
     assert_proved(alone)
+
+
+@pytest.mark.parametrize("how", ["merge", "discard"])
+def test_a_death_between_lake_and_state_forgets_no_day(alone: Day, how: str) -> None:
+    """Whoever finishes the regrouping finds nothing left that would move."""
+    alone.send(event("A"), event("B"))
+    alone.drain()
+    count(alone)
+    group, state = ids(alone), alone.stores.state
+    if how == "merge":
+        merge_groups(state, group["A"], [group["B"]], "ann")
+    else:
+        discard_groups(state, [group["B"]], "ann")
+    moment = Moment(Lake, "regroup" if how == "merge" else "drop_groups")
+    with at(moment, _crash), pytest.raises(Crash):
+        regroup(alone)
+    assert due(alone.stores) == []
+    regroup(alone)
+    assert due(alone.stores) == [alone.date]
+    assert count(alone, everything=False).causes == ("regrouped",)
+    assert_proved(alone)
+
+
+class Crash(Exception):
+    """Raised in the middle of something."""
+
+
+def _crash() -> None:
+    raise Crash
 
 
 def test_late_symbols_make_a_new_version_that_says_why(own_day: Day) -> None:
