@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, case, func, select, update
 
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
+from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days, shown_since
 from tasks_pipeline.groups.decisions import lifecycle, lifecycle_columns, log_action, status_of
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
@@ -22,6 +22,7 @@ from tasks_pipeline.groups.regressions import (
     told_regression,
 )
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 from tasks_pipeline.storage.state.wanted import wanted
 
@@ -129,6 +130,8 @@ def count_events(
             if some := [values for values in counted if ("status" in values) is decided]:
                 connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
         changes += filter(None, (_change(*each, regressed) for each in zip(rows, counted, strict=True)))
+        back = [row.id for row in rows if row.times_seen == 0 and row.created_at.date() != day]
+        note_day_changes(state, connection, shown_since(connection, back), "batch", datetime.now(UTC))
     return changes
 
 

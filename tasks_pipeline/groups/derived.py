@@ -28,11 +28,10 @@ from sqlalchemy import (
 )
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
-from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
-from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days, shown_since
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
-from tasks_pipeline.storage.state.tables import group_actions, group_days, group_values, groups
+from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
@@ -193,21 +192,6 @@ def _derive(
             if some := [row for row in rows if ("title" in row) is shown]:
                 connection.execute(_new_totals, some)
         note_day_changes(state, connection, told_on, why, datetime.now(UTC))
-
-
-def shown_since(connection: Connection, group_ids: Sequence[int]) -> set[date]:
-    """Days whose figures of groups tell of these: on which they were made, or decided about. A group that lost all its events
-    to others by a change of the past never was there, and one that got some again always was; others stay what they were."""
-    found: set[date] = set()
-    stays = groups.c.merged_into.is_not(None) | (groups.c.status == Status.DISCARDED)
-    for some in chunks(sorted(group_ids)):
-        query = select(groups.c.id, groups.c.created_at).where(groups.c.id.in_(some), not_(stays))
-        turned = {row.id: row.created_at for row in connection.execute(query)}
-        found.update(at.date() for at in turned.values())
-        for column in (group_actions.c.status, group_actions.c.assignee):
-            told = select(group_actions.c.at).where(group_actions.c.group_id.in_(turned), column.is_not(None))
-            found.update(at.date() for at in connection.execute(told).scalars())
-    return found
 
 
 _other_first = groups.c.first_release.is_distinct_from(bindparam("first", type_=String))

@@ -734,6 +734,31 @@ def test_late_symbols_make_a_new_version_that_says_why(own_day: Day) -> None:
     assert_proved(own_day)
 
 
+def test_a_group_that_late_symbols_emptied_never_was_there(alone: Day) -> None:
+    """Nor what was decided about it, on whatever day; and it always was, once it has events again."""
+    after = alone.next()
+    alone.send(event("A", logger="native"))
+    with event_step(misses):
+        alone.drain()
+    resolve_groups(alone.stores.state, [ids(alone)["A"]], "ann")
+    decided_at(alone, {log_of(alone)[-1].id: after.at()})
+    for each in (alone, after):
+        count(each)
+    with again(symbolicate):
+        reprocess_events(alone.stores, alone.date, wanted={(alone.project, KEY)})
+    assert due(alone.stores) == [alone.date, after.date]
+    for each in (alone, after):
+        assert count(each, everything=False).causes == ("reprocessed",)
+        assert_proved(each)
+    (made,) = rows(alone, "group_moves")
+    assert (made["group_id"], made["move"]) == (ids(alone)["Symbolicated"], "created")
+    assert rows(after, "group_moves") == []
+    later = after.next()
+    later.send(event("A"))
+    later.drain()
+    assert due(alone.stores) == [alone.date, after.date, later.date]
+
+
 def test_a_day_that_is_not_over_keeps_one_version(alone: Day) -> None:
     for number in range(3):
         alone.send(event("A"))
