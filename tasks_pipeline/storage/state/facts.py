@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import installation_keys, probes
 
@@ -56,6 +56,6 @@ def user_key(state: StateDatabase) -> bytes:
 
 
 def member_hash(key: bytes, address: str) -> str:
-    """What figures and facts say of a member instead of the address: the same for the same member of this installation. `key`
-    is that of `user_key`."""
-    return blake2b(f"member:{address.lower()}".encode(), key=key, digest_size=16).hexdigest()
+    """What figures and facts say of a member instead of the address: 16 hex digits, the same for the same member of this
+    installation in any case of letters. `key` is that of `user_key`."""
+    return f"{user_hash(key, 0, address.strip().lower()) & (2**64 - 1):016x}"
