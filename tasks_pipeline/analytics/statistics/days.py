@@ -18,7 +18,6 @@ from tasks_pipeline.storage.ledger.backlog import DayBacklog
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.day_changes import Reason
 from tasks_pipeline.storage.state.tables import (
-    UtcDateTime,
     day_changes,
     deliveries,
     deploys,
@@ -105,15 +104,7 @@ def versions_of(connection: Connection, days: Collection[date]) -> dict[date, Da
     s = statistics_days.c
     found: dict[date, DayVersion] = {}
     for some in chunks(sorted(days)):
-        newest = (
-            select(s.day, func.max(s.version).label("version"))
-            .where(s.day.in_(some))
-            .group_by(s.day)
-            .subquery()
-        )
-        query = select(statistics_days).join(
-            newest, (newest.c.day == s.day) & (newest.c.version == s.version)
-        )
+        query = select(statistics_days).where(s.day.in_(some)).order_by(s.day, s.version)
         found |= {row.day: _version(row) for row in connection.execute(query)}
     return found
 
@@ -187,21 +178,26 @@ def tables_wanted(known: Mapping[Reason, Change], former: DayVersion | None) -> 
     return wanted - (GONE_BY_RETENTION if "retention" in known else frozenset())
 
 
+def _end(column: Any) -> Any:
+    """The greatest value of a column, by the end of its index."""
+    return select(column).where(column.is_not(None)).order_by(column.desc()).limit(1)
+
+
 _LOGS: dict[str, dict[str, Any]] = {
-    "decisions": {"group_actions": func.max(group_actions.c.id)},
+    "decisions": {"group_actions": _end(group_actions.c.id)},
     "notifications": {
-        "notifications": func.max(notifications.c.id),
-        "deliveries": func.max(deliveries.c.id),
+        "notifications": _end(notifications.c.id),
+        "deliveries": _end(deliveries.c.id),
     },
     "monitors": {
-        "monitor_check_ins": func.max(monitor_check_ins.c.id),
-        "incidents": func.max(incidents.c.id),
+        "monitor_check_ins": _end(monitor_check_ins.c.id),
+        "incidents": _end(incidents.c.id),
     },
     "releases": {
-        "releases": func.max(releases.c.created_at, type_=UtcDateTime()),
-        "released": func.max(releases.c.released_at, type_=UtcDateTime()),
-        "deploys": func.max(deploys.c.id),
-        "release_stages": func.max(release_stages.c.since, type_=UtcDateTime()),
+        "releases": _end(releases.c.created_at),
+        "released": _end(releases.c.released_at),
+        "deploys": _end(deploys.c.id),
+        "release_stages": _end(release_stages.c.since),
     },
 }
 """Ends of logs that only grow, by what they are about."""
@@ -212,10 +208,7 @@ def logs_seen(connection: Connection) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for ends in _LOGS.values():
         for name, end in ends.items():
-            query = select(end)
-            if name == "released":
-                query = query.where(text("released_at IS NOT NULL"))
-            value = connection.execute(query).scalar()
+            value = connection.execute(end).scalar()
             found[name] = value.isoformat() if isinstance(value, datetime) else value
     return found
 

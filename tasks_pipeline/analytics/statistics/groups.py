@@ -14,6 +14,7 @@ from tasks_pipeline.analytics.statistics.status import OPEN, Standing, standings
 from tasks_pipeline.analytics.statistics.visible import VISIBLE
 from tasks_pipeline.analytics.statistics.work import Work
 from tasks_pipeline.groups.decisions import AUTOMATIC, MERGED
+from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.facts import member_hash, user_key
 from tasks_pipeline.storage.state.tables import group_actions, groups
 
@@ -37,14 +38,18 @@ def write(work: Work, wanted: Collection[str]) -> None:
 def _moves(work: Work, connection: Connection) -> Iterator[dict[str, Any]]:
     made = _made(work, connection)
     actions = _actions(work, connection)
-    before = standings_of(connection, work.begin, {row.group_id for row in actions})
+    shown = _shown(connection, {row.group_id for row in actions})
+    before = standings_of(connection, work.begin, shown)
     key = user_key(work.stores.state)
     for row in made:
         yield _move(
             Standing(row.id, row.project_id, OPEN[0], None), None, CREATED, row.created_at, "system", key
         )
     for row in actions:
-        was = before.get(row.group_id) or Standing(row.group_id, row.project_id, OPEN[0], row.created_at)
+        if row.group_id not in shown:
+            continue
+        made_at = shown[row.group_id]
+        was = before.get(row.group_id) or Standing(row.group_id, row.project_id, OPEN[0], made_at)
         now = before[row.group_id] = was.after(row.status, row.assignee, row.at)
         yield _move(now, was, _SAME.get(row.action, row.action), row.at, by(row), key) | {"action_id": row.id}
 
@@ -68,27 +73,23 @@ def _made(work: Work, connection: Connection) -> list[Row[Any]]:
 
 def _actions(work: Work, connection: Connection) -> list[Row[Any]]:
     """Entries of the log that changed a status or an assignee on the day, in their order."""
-    a, g = group_actions.c, groups.c
-    query = (
-        select(
-            a.id,
-            a.group_id,
-            a.action,
-            a.actor,
-            a.at,
-            a.data,
-            a.status,
-            a.assignee,
-            g.project_id,
-            g.created_at,
-        )
-        .join(groups, g.id == a.group_id)
-        .where(
-            a.at >= work.begin, a.at < work.end, or_(a.status.is_not(None), a.assignee.is_not(None)), VISIBLE
-        )
-        .order_by(a.at, a.id)
-    )
+    a = group_actions.c
+    columns = [
+        a[name]
+        for name in ("id", "group_id", "project_id", "action", "actor", "at", "data", "status", "assignee")
+    ]
+    changed = or_(a.status.is_not(None), a.assignee.is_not(None))
+    query = select(*columns).where(a.at >= work.begin, a.at < work.end, changed).order_by(a.at, a.id)
     return list(connection.execute(query))
+
+
+def _shown(connection: Connection, group_ids: Collection[int]) -> dict[int, datetime]:
+    """When those of these groups were made that figures tell of."""
+    found: dict[int, datetime] = {}
+    for some in chunks(sorted(group_ids)):
+        query = select(groups.c.id, groups.c.created_at).where(groups.c.id.in_(some), VISIBLE)
+        found |= {row.id: row.created_at for row in connection.execute(query)}
+    return found
 
 
 def by(row: Row[Any]) -> str:

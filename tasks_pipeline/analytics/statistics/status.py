@@ -33,6 +33,11 @@ def _last(condition: str) -> str:
     )
 
 
+def _value(column: str, number: str) -> str:
+    """A column of an entry: looked up for each, where a join would have Postgres read the whole log."""
+    return f"(SELECT v.{column} FROM group_actions v WHERE v.id = {number})"
+
+
 def _query(which: str, rest: str = "") -> Any:
     found = (
         "SELECT g.id, g.project_id, g.created_at, "
@@ -41,14 +46,15 @@ def _query(which: str, rest: str = "") -> Any:
         f"{_last('a.assignee IS NOT NULL')} AS last_assignee "
         f"FROM (SELECT id, project_id, created_at FROM groups WHERE {which} AND created_at < :at AND {VISIBLE_SQL} {rest}) g"
     )
+    dated = f"SELECT n.*, {_value('at', 'n.last_left')} AS left_at FROM ({found}) n"
     opened = (
         f"(SELECT min(a.at) FROM group_actions a WHERE a.group_id = f.id AND a.status IS NOT NULL AND a.status IN ({_OPEN_SQL}) "
-        "AND a.at >= l.at AND a.at < :at AND (a.at > l.at OR a.id > l.id))"
+        "AND a.at >= f.left_at AND a.at < :at AND (a.at > f.left_at OR a.id > f.last_left))"
     )
     sql = text(
-        f"SELECT f.id, f.project_id, f.created_at, s.status, CASE WHEN l.id IS NULL THEN f.created_at ELSE {opened} END AS opened_at, "
-        f"w.assignee FROM ({found}) f LEFT JOIN group_actions s ON s.id = f.last_status "
-        "LEFT JOIN group_actions l ON l.id = f.last_left LEFT JOIN group_actions w ON w.id = f.last_assignee ORDER BY f.id"
+        f"SELECT f.id, f.project_id, f.created_at, {_value('status', 'f.last_status')} AS status, "
+        f"CASE WHEN f.last_left IS NULL THEN f.created_at ELSE {opened} END AS opened_at, "
+        f"{_value('assignee', 'f.last_assignee')} AS assignee FROM ({dated}) f ORDER BY f.id"
     )
     return sql.bindparams(bindparam("at", type_=UtcDateTime())).columns(
         id=BigInteger(), project_id=BigInteger(), created_at=UtcDateTime(), status=String(), opened_at=UtcDateTime(), assignee=String(),
