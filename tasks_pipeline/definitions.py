@@ -17,7 +17,7 @@ from tasks_pipeline.assets.maintenance import (
     end_quiet_days,
     tidy_lake,
 )
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, complete
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, STATISTICS, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
 from tasks_pipeline.assets.notifications import alerts, send_alert_notification, send_digest
 from tasks_pipeline.assets.release_adoption import release_adoption
@@ -25,6 +25,7 @@ from tasks_pipeline.assets.release_health import compute_release_health
 from tasks_pipeline.assets.releases import process_new_release
 from tasks_pipeline.assets.report_deliveries import deliver_reports
 from tasks_pipeline.assets.reports import report_assets
+from tasks_pipeline.assets.statistics import compute_days
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
 from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.events import check_events
@@ -32,6 +33,7 @@ from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
 from tasks_pipeline.checks.report_deliveries import check_report_deliveries
 from tasks_pipeline.checks.reports import check_reports
+from tasks_pipeline.checks.statistics import check_statistics
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
@@ -50,6 +52,7 @@ from tasks_pipeline.jobs import (
     reprocess_job,
     send_alert_notification_job,
     send_digest_job,
+    statistics_job,
 )
 from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
@@ -63,6 +66,7 @@ from tasks_pipeline.schedules import (
     release_adoption_schedule,
     release_health_nightly_schedule,
     release_health_schedule,
+    statistics_schedule,
 )
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -75,6 +79,7 @@ from tasks_pipeline.sensors.pipeline_watch import pipeline_watch_sensor
 from tasks_pipeline.sensors.report_deliveries import report_deliveries_sensor
 from tasks_pipeline.sensors.reports import reports_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
+from tasks_pipeline.sensors.statistics import statistics_sensor
 
 
 def build_defs(
@@ -111,9 +116,10 @@ def build_defs(
                 compute_release_health,
                 release_adoption,
                 process_analytics_event,
+                compute_days,
                 *report_assets,
             ],
-            dict.fromkeys(OF_A_DAY, days)
+            dict.fromkeys((*OF_A_DAY, STATISTICS), days)
             | dict.fromkeys((*OF_HEALTH, *OF_FACTS), begun)
             | {REPORTS[kind]: definition for kind, definition in periods.items()},
         ),
@@ -124,6 +130,7 @@ def build_defs(
             check_analytics_events(begun),
             check_report_deliveries,
             *check_reports(periods),
+            check_statistics(days),
         ],
         jobs=[
             process_events_job,
@@ -143,6 +150,7 @@ def build_defs(
             release_adoption_job,
             process_analytics_job,
             *report_jobs,
+            statistics_job,
         ],
         sensors=[
             new_envelopes_sensor,
@@ -156,6 +164,7 @@ def build_defs(
             pipeline_watch_sensor,
             reports_sensor,
             run_failure,
+            statistics_sensor,
         ],
         schedules=[
             drop_expired_envelopes_schedule,
@@ -166,6 +175,7 @@ def build_defs(
             release_health_nightly_schedule,
             release_adoption_schedule,
             process_analytics_schedule,
+            statistics_schedule,
         ],
         resources=resources,
         # A fresh interpreter per step would cost seconds; a run is one process.

@@ -155,3 +155,11 @@ report_jobs = [
     )
     for kind, name in REPORTS.items()
 ]
+statistics_job = dg.define_asset_job(
+    "compute_statistics",
+    selection=dg.AssetSelection.assets("statistics"),
+    config=dg.RunConfig(ops={"statistics": {"config": {"only_changed": True}}}),
+    run_tags=MAINTENANCE.tags,
+    description="Computes the tables of figures of days, those that something changed since, and proves that they add up. Started "
+    "by statistics_schedule for today, by statistics_sensor for days that are over.",
+)

@@ -47,3 +47,13 @@ def tags_of_day(day: date) -> dict[str, str]:
     """Tags of a run of a day. A sensor requests runs by them and not by `partition_key`: a day before the first one (a clock
     was set back) is no partition until the code is loaded again, and asking for it by key fails the tick for all days."""
     return {PARTITION_TAG: day.isoformat()}
+
+
+RANGE_TAGS = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def tags_of_days(first: date, last: date) -> dict[str, str]:
+    """Tags of one run of all days from the first to the last."""
+    if first == last:
+        return tags_of_day(first)
+    return dict(zip(RANGE_TAGS, (first.isoformat(), last.isoformat()), strict=True))

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from tasks_pipeline.analytics.statistics.days import recent_due
 from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
 from tasks_pipeline.jobs import (
     drop_expired_envelopes_job,
@@ -13,13 +14,14 @@ from tasks_pipeline.jobs import (
     process_analytics_job,
     release_adoption_job,
     release_health_job,
+    statistics_job,
 )
 from tasks_pipeline.lanes import MAINTENANCE
-from tasks_pipeline.partitions import tags_of_day
+from tasks_pipeline.partitions import tags_of_day, tags_of_days
 from tasks_pipeline.releases.adoption import stages_due
 from tasks_pipeline.releases.health_days import due_days
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.sensors.workers import UNDER_WAY
+from tasks_pipeline.sensors.workers import UNDER_WAY, described, runs_under_way
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -148,3 +150,25 @@ def release_adoption_schedule(stores: StoresResource) -> dg.RunRequest | dg.Skip
     if due is None:
         return dg.SkipReason("no health was computed since, and the stages of the hours that passed are told")
     return dg.RunRequest()
+
+
+@dg.schedule(
+    name="statistics_schedule",
+    job=statistics_job,
+    cron_schedule="9,24,39,54 * * * *",  # behind release_health, whose tables are part of a day's figures
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every 15 minutes: today, and yesterday, as far as something happened since their figures were computed.",
+)
+def statistics_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> dg.RunRequest | dg.SkipReason:
+    """One run for both days that are due."""
+    with stores.open() as opened, opened.state.read() as connection:
+        due = recent_due(connection, datetime.now(UTC))
+    if not due:
+        return dg.SkipReason("nothing happened since the figures of today were computed")
+    at_work = runs_under_way(context.instance, statistics_job.name)
+    if at_work:
+        return dg.SkipReason(f"{', '.join(map(str, due))} changed; {described(at_work)}")
+    return dg.RunRequest(tags={**MAINTENANCE.tags, **tags_of_days(min(due), max(due))})

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_BARS = "▁▂▃▄▅▆▇█"
+SPARKLINE_LENGTH = 60
+
 
 def counted(number: int, word: str) -> str:
     """`1 event`, `1,234 events`."""
@@ -22,3 +27,13 @@ def lasting(seconds: float) -> str:
 def short_commit(sha: str) -> str:
     """The beginning of a commit's id, long enough to tell commits apart."""
     return sha[:12]
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Values as one line of bars, at most SPARKLINE_LENGTH of them; neighbours are added up when there are more."""
+    if not values:
+        return ""
+    width = -(-len(values) // SPARKLINE_LENGTH)
+    sums = [sum(values[i : i + width]) for i in range(0, len(values), width)]
+    top = max(sums) or 1
+    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * (len(_BARS) - 1) + 0.5))] for v in sums)

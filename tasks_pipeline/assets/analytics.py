@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.assets.metadata import column_schema, rows_metadata, sparkline
+from tasks_pipeline.assets.metadata import column_schema, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import ANALYTICS_EVENTS
 from tasks_pipeline.stores import Stores
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, sparkline
 
 GROUP = "analytics"
 NAME = ANALYTICS_EVENTS.name

@@ -17,9 +17,8 @@ from sqlalchemy import Table
 from tasks_pipeline.processing.drain import DrainReport
 from tasks_pipeline.processing.stopwatch import STAGES
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES, LakeTable
+from tasks_pipeline.words import sparkline
 
-_BARS = "▁▂▃▄▅▆▇█"
-SPARKLINE_LENGTH = 60
 COMPUTED = (*RECEIVED_TABLES, "groups")
 """Assets that are computed from the envelopes of a day, all by one op."""
 OF_A_DAY = ("envelopes", *COMPUTED)
@@ -30,6 +29,8 @@ OF_FACTS = ("analytics_events",)
 """Assets with a partition for each UTC day on which facts were so."""
 REPORTS = {"day": "daily_report", "week": "weekly_report", "month": "monthly_report"}
 """By kind of period: the asset with a partition for each."""
+STATISTICS = "statistics"
+"""The asset of all tables of figures, with a partition for each UTC day."""
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -51,6 +52,7 @@ _DOCUMENTS = {
     "analytics": "docs/analytics.md",
     "maintenance": "docs/dagster.md",
     "reports": "docs/reports.md",
+    "statistics": "docs/figures.md",
     "release_health": "docs/health.md",
     "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",
@@ -96,16 +98,6 @@ def of_state(table: Table) -> dict[str, Any]:
         "dagster/table_name": f"state.{table.name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
     }
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Values as one line of bars, at most SPARKLINE_LENGTH of them; neighbours are added up when there are more."""
-    if not values:
-        return ""
-    width = -(-len(values) // SPARKLINE_LENGTH)
-    sums = [sum(values[i : i + width]) for i in range(0, len(values), width)]
-    top = max(sums) or 1
-    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * (len(_BARS) - 1) + 0.5))] for v in sums)
 
 
 def drain_metadata(report: DrainReport) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.assets.metadata import column_schema, rows_metadata, sparkline
+from tasks_pipeline.assets.metadata import column_schema, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.releases.health import HealthReport, SessionsGone, compute_health
 from tasks_pipeline.releases.health_days import DAYS_AFTER, DAYS_BEFORE, receipt_days
 from tasks_pipeline.releases.shares import crash_free_text
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS, LakeTable
+from tasks_pipeline.words import sparkline
 
 GROUP = "releases"
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; schedules name their own lane

@@ -20,7 +20,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.stores import Stores
 
 GROUP = "reports"
-READ = ("release_health",)
+READ = ("statistics", "release_health")
 """Assets that reports are computed from, by the UTC days of their period."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
 AHEAD = 14

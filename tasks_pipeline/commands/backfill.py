@@ -65,6 +65,11 @@ class Result:
     metavar="KIND",
     help="Compute the reports of days, weeks or months (day, week, month) again instead, from the figures as they are.",
 )
+@click.option(
+    "--statistics",
+    is_flag=True,
+    help="Compute the tables of figures of the days again instead, from what is stored.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for Dagster to finish.")
 @json_option
 @click.pass_context
@@ -75,13 +80,15 @@ def backfill(
     last: datetime | None,
     stored: bool,
     report: Kind | None,
+    statistics: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
     """Compute days again from their raw envelopes, with today's code; what waits of them is processed first.
 
     With --stored the stored events are symbolicated and grouped again: for days whose raw envelopes are gone, and to
-    apply changed rules (`groups preview-rules` shows before what would move).
+    apply changed rules (`groups preview-rules` shows before what would move). With --statistics figures are computed again,
+    a month at a time: one that is killed leaves whole months, and another finishes it.
 
     With --report the reports of the periods from --from to --to are computed again; what comes out as it was changes nothing,
     and nobody is sent anything.
@@ -96,6 +103,7 @@ def backfill(
       tasks-pipeline backfill --from 2026-11-15 --to 2026-11-21 --no-wait
       tasks-pipeline backfill --from 2026-09-01 --stored
       tasks-pipeline backfill --report day --from 2026-09-07
+      tasks-pipeline backfill --from 2026-01-01 --to 2026-10-31 --statistics
     Prints a row per day: what became of it, the events stored, and its books.
     """
     from tasks_pipeline.service.dagster_client import DagsterError
@@ -109,22 +117,32 @@ def backfill(
             ctx.exit(1)
         return
     asked = asked_days(days, first, last, datetime.now(UTC).date())
+    if stored and statistics:
+        raise click.UsageError("--stored and --statistics exclude each other")
     home = current_home(ctx)
     with one_line(DagsterError), open_all(home) as stores:
-        wanted = stored_days(stores, asked, say=bool(days)) if stored else possible_days(stores, asked)
+        if statistics:
+            wanted = counted_days(stores, asked)
+        else:
+            wanted = stored_days(stores, asked, say=bool(days)) if stored else possible_days(stores, asked)
         service = running_service(home)
-        if service is None:
+        if service is None and statistics:
+            results = _count(stores, wanted)
+        elif service is None:
             results = _here(stores, wanted, _reprocess if stored else _recompute)
         else:
-            backfill_id = _launch(service.ui_url, wanted, "reprocess" if stored else "recompute")
+            mode = "statistics" if statistics else "reprocess" if stored else "recompute"
+            backfill_id = _launch(service.ui_url, wanted, mode)
             if not wait:
                 if as_json:
                     print_json({"backfill_id": backfill_id})
                 return
             results = _follow(service.ui_url, backfill_id, wanted)
-        rows = [_row(stores, result) for result in results]
+        rows = _figures(stores, results) if statistics else [_row(stores, result) for result in results]
     if as_json:
         print_json(rows)
+    elif statistics:
+        table(rows, list(rows[0]), wrap=["result", "changed by"])
     else:
         unused = [name for name in ("events", *_COUNTS) if not any(row[name] for row in rows)]
         table(rows, ["day", "result", "events", *_COUNTS], wrap=["result"], drop=[*unused, "events"])
@@ -204,6 +222,20 @@ def stored_days(stores: Stores, asked: Sequence[date], *, say: bool = True) -> l
     return [day for day in asked if day in found]
 
 
+def counted_days(stores: Stores, asked: Sequence[date]) -> list[date]:
+    """Those of the days since the first of which anything was received: before it there is nothing to count.
+
+    Raises ClickException when no day is left.
+    """
+    from tasks_pipeline.storage.ledger.backlog import first_day
+
+    first = first_day(stores.state, stores.spool)
+    found = [day for day in asked if first is not None and day >= first]
+    if not found:
+        raise click.ClickException(f"nothing was received on {_listed(asked)}, or before")
+    return found
+
+
 def _listed(days: Sequence[date]) -> str:
     shown = ", ".join(map(str, days[:5]))
     return f"{shown} and {len(days) - 5} more days" if len(days) > 5 else shown
@@ -222,6 +254,25 @@ def _reprocess(stores: Stores, day: date, advance: Callable[[int, int], None]) -
     from tasks_pipeline.processing.reprocess import reprocess_events
 
     reprocess_events(stores, day, on_progress=advance)
+
+
+def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
+    """Compute the figures of days again in this process."""
+    import duckdb
+
+    from tasks_pipeline.analytics.statistics.compute import SWAPPED, compute_statistics
+
+    results: list[Result] = []
+    with days_progress(days) as advance:
+        for start in range(0, len(days), SWAPPED):
+            some = days[start : start + SWAPPED]
+            try:
+                compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
+            except duckdb.Error as error:
+                results += [Result(day, f"failed: {first_line(error)}") for day in some]
+            else:
+                results += [Result(day, "done") for day in some]
+    return results
 
 
 def _here(
@@ -253,8 +304,11 @@ def _launch(ui_url: str, days: Sequence[date], mode: str) -> str:
     from tasks_pipeline.service.dagster_client import launch_backfill
 
     title = f"{mode} {_listed(days)}"
-    config = {"ops": {"process_event": {"config": {"mode": mode}}}}
-    backfill_id = launch_backfill(ui_url, "process_event", days, RECOMPUTE.tags, title, config)
+    op, settings = (
+        ("statistics", {"only_changed": False}) if mode == "statistics" else ("process_event", {"mode": mode})
+    )
+    config = {"ops": {op: {"config": settings}}}
+    backfill_id = launch_backfill(ui_url, op, days, RECOMPUTE.tags, title, config)
     click.echo(f"Dagster works on it: {ui_url}/runs/b/{backfill_id}", err=True)
     return backfill_id
 
@@ -265,14 +319,14 @@ def _follow(ui_url: str, backfill_id: str, days: Sequence[date]) -> list[Result]
     with days_progress(days) as advance:
         for found in watched(ui_url, backfill_id):
             for day in days:
-                run = found.runs.get(day.isoformat())
+                run = found.run_of(day)
                 if run is not None and run.status in ENDED:
                     advance(day, 1.0)
     return [_result(day, found, lambda run: run_error(ui_url, run.run_id)) for day in days]
 
 
 def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:
-    run = found.runs.get(day.isoformat())
+    run = found.run_of(day)
     if run is None:
         return Result(day, f"not started: {found.error or found.status.lower()}")
     if run.status == "SUCCESS":
@@ -290,3 +344,22 @@ def _row(stores: Stores, result: Result) -> dict[str, Any]:
         "events": row_counts(stores, result.day)["events"],
         **{name: getattr(books, name) for name in _COUNTS},
     }
+
+
+def _figures(stores: Stores, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A row for each day whose figures were computed."""
+    from tasks_pipeline.analytics.statistics.compute import event_figures
+    from tasks_pipeline.analytics.statistics.days import versions_of
+
+    days = [result.day for result in results]
+    with stores.state.read() as connection:
+        versions = versions_of(connection, days)
+    figures = event_figures(stores.lake, days)
+    return [
+        {
+            "day": result.day, "result": result.result, "errors": figures[result.day]["errors"], "users": figures[result.day]["users"],
+            "version": versions[result.day].version if result.day in versions else None,
+            "changed by": list(versions[result.day].causes) if result.day in versions else [],
+        }
+        for result in results
+    ]  # fmt: skip

@@ -35,6 +35,8 @@ class NewGroup:
     """The keys of the event by the former algorithm."""
     explanation: Callable[[], Mapping[str, Any] | None] = dict
     """Why the event is grouped as it is."""
+    received_at: datetime | None = None
+    """Receipt of the event; None where none makes the group."""
 
 
 def assign_groups(
@@ -141,7 +143,7 @@ def create_group(state: StateDatabase, connection: Connection, event: NewGroup, 
                 type=event.type,
                 metadata=dict(event.metadata),
                 algorithm=event.algorithm,
-                created_at=datetime.now(UTC),
+                created_at=event.received_at or datetime.now(UTC),
             )
             .returning(groups.c.id)
         ).scalar_one()

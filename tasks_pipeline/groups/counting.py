@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, case, func, select, update
 
 from tasks_pipeline.groups.changes import GroupChange
-from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days
-from tasks_pipeline.groups.decisions import Action, lifecycle, lifecycle_columns, log_actions
+from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days, shown_since
+from tasks_pipeline.groups.decisions import Action, lifecycle, lifecycle_columns, log_actions, status_of
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
 from tasks_pipeline.groups.regressions import (
@@ -22,6 +22,7 @@ from tasks_pipeline.groups.regressions import (
     told_regression,
 )
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 from tasks_pipeline.storage.state.wanted import wanted
 
@@ -127,6 +128,8 @@ def count_events(
             if some := [values for values in counted if ("status" in values) is decided]:
                 connection.execute(update(groups).where(groups.c.id == bindparam("group")), some)
         changes += filter(None, (_change(*each, regressed) for each in zip(rows, counted, strict=True)))
+        back = [row.id for row in rows if row.times_seen == 0 and row.created_at.date() != day]
+        note_day_changes(state, connection, shown_since(connection, back), "batch", datetime.now(UTC))
     return changes
 
 
@@ -163,7 +166,8 @@ def _actions(
     for row, values in zip(rows, counted, strict=True):
         if "status" in values:
             action = "regress" if values["status"] == Status.REGRESSED else "unignore"
-            found.append(Action(row.project_id, row.id, action, regressed.get(row.id, {}), before=row))
+            said, status = regressed.get(row.id, {}), status_of(row, values["status"])
+            found.append(Action(row.project_id, row.id, action, said, before=row, status=status))
     return found
 
 

@@ -1,16 +1,18 @@
-"""Days of groups: which release a group's first and last events have, by what `group_days` holds of each day of receipt."""
+"""Days of groups: which release a group's first and last events have, by what `group_days` holds of each day of receipt; and
+which days tell of a group."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import ColumnElement, Connection, func, not_, select, true
 
+from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.storage.state.database import chunks
-from tasks_pipeline.storage.state.tables import group_days
+from tasks_pipeline.storage.state.tables import group_actions, group_days, groups
 
 Place = tuple[str, int, int]
 """(part, position, item) of an event within its day of receipt."""
@@ -67,4 +69,19 @@ def releases_of_days(
         for row in rows:
             if row.by_first == 1:
                 found[row.group_id] = GroupReleases(row.first_release, *last[row.group_id])
+    return found
+
+
+def shown_since(connection: Connection, group_ids: Collection[int]) -> set[date]:
+    """Days whose figures of groups tell of these: on which they were made, or decided about. A group that lost all its events
+    to others by a change of the past never was there, and one that got some again always was; others stay what they were."""
+    found: set[date] = set()
+    stays = groups.c.merged_into.is_not(None) | (groups.c.status == Status.DISCARDED)
+    for some in chunks(sorted(group_ids)):
+        query = select(groups.c.id, groups.c.created_at).where(groups.c.id.in_(some), not_(stays))
+        turned = {row.id: row.created_at for row in connection.execute(query)}
+        found.update(at.date() for at in turned.values())
+        for column in (group_actions.c.status, group_actions.c.assignee):
+            told = select(group_actions.c.at).where(group_actions.c.group_id.in_(turned), column.is_not(None))
+            found.update(at.date() for at in connection.execute(told).scalars())
     return found

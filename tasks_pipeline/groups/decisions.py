@@ -34,6 +34,8 @@ from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import commits, group_actions, group_values, groups
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
+MERGED = "merged"
+"""In the log, the status of a group that is part of another."""
 LENGTH_OF_COMMIT = 64
 _HEX = re.compile("[0-9a-f]{4,64}")
 _SHORTEST_SHA, _WHOLE_SHA = 7, 40
@@ -50,7 +52,9 @@ class DecisionError(ValueError):
 class Action:
     """An entry for the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
     events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
-    it was resolved, or came back. `before`: the group's row as it was, for figures of the fact."""
+    it was resolved, or came back. `before`: the group's row as it was, for figures of the fact. `status` and `assignee` (empty
+    for nobody) are those of the group from now on; None: they stay. What a group was at any moment follows from these two
+    (analytics/statistics/status.py): who changes it says so."""
 
     project_id: int
     group_id: int
@@ -58,6 +62,8 @@ class Action:
     data: Mapping[str, Any] = field(default_factory=dict)
     actor: str = AUTOMATIC
     before: Row[Any] | None = None
+    status: str | None = None
+    assignee: str | None = None
 
 
 def log_action(
@@ -70,9 +76,12 @@ def log_action(
     actor: str = AUTOMATIC,
     *,
     before: Row[Any] | None = None,
+    status: str | None = None,
+    assignee: str | None = None,
 ) -> None:
     """Append an entry to the log, see Action, and record the fact that it is."""
-    log_actions(state, connection, [Action(project_id, group_id, action, dict(data or {}), actor, before)])
+    entry = Action(project_id, group_id, action, dict(data or {}), actor, before, status, assignee)
+    log_actions(state, connection, [entry])
 
 
 def log_actions(state: StateDatabase, connection: Connection, actions: Sequence[Action]) -> None:
@@ -89,6 +98,8 @@ def log_actions(state: StateDatabase, connection: Connection, actions: Sequence[
                 "release": each.data.get("release"),
                 "actor": each.actor[:200],
                 "at": at,
+                "status": each.status,
+                "assignee": each.assignee,
             }
             for each in some
         ]
@@ -114,6 +125,11 @@ def _happened(
     )
     fact = fact_of(entry)
     return None if fact is None else Happened(fact, at, action.project_id, who)
+
+
+def status_of(row: Row[Any], status: str | None = None) -> str:
+    """What the log says that a group is: its status, or the one it gets; `merged` while it is part of another."""
+    return MERGED if row.merged_into is not None else str(status or row.status)
 
 
 def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[dict[str, Any]]:
@@ -196,7 +212,9 @@ def resolve_in_release(
         for group_id in group_ids:
             actor, data = by_target[group_id]
             said = {**data, "release": version}
-            actions.append(Action(project_id, group_id, "resolve", said, actor, before[group_id]))
+            row = before[group_id]
+            status = status_of(row, Status.RESOLVED)
+            actions.append(Action(project_id, group_id, "resolve", said, actor, row, status))
     log_actions(state, connection, actions)
     return sorted(action.group_id for action in actions)
 
@@ -243,7 +261,17 @@ def assign_groups_to(
         for row in locked_groups(connection, group_ids):
             connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
             action = "unassign" if assignee is None else "assign"
-            log_action(state, connection, row.project_id, row.id, action, data, actor, before=row)
+            log_action(
+                state,
+                connection,
+                row.project_id,
+                row.id,
+                action,
+                data,
+                actor,
+                before=row,
+                assignee=assignee or "",
+            )
     return [data for _ in group_ids]
 
 
@@ -361,7 +389,8 @@ def _apply(
     actor: str,
 ) -> None:
     connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
-    log_action(state, connection, row.project_id, row.id, action, said, actor, before=row)
+    status = status_of(row, life.status)
+    log_action(state, connection, row.project_id, row.id, action, said, actor, before=row, status=status)
 
 
 def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[str, datetime | None]:

@@ -30,9 +30,10 @@ from sqlalchemy import (
 from tasks_pipeline.facts.record import Happened, record_all
 from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
-from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
+from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days, shown_since
 from tasks_pipeline.protocol.release import SEARCH_WORD
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
@@ -105,6 +106,7 @@ def derive_counters(
     state: StateDatabase,
     lake: Lake,
     where: str,
+    why: Reason,
     *,
     day: date | None = None,
     group_ids: Collection[int] | None = None,
@@ -114,7 +116,7 @@ def derive_counters(
 
     Of one `day`, or of all; of these groups, or of all that the day has or had. `metadata_of` gives the metadata of a
     group from its newest event; without it type and value are taken over. Gives the groups that were looked at. The caller
-    holds the lake's lock.
+    holds the lake's lock. `why` is noted for days whose figures of groups change by it beside those of events: see `shown_since`.
     """
     scoped = where if group_ids is None else f"{where} AND {_among(group_ids)}"
     days = {(row["group_id"], row["day"]): row for row in lake_days(lake, scoped)}
@@ -130,6 +132,7 @@ def derive_counters(
             state,
             lake,
             f"{where} AND {_among(some)}",
+            why,
             day,
             some,
             {key: row for key, row in days.items() if key[0] in of_these},
@@ -143,6 +146,7 @@ def _derive(
     state: StateDatabase,
     lake: Lake,
     where: str,
+    why: Reason,
     day: date | None,
     group_ids: Sequence[int],
     days: Mapping[tuple[int, date], Mapping[str, Any]],
@@ -184,12 +188,15 @@ def _derive(
     with state.read() as connection:
         found = list(_totals(connection, group_ids, day, [group_id for group_id, _ in lost]))
         rows = [_totals_row(row, newest, metadata) for row in found]
+        turned = [row for row in found if (row["times_seen"] == 0) != (row["was_seen"] == 0)]
+        told_on = shown_since(connection, [row["id"] for row in turned])
     with state.write() as connection:
         # With the totals, or not at all: of a group that has no such day any more nobody would know that they are old.
         _delete(connection, group_days, gone)
         for shown in (True, False):
             if some := [row for row in rows if ("title" in row) is shown]:
                 connection.execute(_new_totals, some)
+        note_day_changes(state, connection, told_on, why, datetime.now(UTC))
         _record_created(state, connection, found, rows)
 
 
@@ -248,8 +255,9 @@ def _totals_row(
 def _totals(
     connection: Connection, group_ids: Sequence[int], day: date | None, without: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """id, project_id, level, platform, metadata, whether events were `counted` before, times_seen, users, first_seen, last_seen and releases of groups, from what was counted of their days; of
-    those in `without` the `day` is about to go."""
+    """id, project_id, level, platform, metadata, times_seen, users, first_seen, last_seen and releases of groups, from what was
+    counted of their days; of those in `without` the `day` is about to go. `was_seen` is their times_seen as it stands,
+    `counted` whether events of them were counted before."""
     stays = not_(and_(group_days.c.day == day, group_days.c.group_id.in_(without)))
     releases = releases_of_days(connection, group_ids, stays)
     of_days = {
@@ -276,8 +284,9 @@ def _totals(
     )
     counts = select(each.c.group_id, func.count()).group_by(each.c.group_id)
     users = {row[0]: int(row[1]) for row in connection.execute(counts)}
-    shown = [groups.c[name] for name in ("id", "project_id", "level", "platform", "metadata", "last_seen")]
-    known = select(*shown).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
+    shown = ("id", "project_id", "level", "platform", "metadata", "last_seen", "times_seen")
+    columns = [groups.c[name] for name in shown]
+    known = select(*columns).where(groups.c.id.in_(group_ids)).order_by(groups.c.id)
     for row in connection.execute(known):
         found = of_days.get(row.id)
         yield {
@@ -287,6 +296,7 @@ def _totals(
             "platform": row.platform,
             "metadata": row.metadata,
             "counted": row.last_seen is not None,
+            "was_seen": row.times_seen,
             "times_seen": int(found["times_seen"]) if found else 0,
             "users": users.get(row.id, 0),
             "first_seen": found["first_seen"] if found else None,

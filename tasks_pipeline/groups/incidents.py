@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 from tasks_pipeline.facts.record import record
 from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.assign import NewGroup, create_group, known_keys
-from tasks_pipeline.groups.decisions import lifecycle_columns, log_action
+from tasks_pipeline.groups.decisions import lifecycle_columns, log_action, status_of
 from tasks_pipeline.groups.lifecycle import Lifecycle, Status, resolve
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import (
@@ -52,9 +52,11 @@ def count_incident(
     }
     if owner and group.assignee is None and kind == "new_group":
         values["assignee"] = owner
+        log_action(state, connection, new.project_id, group_id, "assign", {"assignee": owner}, assignee=owner)
     if group.status == Status.RESOLVED:
         values |= lifecycle_columns(Lifecycle(Status.REGRESSED, now))
-        log_action(state, connection, new.project_id, group_id, "regress", before=group)
+        status = status_of(group, Status.REGRESSED)
+        log_action(state, connection, new.project_id, group_id, "regress", before=group, status=status)
     connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
     if kind == "new_group":
         fact = GroupCreated(group=group_id, level=new.level, platform=new.platform)
@@ -72,7 +74,10 @@ def end_incident(
         connection.execute(
             update(groups).where(groups.c.id == group_id).values(**lifecycle_columns(resolve(now)))
         )
-        log_action(state, connection, group.project_id, group_id, "resolve", {"by": by}, before=group)
+        status, said = status_of(group, Status.RESOLVED), {"by": by}
+        log_action(
+            state, connection, group.project_id, group_id, "resolve", said, before=group, status=status
+        )
     return group
 
 

@@ -11,12 +11,14 @@ from sqlalchemy import Connection, Row, select, update
 from tasks_pipeline.groups.assign import NewGroup, create_group
 from tasks_pipeline.groups.decisions import (
     AUTOMATIC,
+    MERGED,
     DecisionError,
     cluster,
     lifecycle_columns,
     locked_groups,
     log_action,
     merged_targets,
+    status_of,
 )
 from tasks_pipeline.groups.lifecycle import Status, discard, reopen
 from tasks_pipeline.groups.regrouping import open_regrouping
@@ -48,7 +50,7 @@ def merge_groups(
             _move_keys(connection, target.project_id, keys, target_id)
             connection.execute(update(groups).where(groups.c.id == other.id).values(merged_into=target_id))
             said = {"into": target_id, "keys": keys, **(data or {})}
-            log_action(state, connection, other.project_id, other.id, "merge", said, actor)
+            log_action(state, connection, other.project_id, other.id, "merge", said, actor, status=MERGED)
             _note_pair(state, connection, target, other.id, "merged")
         said = {"from": [other.id for other in others], **(data or {})}
         log_action(state, connection, target.project_id, target_id, "merge", said, actor)
@@ -80,7 +82,7 @@ def unmerge_group(state: StateDatabase, group_id: int, actor: str = AUTOMATIC) -
         brought = _brought_keys(connection, group_id)
         keys = [key for key in _keys_of(connection, [target_id]) if key in brought]
         rows = {row.id: row for row in locked_groups(connection, [target_id, group_id])}
-        _part(state, connection, rows[target_id], group_id, keys, actor)
+        _part(state, connection, rows[target_id], group_id, keys, actor, rows[group_id].status)
     return target_id
 
 
@@ -108,7 +110,7 @@ def split_group(
             algorithm=row.algorithm,
         )
         new_id = create_group(state, connection, new, slug)
-        _part(state, connection, row, new_id, sorted(keys), actor)
+        _part(state, connection, row, new_id, sorted(keys), actor, Status.UNRESOLVED)
     return new_id
 
 
@@ -119,17 +121,16 @@ def _part(
     group_id: int,
     keys: Sequence[str],
     actor: str,
+    status: str,
 ) -> None:
-    """Give keys to a group that was part of another, and remember that the two are not the same."""
+    """Give keys to a group that was part of another, whose own status is that, and remember that the two are not the same."""
     _move_keys(connection, from_row.project_id, keys, group_id)
     connection.execute(update(groups).where(groups.c.id == group_id).values(merged_into=None))
     project_id = from_row.project_id
-    log_action(
-        state, connection, project_id, group_id, "unmerge", {"from": from_row.id, "keys": list(keys)}, actor
-    )
-    log_action(
-        state, connection, project_id, from_row.id, "unmerge", {"into": group_id, "keys": list(keys)}, actor
-    )
+    said = {"from": from_row.id, "keys": list(keys)}
+    log_action(state, connection, project_id, group_id, "unmerge", said, actor, status=str(status))
+    left = {"into": group_id, "keys": list(keys)}
+    log_action(state, connection, project_id, from_row.id, "unmerge", left, actor)
     _note_pair(state, connection, from_row, group_id, "rejected")
     open_regrouping(connection, project_id, [from_row.id, group_id], "unmerge")
 
@@ -144,7 +145,10 @@ def discard_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = 
             columns = lifecycle_columns(discard(datetime.now(UTC)))
             connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
             said = {"events": row.times_seen}
-            log_action(state, connection, row.project_id, row.id, "discard", said, actor, before=row)
+            status = status_of(row, Status.DISCARDED)
+            log_action(
+                state, connection, row.project_id, row.id, "discard", said, actor, before=row, status=status
+            )
             open_regrouping(connection, row.project_id, [row.id], "discard")
 
 
@@ -157,7 +161,10 @@ def keep_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = AUT
                 raise DecisionError("its events are not discarded")
             columns = lifecycle_columns(reopen(datetime.now(UTC)))
             connection.execute(update(groups).where(groups.c.id == row.id).values(**columns))
-            log_action(state, connection, row.project_id, row.id, "keep", {}, actor, before=row)
+            status = status_of(row, Status.UNRESOLVED)
+            log_action(
+                state, connection, row.project_id, row.id, "keep", {}, actor, before=row, status=status
+            )
 
 
 def keys_of_group(state: StateDatabase, group_id: int) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from tasks_pipeline.groups.decisions import (
     locked_groups,
     log_action,
     merged_targets,
+    status_of,
 )
 from tasks_pipeline.groups.known_releases import known_releases
 from tasks_pipeline.groups.lifecycle import Lifecycle, Seen, Status, after_events
@@ -165,7 +166,11 @@ def _carry(
     connection.execute(update(groups).where(groups.c.id == target.id).values(**values))
     what = [name for name in ("status", "assignee") if name in values]
     said = {"from": [row.id for row in former], "what": what}
-    log_action(state, connection, target.project_id, target.id, "inherit", said)
+    status = status_of(target, values["status"]) if "status" in values else None
+    given = values.get("assignee")
+    log_action(
+        state, connection, target.project_id, target.id, "inherit", said, status=status, assignee=given
+    )
 
 
 def _was_assigned(connection: Connection, group: Row[Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from tasks_pipeline.storage.lake.events import payloads_of, place_of
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import outside_open_batches
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import group_hashes, regroupings
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
     lake's lock."""
     with state.read() as connection:
         opened = connection.execute(
-            select(regroupings.c.id, regroupings.c.group_ids).where(text("done_at IS NULL"))
+            select(regroupings.c.id, regroupings.c.group_ids, regroupings.c.days).where(
+                text("done_at IS NULL")
+            )
         ).all()
         group_ids = sorted({group_id for row in opened for group_id in row.group_ids})
         keys, discarded = _keys(connection, group_ids), discarded_groups(connection, group_ids)
@@ -82,14 +85,29 @@ def finish_regroupings(state: StateDatabase, lake: Lake) -> int:
     flush_locked(
         state, lake
     )  # batches that go into the tail see from here on what is open, and leave these groups alone
-    lake.regroup(group_ids, keys)
+    ids = [row.id for row in opened]
+    days = {date.fromisoformat(day) for row in opened for day in row.days or ()}
+
+    def remember(touched: Collection[date]) -> None:
+        """Before the lake changes: whoever finishes this after a death finds nothing that would have to move."""
+        days.update(touched)
+        _remember(state, ids, days)
+
+    lake.regroup(group_ids, keys, remember)
     if discarded:
-        lake.drop_groups(sorted(discarded))
+        lake.drop_groups(sorted(discarded), remember)
     derive_groups(state, lake, group_ids)
+    now = datetime.now(UTC)
     with state.write() as connection:
-        done = regroupings.c.id.in_([row.id for row in opened])
-        connection.execute(update(regroupings).where(done).values(done_at=datetime.now(UTC)))
+        connection.execute(update(regroupings).where(regroupings.c.id.in_(ids)).values(done_at=now))
+        note_day_changes(state, connection, days, "regrouped", now)
     return len(opened)
+
+
+def _remember(state: StateDatabase, ids: Collection[int], days: Collection[date]) -> None:
+    with state.write() as connection:
+        known = [day.isoformat() for day in sorted(days)]
+        connection.execute(update(regroupings).where(regroupings.c.id.in_(ids)).values(days=known))
 
 
 def _keys(connection: Connection, group_ids: Collection[int]) -> pa.Table:
@@ -105,7 +123,8 @@ def derive_groups(state: StateDatabase, lake: Lake, group_ids: Collection[int]) 
     """Counters of these groups, and what people see of them, from the lake: all days of them."""
     with state.read() as connection:
         done = outside_open_batches(connection)  # batches that are not done are counted when they are
-    derive_counters(state, lake, done, group_ids=group_ids, metadata_of=partial(_metadata, state))
+    metadata_of = partial(_metadata, state)
+    derive_counters(state, lake, done, "regrouped", group_ids=group_ids, metadata_of=metadata_of)
 
 
 def _metadata(state: StateDatabase, lake: Lake, newest: Mapping[str, Any]) -> dict[str, str] | None:

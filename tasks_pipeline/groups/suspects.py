@@ -246,7 +246,7 @@ def assign_suspects(
         state,
         connection,
         [
-            Action(row.project_id, row.id, "assign", {"assignee": mail, "commit": sha})
+            Action(row.project_id, row.id, "assign", {"assignee": mail, "commit": sha}, assignee=mail)
             for row, mail, sha in given
         ],
     )

@@ -17,6 +17,7 @@ from tasks_pipeline.protocol.bounds import MAX_BATCH_REASONS
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, storable
 from tasks_pipeline.protocol.envelope import Item
+from tasks_pipeline.releases.spans import slot_of
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.tools import ProjectTools, Tools
 
@@ -98,7 +99,7 @@ class Staged:
     size: int = 0
 
 
-# What outcomes are counted by: project, hour of receipt, public key, category, outcome, reason.
+# What outcomes are counted by: project, begin of the 15 minutes of receipt, public key, category, outcome, reason.
 OutcomeKey = tuple[int, datetime, str, str, str, str]
 
 
@@ -202,8 +203,7 @@ def outcome_key(
     context: ItemContext, public_key: str, category: str, outcome: str, reason: str
 ) -> OutcomeKey:
     """The key that an item's outcome is counted by."""
-    hour = context.received_at.replace(minute=0, second=0, microsecond=0)
-    return context.project_id, hour, public_key, category, outcome, reason
+    return context.project_id, slot_of(context.received_at), public_key, category, outcome, reason
 
 
 class BaseEventProcessor(ABC):

@@ -66,7 +66,7 @@ def _derive(stores: Stores, rows: list[Row[Any]]) -> None:
         if held:
             with state.read() as connection:
                 arrived = last_arrival(connection)
-            open_replacement(state, day, arrived, held)
+            open_replacement(state, day, arrived, held, reason=None)
             finish_replacements(state, lake)
     # What is left of them: days of which the lake holds nothing any more keep what was counted.
     d = group_days.c

@@ -28,6 +28,7 @@ from tasks_pipeline.storage.lake.tail import LOCK, add_rows, fits
 from tasks_pipeline.storage.ledger.batches import Batch, ensure_held, finish_batch
 from tasks_pipeline.storage.ledger.suspects import condemn_suspect, condemned, suspected
 from tasks_pipeline.storage.spool.interface import Spooled
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.passed_over import Failure, note_passed_over
 from tasks_pipeline.storage.state.tables import regroupings, replacements
 from tasks_pipeline.stores import Stores
@@ -166,9 +167,12 @@ def _count(work: _Work, connection: Connection) -> None:
     note_heard(stores, connection, settled)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
-    record_batch(stores.state, connection, settled, changes, datetime.now(UTC))
-    note_days_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
-    finish_batch(connection, work.batch, settled.counts())
+    now = datetime.now(UTC)
+    record_batch(stores.state, connection, settled, changes, now)
+    note_days_changed(stores.state, connection, settled.session_days, now)
+    finish_batch(connection, work.batch, settled.counts(), settled.received_at)
+    # Last: of drains of one day each waits here until the other has committed.
+    note_day_changes(stores.state, connection, [work.batch.day], "batch", now)
 
 
 def note_heard(stores: Stores, connection: Connection, settled: Settled) -> None:

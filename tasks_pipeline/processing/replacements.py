@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from tasks_pipeline.releases.health_days import note_replaced
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.ledger.batches import COUNTS, outside_open_ranges
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
 from tasks_pipeline.storage.state.tables import batches, replacements
 from tasks_pipeline.uploads.arrivals import Wanted, announce_again, last_arrival
 
@@ -35,16 +36,25 @@ def open_replacement(
     group_ids: Collection[int] | None = None,
     *,
     told: DayRecomputed | DayReprocessed | None = None,
+    reason: Reason | None = "recomputed",
 ) -> str:
     """Note that a day is about to be replaced in the lake. The caller holds the lake's lock.
 
     `arrival` is the newest of symbol_arrivals before the new rows were computed. `group_ids`: all groups that the
-    replaced rows or the new ones name; None where it may be any. `told` is recorded when its counters follow.
+    replaced rows or the new ones name; None where it may be any. `told` is recorded when its counters follow. `reason` is told to
+    whoever computes figures of the day; None where the rows stay what they are.
     """
     replacement_id = uuid.uuid4().hex
     touched = None if group_ids is None else sorted(group_ids)
     fact = told and {"type": told.name, "data": told.values | {"replacement": replacement_id}}
-    row = {"id": replacement_id, "day": day, "arrival": arrival, "group_ids": touched, "fact": fact}
+    row = {
+        "id": replacement_id,
+        "day": day,
+        "arrival": arrival,
+        "group_ids": touched,
+        "fact": fact,
+        "reason": reason,
+    }
     with state.write() as connection:
         connection.execute(replacements.insert().values(**row, started_at=datetime.now(UTC)))
     return replacement_id
@@ -56,6 +66,7 @@ class _Open:
 
     arrival: int
     group_ids: set[int] | None
+    reasons: set[Reason] = field(default_factory=set)
 
 
 def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
@@ -73,13 +84,14 @@ def finish_replacements(state: StateDatabase, lake: Lake) -> list[date]:
 
 
 def _opened(connection: Connection) -> dict[date, _Open]:
-    columns = replacements.c.day, replacements.c.arrival, replacements.c.group_ids
+    columns = [replacements.c[name] for name in ("day", "arrival", "group_ids", "reason")]
     query = select(*columns).where(text("done_at IS NULL")).order_by(replacements.c.day)
     found: dict[date, _Open] = {}
-    for day, arrival, group_ids in connection.execute(query):
+    for day, arrival, group_ids, reason in connection.execute(query):
         touched = None if group_ids is None else set(group_ids)
         known = found.setdefault(day, _Open(arrival or 0, touched))
         known.arrival = min(known.arrival, arrival or 0)
+        known.reasons.update([reason] if reason else [])
         both = known.group_ids is not None and touched is not None
         known.group_ids = (known.group_ids or set()) | (touched or set()) if both else None
     return found
@@ -92,30 +104,33 @@ def _derive_day(state: StateDatabase, lake: Lake, day: date, replaced: _Open) ->
         arrived = last_arrival(connection)
     # Symbols and rules make no other release of an event, a day that was stored again may.
     counted = releases_of_day(lake, day) if replaced.group_ids is None else set()
-    touched = derive_counters(state, lake, of_done, day=day, group_ids=replaced.group_ids)
+    why: Reason = "recomputed" if "recomputed" in replaced.reasons else "reprocessed"
+    touched = derive_counters(state, lake, of_done, why, day=day, group_ids=replaced.group_ids)
     # Whoever announces symbols from here on finds the new rows.
     missed = _missed_symbols(lake, day) if arrived > replaced.arrival else set()
     counts: dict[tuple[str, int], dict[str, int]] = {}
     begun_on: set[date] | None = None  # the sessions are as they were
     if replaced.group_ids is None:
         counts, begun_on = _batch_counts(lake, day), _session_days(lake, day)
+    now = datetime.now(UTC)
     with state.write() as connection:
         state.serialise(connection, "group_hashes")  # before any row, as whoever decides about groups
         carry_decisions(state, connection, touched)
         _set_batch_counts(connection, day, counts)
         announce_again(state, connection, replaced.arrival, missed)
-        note_releases_changed(connection, counted, datetime.now(UTC))
+        note_releases_changed(connection, counted, now)
         if begun_on is not None:
-            note_replaced(state, connection, day, begun_on, datetime.now(UTC))
-        now = datetime.now(UTC)
-        done = connection.execute(
+            note_replaced(state, connection, day, begun_on, now)
+        told = connection.execute(
             update(replacements)
             .where(replacements.c.day == day, text("done_at IS NULL"))
             .values(done_at=now)
             .returning(replacements.c.fact)
         ).scalars()
-        facts = [TYPES[fact["type"]].checked(fact["data"]) for fact in done if fact]
+        facts = [TYPES[fact["type"]].checked(fact["data"]) for fact in told if fact]
         record_all(state, connection, [Happened(fact, now) for fact in facts])
+        for reason in sorted(replaced.reasons):
+            note_day_changes(state, connection, [day], reason, now)
 
 
 def _missed_symbols(lake: Lake, day: date) -> set[Wanted]:

@@ -104,6 +104,7 @@ def reprocess_events(
                     arrived,
                     report.groups if wanted is not None else None,
                     told=DayReprocessed(day=day.isoformat(), events=report.events, moved=report.moved),
+                    reason="reprocessed",
                 )
                 flush_locked(
                     stores.state, stores.lake

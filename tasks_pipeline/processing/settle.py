@@ -23,6 +23,7 @@ from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.releases.changes import any_commits
 from tasks_pipeline.releases.environments import NONE
 from tasks_pipeline.releases.known import Heard
+from tasks_pipeline.releases.spans import full_hour
 from tasks_pipeline.releases.suspects import FramePath, size_of
 from tasks_pipeline.shipping.suspects import frames_of
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
@@ -83,6 +84,8 @@ class Settled:
     """What users wrote, by project and id."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
+    received_at: datetime | None = None
+    """Receipt of the first row."""
     size: int = 0
 
     def counts(self) -> dict[str, int]:
@@ -237,6 +240,7 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
         transition_days=tools.transition_days,
         previous_keys=lambda: group_event(decode_json(payload), tools.former_rules()).keys,
         explanation=lambda: explain(decode_json(payload), tools.rules),
+        received_at=row["received_at"],
     )
 
 
@@ -246,6 +250,7 @@ def add_rows(into: Settled, kept: Iterable[Staged]) -> None:
         row = staged.row
         into.rows[staged.table].append(row)
         _note_first(into, staged.table, row)
+        into.received_at = into.received_at or row["received_at"]
         if row.get("release"):
             of_event = row["timestamp"] if staged.grouping else None
             began = row["started"] if staged.table == "sessions" else None
@@ -348,13 +353,14 @@ def outcome_rows(
             "position": first_position,
             "item": -1,
             "project_id": project_id,
-            "hour": hour,
+            "hour": full_hour(slot),
+            "slot": slot,
             "public_key": public_key,
             "category": category,
             "outcome": outcome,
             "reason": reason,
             "quantity": quantity,
         }
-        for (project_id, hour, public_key, category, outcome, reason), quantity in sorted(outcomes.items())
+        for (project_id, slot, public_key, category, outcome, reason), quantity in sorted(outcomes.items())
         if quantity
     ]

@@ -41,6 +41,7 @@ from tasks_pipeline.releases.stages import (
     stages_before,
 )
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
 _TOLD = (ADOPTED, REPLACED)
@@ -143,6 +144,8 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
             added, gone = replace_stages(state, connection, former, before, told)
             record_all(state, connection, [_happened(one) for one in added if one.stage in _TOLD])
             _note_days(state, connection, due)
+            days = {stage.since.date() for stage in added} | (due.days.keys() if gone else set())
+            note_day_changes(state, connection, days, "sessions", now)
     hours_told = max(0, (due.end - due.start) // HOUR)
     return StageReport(hours_told, tuple(sorted(due.days)), due.end, added, gone)
 

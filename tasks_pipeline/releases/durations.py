@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 GROWTH = 1.02
 
-BUCKET = (
-    f"CASE WHEN duration_s * 1000 > 1 THEN ceil(ln(duration_s * 1000) / ln({GROWTH}))::INTEGER "
-    "WHEN duration_s IS NOT NULL THEN 0 END"
-)
-"""SQL: the bucket of a `duration_s`, ceil(ln(ms) / ln(1.02)), 0 up to a millisecond; null for none."""
+
+def bucket_sql(milliseconds: str) -> str:
+    """SQL: the bucket of a duration, ceil(ln(ms) / ln(1.02)), 0 up to a millisecond; null for none."""
+    return (
+        f"CASE WHEN {milliseconds} > 1 THEN ceil(ln({milliseconds}) / ln({GROWTH}))::INTEGER "
+        f"WHEN {milliseconds} IS NOT NULL THEN 0 END"
+    )
+
+
+def bucket_of(milliseconds: float) -> int:
+    """The same of one duration."""
+    return math.ceil(math.log(milliseconds) / math.log(GROWTH)) if milliseconds > 1 else 0
+
+
+BUCKET = bucket_sql("duration_s * 1000")
+"""SQL: the bucket of a `duration_s`."""
 
 
 def percentile(histogram: Mapping[int, int], percent: int, longest: float | None = None) -> float | None:

@@ -22,6 +22,7 @@ from tasks_pipeline.releases.health_days import (
 from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of, is_final
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
@@ -99,6 +100,7 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
             # Still under the lock: of two that compute a day at once, the one whose rows lie there has the last word.
             with state.write() as connection:
                 note_computed(state, connection, day, known.changes, rows, now)
+                note_day_changes(state, connection, [day], "sessions", now)
     written = {name: sum(f.rows for f in files.finished if f.table == name) for name in TABLES}
     late = rows - known.rows_read
     return HealthReport(day, rows, late, is_final(day, now.date()), written, **figures_of_day(lake, day))

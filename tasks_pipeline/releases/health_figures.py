@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.fold import RANKS, STATES
-from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between, is_final
+from tasks_pipeline.releases.spans import (
+    DAY,
+    PLACES,
+    SLOT,
+    Queried,
+    begin_of,
+    days_between,
+    is_final,
+    slot_of,
+)
 
 PERCENTS = (50, 75, 90, 95, 99)
 SHOWN_DAYS = 14
@@ -55,11 +64,7 @@ def last_days(days: int, now: datetime) -> Span:
 
 def span_since(since: datetime, now: datetime) -> Span:
     """From the slot in which a moment lies up to now, the slot of now among it."""
-    return Span(_slot(since), _slot(max(since, now)) + SLOT)
-
-
-def _slot(moment: datetime) -> datetime:
-    return moment - (moment - begin_of(moment.date())) % SLOT
+    return Span(slot_of(since), slot_of(max(since, now)) + SLOT)
 
 
 @dataclass(frozen=True, slots=True)

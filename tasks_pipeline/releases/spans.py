@@ -31,6 +31,11 @@ def full_hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
+def slot_of(moment: datetime) -> datetime:
+    """The begin of the 15 minutes in which a moment (UTC) lies."""
+    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+
+
 def begin_of(day: date) -> datetime:
     """When a UTC day begins."""
     return datetime.combine(day, time(), UTC)

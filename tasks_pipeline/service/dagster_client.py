@@ -12,6 +12,7 @@ import httpx
 TIMEOUT_SECONDS = 15
 # A run of one partition carries the first; a run that a backfill with a policy made carries the second.
 PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
+LAST_TAGS = ("dagster/partition", "dagster/asset_partition_range_end")
 BACKFILL_TAG = "dagster/backfill"
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED")
 REPOSITORY = "__repository__"  # Dagster's name for the one of a code location made of Definitions
@@ -24,7 +25,7 @@ class DagsterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of Dagster; `status` is Dagster's word, `partition` a day or empty."""
+    """A run of Dagster; `status` is Dagster's word, `partition` a day or empty, `last` the last day of a run of many."""
 
     run_id: str
     job: str
@@ -32,6 +33,11 @@ class Run:
     partition: str
     started_at: datetime | None
     ended_at: datetime | None
+    last: str = ""
+
+    def is_of(self, day: date) -> bool:
+        """Whether it is about a day."""
+        return self.partition <= day.isoformat() <= (self.last or self.partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,10 @@ class Backfill:
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.status in ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
+
+    def run_of(self, day: date) -> Run | None:
+        """The newest run that is about a day."""
+        return next((run for run in self.runs.values() if run.is_of(day)), None)
 
 
 _RUN = "runId jobName status startTime endTime tags { key value }"
@@ -203,6 +213,7 @@ def _run(found: dict[str, Any]) -> Run:
         partition=next((tags[key] for key in PARTITION_TAGS if key in tags), ""),
         started_at=_moment(found["startTime"]),
         ended_at=_moment(found["endTime"]),
+        last=next((tags[key] for key in LAST_TAGS if key in tags), ""),
     )
 
 

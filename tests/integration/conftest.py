@@ -47,3 +47,10 @@ def own(any_home: Home) -> Iterator[Stores]:
 def own_day(own: Stores) -> Day:
     """A day in stores of one test alone."""
     return Day(own, date(2020, 1, 1), 1000)
+
+
+@pytest.fixture
+def alone(home: Home) -> Iterator[Day]:
+    """A day in embedded stores of one test: for what both databases do alike."""
+    with open_stores(home) as stores:
+        yield Day(stores, date(2020, 1, 1), 1000)

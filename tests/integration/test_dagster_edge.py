@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 import tasks_pipeline
-from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS
+from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, STATISTICS
 from tasks_pipeline.definitions import build_defs, defs
 from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
@@ -23,7 +23,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors import new_envelopes
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
 from tasks_pipeline.sensors.run_failures import run_failure
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, STATISTICS_TABLES
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drain, start_drain
 from tasks_pipeline.stores import open_stores
@@ -119,7 +119,10 @@ def test_what_people_find_in_the_ui() -> None:
         "release_adoption",
         "report_deliveries",
         *REPORTS.values(),
-        *(LAKE_TABLES.keys() - STATISTICS_TABLES.keys()),
+        *OF_FACTS,
+        *RECEIVED_TABLES,
+        *OF_HEALTH,
+        STATISTICS,
     }
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert {name: (job.run_tags or job.tags).get(LANE_TAG) for name, job in jobs.items()} == {
@@ -142,6 +145,7 @@ def test_what_people_find_in_the_ui() -> None:
         "daily_reports": "maintenance",
         "weekly_reports": "maintenance",
         "monthly_reports": "maintenance",
+        "compute_statistics": "maintenance",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "alert_notifications_sensor",
@@ -155,6 +159,7 @@ def test_what_people_find_in_the_ui() -> None:
         "report_deliveries_sensor",
         "reports_sensor",
         "run_failure",
+        "statistics_sensor",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         "drop_expired_envelopes_schedule": "17 3 * * *",
@@ -165,6 +170,7 @@ def test_what_people_find_in_the_ui() -> None:
         "release_health_schedule": "4,19,34,49 * * * *",
         "release_health_nightly_schedule": "57 2 * * *",
         "release_adoption_schedule": "3 * * * *",
+        "statistics_schedule": "9,24,39,54 * * * *",
     }
     assert {key.to_user_string() for key in repository.asset_graph.asset_check_keys} == {
         "analytics_events:facts_stored_once",
@@ -181,6 +187,10 @@ def test_what_people_find_in_the_ui() -> None:
         "report_deliveries:all_subscribers_accounted_for",
         "report_deliveries:one_message_each",
         *(f"{name}:{check}" for name in REPORTS.values() for check in REPORT_CHECKS),
+        "statistics:all_events_counted",
+        "statistics:figures_add_up",
+        "statistics:groups_balance",
+        "statistics:users_of_days_fit",
     }
 
 
@@ -206,7 +216,7 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.kinds, name
         assert (root / asset.metadata["document"].path).exists(), name
         assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
-        with_partitions = (*OF_A_DAY, *OF_HEALTH, *OF_FACTS, *REPORTS.values())
+        with_partitions = (*OF_A_DAY, *OF_HEALTH, *OF_FACTS, STATISTICS, *REPORTS.values())
         assert (asset.partitions_def is not None) == (name in with_partitions), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns

@@ -16,6 +16,9 @@ from sqlalchemy import Table, insert, select, update
 from tasks_pipeline.alerts.windows import evaluate_windows
 from tasks_pipeline.analytics.facts_stored import newest_facts, prove_facts
 from tasks_pipeline.analytics.process_analytics_event import store_facts
+from tasks_pipeline.analytics.statistics.compute import compute_statistics
+from tasks_pipeline.analytics.statistics.days import closed_due, recent_due
+from tasks_pipeline.analytics.statistics.proofs import prove as prove_statistics
 from tasks_pipeline.facts.outbox import waiting_facts
 from tasks_pipeline.groups.decisions import DecisionError, resolve_groups, resolve_in_release
 from tasks_pipeline.groups.incidents import monitor_of_group
@@ -91,7 +94,7 @@ class Work:
         return {
             "batch": self.batch, "ticks": self.ticks, "windows": self.windows, "monitors": self.monitors, "sender": self.sender,
             "digest": self.digest, "watch": self.watch, "symbols": self.symbols, "merge": self.merge, "people": self.people,
-            "shipping": self.shipping, "shipped": self.shipped, "health": self.health, "facts": self.facts,
+            "shipping": self.shipping, "shipped": self.shipped, "health": self.health, "facts": self.facts, "statistics": self.statistics,
         }  # fmt: skip
 
     def batch(self) -> None:
@@ -265,6 +268,15 @@ class Work:
             stores.state, stores.lake, types=["group.created"], project_id=project, since=today, limit=5
         )
         newest_facts(stores.state, stores.lake, since=today, limit=5)
+
+    def statistics(self) -> None:
+        """What sensor and schedule ask for, and the figures of the day."""
+        stores, later = self.day.stores, self.day.at() + timedelta(days=2)
+        with stores.state.read() as connection:
+            assert self.day.date in closed_due(connection, [], later).days
+            recent_due(connection, self.day.at())
+        compute_statistics(stores, [self.day.date], later)
+        prove_statistics(stores, self.day.date)
 
     def people(self) -> None:
         """Lists of groups, in each form."""

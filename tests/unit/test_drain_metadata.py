@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_pipeline.assets.metadata import (
-    SPARKLINE_LENGTH,
     column_schema,
     drain_metadata,
     rows_metadata,
-    sparkline,
 )
 from tasks_pipeline.processing.drain import DrainReport
 from tasks_pipeline.processing.process_batch import BatchResult
 from tasks_pipeline.storage.lake.tables import EVENTS
+from tasks_pipeline.words import SPARKLINE_LENGTH, sparkline
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

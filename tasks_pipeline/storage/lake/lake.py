@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Lake:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._mirror = Mirror(state)
         self._guard = threading.Lock()
+        self._frozen = False
 
     @property
     def _stored(self) -> duckdb.DuckDBPyConnection:
@@ -113,13 +114,46 @@ class Lake:
                 into = f"INSERT INTO {name}"
             yield
         finally:
+            self._drop(name)
+
+    @contextmanager
+    def given(self, name: str, rows: Iterable[pa.Table]) -> Iterator[None]:
+        """Have rows that are not in the lake as a table of that name within the block."""
+        connection, into = self._stored, f"CREATE OR REPLACE TEMP TABLE {name} AS"
+        try:
+            for piece in rows:
+                connection.register("given_rows", piece)
+                connection.execute(f"{into} SELECT * FROM given_rows")
+                connection.unregister("given_rows")
+                into = f"INSERT INTO {name}"
+            yield
+        finally:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Drop a temporary table. In a snapshot that failed nothing can be done any more, and its end takes the table along."""
+        with suppress(duckdb.TransactionException):
             self._stored.execute(f"DROP TABLE IF EXISTS {name}")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all queries within the block see the lake as it is now, whatever is stored meanwhile. Nothing is written to it
+        within."""
+        connection = self._stored
+        self._mirror.refresh(connection)
+        connection.execute("BEGIN")
+        self._frozen = True
+        try:
+            yield
+        finally:
+            self._frozen = False
+            connection.execute("ROLLBACK")
 
     def _execute(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], payloads: bool
     ) -> duckdb.DuckDBPyConnection:
         connection = self._stored
-        if not _is_of_derived(sql):
+        if not self._frozen and not _is_of_derived(sql):
             self._mirror.refresh(connection)  # before the statement takes its snapshot of the lake
         if payloads:
             self._mirror.fill_payloads(connection)
@@ -202,9 +236,13 @@ class Lake:
 
     def replace_derived(self, day: date, tables: Collection[str], files: Iterable[LakeFile]) -> None:
         """Swap what derived tables hold of a day for the given files, in one transaction. The caller holds the lock."""
-        if unknown := set(tables) - set(DERIVED_TABLES):
+        self.replace_days({day: tables}, files)
+
+    def replace_days(self, tables_of: Mapping[date, Collection[str]], files: Iterable[LakeFile]) -> None:
+        """The same of several days, all in one transaction; `tables_of` says which tables of each."""
+        if unknown := {name for tables in tables_of.values() for name in tables} - set(DERIVED_TABLES):
             raise ValueError(f"not derived, so not to be replaced by the day: {', '.join(sorted(unknown))}")
-        old = [file for file in self.live_files() if file.table in tables and file.day == day]
+        old = [file for file in self.live_files() if file.table in tables_of.get(file.day, ())]
         with self._transaction() as connection:
             drop_from_catalog(connection, old)
             add_files(connection, files)
@@ -223,9 +261,15 @@ class Lake:
             connection.unregister("swapped_places")
             add_files(connection, files)
 
-    def regroup(self, group_ids: Sequence[int], keys: pa.Table) -> int:
+    def regroup(
+        self,
+        group_ids: Sequence[int],
+        keys: pa.Table,
+        on_days: Callable[[Collection[date]], None] = lambda _days: None,
+    ) -> int:
         """Give each event of these groups the group of the first of its keys that is among `keys` (columns project_id,
-        key, group_id), in one transaction; gives how many moved. The caller holds the lock.
+        key, group_id), in one transaction; gives how many moved. `on_days` hears the days of those before. The caller holds
+        the lock.
 
         The rows are written again by us, like all others: DuckDB's UPDATE would leave files that are not synced.
         """
@@ -242,6 +286,7 @@ class Lake:
         )
         connection.unregister("known_keys")
         days = connection.execute("SELECT day, count(*) FROM misplaced GROUP BY day ORDER BY day").fetchall()
+        on_days([day for day, _ in days])
         with ExitStack() as stack:
             written = [stack.enter_context(self.writing(day, "regrouped")) for day, _ in days]
             for (day, _), files in zip(days, written, strict=True):
@@ -268,9 +313,14 @@ class Lake:
         for batch in rows.to_arrow_reader(REGROUPED_ROWS):
             files.add({"events": pa.Table.from_batches([batch]).cast(LAKE_TABLES["events"].arrow)})
 
-    def drop_groups(self, group_ids: Sequence[int]) -> None:
-        """Remove the events of these groups, their payloads and attachments, in one transaction. The caller holds the lock."""
+    def drop_groups(
+        self, group_ids: Sequence[int], on_days: Callable[[Collection[date]], None] = lambda _days: None
+    ) -> None:
+        """Remove the events of these groups, their payloads and attachments, in one transaction. `on_days` hears the days of
+        those before. The caller holds the lock."""
         events = f"FROM stored.events WHERE group_id IN ({_numbers(group_ids)})"
+        days = self._stored.execute(f"SELECT DISTINCT day {events}").fetchall()
+        on_days([day for (day,) in days])
         with self._transaction() as connection:
             for table in ("event_payloads", "attachments"):
                 connection.execute(

@@ -249,10 +249,11 @@ USER_REPORTS = _table(
 )
 OUTCOMES = _table(
     "outcomes",
-    "What became of items: counts per batch, hour, category and reason. `item` is -1: a row is about many.",
+    "What became of items: counts per batch, slot, category and reason. `item` is -1: a row is about many.",
     [
         _PROJECT,
         ("hour", "TIMESTAMPTZ", "hour of receipt"),
+        ("slot", "TIMESTAMPTZ", "begin of the 15 minutes of receipt; null in rows of earlier versions"),
         ("public_key", "VARCHAR", "key the items came with"),
         ("category", "VARCHAR", "data category: error, session, attachment …"),
         (
@@ -381,7 +382,7 @@ EVENT_STATS = _statistics(
         ("level", "VARCHAR", "fatal, error, warning, info or debug"),
         ("handled", "BOOLEAN", "whether the program caught it; null when the SDK did not say"),
         ("events", "BIGINT", "events"),
-        ("new_groups", "BIGINT", "groups whose first event is among them"),
+        ("new_groups", "BIGINT", "groups that one of them made"),
         ("payload_bytes", "BIGINT", "bytes of JSON as sent"),
     ],
     "project_id slot",
@@ -394,7 +395,7 @@ EVENT_USERS = _statistics(
         ("user_hash", "BIGINT", "keyed hash of the user in its project"),
         ("slots", "INTEGER[]", f"in which events of the user were received: {_SLOTS}"),
     ],
-    "project_id user_hash",
+    "user_hash project_id",
 )
 GROUP_STATS = _statistics(
     "group_stats",
@@ -407,7 +408,7 @@ GROUP_STATS = _statistics(
         ("slots", "MAP(INTEGER, BIGINT)", f"events by slot: {_SLOTS}"),
         ("users", "MAP(BIGINT, INTEGER[])", f"by keyed hash of the user, {_SLOTS}; null above 10,000 users"),
     ],
-    "project_id group_id",
+    "group_id",
 )
 GROUP_MOVES = _statistics(
     "group_moves",
@@ -419,10 +420,10 @@ GROUP_MOVES = _statistics(
         (
             "move",
             "VARCHAR",
-            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge or discard",
+            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge, discard or inherit",
         ),
         ("status_from", "VARCHAR", "status before; null where it was created"),
-        ("status_to", "VARCHAR", "status after"),
+        ("status_to", "VARCHAR", "status after; merged: it is part of another"),
         ("by", "VARCHAR", "person, rule, commit or system"),
         ("opened_at", "TIMESTAMPTZ", "when it last became open before; null where it was not open"),
         ("assignee", "VARCHAR", "who it was assigned to then: keyed hash of a member, or team:slug"),
@@ -436,7 +437,7 @@ GROUP_LEVELS = _statistics(
     "Groups by status at the end of the day. For charts; a level at any moment follows from group_moves.",
     [
         _PROJECT,
-        ("status", "VARCHAR", "status at the end of the day, or now"),
+        ("status", "VARCHAR", "status at the end of the day, or now; merged: it is part of another"),
         ("assigned", "BOOLEAN", "whether somebody has it"),
         (
             "open_days",

@@ -256,11 +256,15 @@ def ensure_held(connection: Connection, batch: Batch) -> None:
         raise BatchLost(f"batch {batch.id} is {row.status} in attempt {row.attempt} of drain {row.drain_id}")
 
 
-def finish_batch(connection: Connection, batch: Batch, counts: Mapping[str, int]) -> None:
-    """Mark a batch done with what became of its items (keys of COUNTS, missing ones are 0)."""
+def finish_batch(
+    connection: Connection, batch: Batch, counts: Mapping[str, int], received_at: datetime | None = None
+) -> None:
+    """Mark a batch done with what became of its items (keys of COUNTS, missing ones are 0), the first of which was received
+    then."""
     values: dict[str, Any] = {name: counts.get(name, 0) for name in COUNTS}
     now = datetime.now(UTC)
     done = {"status": "done", "done_at": now, "items": sum(values.values()), "suspect": None, "error": None}
+    done["received_at"] = received_at
     connection.execute(update(batches).where(batches.c.id == batch.id).values(**done, **values))
     connection.execute(update(drains).where(drains.c.id == batch.drain_id).values(stored_at=now))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import installation_keys, probes
 
@@ -72,3 +73,9 @@ def key_of_users(connection: Connection) -> bytes:
 def _key_of(connection: Connection, name: str) -> bytes:
     query = select(installation_keys.c.key).where(installation_keys.c.name == name)
     return bytes.fromhex(connection.execute(query).scalar_one())
+
+
+def member_hash(key: bytes, address: str) -> str:
+    """What figures and facts say of a member instead of the address: 16 hex digits, the same for the same member of this
+    installation in any case of letters. `key` is that of `user_key`."""
+    return f"{user_hash(key, 0, address.strip().lower()) & (2**64 - 1):016x}"

@@ -136,8 +136,14 @@ groups = Table(
     Column("users", BigInteger, nullable=False, server_default="0"),
     Column("first_seen", UtcDateTime, nullable=True),
     Column("last_seen", UtcDateTime, nullable=True),
-    Column("created_at", UtcDateTime, nullable=False),
+    Column(
+        "created_at",
+        UtcDateTime,
+        nullable=False,
+        comment="receipt of the event that made it; of a group that none made, when it was made",
+    ),
     UniqueConstraint("project_id", "short_id"),
+    Index("groups_by_creation", "created_at"),
     # Partial, since for `merged_into IS NULL` SQLite would rather take it than the order that a list is in.
     _partial("groups_merged", "merged_into IS NOT NULL", "merged_into"),
     _partial("groups_by_first_release", "first_release IS NOT NULL", "project_id", "first_release"),
@@ -301,6 +307,7 @@ batches = Table(
         comment="position at work when attempts keep dying; negative: the first of several",
     ),
     Column("opened_at", UtcDateTime, nullable=False),
+    Column("received_at", UtcDateTime, nullable=True, comment="receipt of the first of what it stored"),
     Column("done_at", UtcDateTime, nullable=True),
     Column("items", BigInteger, nullable=False, server_default="0"),
     Column("stored", BigInteger, nullable=False, server_default="0"),
@@ -381,6 +388,12 @@ replacements = Table(
     ),
     Column("group_ids", JSON(none_as_null=True), nullable=True, comment="groups of its events; null: any"),
     Column("fact", JSON(none_as_null=True), nullable=True, comment="what is recorded of it when it is done"),
+    Column(
+        "reason",
+        String(16),
+        nullable=True,
+        comment="recomputed or reprocessed; null: what is stored stayed the same",
+    ),
     Column("started_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     Index("replacements_by_day", "day"),
@@ -400,7 +413,22 @@ group_actions = Table(
     Column("actor", String(200), nullable=False, comment="who did it"),
     Column("at", UtcDateTime, nullable=False),
     Column("release", String(200), nullable=True, comment="that in which it was resolved, or came back"),
+    Column(
+        "status",
+        String(16),
+        nullable=True,
+        comment="status of the group since then, merged where it is part of another; null: that stays",
+    ),
+    Column(
+        "assignee",
+        String(200),
+        nullable=True,
+        comment="who has it since then, empty for nobody; null: that stays",
+    ),
     _partial("group_actions_by_release", "release IS NOT NULL", "project_id", "release", "action"),
+    _partial("group_actions_by_status", "status IS NOT NULL", "group_id", "at", "id"),
+    _partial("group_actions_by_assignee", "assignee IS NOT NULL", "group_id", "at", "id"),
+    Index("group_actions_by_time", "at"),
     comment="What people and rules decided about groups; only ever appended to.",
 )
 
@@ -433,6 +461,9 @@ regroupings = Table(
     Column("project_id", BigInteger, nullable=False),
     Column("group_ids", JSON, nullable=False, comment="groups whose events have to be looked at"),
     Column("reason", String(32), nullable=False, comment="merge, unmerge, discard, race"),
+    Column(
+        "days", JSON(none_as_null=True), nullable=True, comment="days of receipt of events that moved or went"
+    ),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, nullable=True),
     _partial("regroupings_open", "done_at IS NULL", "id"),
@@ -495,6 +526,8 @@ releases = Table(
     Index("releases_by_version", "project_id", "status", "package", "version_key", "order_date", "version"),
     Index("releases_by_name", "version"),
     Index("releases_by_creation", "project_id", "created_at"),
+    Index("releases_by_time", "created_at"),
+    _partial("releases_by_finalising", "released_at IS NOT NULL", "released_at"),
     _partial("releases_unprocessed", "processed_at IS NULL", "created_at"),
     _partial("releases_to_update", "update_due_at IS NOT NULL", "update_due_at"),
     _partial("releases_to_count", TO_COUNT, "figures_at"),
@@ -695,6 +728,8 @@ deploys = Table(
         "told_at", UtcDateTime, nullable=True, comment="when its authors were told, or it was decided not to"
     ),
     Index("deploys_by_release", "project_id", "version"),
+    Index("deploys_by_time", "created_at"),
+    _partial("deploys_by_end", "finished_at IS NOT NULL", "finished_at"),
     Index("deploys_once", "project_id", "version", "digest", unique=True),
     _partial("deploys_to_tell", "told_at IS NULL", "created_at"),
 )

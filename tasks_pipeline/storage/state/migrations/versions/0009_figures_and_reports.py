@@ -22,6 +22,39 @@ COMMENTS = {
 }
 TABLES = ("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "reports", "report_revisions", "subscriptions", "report_deliveries")  # fmt: skip
 
+ADDED = {
+    "group_actions": (
+        sa.Column(
+            "status",
+            sa.String(16),
+            comment="status of the group since then, merged where it is part of another; null: that stays",
+        ),
+        sa.Column(
+            "assignee",
+            sa.String(200),
+            comment="who has it since then, empty for nobody; null: that stays",
+        ),
+    ),
+    "regroupings": (sa.Column("days", sa.JSON(), comment="days of receipt of events that moved or went"),),
+    "replacements": (
+        sa.Column(
+            "reason",
+            sa.String(16),
+            comment="recomputed or reprocessed; null: what is stored stayed the same",
+        ),
+    ),
+    "batches": (sa.Column("received_at", UtcDateTime(), comment="receipt of the first of what it stored"),),
+}
+INDEXES = {
+    "group_actions_by_status": "group_actions", "group_actions_by_assignee": "group_actions", "group_actions_by_time": "group_actions",
+    "groups_by_creation": "groups", "releases_by_time": "releases", "releases_by_finalising": "releases",
+    "deploys_by_time": "deploys", "deploys_by_end": "deploys",
+}  # fmt: skip
+STATUSES = {
+    "resolve": "resolved", "unresolve": "unresolved", "keep": "unresolved", "regress": "regressed", "unignore": "unresolved",
+    "ignore": "ignored", "discard": "discarded",
+}  # fmt: skip
+
 
 def upgrade() -> None:
     op.create_table(
@@ -217,6 +250,49 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
         for place, text in COMMENTS.items():
             op.execute(f"COMMENT ON {place} IS '{text}'")
+    _what_figures_are_made_of()
+
+
+def _what_figures_are_made_of() -> None:
+    for table, columns in ADDED.items():
+        for column in columns:
+            op.add_column(table, sa.Column(column.name, column.type, nullable=True, comment=column.comment))
+    _partial("group_actions_by_status", "group_actions", "status IS NOT NULL", "group_id", "at", "id")
+    _partial("group_actions_by_assignee", "group_actions", "assignee IS NOT NULL", "group_id", "at", "id")
+    op.create_index("group_actions_by_time", "group_actions", ["at"])
+    op.create_index("groups_by_creation", "groups", ["created_at"])
+    op.create_index("releases_by_time", "releases", ["created_at"])
+    _partial("releases_by_finalising", "releases", "released_at IS NOT NULL", "released_at")
+    op.create_index("deploys_by_time", "deploys", ["created_at"])
+    _partial("deploys_by_end", "deploys", "finished_at IS NOT NULL", "finished_at")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "COMMENT ON COLUMN groups.created_at IS "
+            "'receipt of the event that made it; of a group that none made, when it was made'"
+        )
+    _say_what_actions_came_to()
+
+
+def _say_what_actions_came_to() -> None:
+    """What the log holds of the time before says what it came to in its words; what is inherited was not said."""
+    action = "UPDATE group_actions SET status = :status WHERE action = :action"
+    for name, status in STATUSES.items():
+        op.execute(sa.text(action).bindparams(action=name, status=status))
+    connection = op.get_bind()
+    log = sa.table(
+        "group_actions",
+        *(sa.column(name, sa.JSON() if name == "data" else None) for name in ("id", "action", "data", "status", "assignee")),
+    )  # fmt: skip
+    told = sa.select(log.c.id, log.c.action, log.c.data)
+    rows = connection.execute(told.where(log.c.action.in_(("merge", "unmerge", "assign", "unassign")))).all()
+    for row in rows:
+        values = {"assignee": str((row.data or {}).get("assignee") or "")}
+        if row.action == "merge":
+            values = {"status": "merged"} if "into" in row.data else {}
+        elif row.action == "unmerge":
+            values = {"status": "unresolved"} if "from" in row.data else {}
+        if values:
+            connection.execute(sa.update(log).where(log.c.id == row.id).values(**values))
 
 
 def downgrade() -> None:
@@ -225,6 +301,11 @@ def downgrade() -> None:
     op.drop_column("replacements", "fact")
     for table in reversed(TABLES):
         op.drop_table(table)
+    for name, table in INDEXES.items():
+        op.drop_index(name, table)
+    for table, columns in ADDED.items():
+        for column in columns:
+            op.drop_column(table, column.name)
 
 
 def _partial(name: str, table: str, where: str, *columns: str) -> None:
