@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from tasks_pipeline.analytics.process_analytics_event import store_facts
 from tasks_pipeline.analytics.statistics.compute import StatisticsReport, compute_statistics
 from tasks_pipeline.assets.metadata import STATISTICS, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
@@ -54,6 +55,7 @@ def compute_days(
     """Compute the figures of the days of the run, and say of each what it came to."""
     days = [date.fromisoformat(key) for key in context.partition_keys]
     with stores.open() as opened:
+        store_facts(opened)  # those that wait are figures too
         reports = compute_statistics(
             opened,
             days,

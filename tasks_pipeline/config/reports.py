@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tasks_pipeline.config.channels import HttpUrl
 from tasks_pipeline.config.model import Model
 from tasks_pipeline.config.people import TimeZone
 
@@ -43,9 +44,8 @@ class Reports(Model):
         None,
         description="Tell members when a headline of a report that they got changes by so many percent within 7 days; absent: never.",
     )
-    unsubscribe_url: str | None = Field(
+    unsubscribe_url: HttpUrl | None = Field(
         None,
-        pattern=r"^https?://[^\s<>\"]{1,200}$",
         description="Where mails lead who wants no more of them: the receiver's address for people, without a path. "
         "`receiver.public_url` when absent.",
     )

@@ -7,18 +7,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from tasks_pipeline.config.channels import AnyChannel
+from tasks_pipeline.facts.actors import hashed
 from tasks_pipeline.facts.record import record
-from tasks_pipeline.facts.types import Fact, NotificationFailed, NotificationSent
+from tasks_pipeline.facts.types import Fact, NotificationFailed, NotificationSent, ReportDelivered
 from tasks_pipeline.notifications.breaker import note_failure, note_success, open_until
 from tasks_pipeline.notifications.channels import Sender, open_channel
 from tasks_pipeline.notifications.composing import message_of, stored_story
@@ -353,7 +355,7 @@ class _Lane:
         said = failure.detail if failure else detail
         with self._state.write() as connection:
             held = finish_delivery(connection, row, now=now, outcome=outcome, detail=said, values=values)
-            if held and (fact := self._fact(row, failure, outcome, now)) is not None:
+            for fact in self._facts(connection, row, failure, outcome, now) if held else ():
                 record(
                     self._state, connection, fact, at=now, project_id=row["project_id"], source="sender",
                     run_id=self._work.run_id,
@@ -373,6 +375,21 @@ class _Lane:
         if failure is not None:
             log.warning("notification %s on %s: %s: %s", row["id"], self._channel.name, outcome, said)
         return now, outcome
+
+    def _facts(
+        self,
+        connection: Connection,
+        row: Mapping[str, Any],
+        failure: SendFailure | None,
+        outcome: str,
+        now: datetime,
+    ) -> Iterator[Fact]:
+        """What is recorded of the end of a message, and of what it told of; nothing when it goes on being tried."""
+        if (ended := self._fact(row, failure, outcome, now)) is not None:
+            yield ended
+        if outcome == "sent" and (told := row["data"].get("report")):
+            to = hashed(self._state, connection, row["target"].removeprefix("member:"))
+            yield ReportDelivered(kind=told["kind"], key=told["key"], to=to, revision=told["revision"])
 
     def _fact(
         self, row: Mapping[str, Any], failure: SendFailure | None, outcome: str, now: datetime

@@ -17,6 +17,9 @@ from sqlalchemy import Connection, select
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import Member
+from tasks_pipeline.facts.actors import hashed
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import ReportUnsubscribed
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import subscriptions
 
@@ -62,7 +65,7 @@ def decide(
     member: str,
     kind: Kind,
     wanted: bool,
-    by: str,
+    by: Literal["link", "command"],
     now: datetime,
 ) -> bool:
     """Note that a member wants a kind of report, or no more. Gives whether that is news; to say it again changes nothing."""
@@ -70,6 +73,9 @@ def decide(
     if known is not None and known.wanted == wanted:
         return False
     state.put(connection, _decided, [{"member": member, "kind": kind, "wanted": wanted, "by": by, "at": now}])
+    if not wanted:
+        fact = ReportUnsubscribed(kind=kind, member=hashed(state, connection, member), by=by)
+        record(state, connection, fact, at=now)
     return True
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from tasks_pipeline import __version__
 from tasks_pipeline.analytics.statistics.days import causes_after
+from tasks_pipeline.facts.record import record
+from tasks_pipeline.facts.types import ReportComputed
 from tasks_pipeline.reports.files import files_of
 from tasks_pipeline.reports.generate import Generator
 from tasks_pipeline.reports.periods import Period
@@ -177,6 +179,15 @@ def _settle(
             "files": files,
         }  # fmt: skip
         connection.execute(report_revisions.insert().values(**row))
+        fact = ReportComputed(
+            kind=period.kind,
+            key=period.key.isoformat(),
+            scope=scope.stored,
+            zone=period.zone,
+            revision=revision,
+            changed=len(changes),
+        )
+        record(stores.state, connection, fact, at=now)
     return Result(made, revision, True, changes, files)
 
 

@@ -21,6 +21,7 @@ CHANGING = frozenset(
         "notifications": "retry send test",
         "token": "create revoke",
         "analytics": "record",
+        "reports": "send subscribe unsubscribe",
         "": "backfill",
     }.items()
     for name in names.split()

@@ -37,7 +37,7 @@ def period(kind: str, zone: str, week_starts: str, key: str | None, at: str | No
     \b
     Examples:
       tasks-pipeline reports period week --zone Europe/Berlin --key 2026-W43
-      tasks-pipeline reports period day --zone Australia/Lord_Howe --at 2026-10-03T14:00:00Z --json
+      tasks-pipeline reports period day --zone UTC --at 2026-10-03T14:00:00Z
     """
     from tasks_pipeline.reports.periods import key_named, period_at, period_of
 
