@@ -165,6 +165,15 @@ def due_groups(connection: Connection, limit: int) -> list[tuple[int, int, str]]
     return [(row.id, row.project_id, row.first_release) for row in connection.execute(query)]
 
 
+def still_due(connection: Connection, group_ids: Iterable[int], release: str) -> set[int]:
+    """Those of some groups whose suspects are due, and that were first seen in a release."""
+    found: set[int] = set()
+    for some in chunks(sorted(group_ids)):
+        query = select(groups.c.id).where(groups.c.id.in_(some), text(SUSPECTS_DUE))
+        found.update(connection.execute(query.where(groups.c.first_release == release)).scalars())
+    return found
+
+
 def look_again(connection: Connection, project_id: int, version: str) -> int:
     """Commits of a release came: suspects of the groups that were first seen in it, or in the four after it, are due. Gives of
     how many. In the caller's transaction, which holds `group_hashes`."""
