@@ -335,3 +335,6 @@ RECEIVED_TABLES: dict[str, LakeTable] = {
 DERIVED_TABLES: dict[str, LakeTable] = {t.name: t for t in (RELEASE_HEALTH, SESSION_USERS)}
 """What is computed from other tables, a whole day at a time."""
 LAKE_TABLES = RECEIVED_TABLES | DERIVED_TABLES
+
+RETIRED_COLUMNS: dict[str, frozenset[str]] = {"sessions": frozenset({"did"})}
+"""Columns of earlier versions by table, which are dropped where they are found."""
