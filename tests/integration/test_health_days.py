@@ -10,7 +10,7 @@ import pytest
 
 from tasks_pipeline.alerts import counts
 from tasks_pipeline.alerts.counts import Sessions, sessions_in_window
-from tasks_pipeline.releases import health
+from tasks_pipeline.releases import health, proofs
 from tasks_pipeline.releases.health import SessionsGone
 from tasks_pipeline.releases.health_days import days_received_on, is_final, receipt_days
 from tasks_pipeline.releases.proofs import prove
@@ -324,6 +324,28 @@ def test_proofs_hold_and_notice_what_is_lost(own_day: Day) -> None:
     assert (proof.due, proof.provable) == (False, True)
     damage(stores, "DELETE FROM stored.release_health WHERE release = 'shop@2'")
     assert prove(stores.lake, stores.state, own_day.date).stored == {project: 6}
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["received", "received and computed"])
+def test_what_comes_while_it_is_proved_is_no_failure(
+    own_day: Day, monkeypatch: pytest.MonkeyPatch, computed: bool
+) -> None:
+    receive(own_day, session(own_day, 1))
+    compute(own_day)
+    stores, query = own_day.stores, Lake.query
+
+    def meanwhile(self: Lake, sql: str, *more: Any) -> Any:
+        if sql == proofs._RECOUNT:
+            monkeypatch.setattr(Lake, "query", query)
+            receive(own_day, session(own_day, 2))
+            if computed:
+                compute(own_day)
+        return query(self, sql, *more)
+
+    monkeypatch.setattr(Lake, "query", meanwhile)
+    proof = prove(stores.lake, stores.state, own_day.date)
+    assert (proof.stored, proof.recounted) == ({own_day.project: 1}, {own_day.project: 2})
+    assert proof.due
 
 
 def test_a_window_is_counted_the_same_in_however_many_slices(
