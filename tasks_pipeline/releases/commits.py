@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
+from tasks_pipeline.releases.deploys import lock_deploys
 from tasks_pipeline.releases.repositories import learn_repositories
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -248,12 +249,13 @@ def _note_change(connection: Connection, version: str, count: int) -> None:
     connection.execute(of_release.values(commit_count=count, update_due_at=now))
     if count:
         projects = select(releases.c.project_id).where(releases.c.version == version)
-        told = update(deploys).where(
+        of_just_now = (
             deploys.c.project_id.in_(projects),
             deploys.c.version == version,
             deploys.c.created_at > now - LATE,
         )
-        connection.execute(told.values(told_at=None))
+        lock_deploys(connection, *of_just_now)  # whoever is telling of them does not know these commits
+        connection.execute(update(deploys).where(*of_just_now).values(told_at=None))
 
 
 def count_commits(connection: Connection, versions: Collection[str]) -> dict[str, int]:

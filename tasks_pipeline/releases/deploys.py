@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, and_, func, select
+from sqlalchemy import Row as SqlRow
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys
@@ -64,6 +65,11 @@ def _digest(said: Mapping[str, Any]) -> str:
         value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value for value in said.values()
     ]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def lock_deploys(connection: Connection, *which: ColumnElement[bool]) -> list[SqlRow[Any]]:
+    """Rows of deploys, locked in the one order in which everybody locks them."""
+    return [*connection.execute(select(deploys).where(*which).order_by(deploys.c.id).with_for_update())]
 
 
 def deploys_in(project_ids: Sequence[int]) -> Select[Any]:

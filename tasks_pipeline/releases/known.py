@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, delete, func, select
 from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases.commits import LOCK as COMMITS
 from tasks_pipeline.releases.commits import forget_release
+from tasks_pipeline.releases.deploys import lock_deploys
 from tasks_pipeline.releases.environments import Seen, known_environments, note_environments
 from tasks_pipeline.releases.stages import LOCK as STAGES
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -303,14 +304,14 @@ def delete_release(state: StateDatabase, project_ids: Sequence[int], version: st
     whether there was one. Its events and artifacts stay, and so do names in decisions."""
     with state.write() as connection:
         state.serialise(connection, COMMITS, STAGES)
-        connection.execute(
-            delete(deploys).where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
-        )
+        of_release = deploys.c.project_id.in_(project_ids), deploys.c.version == version
+        lock_deploys(connection, *of_release)
+        connection.execute(delete(deploys).where(*of_release))
         found = connection.execute(delete(releases).where(_named(project_ids, version))).rowcount > 0
         # In the order of a batch, which notes the release before its environments.
         for table in (release_environments, release_stages):
-            of_release = table.c.project_id.in_(project_ids) & (table.c.version == version)
-            connection.execute(delete(table).where(of_release))
+            there = table.c.project_id.in_(project_ids) & (table.c.version == version)
+            connection.execute(delete(table).where(there))
         if (
             connection.execute(select(releases.c.version).where(releases.c.version == version)).first()
             is None

@@ -66,7 +66,7 @@ def ship_releases(
 ) -> ShippingReport:
     """Do what waits until nothing came for `linger_seconds` (20 when absent), or the run is old.
 
-    A release that cannot be processed costs itself alone.
+    A release that cannot be processed costs itself alone, and so does a deploy that cannot be told.
     """
     linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
     report = ShippingReport()
@@ -92,8 +92,8 @@ def _round(stores: Stores, report: ShippingReport) -> None:
     _process(stores, report)
     _update(stores, report)
     told = tell_deploys(stores, datetime.now(UTC))
-    report.told.deploys += told.deploys
-    report.told.mails += told.mails
+    report.told.add(told)
+    report.passed_over += told.failed
     report.counted_releases += count_releases(stores.state, stores.lake, datetime.now(UTC))
 
 

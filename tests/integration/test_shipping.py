@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.groups.decisions import actions_of, unresolve_groups
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
+from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.processing.recompute import recompute_day
@@ -22,11 +25,13 @@ from tasks_pipeline.releases.due import COUNT_EVERY, releases_due
 from tasks_pipeline.releases.figures import count_releases
 from tasks_pipeline.releases.known import Heard, delete_release, find_releases, note_releases, save_release
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
+from tasks_pipeline.shipping import tell_deploys
 from tasks_pipeline.shipping.loop import ShippingReport, ship_releases
 from tasks_pipeline.shipping.process_new_release import process_new_release
 from tasks_pipeline.shipping.update_release_data import update_release_data
 from tasks_pipeline.storage.state import tables as t
-from tasks_pipeline.stores import Stores
+from tasks_pipeline.storage.state.passed_over import passed_over
+from tasks_pipeline.stores import Stores, open_stores
 from tests.support.alerting import configured, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -316,10 +321,10 @@ def test_the_mail_of_a_deploy(day: Day) -> None:
     channel = day.stores.config.channel("mail")
     mail = MailSender(channel, day.stores.config).compose(message, ["jo@example.com"], row["key"])  # type: ignore[arg-type]
     plain, html = (part.get_content() for part in mail.iter_parts())
-    for text in (plain, html):
-        assert "\x1b" not in text
-        assert "\u202e" not in text
-        assert "1 h 0 min" in text
+    for said in (plain, html):
+        assert "\x1b" not in said
+        assert "\u202e" not in said
+        assert "1 h 0 min" in said
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert f"tasks-pipeline --home {day.stores.home.root} releases show" in plain
@@ -366,6 +371,65 @@ def test_authors_are_told_when_their_commits_come_after_the_deploy(day: Day) -> 
     send_commits(day.stores, commit())
     ship(day.stores)
     assert set(told(day)) == {f"{V}:production:{who}" for who in ("ann@acme.example", "jo@example.com")}
+
+
+def test_commits_that_come_while_a_deploy_is_told_have_it_told_again(
+    postgres_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite nobody else writes meanwhile."""
+    with open_stores(postgres_home) as opened:
+        stores = configured(opened, 1, PEOPLE)
+        save_release(stores.state, [1], V, {})
+        add_deploy(stores.state, [1], V, {"environment": "production"})
+        messages = tell_deploys._messages
+
+        def then_commits(*given: Any) -> Any:
+            found = messages(*given)
+            monkeypatch.setattr(tell_deploys, "_messages", messages)
+            with suppress(OperationalError), stores.state.write() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                set_commits(stores.state, connection, V, [commit()])
+            return found
+
+        monkeypatch.setattr(tell_deploys, "_messages", then_commits)
+        ship(stores)
+        send_commits(stores, commit())  # again, if they had to wait
+        ship(stores)
+        assert "member:jo@example.com" in {row["target"] for row in mails(stores, 1)}
+
+
+def test_a_deploy_that_raises_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [f"shop@1.0.{n}" for n in range(3)]
+    for version in versions:
+        save_release(day.stores.state, [day.project], version, {})
+        deployed(day, version=version)
+    title = tell_deploys.deploy_title
+
+    def failing(version: str, environment: str) -> str:
+        if version == versions[1]:
+            raise ValueError("a name that nothing can be made of")
+        return title(version, environment)
+
+    monkeypatch.setattr(tell_deploys, "deploy_title", failing)
+    report = ship(day.stores)
+    assert (report.told.deploys, report.told.mails, report.passed_over) == (2, 2, 1)
+    assert set(told(day)) == {f"{v}:production:ann@acme.example" for v in (versions[0], versions[2])}
+    assert releases_due(day.stores.state, datetime.now(UTC)) == []
+    with day.stores.state.read() as connection:
+        (failed,) = passed_over(connection, datetime.now(UTC))
+    assert (failed["kind"], "shop@1.0.1 into production" in failed["detail"]) == ("deploys", True)
+
+
+def test_a_deploy_that_concerns_nobody_reads_no_files(day: Day) -> None:
+    save_release(day.stores.state, [day.project], V, {})
+    send_commits(day.stores, commit(email="stranger@acme.example"))
+    ship(day.stores)
+    nobody = configured(day.stores, day.project, PEOPLE.split("  - {email: ann")[0])
+    deployed(day)
+    with recorded(nobody.state) as statements:
+        assert ship(nobody).told.deploys == 1
+    assert mails(nobody, day.project) == []
+    assert not [statement for statement in statements if "commit_files" in statement]
 
 
 def test_a_deploy_to_several_projects_is_told_once(day: Day) -> None:
