@@ -205,6 +205,19 @@ def _mark(
     return connection.execute(update(groups).where(*of_release, known, where).values(suspects_at=at)).rowcount
 
 
+def forget_suspects(connection: Connection, project_id: int, version: str) -> None:
+    """Drop what was found before of the due groups that were first seen in a release, of which there is nothing to find."""
+    of_release = (groups.c.project_id == project_id, groups.c.first_release == version, text(SUSPECTS_DUE))
+    due = select(groups.c.id).where(*of_release)
+    connection.execute(delete(suspect_commits).where(suspect_commits.c.group_id.in_(due)))
+
+
+def any_suspects(connection: Connection) -> bool:
+    """Whether a commit may be among suspects, or is said to be: else nothing is looked for."""
+    known = select(suspect_commits.c.group_id).limit(1)
+    return any_commits(connection) or connection.execute(known).first() is not None
+
+
 def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
     """Assign groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
     decided stays. Gives who got which. The caller holds `group_hashes`, or the rows."""
@@ -230,6 +243,6 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
 
 
 def suspects_due(state: StateDatabase) -> bool:
-    """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
+    """Whether suspects of a group are due, and there may be some: what a sensor asks."""
     with state.read() as connection:
-        return any_commits(connection) and bool(due_groups(connection, 1))
+        return any_suspects(connection) and bool(due_groups(connection, 1))

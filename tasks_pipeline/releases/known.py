@@ -21,6 +21,9 @@ from tasks_pipeline.storage.state.tables import deploys, release_environments, r
 
 OPEN, ARCHIVED = STATUSES = ("open", "archived")
 
+BEHIND = 4
+"""Releases after one in which its commits may be suspected: see changes.py."""
+
 Row = dict[str, Any]
 
 
@@ -301,9 +304,13 @@ def list_releases(
 
 def delete_release(state: StateDatabase, project_ids: Sequence[int], version: str) -> bool:
     """Forget a release, its deploys, environments and stages in these projects, and its commits when no other project has it;
-    whether there was one. Its events and artifacts stay, and so do names in decisions."""
+    whether there was one. Its events and artifacts stay, and so do names in decisions.
+
+    Those that came after it are due: its commits may be suspected of what broke in them.
+    """
     with state.write() as connection:
         state.serialise(connection, COMMITS, STAGES)
+        _note_behind(connection, project_ids, version)
         of_release = deploys.c.project_id.in_(project_ids), deploys.c.version == version
         lock_deploys(connection, *of_release)
         connection.execute(delete(deploys).where(*of_release))
@@ -318,6 +325,23 @@ def delete_release(state: StateDatabase, project_ids: Sequence[int], version: st
         ):
             forget_release(connection, version)
     return found
+
+
+def _note_behind(connection: Connection, project_ids: Sequence[int], version: str) -> None:
+    """Have update_release_data look at the few releases that came after one in each project."""
+    c = releases.c
+    for row in find_releases(connection, project_ids, version):
+        of_project = c.project_id == row["project_id"]
+        behind = _behind((c.order_date, c.version), (row["order_date"], version))
+        names: set[str] = set()
+        for status in STATUSES:  # one by one, each in the order of an index
+            query = select(c.version).where(of_project, c.status == status, c.order_date >= row["order_date"])
+            order = (c.order_date, c.version)
+            names.update(connection.execute(query.where(behind).order_by(*order).limit(BEHIND)).scalars())
+        these = (of_project, c.version.in_(names))
+        # In the order in which batches write them, so that none waits for another in a circle.
+        connection.execute(select(c.version).where(*these).order_by(c.version).with_for_update()).all()
+        connection.execute(releases.update().where(*these).values(update_due_at=datetime.now(UTC)))
 
 
 def _named(project_ids: Sequence[int], version: str) -> Any:

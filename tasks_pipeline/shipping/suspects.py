@@ -16,8 +16,10 @@ from sqlalchemy import Connection, select
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.groups.suspects import (
+    any_suspects,
     assign_suspects,
     due_groups,
+    forget_suspects,
     keep_suspects,
     nothing_to_find,
     still_due,
@@ -27,7 +29,6 @@ from tasks_pipeline.notifications.frames import mapping_of, paths_of, stack_of
 from tasks_pipeline.notifications.routing import members_of, owners_of
 from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.releases.changes import (
-    any_commits,
     change_sets,
     count_files,
     have_commits,
@@ -159,13 +160,14 @@ def find_due_suspects(
     """
     now, report = now or datetime.now(UTC), SuspectReport()
     with stores.state.read() as connection:
-        if not any_commits(connection):
+        if not any_suspects(connection):
             return report
         due = due_groups(connection, limit)
         empty = _without_commits(connection, {(project_id, release) for _, project_id, release in due})
     for project_id, release in sorted(empty):
         with stores.state.write() as connection:
             stores.state.serialise(connection, "group_hashes")
+            forget_suspects(connection, project_id, release)
             report.looked_at += nothing_to_find(connection, project_id, [release], now)
     wanted = {group: (project, release) for group, project, release in due if (project, release) not in empty}
     for start in range(0, len(wanted), GROUPS_AT_ONCE):

@@ -18,9 +18,13 @@ from tasks_pipeline.groups.suspects import due_groups, look_again, suspects_due,
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
+from tasks_pipeline.releases.commits import set_commits
+from tasks_pipeline.releases.known import Heard, delete_release, note_releases
+from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.releases.suspects import Changes
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.shipping import suspects as finding
+from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.shipping.suspects import find_due_suspects
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.passed_over import passed_over
@@ -285,6 +289,32 @@ def test_changes_are_read_before_others_have_to_wait(day: Day, monkeypatch: pyte
     assert suspects_due(state), "it is looked at again"
     assert find_due_suspects(told_day.stores).suspected == 1
     assert {s["sha"] for s in suspects(day)} == {SHA, "early"}
+
+
+@pytest.mark.parametrize("how", ["cleared", "deleted"])
+def test_suspects_go_with_the_commits_of_their_release(day: Day, how: str) -> None:
+    state = day.stores.state
+    day.send(event("Boom", release="shop@1"))
+    day.drain()
+    seen(day)
+    ship_releases(day.stores, linger_seconds=0)
+    with state.write() as connection:
+        note_releases(state, connection, day.project, {"shop@0": Heard(day.at(-9e6))})
+        sent = SentCommit(SHA, None, "Change it", "Jo", None, day.at(-9e6), (("shop/orders.py", "M"),))
+        set_commits(state, connection, "shop@0", [sent])
+    ship_releases(day.stores, linger_seconds=0)
+    find_due_suspects(day.stores)
+    assert [s["sha"] for s in suspects(day)] == [SHA]
+    if how == "cleared":
+        with state.write() as connection:
+            set_commits(state, connection, "shop@0", [])
+    else:
+        delete_release(state, [day.project], "shop@0")
+    ship_releases(day.stores, linger_seconds=0)
+    assert suspects_due(state)
+    find_due_suspects(day.stores)
+    assert suspects(day) == []
+    assert not suspects_due(state)
 
 
 def test_a_group_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
