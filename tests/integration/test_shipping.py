@@ -29,9 +29,11 @@ from tasks_pipeline.shipping import tell_deploys
 from tasks_pipeline.shipping.loop import ShippingReport, ship_releases
 from tasks_pipeline.shipping.process_new_release import process_new_release
 from tasks_pipeline.shipping.update_release_data import update_release_data
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.stores import Stores, open_stores
+from tasks_pipeline.tools import Tools
 from tests.support.alerting import configured, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -499,6 +501,26 @@ def test_a_day_that_is_stored_again_has_its_releases_counted_again(day: Day) -> 
     recompute_day(day.stores, day.date)
     count_releases(day.stores.state, day.stores.lake, datetime.now(UTC) + COUNT_EVERY)
     assert figures(day) == (1, 0, day.at(1), day.at(1))
+
+
+def test_what_is_counted_while_a_day_is_stored_again_is_counted_once_more(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a release that has no event on the day any more."""
+    day.send(event("A", release=V, timestamp=day.at(1).isoformat()))
+    day.drain()
+    ship(day.stores)
+    replace_day, moment = Lake.replace, datetime.now(UTC) + COUNT_EVERY
+
+    def counted_before(self: Lake, *given: Any) -> Any:
+        assert count_releases(day.stores.state, day.stores.lake, moment) == 1
+        return replace_day(self, *given)
+
+    monkeypatch.setattr(Lake, "replace", counted_before)
+    stores = configured(day.stores, day.project, PEOPLE, f"filters: {{releases: ['{V}']}}")
+    recompute_day(replace(stores, tools=Tools(stores.config)), day.date)
+    count_releases(day.stores.state, day.stores.lake, moment + COUNT_EVERY)
+    assert figures(day) == (0, 0, None, None)
 
 
 def test_sessions_have_times_of_their_own(day: Day) -> None:
