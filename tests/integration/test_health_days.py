@@ -12,7 +12,7 @@ from tasks_pipeline.alerts import counts
 from tasks_pipeline.alerts.counts import Sessions, sessions_in_window
 from tasks_pipeline.releases import health, proofs
 from tasks_pipeline.releases.health import SessionsGone
-from tasks_pipeline.releases.health_days import days_received_on, is_final, receipt_days
+from tasks_pipeline.releases.health_days import days_received_on, due_tonight, is_final, receipt_days
 from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
@@ -57,6 +57,25 @@ def test_a_late_update_changes_the_day_on_which_its_session_began(own_day: Day) 
     assert compute(own_day).late == 1
     assert crashed(own_day) == (2, 1)
     assert due(own_day) == []
+
+
+def test_a_crash_that_tells_another_day_than_its_session_is_found_at_night(own_day: Day) -> None:
+    """By clocks that are corrected: the first update began a second before midnight, the last one a second behind."""
+    receive(own_day, session(own_day, 1, began=43_199, init=True), seconds=43_199)
+    compute(own_day)
+    receive(own_day.next(), session(own_day, 1, began=43_201, status="crashed"), seconds=-43_100)
+    compute(own_day.next())
+    assert due(own_day) == []
+
+    def tonight(days: int) -> list[date]:
+        with own_day.stores.state.read() as connection:
+            return due_tonight(connection, own_day.date + timedelta(days=days))
+
+    assert tonight(1) == tonight(6) == [own_day.date]
+    assert tonight(7) == [], "of a day that was final yesterday nothing can come"
+    compute(own_day)
+    assert crashed(own_day) == (1, 1)
+    assert tonight(1) == []
 
 
 def test_computing_again_changes_nothing(own_day: Day) -> None:
