@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import psutil
 
+from tasks_pipeline.dagster_process import RUN, WARM_PROCESS
+
 
 def family(pid: int) -> list[psutil.Process]:
     """A process and all its living descendants."""
@@ -16,7 +18,7 @@ def cpu_seconds(pid: int) -> dict[str, float]:
     total: dict[str, float] = {}
     for process in family(pid):
         try:
-            times, role = process.cpu_times(), _role(process.cmdline())
+            times, role = process.cpu_times(), _role(process)
         except psutil.NoSuchProcess:
             continue
         spent = times.user + times.system + times.children_user + times.children_system
@@ -29,17 +31,17 @@ def memory_mb(pid: int) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for process in family(pid):
         try:
-            words = process.cmdline()
-            size = process.memory_full_info().pss / 1e6
+            role, size = _role(process), process.memory_full_info().pss / 1e6
         except psutil.NoSuchProcess:
             continue
-        sizes[f"{_role(words)} {process.pid}"] = round(size, 1)
+        sizes[f"{role} {process.pid}"] = round(size, 1)
     return sizes | {"sum": round(sum(sizes.values()), 1)}
 
 
-def _role(words: list[str]) -> str:
+def _role(process: psutil.Process) -> str:
+    words = process.cmdline()
     text = " ".join(words)
-    if "multiprocessing.forkserver" in text or "compute_logs" in text or "watch_orphans" in text:
+    if process.name() in {WARM_PROCESS, RUN} or "compute_logs" in text or "watch_orphans" in text:
         return "run"
     known = {
         "receive": "receiver",

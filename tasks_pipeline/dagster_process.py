@@ -31,6 +31,9 @@ CODE_SERVER_VARIABLE = "TASKS_PIPELINE_CODE_SERVER"  # of service/dagster_home.p
 PATIENCE_SECONDS = 60
 ASK_SECONDS = 0.1
 
+WARM_PROCESS, RUN = "warm process", "run"
+"""What `ps` and `top` call the process that runs are forked from, and runs, on Linux: by their words they look alike."""
+
 
 def await_code_server(address: str, patience_seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether the code server answers, after at most so long. A daemon that began before would fail the first runs: it

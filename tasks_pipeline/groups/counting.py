@@ -80,7 +80,7 @@ class GroupCounts:
             if value:
                 value = value[:VALUE_LENGTH]
                 self.values[kind, value] += 1
-                if kind == "release":
+                if kind == "release" and can_tell(value):
                     release = value
         of_event = timestamp, place
         if of_event < self.first:
@@ -278,7 +278,7 @@ def _added_days(state: StateDatabase) -> Any:
         | (new.last_release_at > old.last_release_at)
         | ((new.last_release_at == old.last_release_at) & (new.last_release_place > old.last_release_place))
     )
-    # Without a place a day waits for groups/days.py to learn from the lake what its releases are.
+    # Without a place a day waits for processing/catch_up.py to learn from the lake what its releases are.
     place = case((old.first_place.is_not(None) & earlier, new.first_place), else_=old.first_place)
     last = ("last_release", "last_release_at", "last_release_place")
     return insert.on_conflict_do_update(

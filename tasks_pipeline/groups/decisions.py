@@ -6,6 +6,7 @@ A decision changes columns of `groups` that nothing computes, so storing a day a
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,8 +31,9 @@ from tasks_pipeline.storage.state.tables import commits, group_actions, group_va
 
 AUTOMATIC = "tasks-pipeline"  # the actor of what events and rules decide
 LENGTH_OF_COMMIT = 64
-_SHA = re.compile("[0-9a-f]{4,64}")
-_WHOLE_SHA = 40  # digits, or more
+_HEX = re.compile("[0-9a-f]{4,64}")
+_SHORTEST_SHA, _WHOLE_SHA = 7, 40
+"""Digits that name a git commit, as git itself shortens them, and all of them. Shorter numbers are ids of others."""
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")
 _Change = Callable[[Connection, Row[Any], datetime], tuple[Lifecycle, dict[str, Any]]]
 
@@ -51,10 +53,28 @@ def log_action(
     """Append to the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
     events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
     it was resolved, or came back."""
-    said = dict(data or {})
-    row = {"project_id": project_id, "group_id": group_id, "action": action, "data": said}
-    row |= {"release": said.get("release"), "actor": actor[:200], "at": datetime.now(UTC)}
-    connection.execute(group_actions.insert().values(**row))
+    log_actions(connection, action, [(project_id, group_id, data or {}, actor)])
+
+
+def log_actions(
+    connection: Connection, action: str, entries: Iterable[tuple[int, int, Mapping[str, Any], str]]
+) -> None:
+    """Append many entries of one action, each (project, group, data, actor), to the log."""
+    at = datetime.now(UTC)
+    rows = [
+        {
+            "project_id": project_id,
+            "group_id": group_id,
+            "action": action,
+            "data": dict(data),
+            "release": data.get("release"),
+            "actor": actor[:200],
+            "at": at,
+        }
+        for project_id, group_id, data, actor in entries
+    ]
+    for chunk in chunks(rows):
+        connection.execute(group_actions.insert(), list(chunk))
 
 
 def actions_of(state: StateDatabase, group_id: int, limit: int = 100) -> list[dict[str, Any]]:
@@ -107,31 +127,35 @@ def resolve_groups(
 def resolve_in_release(
     state: StateDatabase,
     connection: Connection,
-    group_ids: Iterable[int],
-    actor: str,
+    reasons: Mapping[int, tuple[str, Mapping[str, Any]]],
     version: str,
-    *,
-    data: Mapping[str, Any] | None = None,
 ) -> list[int]:
-    """Resolve groups in a release, in the caller's transaction, and log it with `data`. Gives the ids of those that it
-    resolved: not those that are resolved already, or discarded; of merged ones the group that they are part of.
+    """Resolve groups in a release, in the caller's transaction, and log it: `reasons` has the actor and the data of each.
+    Gives the ids of those that it resolved: not those that are resolved already, or discarded; of merged ones the group
+    that they are part of, once.
 
-    The caller takes the lock `group_hashes` before any row, as here.
+    However many they are, it asks little. The caller takes the lock `group_hashes` before any row, as here.
     """
     state.serialise(connection, "group_hashes")
-    wanted = set(group_ids)
-    targets = merged_targets(connection, wanted)
-    rows = locked_groups(connection, {targets.get(group_id, group_id) for group_id in wanted})
-    open_rows = [row for row in rows if row.status not in (Status.RESOLVED, Status.DISCARDED)]
+    targets = merged_targets(connection, reasons)
+    by_target: dict[int, tuple[str, Mapping[str, Any]]] = {}
+    for group_id, reason in reasons.items():
+        by_target.setdefault(targets.get(group_id, group_id), reason)
+    rows = locked_groups(connection, by_target)
+    by_project: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        if row.status not in (Status.RESOLVED, Status.DISCARDED):
+            by_project[row.project_id].append(row.id)
     at = datetime.now(UTC)
-    said = {**(data or {}), "release": version}
-    dates = {
-        project_id: order_dates(connection, project_id, [version]).get(version)
-        for project_id in sorted({row.project_id for row in open_rows})
-    }
-    for row in open_rows:
-        _apply(connection, row, fixed_in_release(at, version, dates[row.project_id]), "resolve", said, actor)
-    return [row.id for row in open_rows]
+    for project_id, group_ids in sorted(by_project.items()):
+        date = order_dates(connection, project_id, [version]).get(version)
+        columns = lifecycle_columns(fixed_in_release(at, version, date))
+        for chunk in chunks(group_ids):
+            connection.execute(update(groups).where(groups.c.id.in_(chunk)).values(**columns))
+        said = ((group_id, *by_target[group_id]) for group_id in group_ids)
+        entries = [(project_id, of, {**data, "release": version}, actor) for of, actor, data in said]
+        log_actions(connection, "resolve", entries)
+    return sorted(group_id for group_ids in by_project.values() for group_id in group_ids)
 
 
 def unresolve_groups(state: StateDatabase, group_ids: Sequence[int], actor: str) -> list[dict[str, Any]]:
@@ -188,6 +212,13 @@ def locked_groups(connection: Connection, group_ids: Iterable[int]) -> list[Row[
         query = select(groups).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
         rows += connection.execute(query.with_for_update(key_share=True))
     return rows
+
+
+def lock_groups(connection: Connection, group_ids: Iterable[int]) -> None:
+    """As `locked_groups`, for whoever goes on to change these in several steps: each would have an order of its own."""
+    for chunk in chunks(sorted(set(group_ids))):
+        query = select(groups.c.id).where(groups.c.id.in_(chunk)).order_by(groups.c.id)
+        connection.execute(query.with_for_update(key_share=True)).all()
 
 
 def merged_targets(connection: Connection, group_ids: Iterable[int]) -> dict[int, int]:
@@ -299,7 +330,10 @@ def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[st
 
 
 def _commit_named(connection: Connection, name: str) -> str:
-    """The id of the commit that somebody means: of a git commit the beginning is enough, once it is known."""
+    """The id of the commit that somebody means: of a git commit the beginning is enough, once it is known.
+
+    As it was sent, where that is known: others than git write capitals, and count.
+    """
     if (
         not name
         or len(name) > LENGTH_OF_COMMIT
@@ -308,11 +342,15 @@ def _commit_named(connection: Connection, name: str) -> str:
         or " " in name
     ):
         raise DecisionError(f"{name[:80]!r} cannot be the id of a commit")
+    if _is_known(connection, name):
+        return name
     sha = name.lower()
-    if not _SHA.fullmatch(sha):
+    if not _HEX.fullmatch(sha) or (len(sha) < _SHORTEST_SHA and sha.isdecimal()):
         return name
     if len(sha) >= _WHOLE_SHA:
         return sha
+    if len(sha) < _SHORTEST_SHA:
+        raise DecisionError(f"{sha} is no known commit; give {_SHORTEST_SHA} of its digits or more")
     begins = select(commits.c.sha).where(commits.c.sha >= sha, commits.c.sha < f"{sha}g")
     found: list[str] = list(connection.execute(begins.order_by(commits.c.sha).limit(2)).scalars())
     if sha in found:
@@ -322,6 +360,10 @@ def _commit_named(connection: Connection, name: str) -> str:
     if not found:
         raise DecisionError(f"no known commit begins with {sha}; give all of its 40 digits")
     return found[0]
+
+
+def _is_known(connection: Connection, sha: str) -> bool:
+    return connection.execute(select(commits.c.sha).where(commits.c.sha == sha)).first() is not None
 
 
 def _newest_known(connection: Connection, row: Row[Any]) -> tuple[str, datetime | None]:

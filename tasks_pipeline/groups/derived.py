@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days
+from tasks_pipeline.protocol.release import SEARCH_WORD
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
@@ -46,12 +47,14 @@ def lake_days(lake: Lake, where: str) -> list[dict[str, Any]]:
     """Rows of group_days from the events that meet a condition."""
     # In structs, since what is NULL would be passed over: an event without a release may be the earliest.
     place, order = "'part': part, 'position': position, 'item': item", "(timestamp, part, position, item)"
-    release = f"nullif(release, '')[:{VALUE_LENGTH}]"
+    # As counted, words that can be no release are none; of those this one alone can be that of an event.
+    is_one = f"coalesce(release, '') <> '' AND lower(release) <> '{SEARCH_WORD}'"
+    release = f"CASE WHEN {is_one} THEN release[:{VALUE_LENGTH}] END"
     rows = lake.query(
         "SELECT group_id, day, count(*) AS times_seen, min(timestamp) AS first_seen, max(timestamp) AS last_seen, "
         f"arg_min({{{place}, 'release': {release}}}, {order}) AS first, "
         f"arg_max({{{place}, 'release': {release}, 'at': timestamp}}, {order}) "
-        "FILTER (coalesce(release, '') <> '') AS last "
+        f"FILTER ({is_one}) AS last "
         f"FROM lake.events WHERE {where} GROUP BY group_id, day ORDER BY group_id, day"
     )
     return [_day_row(row) for row in rows]

@@ -20,6 +20,7 @@ _FILLERS = frozenset("the issue issues bug bugs error errors sentry".split())
 _BETWEEN = frozenset(" \t,&[]")
 _TOKEN = re.compile(r"[\w-]+|\]\([^)]*\)?|.")
 """A word with its dashes, the address of a Markdown link, or one other character."""
+_ANY_KEYWORD = re.compile("fix|close|resolve", re.IGNORECASE)
 _REVERT = 'Revert "'
 _DIGITS = frozenset(ALPHABET.lower())
 
@@ -36,8 +37,11 @@ def fixed_groups(message: str | None, slugs: Collection[str]) -> list[str]:
 
 
 def _in_line(line: str, slugs: Collection[str]) -> Iterator[str]:
+    if not _ANY_KEYWORD.search(line):  # nearly all of them
+        return
     reading = any_id = False  # after a keyword, and nothing but what belongs to its list since then
-    for token in _TOKEN.findall(line):
+    for found in _TOKEN.finditer(line):
+        token = found[0]
         word = token.lower()
         if word in _KEYWORDS:
             reading, any_id = True, False
@@ -51,7 +55,13 @@ def _in_line(line: str, slugs: Collection[str]) -> Iterator[str]:
         elif _looks_like_an_id(token):
             any_id = True
             slug, _, number = word.rpartition("-")
-            if slug in slugs and len(number) <= MOST_DIGITS and _DIGITS.issuperset(number):
+            # Of ASCII alone: of other letters some are ours in lower case, and not in upper case again.
+            if (
+                token.isascii()
+                and slug in slugs
+                and len(number) <= MOST_DIGITS
+                and _DIGITS.issuperset(number)
+            ):
                 yield token.upper()
         else:
             reading = False

@@ -1,24 +1,30 @@
 """Groups that a release fixes: by what the messages of its commits say, and because it holds the commit they were resolved in.
 
-When that is looked at is decided in `shipping/`. Everything here is done in the caller's transaction, who holds the lock
-`group_hashes`, and doing it again changes nothing.
+When that is looked at is decided in `shipping/`. All but the reading of messages is done in the caller's transaction, who
+holds the lock `group_hashes` and then those of the groups, taken once and in order; doing it again changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, and_, select, update
 
-from tasks_pipeline.groups.decisions import AUTOMATIC, log_action, merged_targets, resolve_in_release
+from tasks_pipeline.groups.decisions import (
+    AUTOMATIC,
+    locked_groups,
+    log_actions,
+    merged_targets,
+    resolve_in_release,
+)
 from tasks_pipeline.groups.fixes import fixed_groups
 from tasks_pipeline.groups.lifecycle import Resolution, Status
-from tasks_pipeline.groups.short_id import parse_short_id
+from tasks_pipeline.groups.short_id import ShortIdError, parse_short_id
 from tasks_pipeline.releases.commit_lists import messages_of
-from tasks_pipeline.releases.commits import shas_of
 from tasks_pipeline.releases.known import order_dates
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_commits, groups, releases
@@ -31,6 +37,15 @@ _LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class SaidFixes:
+    """What the messages of a release's commits say they fix, before anything is asked of groups: `shas` are its commits,
+    `named` has (commit, project, number of the group), oldest commits first."""
+
+    shas: Sequence[str]
+    named: Sequence[tuple[Mapping[str, Any], int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Claim:
     """A commit says that it fixes a group."""
 
@@ -40,90 +55,105 @@ class _Claim:
     author: str
     email: str | None
 
+    def reason(self, members: Collection[str]) -> tuple[str, dict[str, Any]]:
+        """Actor and data of the entry in the log of a group that the commit resolves."""
+        actor = f"commit {short_commit(self.sha)}" + (f" ({self.author})" if self.author else "")
+        data = {"kind": "commit", "commit": self.sha}
+        return actor, data | ({"member": self.email} if self.email in members else {})
 
-def link_fixes(
-    state: StateDatabase,
-    connection: Connection,
-    slugs: Mapping[int, str],
-    members: Collection[str],
-    version: str,
-    *,
-    also_in: int | None = None,
-) -> list[int]:
-    """Link groups to the commits of a release that say they fix them, and resolve in it those that were not linked yet
-    and whose project has it. Gives the groups that were resolved.
 
-    So each commit of a release resolves a group once. `also_in`: a project that has the release only now, in which links
-    of before may resolve; `members` are mail addresses, of whom the log says that they wrote the commit.
+@dataclass(frozen=True, slots=True)
+class Fixes:
+    """What is to be linked to groups, and by group the commit that is to resolve it."""
+
+    claims: Sequence[_Claim] = ()
+    resolving: Mapping[int, _Claim] = field(default_factory=dict)
+
+
+def said_fixes(connection: Connection, slugs: Mapping[int, str], version: str) -> SaidFixes:
+    """Read what the commits of a release say, which takes seconds of a long list: to be called before any lock is held."""
+    numbers = {slug: project_id for project_id, slug in slugs.items()}
+    commits = messages_of(connection, version)
+    named: list[tuple[Mapping[str, Any], int, int]] = []
+    for commit in commits:
+        shown = {name: commit[name] for name in ("sha", "name", "email")}
+        for slug, number in _named_in(commit["message"], numbers):
+            if number <= _LARGEST and len(named) < MOST_CLAIMS:
+                named.append((shown, numbers[slug], number))
+    return SaidFixes([commit["sha"] for commit in reversed(commits)], named)
+
+
+def _named_in(message: str | None, slugs: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Slug and number of the groups that a message names. One that cannot be read costs itself alone."""
+    for short_id in fixed_groups(message, slugs)[:MOST_OF_A_COMMIT]:
+        with suppress(ShortIdError):
+            yield parse_short_id(short_id)
+
+
+def fixes_of(connection: Connection, said: SaidFixes, version: str, *, also_in: int | None = None) -> Fixes:
+    """What is to be linked of what commits say: what is not linked yet. Groups are resolved that are not, and whose
+    project has the release. So each commit of a release resolves a group once.
+
+    `also_in`: a project that has the release only now, in which links of before may resolve.
     """
-    claims = _claims(connection, slugs, version)
+    claims = _claims(connection, said)
     if not claims:
-        return []
+        return Fixes()
     linked = _linked(connection, version)
     unresolved = _unresolved(connection, {claim.group_id for claim in claims})
     c = releases.c
     having = set(connection.execute(select(c.project_id).where(c.version == version)).scalars())
-    resolved: list[int] = []
-    now, rows = datetime.now(UTC), []
+    new: list[_Claim] = []
+    resolving: dict[int, _Claim] = {}
     for claim in claims:
         before = linked.get((claim.group_id, claim.sha))
         if before or (before is not None and claim.project_id != also_in):
             continue
-        # Most commits name what another one resolved already: to ask of each would take seconds, under the lock.
-        fixed = (
-            claim.project_id in having
-            and claim.group_id in unresolved
-            and _resolve(state, connection, claim, version, members)
-        )
-        unresolved -= {claim.group_id} if fixed else set()
-        linked[claim.group_id, claim.sha] = fixed
-        rows.append(
-            {
-                "group_id": claim.group_id,
-                "sha": claim.sha,
-                "version": version,
-                "at": now,
-                "resolved": fixed,
-            }
-        )
-        resolved += [claim.group_id] if fixed else []
-    if rows:
-        insert = state.insert(group_commits)
-        keys = list(group_commits.primary_key.columns)
-        said = insert.on_conflict_do_update(
-            index_elements=keys, set_={name: insert.excluded[name] for name in ("at", "resolved")}
-        )
-        connection.execute(said, rows)
+        new.append(claim)
+        if claim.project_id in having and claim.group_id in unresolved:
+            resolving.setdefault(claim.group_id, claim)
+    return Fixes(new, resolving)
+
+
+def link_fixes(
+    state: StateDatabase, connection: Connection, fixes: Fixes, members: Collection[str], version: str
+) -> list[int]:
+    """Link groups to the commits of a release that say they fix them, and resolve those that are to be. Gives the groups that
+    were resolved. `members` are mail addresses, of whom the log says that they wrote the commit."""
+    if not fixes.claims:
+        return []
+    reasons = {group_id: claim.reason(members) for group_id, claim in fixes.resolving.items()}
+    resolved = resolve_in_release(state, connection, reasons, version) if reasons else []
+    by = {group_id: fixes.resolving[group_id].sha for group_id in resolved}
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "group_id": claim.group_id,
+            "sha": claim.sha,
+            "version": version,
+            "at": now,
+            "resolved": by.get(claim.group_id) == claim.sha,
+        }
+        for claim in fixes.claims
+    ]
+    state.put(connection, _put_links, rows)
     return resolved
 
 
-def _resolve(
-    state: StateDatabase, connection: Connection, claim: _Claim, version: str, members: Collection[str]
-) -> bool:
-    actor = f"commit {short_commit(claim.sha)}" + (f" ({claim.author})" if claim.author else "")
-    data: dict[str, Any] = {"kind": "commit", "commit": claim.sha}
-    if claim.email in members:
-        data["member"] = claim.email
-    return bool(resolve_in_release(state, connection, [claim.group_id], actor, version, data=data))
+def _put_links(state: StateDatabase) -> Any:
+    insert = state.insert(group_commits)
+    said = {name: insert.excluded[name] for name in ("at", "resolved")}
+    return insert.on_conflict_do_update(index_elements=list(group_commits.primary_key.columns), set_=said)
 
 
-def _claims(connection: Connection, slugs: Mapping[int, str], version: str) -> list[_Claim]:
-    """What the commits of a release say they fix, oldest commits first; of merged groups the one they went into."""
-    numbers = {slug: project_id for project_id, slug in slugs.items()}
-    said: list[tuple[Mapping[str, Any], int, int]] = []
-    for commit in messages_of(connection, version):
-        if len(said) > MOST_CLAIMS:
-            break
-        for short_id in fixed_groups(commit["message"], numbers)[:MOST_OF_A_COMMIT]:
-            slug, number = parse_short_id(short_id)
-            if number <= _LARGEST:
-                said.append((commit, numbers[slug], number))
-    if not said:
+def _claims(connection: Connection, said: SaidFixes) -> list[_Claim]:
+    """What commits say they fix, of the groups that there are; of merged groups the one they went into."""
+    if not said.named:
         return []
-    known = _groups(connection, {(project_id, number) for _, project_id, number in said})
+    known = _groups(connection, {(project_id, number) for _, project_id, number in said.named})
     targets = merged_targets(connection, known.values())
     found: dict[tuple[int, str], _Claim] = {}
-    for each, project_id, number in said:
+    for each, project_id, number in said.named:
         group_id = known.get((project_id, number))
         if group_id is not None:
             target, email = targets.get(group_id, group_id), each["email"]
@@ -163,32 +193,47 @@ def _linked(connection: Connection, version: str) -> dict[tuple[int, str], bool]
     return {(row.group_id, row.sha): row.resolved for row in rows}
 
 
-def settle_commit_resolutions(connection: Connection, project_id: int, version: str) -> list[int]:
-    """Groups that were resolved in a commit which this release holds are resolved in the release from now on. Gives them.
-
-    A release that comes later and holds it too changes nothing: the first one counts.
-    """
-    found: list[Row[Any]] = []
+def resolved_in_commits(connection: Connection, project_id: int, shas: Sequence[str]) -> list[int]:
+    """Groups of a project that are resolved in one of these commits, in order. One that was not known yet may have been named
+    in small letters."""
+    found: set[int] = set()
     g = groups.c
-    for chunk in chunks(shas_of(connection, version)):
-        query = select(g.id, g.resolved_in_commit).where(
+    for chunk in chunks(sorted({*shas, *(sha.lower() for sha in shas)})):
+        query = select(g.id).where(
             g.resolved_in_commit.is_not(None),
             g.resolved_in_commit.in_(chunk),
             g.project_id == project_id,
             g.resolution == Resolution.IN_COMMIT,
             g.status == Status.RESOLVED,
         )
-        found += connection.execute(query.with_for_update(key_share=True))
-    if not found:
+        found.update(connection.execute(query).scalars())
+    return sorted(found)
+
+
+def settle_commit_resolutions(
+    connection: Connection, project_id: int, version: str, group_ids: Collection[int]
+) -> list[int]:
+    """Groups that were resolved in a commit which this release holds are resolved in the release from now on. Gives them.
+
+    A release that comes later and holds it too changes nothing: the first one counts.
+    """
+    if not group_ids:
         return []
-    date = order_dates(connection, project_id, [version]).get(version)
+    rows = [row for row in locked_groups(connection, group_ids) if _waits_for_a_commit(row)]
+    settled = [int(row.id) for row in rows]
     values = {
         "resolution": Resolution.IN_RELEASE,
         "resolved_in_release": version,
-        "resolved_release_date": date,
+        "resolved_release_date": order_dates(connection, project_id, [version]).get(version),
     }
-    for row in sorted(found, key=lambda row: int(row.id)):
-        connection.execute(update(groups).where(g.id == row.id).values(**values))
-        said = {"release": version, "kind": str(Resolution.IN_COMMIT), "commit": row.resolved_in_commit}
-        log_action(connection, project_id, row.id, "resolve", said, AUTOMATIC)
-    return sorted(int(row.id) for row in found)
+    for chunk in chunks(settled):
+        connection.execute(update(groups).where(groups.c.id.in_(chunk)).values(**values))
+    said = {"release": version, "kind": str(Resolution.IN_COMMIT)}
+    entries = [(project_id, int(r.id), said | {"commit": r.resolved_in_commit}, AUTOMATIC) for r in rows]
+    log_actions(connection, "resolve", entries)
+    return settled
+
+
+def _waits_for_a_commit(row: Row[Any]) -> bool:
+    """Whether a group is resolved in a commit that no release held until now: an event may have ended that."""
+    return bool(row.status == Status.RESOLVED and row.resolution == Resolution.IN_COMMIT)

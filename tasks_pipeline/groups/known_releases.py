@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tasks_pipeline.groups.lifecycle import Lifecycle
+from tasks_pipeline.groups.lifecycle import Lifecycle, Resolution
 from tasks_pipeline.groups.regressions import KnownReleases
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import group_actions, release_commits, releases
+
+_ENTRIES_READ = 20  # of a log: of what is passed over there are few in a row
 
 
 def known_releases(
@@ -80,13 +82,21 @@ def first_holding(
 
 
 def ended_resolution(connection: Connection, group_id: int) -> dict[str, Any]:
-    """The entry of the log that a regression ends: `ends` is its number, `resolved_by` who decided; empty when there is none."""
+    """The entry of the log that a regression ends: `ends` is its number, `resolved_by` who decided; empty when there is none.
+
+    It is that of the decision: neither of an assignee that came from another group, nor of the release that held its commit.
+    """
     a = group_actions.c
     newest = (
-        select(a.id, a.actor)
+        select(a.id, a.actor, a.action, a.data)
         .where(a.group_id == group_id, a.action.in_(("resolve", "inherit")))
         .order_by(a.id.desc())
-        .limit(1)
+        .limit(_ENTRIES_READ)
     )
-    row = connection.execute(newest).one_or_none()
-    return {} if row is None else {"ends": row.id, "resolved_by": row.actor}
+    for row in connection.execute(newest):
+        if row.action == "inherit" and "status" not in row.data.get("what", ()):
+            continue
+        if row.action == "resolve" and row.data.get("kind") == Resolution.IN_COMMIT:
+            continue
+        return {"ends": row.id, "resolved_by": row.actor}
+    return {}

@@ -23,10 +23,12 @@ from tasks_pipeline.groups.decisions import (
     log_action,
     merged_targets,
 )
+from tasks_pipeline.groups.known_releases import known_releases
 from tasks_pipeline.groups.lifecycle import Lifecycle, Seen, Status, after_events
+from tasks_pipeline.groups.regressions import KnownReleases, can_tell, regression
 from tasks_pipeline.groups.similar import rejected_between
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_actions, groups
+from tasks_pipeline.storage.state.tables import group_actions, group_values, groups
 
 Moves = Mapping[tuple[int, int], int]
 """(group that events were in, group that they are in now) to how many."""
@@ -152,7 +154,7 @@ def _carry(connection: Connection, target: Row[Any], former: Sequence[Row[Any]],
     values: dict[str, Any] = {}
     life = _decided(former) if target.status_changed_at is None else None
     if life is not None and target.last_seen is not None:
-        values |= lifecycle_columns(_counted_on(life, target, events))
+        values |= lifecycle_columns(_counted_on(connection, life, target, events))
     assignees = {row.assignee for row in former if row.assignee is not None}
     if len(assignees) == 1 and not _was_assigned(connection, target):
         values["assignee"] = assignees.pop()
@@ -179,7 +181,7 @@ def _decided(former: Sequence[Row[Any]]) -> Lifecycle | None:
     return lifecycle(max(former, key=lambda row: row.status_changed_at))
 
 
-def _counted_on(life: Lifecycle, target: Row[Any], events: int) -> Lifecycle:
+def _counted_on(connection: Connection, life: Lifecycle, target: Row[Any], events: int) -> Lifecycle:
     """A decision as it is of a group that has events of its own: those count for no limit, but may have ended it."""
     own = max(0, target.times_seen - events)
     times_seen, users = life.ignored_until_times_seen, life.ignored_until_users
@@ -188,4 +190,18 @@ def _counted_on(life: Lifecycle, target: Row[Any], events: int) -> Lifecycle:
         ignored_until_times_seen=None if times_seen is None else times_seen + own,
         ignored_until_users=None if users is None else users + (target.users if own else 0),
     )
-    return after_events(life, Seen(target.last_seen, target.times_seen, target.users))
+    back = bool(own) and _is_back(connection, life, target)
+    return after_events(life, Seen(target.last_seen, target.times_seen, target.users, in_fixed_release=back))
+
+
+def _is_back(connection: Connection, life: Lifecycle, target: Row[Any]) -> bool:
+    """Whether a group has events of a release in which it should be fixed. Those that came may be among them: then it is rather
+    seen again than hidden while it goes on."""
+    if life.status is not Status.RESOLVED:
+        return False
+    of_group = group_values.c.group_id == target.id, group_values.c.kind == "release"
+    named = connection.execute(select(group_values.c.value).where(*of_group).distinct()).scalars()
+    found = [name for name in named if can_tell(name)]
+    known = known_releases(connection, [(target.project_id, life)], {target.project_id: found})
+    of_project = known.get(target.project_id, KnownReleases())
+    return regression(life, target.last_seen, target.last_release, found, of_project) is not None

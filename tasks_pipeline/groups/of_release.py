@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, String, func, select, text
 
-from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.groups.moves import leads_to
 from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import SEEN, group_actions, group_commits, groups
@@ -87,9 +87,10 @@ def resolved_by(
     """Groups of several projects that commits of the release resolved, for a message: project_id, short_id and title of the
     first, and how many."""
     c, g, rows = group_commits.c, groups.c, list[Row[Any]]()
-    linked = connection.execute(select(c.group_id).where(c.version == version, c.resolved))
+    linked = set(connection.execute(select(c.group_id).where(c.version == version, c.resolved)).scalars())
+    now = leads_to(connection, linked)
     # In two steps: joined, PostgreSQL may read all groups of the projects.
-    for chunk in chunks(sorted({*linked.scalars()})):
+    for chunk in chunks(sorted({now.get(group_id, group_id) for group_id in linked})):
         query = select(g.id, g.project_id, g.short_id, g.title).where(g.id.in_(chunk))
         rows += (row for row in connection.execute(query) if row.project_id in project_ids)
     rows.sort(key=lambda row: (row.project_id, row.short_id))
@@ -107,7 +108,7 @@ def regressed_groups(connection: Connection, project_id: int, slug: str, version
 
 
 def _by_log(connection: Connection, project_id: int, slug: str, version: str, action: str) -> Listed:
-    """Groups with an entry in the log; merged ones are part of their target, discarded ones are left out."""
+    """Groups with an entry in the log; those that live on in another are that one, discarded ones are left out."""
     a = group_actions.c
     entries = (
         select(a.group_id, func.max(a.at).label("at"))
@@ -115,7 +116,7 @@ def _by_log(connection: Connection, project_id: int, slug: str, version: str, ac
         .group_by(a.group_id)
     )
     logged: dict[int, datetime] = {row.group_id: row.at for row in connection.execute(entries)}
-    targets = merged_targets(connection, logged)
+    targets = leads_to(connection, logged)
     at: dict[int, datetime] = {}
     for group_id, when in logged.items():
         target = targets.get(group_id, group_id)

@@ -24,7 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from tasks_pipeline.groups.decisions import AUTOMATIC, log_action
+from tasks_pipeline.groups.decisions import AUTOMATIC, lock_groups, log_action
+from tasks_pipeline.groups.lifecycle import Status
 from tasks_pipeline.releases.changes import (
     MESSAGE_READ,
     any_commits,
@@ -62,6 +63,7 @@ def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]]
         for group_id in ids
         for rank, suspect in enumerate(found[group_id])
     ]
+    lock_groups(connection, ids)
     for some in chunks(ids):
         connection.execute(delete(suspect_commits).where(suspect_commits.c.group_id.in_(some)))
         connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=at))
@@ -70,7 +72,8 @@ def keep_suspects(connection: Connection, found: Mapping[int, Sequence[Suspect]]
 
 
 def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int, list[dict[str, Any]]]:
-    """Suspect commits of the groups that have some, the likeliest first.
+    """Suspect commits of the groups that have some, the likeliest first. Of a group whose earliest event tells no release (any
+    more) none: those of its former first release stay stored, and are nobody's.
 
     Each: sha, author {name, email}, message (its first line), path, frame, score, release, committed_at. What a commit does not
     tell is None.
@@ -79,6 +82,8 @@ def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int,
     for some in chunks(sorted(set(group_ids))):
         of_groups = select(suspect_commits).where(suspect_commits.c.group_id.in_(some))
         held += connection.execute(of_groups.order_by(suspect_commits.c.group_id, suspect_commits.c.rank))
+    named = _with_first_release(connection, {row.group_id for row in held})
+    held = [row for row in held if row.group_id in named]
     known = _commits(connection, {row.sha for row in held})
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in held:
@@ -93,6 +98,15 @@ def suspects_of(connection: Connection, group_ids: Collection[int]) -> dict[int,
             }
         )
     return dict(found)
+
+
+def _with_first_release(connection: Connection, group_ids: Collection[int]) -> set[int]:
+    """Those that have one. Asked for and not joined: a planner may read all groups that do."""
+    found: set[int] = set()
+    for some in chunks(sorted(group_ids)):
+        rows = connection.execute(select(groups.c.id, groups.c.first_release).where(groups.c.id.in_(some)))
+        found.update(row.id for row in rows if row.first_release is not None)
+    return found
 
 
 _UNKNOWN = {"author": {"name": None, "email": None}, "message": "", "committed_at": None}
@@ -174,35 +188,43 @@ def still_due(connection: Connection, group_ids: Iterable[int], release: str) ->
     return found
 
 
-def look_again(connection: Connection, project_id: int, version: str) -> int:
-    """Commits of a release came: suspects of the groups that were first seen in it, or in the four after it, are due. Gives of
-    how many. In the caller's transaction, which holds `group_hashes`."""
+def to_look_at_again(connection: Connection, project_id: int, version: str) -> list[int]:
+    """Groups that were first seen in a release, or in the four after it, and whose suspects were looked for, in order."""
     named = releases_from(connection, project_id, version) or [version]
-    looked_at = groups.c.suspects_at.is_not(None)
-    return sum(_mark(connection, project_id, release, looked_at, None) for release in named)
+    return _first_seen_in(connection, project_id, named, groups.c.suspects_at.is_not(None))
+
+
+def look_again(connection: Connection, group_ids: Collection[int]) -> None:
+    """Commits of a release came: suspects of these groups are due. In the caller's transaction, which holds `group_hashes`
+    and the groups."""
+    for some in chunks(sorted(group_ids)):
+        connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=None))
 
 
 def nothing_to_find(connection: Connection, project_id: int, versions: Iterable[str], at: datetime) -> int:
     """Note that there is nothing to find of the groups that were first seen in these releases, since no commits are known; gives
     how many were due."""
-    due = text(SUSPECTS_DUE)
-    return sum(_mark(connection, project_id, release, due, at) for release in versions)
+    asked = connection, project_id, [*versions], text(SUSPECTS_DUE)
+    lock_groups(connection, _first_seen_in(*asked))
+    group_ids = _first_seen_in(*asked)  # again, without those that changed meanwhile
+    for some in chunks(group_ids):
+        connection.execute(update(groups).where(groups.c.id.in_(some)).values(suspects_at=at))
+    return len(group_ids)
 
 
-def _mark(
-    connection: Connection,
-    project_id: int,
-    release: str,
-    where: ColumnElement[bool] | TextClause,
-    at: datetime | None,
-) -> int:
-    """Set when suspects of the groups that were first seen in a release were looked for; gives of how many.
+def _first_seen_in(
+    connection: Connection, project_id: int, versions: Iterable[str], where: ColumnElement[bool] | TextClause
+) -> list[int]:
+    """Groups that were first seen in releases and meet a condition, in the order in which they are locked.
 
     One release at a time: for a list of them SQLite reads all groups of the project that have any.
     """
-    of_release = (groups.c.project_id == project_id, groups.c.first_release == release)
+    found: list[int] = []
     known = groups.c.first_release.is_not(None)
-    return connection.execute(update(groups).where(*of_release, known, where).values(suspects_at=at)).rowcount
+    for release in versions:
+        of_release = (groups.c.project_id == project_id, groups.c.first_release == release)
+        found += connection.execute(select(groups.c.id).where(*of_release, known, where)).scalars()
+    return sorted(found)
 
 
 def forget_suspects(connection: Connection, project_id: int, version: str) -> None:
@@ -219,7 +241,7 @@ def any_suspects(connection: Connection) -> bool:
 
 
 def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]]) -> dict[int, str]:
-    """Assign groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
+    """Assign open groups to members, (address, sha of their commit) by group, but those that are, or were, somebody's: what people
     decided stays. Gives who got which. The caller holds `group_hashes`, or the rows."""
     if not chosen:
         return {}
@@ -228,7 +250,10 @@ def assign_suspects(connection: Connection, chosen: Mapping[int, tuple[str, str]
     )
     taken = set(connection.execute(decided).scalars())
     free = select(groups.c.id, groups.c.project_id).where(
-        groups.c.id.in_(chosen), groups.c.assignee.is_(None), groups.c.merged_into.is_(None)
+        groups.c.id.in_(chosen),
+        groups.c.assignee.is_(None),
+        groups.c.merged_into.is_(None),
+        groups.c.status.in_((Status.UNRESOLVED, Status.REGRESSED)),
     )
     rows = [row for row in connection.execute(free.order_by(groups.c.id)) if row.id not in taken]
     if rows:

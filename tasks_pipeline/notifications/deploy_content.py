@@ -57,7 +57,7 @@ def deploy_message(config: Config, home: Home, row: Mapping[str, Any]) -> Messag
     facts = DeployFacts(**row["data"])
     member = config.member(row["target"].removeprefix("member:"))
     zone = ZoneInfo(member.timezone if member else "UTC")
-    finished = datetime.fromisoformat(facts.finished_at).astimezone(zone)
+    finished = _in_zone(datetime.fromisoformat(facts.finished_at), zone)
     said: list[tuple[str, object]] = [
         ("Release", facts.version),
         ("Environment", facts.environment),
@@ -91,6 +91,14 @@ def deploy_message(config: Config, home: Home, row: Mapping[str, Any]) -> Messag
         commands=(typed(home, "releases", "show", facts.version, "--project", facts.projects[0]),),
         data=row["data"],
     )
+
+
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
+    """As it is there; in UTC where that would be beyond the years that there are."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 def _changed(facts: DeployFacts) -> str:

@@ -162,14 +162,14 @@ def _count(work: _Work, connection: Connection) -> None:
     """What a batch changes beside its rows, in the transaction that marks it done."""
     stores, settled = work.stores, work.settled
     announce_again(stores.state, connection, work.arrived, settled.missed)
-    _note_releases(stores, connection, settled)
+    note_heard(stores, connection, settled)
     changes = count_events(stores.state, connection, work.batch.day, settled.groups)
     tell(stores, connection, changes, settled, datetime.now(UTC))
     note_days_changed(stores.state, connection, settled.session_days, datetime.now(UTC))
     finish_batch(connection, work.batch, settled.counts())
 
 
-def _note_releases(stores: Stores, connection: Connection, settled: Settled) -> None:
+def note_heard(stores: Stores, connection: Connection, settled: Settled) -> None:
     """Note what releases were heard of, and tell of those that are too many for a day."""
     surplus: list[Failure] = []
     for project_id, heard in sorted(settled.releases.items()):

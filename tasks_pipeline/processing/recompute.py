@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 
 from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
-from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, staged_chunks
+from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, note_heard, staged_chunks
 from tasks_pipeline.processing.replacements import finish_replacements, open_replacement
 from tasks_pipeline.processing.settle import Settled, outcome_rows, settle
 from tasks_pipeline.processing.stopwatch import Stopwatch
@@ -23,6 +23,9 @@ from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
 
 FILE_ROWS = 50_000  # rows of one table collected before they are written
+HEARD_RELEASES = (
+    50_000  # whose dates and environments are noted again: names of strangers are in memory until then
+)
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ def recompute_day(
                 note_race(connection, regrouped, report.groups)
                 # Also those that will have no events on this day any more; what there is then is noted with the counters.
                 note_releases_changed(connection, before, datetime.now(UTC))
+                note_heard(stores, connection, collected)
             flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
             note_moves(stores.state, stores.lake.moves(day, files.finished))
             stores.lake.replace(day, report.bounds, files.finished)
@@ -108,6 +112,7 @@ def _collect(
     report.envelopes += batch.last_position - batch.first_position + 1
     report.counts.update(outcomes.counts())
     report.groups.update(outcomes.groups)
+    collected.hear_too(outcomes, HEARD_RELEASES)
     report.bounds[batch.part] = batch.last_position
 
 

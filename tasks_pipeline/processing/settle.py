@@ -21,7 +21,7 @@ from tasks_pipeline.protocol.decode import decode_json
 from tasks_pipeline.releases.changes import any_commits
 from tasks_pipeline.releases.environments import NONE
 from tasks_pipeline.releases.known import Heard
-from tasks_pipeline.releases.suspects import FramePath
+from tasks_pipeline.releases.suspects import FramePath, size_of
 from tasks_pipeline.shipping.suspects import frames_of
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
@@ -33,6 +33,9 @@ OF_A_ROW = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError,
 """What a row can be the cause of; a database that is away, a full disk or a lost batch is none of these."""
 
 CANDIDATES = 100  # rows of events of a group and batch that alert rules may look at
+
+SUSPECTED, SUSPECTED_SIZE = 200, 8 * 2**20
+"""New groups of a batch whose frames are noted, and bytes of memory of these; they are waited for, and others come later."""
 
 WITH_ENVIRONMENTS = ("events", "transactions", "sessions")
 """Tables whose rows say where a release runs: a check-in and feedback may come from elsewhere."""
@@ -60,7 +63,9 @@ class Settled:
     owned: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """By group: what rules of ownership look at in the first of its candidates, in projects that have such rules."""
     suspected: dict[int, Sequence[FramePath | None]] = field(default_factory=dict)
-    """By group: the frames of the first event of those that this batch made, where commits are known."""
+    """By group: the frames of the first event of some that this batch made, where commits are known; `suspected_size` is about
+    how many bytes of memory they take."""
+    suspected_size: int = 0
     session_days: set[date] = field(default_factory=set)
     """Days on which sessions began that rows are about."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
@@ -83,6 +88,16 @@ class Settled:
         """Note that something of a release was received from an environment."""
         seen, pair = self.environments[project_id], (release, environment)
         seen[pair] = min(seen.get(pair, at), at)
+
+    def hear_too(self, other: Settled, most: int) -> None:
+        """Note what another one noted of releases, of not more than about `most` releases together."""
+        for project_id, heard in other.releases.items():
+            if sum(map(len, self.releases.values())) >= most:
+                return
+            for release, sent in heard.items():
+                self.heard_of(project_id, release, sent)
+            for (release, environment), at in other.environments.get(project_id, {}).items():
+                self.seen_in(project_id, release, environment, at)
 
     def follow(self, targets: Mapping[int, int]) -> None:
         """Count what was counted of groups for others: those that they were merged into meanwhile."""
@@ -142,8 +157,9 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
         made: set[int] = set()
         unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None], made)
         kept, discarded = apart(kept, unwanted)
-        if made and any_commits(connection):
-            _note_suspected(kept, made, into)
+        suspecting = bool(made) and any_commits(connection)
+    if suspecting:  # not in the transaction, which others wait for
+        _note_suspected(kept, made, into)
     into.size += staging.size
     add_rows(into, kept)
     _note_owned(stores, kept, into)
@@ -258,11 +274,18 @@ def _note_owned(stores: Stores, kept: Iterable[Staged], into: Settled) -> None:
 
 
 def _note_suspected(kept: Iterable[Staged], made: Container[int], into: Settled) -> None:
-    """Note the frames of the first event of each group that is new: commits are suspected by them when its alert is fired."""
+    """Note the frames of the first event of some groups that are new: commits are suspected by them when its alert is fired.
+
+    Of few, since strangers make new groups by the thousand, whose frames are long. The others are due.
+    """
     for staged in kept:
+        if len(into.suspected) >= SUSPECTED or into.suspected_size >= SUSPECTED_SIZE:
+            return
         group_id: int = staged.row.get("group_id") or 0
         if staged.payload is not None and group_id in made and group_id not in into.suspected:
-            into.suspected[group_id] = frames_of(decode_json(staged.payload))
+            frames = frames_of(decode_json(staged.payload))
+            into.suspected[group_id] = frames
+            into.suspected_size += sum(size_of(frame) for frame in frames if frame is not None)
 
 
 def _add_outcomes(

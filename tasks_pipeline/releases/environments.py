@@ -35,12 +35,24 @@ def known_environments(
 
 def note_environments(state: StateDatabase, connection: Connection, project_id: int, seen: Seen) -> None:
     """Note environments that are new for releases of a project, the first MOST_ENVIRONMENTS of each."""
+    full = _full(
+        connection, project_id, {version for version, _ in seen}
+    )  # of which each batch may bring some more
     rows = [
         {"of_project": project_id, "of_version": version, "of_environment": environment, "at": at}
         for (version, environment), at in sorted(seen.items())
+        if version not in full
     ]
     for some in chunks(rows):
         state.put(connection, _unless_many, some)
+
+
+def _full(connection: Connection, project_id: int, versions: Collection[str]) -> set[str]:
+    """Those of a project's releases of which no further environment is noted."""
+    c = release_environments.c
+    query = select(c.version).group_by(c.version).having(func.count() >= MOST_ENVIRONMENTS)
+    keys = [(project_id, version) for version in versions]
+    return {row.version for row in rows_among(connection, query, keys, c.project_id, c.version)}
 
 
 def _unless_many(state: StateDatabase) -> Any:

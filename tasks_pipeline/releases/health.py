@@ -16,11 +16,10 @@ from tasks_pipeline.releases.fold import RANKS, STATES, folded
 from tasks_pipeline.releases.health_days import (
     HealthDay,
     health_day,
-    is_final,
     note_computed,
     receipt_days,
 )
-from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of
+from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of, is_final
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS
 from tasks_pipeline.storage.state.database import StateDatabase
 

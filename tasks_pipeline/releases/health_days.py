@@ -46,11 +46,6 @@ def days_received_on(receipt: date) -> tuple[date, date]:
     return receipt - timedelta(days=DAYS_AFTER), receipt + timedelta(days=DAYS_BEFORE)
 
 
-def is_final(day: date, today: date) -> bool:
-    """Whether nothing of a day can be received any more."""
-    return today > receipt_days(day)[1]
-
-
 def note_days_changed(
     state: StateDatabase, connection: Connection, days: Iterable[date], now: datetime
 ) -> None:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.fold import RANKS, STATES
-from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between
+from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, Queried, begin_of, days_between, is_final
 
 PERCENTS = (50, 75, 90, 95, 99)
 SHOWN_DAYS = 14
 """So many days are shown where nobody says how many."""
 _SLOTS_A_DAY = DAY // SLOT
-_COLUMNS = ("project_id", "release", "environment", "interval")
+_TYPES = {"project_id": "BIGINT", "release": "VARCHAR", "environment": "VARCHAR"}
+_COLUMNS = (*_TYPES, "interval")
 
 Level = tuple[str, ...]
 """What figures are told apart by: some of project_id, release, environment; none of them for all together."""
@@ -44,7 +44,7 @@ class Span:
     def is_final(self, now: datetime) -> bool:
         """Whether nothing of it can change any more: sessions of a day are received up to five days later."""
         last = (self.until - timedelta(microseconds=1)).date()
-        return now >= begin_of(last) + MAX_SESSION_AGE + DAY
+        return is_final(last, now.astimezone(UTC).date())
 
 
 def last_days(days: int, now: datetime) -> Span:
@@ -65,12 +65,23 @@ def _slot(moment: datetime) -> datetime:
 @dataclass(frozen=True, slots=True)
 class Sessions:
     """Which sessions: of these projects; where they are given, of these releases (`named`: project and version; `versions`: in
-    any project) and environments (empty: those that named none)."""
+    any project) and environments (empty: those that named none). `cells`: only of those in them, by the columns of `told_by`."""
 
     project_ids: Collection[int]
     named: Collection[tuple[int, str]] | None = None
     versions: Collection[str] | None = None
     environments: Collection[str] | None = None
+    told_by: Level = ()
+    cells: Collection[tuple[Any, ...]] = ()
+
+    def narrowed(self, levels: Sequence[Level], cells: Collection[Cell]) -> Sessions:
+        """The sessions of these cells, as far as all levels tell them apart: what is left out is not to be counted either.
+
+        By what they are together: of sets of releases and of environments every pair would be read.
+        """
+        told_by = tuple(name for name in _TYPES if all(name in level for level in levels))
+        named = {tuple(getattr(cell, name) for name in told_by) for cell in cells}
+        return replace(self, told_by=told_by, cells=sorted(named))
 
 
 class Cell(NamedTuple):
@@ -169,7 +180,7 @@ def health_figures(
         for row in question.ask(lake, question.sessions())
     }
     if most is not None and len(found) >= most:
-        question = replace(question, of=_narrowed(sessions, levels, found))
+        question = replace(question, of=sessions.narrowed(levels, found))
     if users:
         for row in question.ask(lake, question.users()):
             if figures := found.get(_cell(row)):
@@ -179,14 +190,6 @@ def health_figures(
             if figures := found.get(_cell(row)):
                 figures.durations = _durations(figures, row)
     return found
-
-
-def _narrowed(sessions: Sessions, levels: Sequence[Level], cells: Collection[Cell]) -> Sessions:
-    """The sessions of these cells, and few others: what is left out is not to be counted either."""
-    for name, values in (("release", "versions"), ("environment", "environments")):
-        if all(name in level for level in levels):
-            sessions = replace(sessions, **{values: {getattr(cell, name) for cell in cells}})
-    return sessions
 
 
 def _cell(row: dict[str, Any]) -> Cell:
@@ -302,10 +305,14 @@ class _Question:
         return f"SELECT *, {interval} AS interval FROM ({slots}) WHERE slot >= {begin} AND slot < {end}"
 
     def _rows(self, table: str) -> str:
-        if self.of.named is None:
-            return f"lake.{table}"
-        named = "SELECT unnest($named::BIGINT[]) AS project_id, unnest($releases::VARCHAR[]) AS release"
-        return f"lake.{table} JOIN ({named}) USING (project_id, release)"
+        rows = f"lake.{table}"
+        if self.of.named is not None:
+            named = "SELECT unnest($named::BIGINT[]) AS project_id, unnest($releases::VARCHAR[]) AS release"
+            rows += f" JOIN ({named}) USING (project_id, release)"
+        if self.of.told_by:
+            cells = (f"unnest($of_{name}::{_TYPES[name]}[]) AS {name}" for name in self.of.told_by)
+            rows += f" JOIN (SELECT {', '.join(cells)}) USING ({', '.join(self.of.told_by)})"
+        return rows
 
     def _which(self) -> str:
         conditions = ["list_contains($projects, project_id)"]
@@ -322,6 +329,8 @@ class _Question:
             found |= {"named": [p for p, _ in named], "releases": [version for _, version in named]}
         if self.of.versions is not None:
             found["versions"] = list(self.of.versions)
+        for place, name in enumerate(self.of.told_by):
+            found[f"of_{name}"] = [cell[place] for cell in self.of.cells]
         if self.of.environments is not None:
             found["environments"] = list(self.of.environments)
         return found

@@ -260,26 +260,41 @@ def latest_release(
 def first_after(connection: Connection, project_id: int, version: str, date: datetime | None) -> str | None:
     """The release that comes next after one, of those not archived: by version within its package; where the name tells no
     version by date, None without its order `date`. The release itself need not be known any more."""
+    return _neighbour(connection, project_id, version, date, later=True)
+
+
+def last_before(connection: Connection, project_id: int, version: str, date: datetime | None) -> str | None:
+    """The one that came before it, in the same way."""
+    return _neighbour(connection, project_id, version, date, later=False)
+
+
+def _neighbour(
+    connection: Connection, project_id: int, version: str, date: datetime | None, *, later: bool
+) -> str | None:
     c, name = releases.c, parse_release(version)
     of_project = select(c.version).where(c.project_id == project_id, c.status == OPEN)
     if name.sort_key is not None:
-        place = name.sort_key, date or datetime.max.replace(tzinfo=UTC), version
+        unknown = datetime.max.replace(tzinfo=UTC) if later else datetime.min.replace(tzinfo=UTC)
+        place = name.sort_key, date or unknown, version
         package = c.package.is_(None) if name.package is None else c.package == name.package
         order: tuple[Any, ...] = (c.version_key, c.order_date, c.version)
-        later = of_project.where(package, c.version_key >= name.sort_key, _behind(order, place))
+        reached = c.version_key >= name.sort_key if later else c.version_key <= name.sort_key
+        beyond = of_project.where(package, reached, _behind(order, place, later=later))
     elif date is not None:
         order = (c.order_date, c.version)
-        later = of_project.where(c.order_date > date)
+        beyond = of_project.where(c.order_date > date if later else c.order_date < date)
     else:
         return None
-    return connection.execute(later.order_by(*order).limit(1)).scalar()
+    ordered = order if later else [column.desc() for column in order]
+    return connection.execute(beyond.order_by(*ordered).limit(1)).scalar()
 
 
-def _behind(columns: Sequence[Any], place: Sequence[Any]) -> Any:
-    """Rows that come after a place in the order of some columns."""
+def _behind(columns: Sequence[Any], place: Sequence[Any], *, later: bool) -> Any:
+    """Rows that come after a place in the order of some columns, or before it."""
     first, *others = columns
     value, *rest = place
-    return (first > value) | ((first == value) & _behind(others, rest)) if others else first > value
+    beyond = first > value if later else first < value
+    return beyond | ((first == value) & _behind(others, rest, later=later)) if others else beyond
 
 
 def find_releases(connection: Connection, project_ids: Sequence[int], version: str) -> list[Row]:

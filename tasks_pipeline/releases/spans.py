@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Protocol
 
+from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
+
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 MOST_DAYS = 400
@@ -32,6 +34,11 @@ def full_hour(moment: datetime) -> datetime:
 def begin_of(day: date) -> datetime:
     """When a UTC day begins."""
     return datetime.combine(day, time(), UTC)
+
+
+def is_final(day: date, today: date) -> bool:
+    """Whether nothing of sessions that began on a UTC day can be received any more."""
+    return today - day > MAX_SESSION_AGE
 
 
 def hours_between(first: datetime, until: datetime) -> Iterator[datetime]:

@@ -36,6 +36,9 @@ class FramePath:
     module: bool = False
 
 
+_PATH_SIZE, _PART_SIZE = 100, 60
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
     """A commit of a release: when it was made (None: nobody said), the first line of its message, how many files it changed.
@@ -70,6 +73,11 @@ def frame_paths(stack: Sequence[Mapping[str, Any]]) -> tuple[FramePath | None, .
     """
     own = [frame for frame in stack if frame.get("in_app") is not False] or list(stack)
     return tuple(_path_of(frame) for frame in reversed(own[-MOST_FRAMES:]))
+
+
+def size_of(path: FramePath) -> int:
+    """About how many bytes of memory a path takes: of many short parts it is many times its text."""
+    return _PATH_SIZE + sum(_PART_SIZE + len(part) for part in path.parts)
 
 
 def _path_of(frame: Mapping[str, Any]) -> FramePath | None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tasks_pipeline.releases.commits import count_commits
 from tasks_pipeline.releases.due import Due, note_processed
-from tasks_pipeline.shipping.commits import Shipped, apply_commits
+from tasks_pipeline.shipping.commits import Shipped, apply_commits, read_commits
 from tasks_pipeline.storage.state.tables import releases
 from tasks_pipeline.stores import Stores
 
@@ -18,12 +18,13 @@ def process_new_release(stores: Stores, project_id: int, version: str) -> Shippe
     """Settle what waited for the release, and apply the commits that it has already. Once: what was processed stays."""
     c = releases.c
     query = select(c.processed_at, c.created_at).where(c.project_id == project_id, c.version == version)
+    said = read_commits(stores, version)
     with stores.state.write() as connection:
         stores.state.serialise(connection, "group_hashes")  # before any row, as whoever decides about groups
         row = connection.execute(query.with_for_update()).first()
         if row is None or row.processed_at is not None:
             return Shipped()
-        shipped = apply_commits(stores, connection, project_id, version, is_new=True)
+        shipped = apply_commits(stores, connection, project_id, version, said, is_new=True)
         note_processed(connection, [Due(project_id, version, row.created_at)], datetime.now(UTC))
     return shipped
 

@@ -15,7 +15,7 @@ from tasks_pipeline.releases.deploys import (
 )
 from tasks_pipeline.web_api.calls import Call, FieldError, answer
 from tasks_pipeline.web_api.release_json import deploy_json
-from tasks_pipeline.web_api.release_reading import ids
+from tasks_pipeline.web_api.release_reading import ids, named_version
 from tasks_pipeline.web_api.releases import Named, Url, chosen_projects, existing_projects, utc
 
 
@@ -32,7 +32,7 @@ class DeployRequest(msgspec.Struct, frozen=True, rename="camel"):
 
 def deploy(call: Call) -> Response:
     """Note that a release was deployed: 201, or 208 when exactly that is known."""
-    version = call.params["version"]
+    version = named_version(call)
     existing = existing_projects(call, version)
     request = call.parse(DeployRequest)
     if why := why_no_environment(request.environment or ""):

@@ -57,7 +57,11 @@ class LakeProcess:
         self._questions: IO[bytes] = self._process.stdin
         self._answers: IO[bytes] = self._process.stdout
         first = Opened(str(home.root), home.database_url, home.data_url, MEMORY, seconds)
-        self._send(first)
+        try:
+            self._send(first)
+        except LakeUnreadable:
+            self.close()
+            raise
 
     def query(self, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
         """Rows of a query as dicts. Raises TookTooLong and LakeUnreadable."""

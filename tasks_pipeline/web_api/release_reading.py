@@ -52,13 +52,13 @@ def list_all(call: Call) -> Response:
 def show(call: Call) -> Response:
     """One release."""
     projects, period = _asked_projects(call), _period(call)
-    return answer(_objects(call, [_facts(call, _version(call), projects)], projects, period)[0])
+    return answer(_objects(call, [_facts(call, named_version(call), projects)], projects, period)[0])
 
 
 def list_commits(call: Call) -> Response:
     """Commits of a release, newest first."""
     size, projects = page_size(call), all_projects(call)
-    version, key = _version(call), page_key(call, int) or (-1,)
+    version, key = named_version(call), page_key(call, int) or (-1,)
     with call.services.state.read() as connection:
         _check(connection, projects, version)
         rows = pages.list_commits(connection, version, key[0], size + 1)
@@ -71,7 +71,7 @@ def list_commits(call: Call) -> Response:
 def list_files(call: Call) -> Response:
     """Files that the commits of a release changed."""
     size, projects = page_size(call), all_projects(call)
-    version, key = _version(call), page_key(call, int, str) or (-1, "")
+    version, key = named_version(call), page_key(call, int, str) or (-1, "")
     with call.services.state.read() as connection:
         _check(connection, projects, version)
         rows = pages.list_files(connection, version, (key[0], key[1]), size + 1)
@@ -83,7 +83,7 @@ def list_files(call: Call) -> Response:
 def list_deploys(call: Call) -> Response:
     """Deploys of a release, newest first by when they were finished."""
     size, projects = page_size(call), all_projects(call)
-    version, key = _version(call), page_key(call, datetime, int)
+    version, key = named_version(call), page_key(call, datetime, int)
     with call.services.state.read() as connection:
         _check(connection, projects, version)
         rows = pages.list_deploys_of(
@@ -183,7 +183,7 @@ def _facts(call: Call, version: str, projects: Sequence[Project]) -> ReleaseFact
     return facts[version]
 
 
-def _version(call: Call) -> str:
+def named_version(call: Call) -> str:
     """The version in the path. Raises ApiError (404) for what can be none: no database is asked for it."""
     version = call.params["version"]
     if why_no_release(version) is not None:

@@ -1,4 +1,4 @@
-"""`query`, `environment` and `status` of a list of releases, as conditions on its rows."""
+"""`query` and `environment` of a list of releases, as conditions on its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks_pipeline.web_api.calls import ApiError
 MOST_QUERY = 1000  # characters
 MOST_WORDS = 20
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
-_TERM = re.compile(r"(!?)(release(?:\.\w+)?):(.*)", re.DOTALL)
+_TERM = re.compile(r"(!?)([A-Za-z][\w.]*):(.*)", re.DOTALL)
 _COMPARED = re.compile(r"(>=|<=|>|<)?(.*)", re.DOTALL)
 _BEHIND_BLANK = "!"
 """In a version key a blank stands between the version and its build; this comes behind it."""
@@ -47,12 +47,13 @@ def _environments(names: Sequence[str]) -> list[str]:
 def _condition(word: str, environments: Sequence[str], latest: Callable[[], Sequence[str]]) -> Condition:
     term = _TERM.fullmatch(word)
     if term is None:
-        text = word.replace('"', "")
-        return lambda r: r.version.icontains(text, autoescape=True)
-    negated, name, value = term[1], term[2], term[3].replace('"', "")
+        negated, value = word.startswith("!"), word.removeprefix("!").replace('"', "")
+        condition: Condition = lambda r: r.version.icontains(value, autoescape=True)  # noqa: E731
+    else:
+        negated, value = bool(term[1]), term[3].replace('"', "")
+        condition = _known(term[2], value, environments, latest)
     if not value:
-        raise ApiError(400, f"query: {name}: nothing is asked for")
-    condition = _known(name, value, environments, latest)
+        raise ApiError(400, f"query: {word[:80]!r}: nothing is asked for")
     return (lambda r: not_(condition(r))) if negated else condition
 
 
@@ -71,15 +72,18 @@ def _known(
             return _of_version(value)
         case "release.build":
             return lambda r: and_(
-                r.version_key.is_not(None), r.version.like(f"%+{_like(value)}", escape="\\")
+                r.version_key.is_not(None), r.version.ilike(f"%+{_like(value)}", escape="\\")
             )
         case "release.stage":
             return _in_stage(value, environments)
-    raise ApiError(400, f"query: {name}: allowed are release, release.package, .version, .build and .stage")
+    raise ApiError(
+        400, f"query: {name[:80]}: allowed are release, release.package, .version, .build and .stage"
+    )
 
 
 def _glob(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
-    return column.like(_like(value), escape="\\") if "*" in value else column == value
+    """The value, or what a glob stands for in any case: LIKE of SQLite knows none, that of Postgres does."""
+    return column.ilike(_like(value), escape="\\") if "*" in value else column == value
 
 
 def _like(value: str) -> str:
@@ -88,15 +92,14 @@ def _like(value: str) -> str:
 
 
 def _of_version(value: str) -> Condition:
-    """`1.2.3`, whatever the build; `1.2.*`; compared as versions are: `>=1.2.3`. Pre-releases are versions of their own."""
+    """`1.2.3`, whatever the build; `1.2.*`, `1.2.3-rc.*`; compared as versions are: `>=1.2.3`. Pre-releases are versions of their own."""
     compared = _COMPARED.fullmatch(value)
     assert compared is not None
     sign, version = compared[1], compared[2]
     if version.endswith(".*") and not sign:
-        numbers, key = _parsed(version.removesuffix(".*"), value)
-        prefix = key[: sum(3 + len(str(number)) for number in numbers)]
-        return lambda r: r.version_key.startswith(prefix)
-    _, key = _parsed(version, value)
+        prefix = _prefix(version.removesuffix(".*"), value)
+        return lambda r: and_(r.version_key.is_not(None), r.version_key.startswith(prefix, autoescape=True))
+    key = _key(version, value)
     below = key[: key.rindex(" ") + 1]
     above = f"{below[:-1]}{_BEHIND_BLANK}"
     bounds: dict[str | None, Condition] = {
@@ -110,12 +113,27 @@ def _of_version(value: str) -> Condition:
     return lambda r: and_(r.version_key.is_not(None), condition(r))
 
 
-def _parsed(version: str, asked: str) -> tuple[tuple[int, ...], str]:
-    """The numbers of a version, and the key that it sorts by. Raises ApiError (400)."""
+def _prefix(version: str, asked: str) -> str:
+    """What the keys of a version and of all that go on from it begin with. Raises ApiError (400)."""
     parsed = parse_release(f"package@{version}")
-    if parsed.numbers is None or parsed.sort_key is None:
-        raise ApiError(400, f"query: release.version: {asked[:80]!r} is no version")
-    return parsed.numbers, parsed.sort_key
+    if parsed.numbers is None or parsed.build is not None:
+        raise _no_version(asked)
+    key = _key(version, asked)
+    if parsed.pre is not None:
+        return key[: key.rindex(" ")]
+    return key[: sum(3 + len(str(number)) for number in parsed.numbers)]
+
+
+def _key(version: str, asked: str) -> str:
+    """The key that a version sorts by. Raises ApiError (400)."""
+    key = parse_release(f"package@{version}").sort_key
+    if key is None:
+        raise _no_version(asked)
+    return key
+
+
+def _no_version(asked: str) -> ApiError:
+    return ApiError(400, f"query: release.version: {asked[:80]!r} is no version")
 
 
 def _in_stage(value: str, environments: Sequence[str]) -> Condition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +20,7 @@ from tasks_pipeline.web_api.calls import (
     find_project,
 )
 from tasks_pipeline.web_api.commits import read_sent
-from tasks_pipeline.web_api.release_reading import all_projects, ids, release_object, unknown
+from tasks_pipeline.web_api.release_reading import all_projects, ids, named_version, release_object, unknown
 
 Url = Annotated[str, msgspec.Meta(max_length=4096)]
 Ref = Annotated[str, msgspec.Meta(max_length=200)]
@@ -78,7 +78,7 @@ def _save(call: Call, projects: Sequence[Project], version: str, request: Releas
 def change(call: Call) -> Response:
     """Change a release in the projects that have it."""
     request = call.parse(ReleaseRequest)
-    version = call.params["version"]
+    version = named_version(call)
     projects = existing_projects(call, version)
     _save(call, projects, version, request)
     return answer(release_object(call, version, projects))
@@ -86,14 +86,15 @@ def change(call: Call) -> Response:
 
 def delete(call: Call) -> Response:
     """Forget a release; what was uploaded for it stays."""
-    if not known.delete_release(call.services.state, ids(all_projects(call)), call.params["version"]):
-        raise unknown(call.params["version"])
+    version = named_version(call)
+    if not known.delete_release(call.services.state, ids(all_projects(call)), version):
+        raise unknown(version)
     return Response(status_code=204, media_type="application/json")
 
 
 def previous_with_commits(call: Call) -> Response:
     """The release before this one that has commits, which bounds those that a client sends next; else an empty object."""
-    version = call.params["version"]
+    version = named_version(call)
     projects = existing_projects(call, version)
     with call.services.state.read() as connection:
         previous = commit_lists.previous_with_commits(connection, ids(projects), version)
@@ -142,8 +143,8 @@ def existing_projects(call: Call, version: str) -> list[Project]:
 
 
 def utc(moment: datetime | None) -> datetime | None:
-    """A moment in UTC; without a zone it is UTC. Raises ApiError (400) for one beyond the years that there are."""
-    try:
-        return moment and (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
-    except OverflowError as error:
-        raise ApiError(400, "a date is beyond the years that there are") from error
+    """A moment in UTC; without a zone it is UTC. Raises ApiError (400) for one that is beyond the years that there are in some
+    zone: people are shown it in theirs."""
+    if moment is not None and not MINYEAR < moment.year < MAXYEAR:
+        raise ApiError(400, "a date is beyond the years that there are")
+    return moment and (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,7 +38,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTERVALS = {f"{n}h": n * HOUR for n in (1, 2, 3, 4, 6, 8, 12, 24)} | {"1d": DAY}
 _UNITS = {"m": timedelta(minutes=1), "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PERIOD = re.compile(r"([0-9]{1,5})([mhdw])")
-_TERM = re.compile(r'\s*(?P<key>[a-z.]+):(?P<value>"[^"]*"|\[[^\]]*\]|[^\s"\[\]]+)(?=\s|$)')
+_TERM = re.compile(r'\s*(?P<key>[a-z.]+):(?P<value>"[^"]*"|\[(?:"[^"]*"|[^"\]])*\]|[^\s"\[\]]+)(?=\s|$)')
+_ONE_OF = re.compile(r'\s*"(?P<quoted>[^"]*)"\s*(?:,|$)|(?P<plain>[^",]*)(?:,|$)')
 _QUERIED = ("release", "environment", "project", STATUS)
 
 
@@ -272,9 +273,26 @@ def _searched(query: str) -> dict[str, list[str]]:
         if match["key"] in found:
             raise _mistake("query", f"{match['key']} is there twice; several values are [a, b]")
         value, place = match["value"], match.end()
-        values = value[1:-1].split(",") if value.startswith("[") else [value]
-        found[match["key"]] = [one.strip().strip('"') for one in values if one.strip()][:MOST_VALUES]
+        found[match["key"]] = _values(value[1:-1]) if value.startswith("[") else [value.strip('"')]
+        if len(found[match["key"]]) > MOST_VALUES:
+            raise _mistake("query", f"of {match['key']} at most {MOST_VALUES} values can be asked for")
     return found
+
+
+def _values(text: str) -> list[str]:
+    """The values in a list: `a, "b, c"` are two, each once."""
+    found: dict[str, None] = {}
+    place = 0
+    while place < len(text):
+        match = _ONE_OF.match(text, place)
+        if match is None:
+            raise _mistake("query", f"{text[place:].strip()[:80]!r} is not understood in a list of values")
+        if match["quoted"] is not None:
+            found[match["quoted"]] = None
+        elif plain := match["plain"].strip():
+            found[plain] = None
+        place = match.end()
+    return [*found]
 
 
 def _statuses(named: Sequence[str] | None) -> tuple[int, ...] | None:
@@ -363,12 +381,7 @@ def _names(cell: Cell) -> tuple[Any, ...]:
 
 def _parts(lake: Queried, asked: Asked, chosen: Sequence[_Group]) -> dict[Cell, Figures]:
     """The figures of each interval, of the chosen groups."""
-    cells = {group.cell for group in chosen}
-    narrowed = asked.sessions
-    if "release" in asked.level:
-        narrowed = replace(narrowed, versions={cell.release or "" for cell in cells})
-    if "environment" in asked.level:
-        narrowed = replace(narrowed, environments={cell.environment or "" for cell in cells})
+    narrowed = asked.sessions.narrowed([asked.level], {group.cell for group in chosen})
     return asked.figures(lake, narrowed, every=asked.every)
 
 

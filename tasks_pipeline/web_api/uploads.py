@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from tasks_pipeline.config.uploads import CHUNK_BYTES
 from tasks_pipeline.protocol.release import why_no_release
-from tasks_pipeline.releases.known import save_release
+from tasks_pipeline.releases.known import find_releases, save_release
 from tasks_pipeline.storage.blobs import BlobDraft
 from tasks_pipeline.storage.disk import DiskFull, Room
 from tasks_pipeline.uploads.assembling import BundleUpload, DebugFileUpload, Progress
@@ -173,8 +173,13 @@ def assemble_bundle(call: Call) -> Response:
 
 def _note_release(call: Call, upload: BundleUpload) -> None:
     """A bundle for a release makes it, in the projects that it is for."""
-    if upload.release is not None and upload.project_ids and why_no_release(upload.release) is None:
-        save_release(call.services.state, upload.project_ids, upload.release, {})
+    if upload.release is None or not upload.project_ids or why_no_release(upload.release) is not None:
+        return
+    state = call.services.state
+    with state.read() as connection:  # a client asks again and again how far it is
+        known = find_releases(connection, upload.project_ids, upload.release)
+    if len(known) < len(set(upload.project_ids)):
+        save_release(state, upload.project_ids, upload.release, {})
 
 
 def assemble_debug_files(call: Call) -> Response:

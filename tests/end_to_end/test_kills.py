@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tasks_pipeline.dagster_process import RUN, WARM_PROCESS
 from tasks_pipeline.demo.show import running_demo_service
 from tasks_pipeline.demo.traffic import Request, shop_events, shop_request
 from tasks_pipeline.groups.lists import list_groups
@@ -26,7 +27,6 @@ VICTIMS = {
     "code server": " tasks_pipeline.code_server ",
     "nudge": " tasks_pipeline.nudging ",
 }
-FORKED = "multiprocessing.forkserver import main"
 EVENTS_BETWEEN_KILLS = 15
 
 
@@ -81,13 +81,13 @@ def victims(service: int) -> dict[str, psutil.Process]:
     for process in psutil.Process(service).children(recursive=True):
         try:
             words = f" {' '.join(process.cmdline())} "
-            parent = process.parent()
-            of_a_warm_one = parent is not None and FORKED in " ".join(parent.cmdline())
+            forked = {RUN: "drain", WARM_PROCESS: "warm process"}.get(process.name())
         except psutil.NoSuchProcess:
             continue
-        found |= {name: process for name, mark in VICTIMS.items() if mark in words}
-        if FORKED in words:  # a run is forked from the warm process and looks like it
-            found["drain" if of_a_warm_one else "warm process"] = process
+        if forked:
+            found[forked] = process
+        else:
+            found |= {name: process for name, mark in VICTIMS.items() if mark in words}
     return found
 
 

@@ -386,10 +386,16 @@ def test_deploys_that_cannot_be(client: httpx.Client, body: Any, field: str) -> 
     assert client.post(f"{RELEASES}nope/deploys/", json=DEPLOY).status_code == 404
 
 
-def test_dates_beyond_all_years(client: httpx.Client) -> None:
-    beyond = "0001-01-01T00:00:00+05:00"
+@pytest.mark.parametrize(
+    "beyond", ["0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+)
+def test_dates_beyond_all_years(client: httpx.Client, beyond: str) -> None:
+    """Also those that are so in some zone only: people are shown them in theirs."""
     answer = client.post(RELEASES, json={"version": "1", "projects": ["shop"], "dateReleased": beyond})
     assert (answer.status_code, client.get(RELEASES).json()) == (400, [])
+    made(client)
+    deploy = {"environment": "production", "dateFinished": beyond}
+    assert client.post(f"{RELEASES}shop@1.0.0/deploys/", json=deploy).status_code == 400
 
 
 def test_fields_of_a_release(client: httpx.Client, state: StateDatabase) -> None:

@@ -69,10 +69,10 @@ def test_the_first_release_is_that_of_the_earliest_event_and_not_the_lowest_vers
         assert each.state() == state
 
 
-@pytest.mark.parametrize("release", ["", "latest"])
+@pytest.mark.parametrize("release", ["", "latest", "LATEST"])
 def test_words_that_are_no_release(day: Day, release: str) -> None:
-    send_at(day, (0, release))
-    assert releases_of(day) == {"A": (release or None, release or None)}
+    send_at(day, (0, release), (1, "shop@1"), (2, release))
+    assert releases_of(day) == {"A": (None, "shop@1")}
     state = day.state()
     day.recompute()
     assert day.state() == state

@@ -12,8 +12,9 @@ from tasks_pipeline.alerts import counts
 from tasks_pipeline.alerts.counts import Sessions, sessions_in_window
 from tasks_pipeline.releases import health, proofs
 from tasks_pipeline.releases.health import SessionsGone
-from tasks_pipeline.releases.health_days import days_received_on, due_tonight, is_final, receipt_days
+from tasks_pipeline.releases.health_days import days_received_on, due_tonight, receipt_days
 from tasks_pipeline.releases.proofs import prove
+from tasks_pipeline.releases.spans import is_final
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tests.support.crash import (

@@ -112,6 +112,21 @@ def test_a_page_of_releases(own: Stores) -> None:
     assert releases_health(own.lake, [], span) == {}
 
 
+def test_figures_of_some_cells_are_read_of_these_alone(own: Stores) -> None:
+    """Not of every pair that their releases and environments make."""
+    write_health(
+        own.state,
+        own.lake,
+        [Seen(MIDNIGHT, r, e, project=p, user=1) for r in "abc" for e in "xy" for p in (1, 2)],
+    )
+    span, level = Span(MIDNIGHT, MIDNIGHT + DAY), RELEASE_AND_ENVIRONMENT
+    asked = {Cell(1, "a", "x"), Cell(2, "b", "y"), Cell(1, "c", "x")}
+    of = Sessions([1, 2], named=[(p, r) for r in "abc" for p in (1, 2)])
+    assert health_figures(own.lake, span, of.narrowed([level], asked), [level]).keys() == asked
+    by_both = health_figures(own.lake, span, of.narrowed([level, RELEASE], asked), [RELEASE])
+    assert by_both.keys() == {Cell(1, "a"), Cell(2, "b"), Cell(1, "c")}
+
+
 def test_spans() -> None:
     now = datetime(2026, 11, 22, 12, 50, 3, tzinfo=UTC)
     assert last_days(14, now) == Span(datetime(2026, 11, 9, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC))

@@ -15,6 +15,7 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.groups.decisions import actions_of, assign_groups_to, ignore_groups, resolve_groups
 from tasks_pipeline.groups.merging import merge_groups, unmerge_group
 from tasks_pipeline.groups.moves import leads_to
+from tasks_pipeline.groups.of_release import resolved_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
 from tasks_pipeline.notifications.composing import message_of
@@ -157,6 +158,32 @@ def test_what_came_after_it_was_resolved_shows(day: Day) -> None:
     with again(lambda work: same_as(work, "e", "checkout")):
         reprocess_events(day.stores, day.date)
     assert all_groups(day)["checkout"].status == "regressed"
+
+
+@pytest.mark.parametrize(
+    ("own", "status"), [("shop@2.0.0", "regressed"), ("shop@1.0.0", "resolved"), (None, "resolved")]
+)
+def test_what_goes_on_in_newer_releases_is_not_hidden_by_a_decision(
+    day: Day, own: str | None, status: str
+) -> None:
+    """The new group has events of releases of its own, some of which should have the fix."""
+    day.send(event("e", release="shop@1.0.0"), event("checkout", release=own))
+    day.drain()
+    resolve_groups(day.stores.state, [id_of(day, "e")], "ann", in_release="shop@1.1.0")
+    with again(lambda work: same_as(work, "e", "checkout")):
+        reprocess_events(day.stores, day.date)
+    row = all_groups(day)["checkout"]
+    assert (row.times_seen, row.status) == (2, status)
+
+
+def test_what_a_release_resolved_is_found_where_its_events_went(day: Day) -> None:
+    day.send(event("e", release="shop@1.0.0"))
+    day.drain()
+    resolve_groups(day.stores.state, [id_of(day, "e")], "ann", in_release="shop@1.1.0")
+    reprocess(day)
+    with day.stores.state.read() as connection:
+        (found,) = resolved_groups(connection, day.project, "shop", "shop@1.1.0").groups
+    assert (found["title"].partition(":")[0], found["times_seen"]) == ("checkout", 1)
 
 
 def test_groups_that_are_not_of_one_mind_leave_no_status(day: Day) -> None:

@@ -36,7 +36,7 @@ from tasks_pipeline.releases.deploys import add_deploy, deploy_counts, list_depl
 from tasks_pipeline.releases.figures import count_releases
 from tasks_pipeline.releases.health import compute_health
 from tasks_pipeline.releases.health_days import due_days
-from tasks_pipeline.releases.known import delete_release, first_after, save_release
+from tasks_pipeline.releases.known import delete_release, first_after, last_before, save_release
 from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.shipping.loop import ship_releases
@@ -307,7 +307,7 @@ class Work:
         come("s@0")
         come(f"s@3.{self.round}")
         with state.write() as connection:
-            resolve_in_release(state, connection, list(known.values())[:3], "ann", "s@2")
+            resolve_in_release(state, connection, dict.fromkeys(list(known.values())[:3], ("ann", {})), "s@2")
         with state.read() as connection:
             new_group_counts(connection, [(project, "s@1"), (project, "s@2")])
             for groups_of in (new_groups, resolved_groups, regressed_groups):
@@ -320,6 +320,8 @@ class Work:
                 suspects_of(connection, [known[name]])
             first_after(connection, project, "s@1", self.now)
             first_after(connection, project, "c0ffee", self.now)
+            last_before(connection, project, "s@1", self.now)
+            last_before(connection, project, "c0ffee", self.now)
         for name in ("abcd", "r1047"):
             with suppress(DecisionError):
                 resolve_groups(state, [known[names[0]]], "ann", in_commit=name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import and_, delete, select, update
 
 from tasks_pipeline.processing.event import Work
 from tasks_pipeline.processing.event import group as group_again
 from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import open_stores
 from tests.support.crash import (
     BAD,
@@ -46,6 +48,49 @@ def mixed(day: Day) -> None:
         day.receipt(body=b"junk"),
         day.receipt(event("A", user={"email": "a@example.org"}), seconds=9),
     )
+
+
+def test_a_day_that_is_stored_again_notes_its_releases(day: Day) -> None:
+    """Their environments, and when the first and the last of their events and sessions were, as the stream does."""
+    session = {
+        "sid": "1" * 32,
+        "started": day.at(60).isoformat(),
+        "attrs": {"release": "r@1", "environment": "prod"},
+    }
+    day.spool(
+        day.receipt(event("A", release="r@1", environment="qa"), seconds=3),
+        day.receipt(item("session", session), seconds=90),
+        day.receipt(event("B", release="r@2"), seconds=4),
+    )
+    day.drain()
+    noted = releases_noted(day)
+    assert [row["version"] for row in noted] == ["r@1", "r@1", "r@2"]
+    with day.stores.state.write() as connection:  # as before there were such columns
+        of_day = t.releases.c.project_id == day.project
+        nothing = dict.fromkeys(("first_event_at", "last_event_at", "first_session_at", "last_session_at"))
+        connection.execute(update(t.releases).where(of_day, t.releases.c.version == "r@1").values(**nothing))
+        connection.execute(delete(t.releases).where(of_day, t.releases.c.version == "r@2"))
+        connection.execute(
+            delete(t.release_environments).where(t.release_environments.c.project_id == day.project)
+        )
+    day.recompute()
+    assert releases_noted(day) == noted
+
+
+def releases_noted(day: Day) -> list[dict[str, object]]:
+    """What is noted of each release and environment by what was received of it."""
+    r, e = t.releases.c, t.release_environments.c
+    query = (
+        select(
+            r.version, r.created_at, r.order_date, r.first_event_at, r.last_event_at,
+            r.first_session_at, r.last_session_at, e.environment, e.first_at,
+        )
+        .join_from(t.releases, t.release_environments, and_(e.project_id == r.project_id, e.version == r.version), isouter=True)
+        .where(r.project_id == day.project)
+        .order_by(r.version, e.environment)
+    )  # fmt: skip
+    with day.stores.state.read() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def test_a_recomputed_day_is_the_same_row_for_row(day: Day) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
@@ -18,6 +19,7 @@ from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import Heard, note_releases, save_release
 from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import releases
 from tests.support.release_cases import cases
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -150,6 +152,28 @@ def test_showing_one(known: Releases) -> None:
         "staging",
     ):
         assert said in text
+
+
+def test_a_release_names_those_beside_it(known: Releases) -> None:
+    known.hear(1, **{"shop@2.1.0": NOON + 2 * HOUR, "shop@3.0.0": NOON + 3 * HOUR})
+    for version, sha in (("shop@2.0.0", "a"), ("shop@3.0.0", "b")):
+        with known.state.write() as connection:
+            sent = SentCommit(sha * 40, "acme/shop", "m", "Ann", None, NOON, ())
+            set_commits(known.state, connection, version, [sent])
+    with known.state.write() as connection:
+        connection.execute(
+            update(releases)
+            .where(releases.c.version.in_(("shop@2.0.0", "shop@3.0.0")))
+            .values(commit_count=1)
+        )
+    beside = ("previous", "next", "previous_with_commits")
+    found = known.json("show", "shop@3.0.0")
+    assert [found[name] for name in beside] == ["shop@2.1.0", None, "shop@2.0.0"]
+    found = known.json("show", "shop@2.0.0", "--project", "shop")
+    assert [found[name] for name in beside] == ["shop@1.9.1+a86d127c4b2f23a0", "shop@2.1.0", None]
+    lines = [line.split() for line in known.call("show", "shop@3.0.0").stdout.splitlines()]
+    assert ["previous", "shop@2.1.0"] in lines
+    assert ["commits", "1", "since", "shop@2.0.0"] in lines
 
 
 def test_commits_and_deploys(known: Releases) -> None:

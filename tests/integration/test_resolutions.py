@@ -14,15 +14,24 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.groups.decisions import (
     DecisionError,
     actions_of,
+    log_action,
     resolve_groups,
     resolve_in_release,
 )
+from tasks_pipeline.groups.fixing import resolved_in_commits, settle_commit_resolutions
 from tasks_pipeline.groups.lifecycle import fixed_in_commit
 from tasks_pipeline.groups.lists import find_group
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.groups.shipped import resolution_of
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
-from tasks_pipeline.releases.known import Heard, delete_release, first_after, note_releases, save_release
+from tasks_pipeline.releases.known import (
+    Heard,
+    delete_release,
+    first_after,
+    last_before,
+    note_releases,
+    save_release,
+)
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import open_stores
 from tests.support.alerting import alert_rows, alerting
@@ -123,6 +132,21 @@ def test_the_log_and_the_message_say_how_it_came_back(one: Day) -> None:
     assert shown(told)["resolution"] is None
 
 
+def test_a_regression_ends_the_decision_and_not_what_came_of_it(one: Day) -> None:
+    """Neither the release that held its commit nor the assignee of another group is who resolved it."""
+    sha = "e" * 40
+    decide(one, in_commit=sha)
+    decided, group_id = last_entry(one), one.group()["id"]
+    hear(one, **{"shop@1.2": one.at(20)})
+    with one.stores.state.write() as connection:
+        waiting = resolved_in_commits(connection, one.project, [sha])
+        assert settle_commit_resolutions(connection, one.project, "shop@1.2", waiting) == [group_id]
+        log_action(connection, one.project, group_id, "inherit", {"from": [7], "what": ["assignee"]})
+    assert come(one, "shop@1.2") == "regressed"
+    back = last_entry(one)["data"]
+    assert (back["ends"], back["resolved_by"], back["resolved_in"]) == (decided["id"], "ann", "shop@1.2")
+
+
 def test_a_backport_of_an_older_line_lacks_the_fix(one: Day) -> None:
     hear(one, **{"shop@2.0": one.at(20)})
     decide(one, in_release="shop@2.0")
@@ -195,6 +219,14 @@ def test_a_commit_that_no_release_holds_tells_nothing(one: Day) -> None:
     }  # fmt: skip
 
 
+def test_a_commit_that_is_sent_in_capitals_settles_it(one: Day) -> None:
+    sha = "FA" * 20
+    decide(one, in_commit=sha)
+    with one.stores.state.write() as connection:
+        waiting = resolved_in_commits(connection, one.project, [sha])
+        assert settle_commit_resolutions(connection, one.project, "shop@1.1", waiting) == [one.group()["id"]]
+
+
 def test_then_it_is_fixed_in_the_first_release_that_holds_it(one: Day) -> None:
     other = Day(one.stores, one.date, one.project + 400_000)
     decide(one, in_commit=SHA)
@@ -215,14 +247,20 @@ def test_the_beginning_of_a_known_commit_is_enough(own_day: Day) -> None:
     day = own_day
     day.send(event("A"))
     day.drain()
-    rows = [{"sha": sha, "created_at": day.at()} for sha in (SHA, f"80971{'0' * 35}", "ab" * 20)]
+    rows = [
+        {"sha": sha, "created_at": day.at()}
+        for sha in (SHA, f"8097195{'0' * 33}", "ab" * 20, "CD" * 20, "123456789")
+    ]
     with day.stores.state.write() as connection:
         connection.execute(insert(t.commits), rows)
-    assert decide(day, in_commit="8097195") == {"commit": SHA}
-    assert decide(day, in_commit="ABAB") == {"commit": "ab" * 20}
+    assert decide(day, in_commit="8097195D") == {"commit": SHA}
+    assert decide(day, in_commit="ABABABA") == {"commit": "ab" * 20}
+    assert decide(day, in_commit="CD" * 20) == {"commit": "CD" * 20}, "as it was sent"
+    assert decide(day, in_commit="12345") == {"commit": "12345"}, "a number is the beginning of none"
+    assert decide(day, in_commit="123456789") == {"commit": "123456789"}
     assert decide(day, in_commit="r1047") == {"commit": "r1047"}
     for name, why in (
-        ("80971", "several commits"), ("ffff", "all of its 40 digits"), ("", "cannot be"), ("a b", "cannot be"), ("x" * 65, "cannot be"),
+        ("8097195", "several commits"), ("fffffff", "all of its 40 digits"), ("ffff", "give 7 of its digits"), ("", "cannot be"), ("a b", "cannot be"), ("x" * 65, "cannot be"),
     ):  # fmt: skip
         with pytest.raises(DecisionError, match=why):
             decide(day, in_commit=name)
@@ -241,9 +279,8 @@ def test_resolving_in_a_release_leaves_alone_what_is_resolved_or_discarded(day: 
     merge_groups(state, ids["C"], [ids["D"]], "ann")
     said = {"commit": SHA}
     with state.write() as connection:
-        fixed = resolve_in_release(
-            state, connection, ids.values(), "commit 8097195d3c2b (Jo)", "shop@2", data=said
-        )
+        reasons = dict.fromkeys(ids.values(), ("commit 8097195d3c2b (Jo)", said))
+        fixed = resolve_in_release(state, connection, reasons, "shop@2")
     assert fixed == [ids["C"], ids["E"]]
     entry = actions_of(state, ids["C"])[0]
     assert (entry["actor"], entry["data"]) == (
@@ -254,7 +291,7 @@ def test_resolving_in_a_release_leaves_alone_what_is_resolved_or_discarded(day: 
     assert (found["status"], found["resolution"]) == ("resolved", "in_release")
     assert (found["resolved_in_release"], found["resolved_release_date"]) == ("shop@2", day.at(7))
     with state.write() as connection:
-        assert resolve_in_release(state, connection, ids.values(), "again", "shop@3") == []
+        assert resolve_in_release(state, connection, reasons, "shop@3") == []
 
 
 # ── what it costs
@@ -422,6 +459,18 @@ def test_the_release_after_one(day: Day) -> None:
         assert after("f00", 5) == "bad"
         assert after("gone", None) is None
         assert after("1.0", 7) == "1.1"
+
+        def before(version: str, seconds: float | None) -> str | None:
+            date = None if seconds is None else day.at(seconds)
+            return last_before(connection, day.project, version, date)
+
+        assert before("shop@1.0", 1) is None
+        assert before("shop@1.0+abc", 2) == "shop@1.0"
+        assert before("shop@1.5", None) == before("shop@1.5", 4) == "shop@1.0+abc"
+        assert before("shop@2.0", 3) == "shop@1.5"
+        assert before("bad", 6) == "f00"
+        assert before("f00", 5) == "shop@1.5"
+        assert before("1.1", 8) == "1.0"
 
 
 def test_a_commit_of_a_life_is_stored(one: Day) -> None:

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from tasks_pipeline.cli import main
+from tasks_pipeline.dagster_process import WARM_PROCESS
 from tasks_pipeline.home import Home
 from tasks_pipeline.service.leftovers import marked_processes
 from tasks_pipeline.service.running import RunningService, running_service
@@ -117,9 +118,7 @@ def nudged(home: Home) -> list[dict[str, str]]:
 def forked_runs(home: Home) -> list[psutil.Process]:
     """Processes whose parent is what runs are forked from."""
     processes = [psutil.Process(pid) for pid in marked_processes(str(home.root))]
-    warm = {
-        process.pid for process in processes if "multiprocessing.forkserver" in " ".join(process.cmdline())
-    }
+    warm = {process.pid for process in processes if process.name() == WARM_PROCESS}
     return [process for process in processes if process.ppid() in warm]
 
 

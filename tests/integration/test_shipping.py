@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.event import listen, remove
 from sqlalchemy.exc import OperationalError
 
-from tasks_pipeline.groups.decisions import actions_of, unresolve_groups
+from tasks_pipeline.groups.decisions import actions_of, resolve_groups, unresolve_groups
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels.mail import MailSender
@@ -38,6 +39,7 @@ from tests.support.alerting import configured, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.plans import recorded, scans
+from tests.support.waiting import wait_for
 
 V = "shop@1.0.0"
 SHA = "809719530a545e991c343370658cdc9f83430afb"
@@ -156,13 +158,64 @@ def test_a_thousand_commits_that_fix_the_same_groups_ask_little_under_the_lock(d
     assert asked < 200
 
 
+def test_many_groups_that_a_release_fixes_are_resolved_with_few_statements(day: Day) -> None:
+    named = groups_of(day, *(f"E{chr(65 + n // 26)}{chr(65 + n % 26)}" for n in range(100)))
+    save_release(day.stores.state, [day.project], V, {})
+    send_commits(day.stores, *(commit(f"{n:040x}", f"fixes {each}") for n, each in enumerate(named)))
+    asked = 0
+
+    def count(*_: Any) -> None:
+        nonlocal asked
+        asked += 1
+
+    listen(day.stores.state.engine, "before_cursor_execute", count)
+    try:
+        report = ship(day.stores)
+    finally:
+        remove(day.stores.state.engine, "before_cursor_execute", count)
+    assert report.shipped.groups_resolved == len(named) == 100
+    assert asked < 100
+
+
+def test_a_release_locks_the_groups_that_it_fixes_in_the_order_of_batches(postgres_home: Home) -> None:
+    """Whoever waits for a group holds none of a greater number, or the two could wait for each other."""
+    with open_stores(postgres_home) as stores:
+        day = Day(stores, NOW.date(), 1000)
+        day = replace(day, stores=configured(stores, day.project, PEOPLE))
+        state = day.stores.state
+        named = groups_of(day, "A", "B", "C")
+        ids = sorted(row_of(day, each).id for each in named)
+        by_id = sorted(named, key=lambda each: row_of(day, each).id)
+        resolve_groups(state, [ids[2]], "ann", in_commit="c" * 40)
+        save_release(state, [day.project], V, {})
+        first, second = (
+            commit(letter * 40, f"fixes {each}") for letter, each in zip("ab", by_id, strict=False)
+        )
+        send_commits(day.stores, first, second, commit("c" * 40))  # the newest first
+        locked = select(t.groups.c.id).with_for_update(key_share=True)
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+
+        def is_waiting() -> bool:
+            with state.read() as connection:
+                return bool(connection.execute(waiting).scalar())
+
+        with ThreadPoolExecutor() as pool:
+            with state.write() as batch:
+                batch.execute(locked.where(t.groups.c.id == ids[0]))
+                shipping = pool.submit(process_new_release, day.stores, day.project, V)
+                wait_for("the release waits for the first group", is_waiting)
+                batch.execute(text("SET LOCAL lock_timeout = '1s'"))
+                assert len(batch.execute(locked.where(t.groups.c.id.in_(ids[1:]))).all()) == 2
+            assert shipping.result(60).groups_resolved == 3
+
+
 def test_what_is_not_resolved_by_a_commit(day: Day) -> None:
     merged, target, discarded, resolved = groups_of(day, "A", "B", "C", "D")
     ids = [row_of(day, short_id).id for short_id in (merged, target, discarded, resolved)]
     merge_groups(day.stores.state, ids[1], [ids[0]])
     discard_groups(day.stores.state, [ids[2]])
-    from tasks_pipeline.groups.decisions import resolve_groups
-
     resolve_groups(day.stores.state, [ids[3]], "anna")
     save_release(day.stores.state, [day.project], V, {})
     send_commits(day.stores, commit(message=f"fixes {merged}, {discarded}, {resolved}"))
@@ -323,10 +376,12 @@ def test_the_mail_of_a_deploy(day: Day) -> None:
     channel = day.stores.config.channel("mail")
     mail = MailSender(channel, day.stores.config).compose(message, ["jo@example.com"], row["key"])  # type: ignore[arg-type]
     plain, html = (part.get_content() for part in mail.iter_parts())
-    for said in (plain, html):
-        assert "\x1b" not in said
-        assert "\u202e" not in said
-        assert "1 h 0 min" in said
+    for part in (plain, html):
+        assert "\x1b" not in part
+        assert "\u202e" not in part
+        assert "1 h 0 min" in part
+    row["data"]["finished_at"] = "9999-12-31T23:59:59+00:00"  # there is none where the member is
+    assert dict(message_of(day.stores, row).facts)["Finished"] == "9999-12-31 23:59:59 UTC"
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert f"tasks-pipeline --home {day.stores.home.root} releases show" in plain

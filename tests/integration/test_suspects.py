@@ -13,11 +13,18 @@ from sqlalchemy import insert, select, update
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
-from tasks_pipeline.groups.decisions import actions_of, assign_groups_to
-from tasks_pipeline.groups.suspects import due_groups, look_again, suspects_due, suspects_of
+from tasks_pipeline.groups.decisions import actions_of, assign_groups_to, ignore_groups, resolve_groups
+from tasks_pipeline.groups.suspects import (
+    due_groups,
+    look_again,
+    suspects_due,
+    suspects_of,
+    to_look_at_again,
+)
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
+from tasks_pipeline.processing import settle as settling
 from tasks_pipeline.releases.commits import set_commits
 from tasks_pipeline.releases.known import Heard, delete_release, note_releases
 from tasks_pipeline.releases.sent_commits import SentCommit
@@ -215,6 +222,22 @@ def test_what_a_person_decided_stays(day: Day, before: str | None) -> None:
     assert day.group()["assignee"] == before
 
 
+def test_only_open_groups_are_assigned(day: Day) -> None:
+    told_day = told(day, more=ASSIGN)
+    names = ("Open", "Resolved", "Ignored")
+    told_day.send(*(event(name, release="shop@1") for name in names))
+    told_day.drain()
+    ids = {group["title"].partition(":")[0]: group["id"] for group in day.groups()}
+    resolve_groups(day.stores.state, [ids["Resolved"]], "ann")
+    ignore_groups(day.stores.state, [ids["Ignored"]], "ann")
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    seen(day)
+    assert find_due_suspects(told_day.stores).figures() == {
+        "groups_looked_at": 3, "groups_with_suspects": 3, "groups_assigned": 1,
+    }  # fmt: skip
+    assert [g["id"] for g in day.groups() if g["assignee"]] == [ids["Open"]]
+
+
 def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
     told_day = told(day, more=ASSIGN)
     told_day.send(event("Boom", release="shop@2"), event("Other"))
@@ -231,7 +254,9 @@ def test_commits_that_come_late_are_found_by_the_asset(day: Day) -> None:
     assert not suspects_due(state)
     ship(state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
     with state.write() as connection:
-        assert look_again(connection, day.project, "shop@1") == 1
+        again = to_look_at_again(connection, day.project, "shop@1")
+        assert len(again) == 1
+        look_again(connection, again)
     report = find_due_suspects(told_day.stores)
     assert report.figures() == {"groups_looked_at": 1, "groups_with_suspects": 1, "groups_assigned": 1}
     with state.read() as connection:
@@ -251,6 +276,31 @@ def test_a_release_that_changed_too_much_waits_for_the_asset(
     seen(day)
     assert find_due_suspects(day.stores).suspected == 1
     assert [s["sha"] for s in suspects(day)] == [SHA]
+
+
+def test_a_drain_looks_at_few_of_many_new_groups(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "SUSPECTED", 2)
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    day.send(*(event(name, release="shop@1") for name in "ABCD"))
+    day.drain()
+    monkeypatch.setattr(settling, "SUSPECTED_SIZE", 1)
+    day.send(*(event(name, release="shop@1") for name in "EF"))
+    day.drain()
+    with day.stores.state.read() as connection:
+        of_groups = select(t.suspect_commits.c.group_id).distinct()
+        assert len(connection.execute(of_groups).all()) == 3
+    assert find_due_suspects(day.stores).suspected == 3, "the others are due"
+
+
+def test_a_group_whose_earliest_event_tells_no_release_has_no_suspects(day: Day) -> None:
+    ship(day.stores.state, [day.project], "shop@1", commit(SHA, "shop/orders.py"))
+    day.send(event("Boom", release="shop@1"))
+    day.drain()
+    assert suspects(day) != []
+    day.send(event("Boom", timestamp=day.at(-60).timestamp()))
+    day.drain()
+    assert day.group()["first_release"] is None
+    assert suspects(day) == []
 
 
 def test_a_look_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,7 +451,7 @@ def test_every_look_finds_its_rows_by_an_index(day: Day) -> None:
         told_day.drain()
         seen(day)
         with state.write() as connection:
-            look_again(connection, day.project, "shop@1")
+            look_again(connection, to_look_at_again(connection, day.project, "shop@1"))
         find_due_suspects(told_day.stores)
         (row, *_) = outbox(day.stores, day.project)
         message_of(told_day.stores, row)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.events import find_event, newest_events, payloads_of
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.mirror import Mirror
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail_json import decode_rows, encode_rows, with_times
 from tasks_pipeline.storage.ledger.drains import end_drains_of_run
@@ -52,6 +54,20 @@ class Crash(Exception):
 
 def crash() -> None:
     raise Crash
+
+
+def test_derived_tables_are_read_without_the_tail(day: Day) -> None:
+    day.send(event("A"))
+    day.drain()
+    with patch.object(Mirror, "refresh") as refresh:
+        day.stores.lake.query("SELECT * FROM lake.release_health JOIN lake.session_users USING (day)")
+        assert not refresh.called
+        day.stores.lake.query("SELECT * FROM lake.release_health JOIN lake.events USING (day)")
+        assert refresh.called
+    assert (
+        len(day.stores.lake.query("SELECT event_id FROM lake.events WHERE project_id = ?", [day.project]))
+        == 1
+    )
 
 
 def files_of(day: Day) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,8 @@ def test_order_and_number_of_groups(client: httpx.Client) -> None:
         ({"query": "release:[a, b] environment:staging"}, 1),
         ({"query": "release:[a,b]", "project": "other"}, 1),
         ({"query": "release:nope"}, 0),
+        ({"query": 'release:["a, b", "b"]'}, 1),
+        ({"query": 'release:["x]", a , "b"]'}, 6),
         ({"query": 'environment:""'}, 1),
         ({"query": "session.status:[crashed, errored]"}, 2),
         ({"query": "environment:staging", "environment": "production"}, 0),
@@ -209,6 +212,8 @@ def test_a_period_ends_with_the_interval_of_now(any_client: httpx.Client, own: S
         ({"query": "user:7"}, "'user:7' is not understood; allowed are release:value"),
         ({"query": "release:a or release:b"}, "'or release:b' is not understood"),
         ({"query": "release:a release:b"}, "release is there twice"),
+        ({"query": f"release:[{','.join(map(str, range(101)))}]"}, "of release at most 100 values"),
+        ({"query": 'release:[a "b"]'}, "is not understood in a list"),
         ({"query": "session.status:fine"}, "allowed are healthy, errored"),
         ({"query": "project:nope"}, "allowed are shop, other"),
         ({"project": "nope"}, "there is no 'nope'; allowed are shop, other"),
@@ -303,6 +308,27 @@ def test_a_process_that_was_killed_costs_one_answer(own: Stores) -> None:
     with reading.lake() as lake:
         assert lake.query("SELECT 1 AS one, $x AS x", {"x": "y"}) == [{"one": 1, "x": "y"}]
     reading.close()
+
+
+def test_a_process_that_does_not_listen_is_ended(own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    def broken(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(health_reading, "send", broken)
+    with pytest.raises(LakeUnreadable):
+        LakeProcess(own.home, 5)
+    (process,) = started
+    assert process.returncode is not None
+    assert process.stdin is not None
+    assert process.stdin.closed
 
 
 def test_few_may_wait_and_each_ends_in_time(own: Stores) -> None:

@@ -44,6 +44,7 @@ from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
 from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
+from tasks_pipeline.web_api import uploads as web_uploads
 from tasks_pipeline.web_api.tokens import SCOPES, create_token
 from tests.support import uploads
 from tests.support.crash import Moment, at, die, run_in_process
@@ -164,6 +165,15 @@ def test_the_same_bundle_for_another_release_is_not_sent_again(any_installation:
     assert client.asked == [sha1(data)]
     assert [row["release"] for row in any_installation.rows(artifact_bundles)] == [None, "1.0", "2.0"]
     assert {row["version"] for row in any_installation.rows(releases)} == {"1.0", "2.0"}, "and makes it"
+
+
+def test_asking_how_far_a_bundle_is_writes_its_release_once(any_installation: Installation) -> None:
+    client, data = any_installation.client, small_bundle()
+    with patch.object(web_uploads, "save_release", side_effect=web_uploads.save_release) as saved:
+        for _ in range(3):
+            client.bundle(data, ("shop", "2"), "1.0")
+    assert saved.call_count == 1
+    assert {row["project_id"] for row in any_installation.rows(releases)} == {1, 2}
 
 
 def test_the_newest_upload_comes_first(any_installation: Installation) -> None:

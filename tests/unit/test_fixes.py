@@ -42,6 +42,8 @@ def test_messages(case: dict[str, Any]) -> None:
         ("fixes\nSHOP-1", []),
         ("x\nRevert \"y\"\nfixes SHOP-1", ["SHOP-1"]),
         ("fixes SHOP-1\u00fc", []),
+        ("fixes SHOP-1\u212a, SHOP-2", ["SHOP-2"]),
+        ("fixes \u017fhop-1, SHOP-2", ["SHOP-2"]),
         ("closes SHOP-1 resolves API-2", ["SHOP-1", "API-2"]),
         ("fix" * 10_000 + " SHOP-1", []),
         ("fixes SHOP-" + "Z" * 65_536 + ", SHOP-1", ["SHOP-1"]),
@@ -51,7 +53,11 @@ def test_further_messages(message: str, groups: list[str]) -> None:
     assert fixed_groups(message, SLUGS) == groups
 
 
-@given(st.text(max_size=300))
+@given(
+    st.one_of(
+        st.text(max_size=300), st.from_regex(r"shop-[0-9A-Za-z\u212a\u017f\u0131]{1,13}", fullmatch=True)
+    )
+)
 def test_any_message_names_groups_of_ours_or_none(message: str) -> None:
     found = fixed_groups(f"fixes {message}", SLUGS)
     assert len(set(found)) == len(found)

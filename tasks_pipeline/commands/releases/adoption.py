@@ -14,8 +14,8 @@ from tasks_pipeline.commands.common.options import json_option, limit_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import age, lake_of, open_state, project_number
 from tasks_pipeline.commands.common.tables import say, table
-from tasks_pipeline.commands.releases.health import NO_ENVIRONMENT, environment_words, percent
-from tasks_pipeline.commands.releases.summaries import in_project
+from tasks_pipeline.commands.releases.health import environment_words, percent
+from tasks_pipeline.commands.releases.summaries import in_environment, in_project
 
 if TYPE_CHECKING:
     from tasks_pipeline.releases.adoption import Adoption, AdoptionKey
@@ -36,9 +36,7 @@ _COLUMNS = {
 
 @click.command()
 @in_project
-@click.option(
-    "--environment", metavar="NAME", help="In this environment only; none: sessions that named none."
-)
+@in_environment
 @limit_option(50, "rows to show")
 @json_option
 @click.pass_context
@@ -64,8 +62,7 @@ def adoption(
         at = full_hour(now)
         number = project_number(slugs, project)
         chosen = list(slugs) if number is None else [number]
-        name = "" if environment == NO_ENVIRONMENT else environment
-        found = adoption_at(lake, at, chosen, environment=name)
+        found = adoption_at(lake, at, chosen, environment=environment)
         most = sorted(found.items(), key=_most_first)[:limit]
         with state.read() as connection:
             stages = current_stages(connection, {(key[0], key[2]) for key, _ in most})

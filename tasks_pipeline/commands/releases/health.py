@@ -15,7 +15,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import lake_of, open_state, project_number
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import say, table
-from tasks_pipeline.commands.releases.summaries import in_project
+from tasks_pipeline.commands.releases.summaries import NO_ENVIRONMENT, in_environment, in_project
 from tasks_pipeline.releases.spans import MOST_DAYS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 ALL_ENVIRONMENTS = "all"
-NO_ENVIRONMENT = "none"
 _COLUMNS = {
     "release": "release",
     "project": "project",
@@ -57,9 +56,7 @@ _DROPPED = (
 @click.command()
 @click.argument("version", required=False)
 @in_project
-@click.option(
-    "--environment", metavar="NAME", help="In this environment only; none: sessions that named none."
-)
+@in_environment
 @click.option(
     "--days",
     type=Number(1, MOST_DAYS),
@@ -105,11 +102,11 @@ def health(
         of = Sessions(
             list(slugs) if number is None else [number],
             versions=None if version is None else [version],
-            environments=None if environment is None else [_named(environment)],
+            environments=None if environment is None else [environment],
         )
         alone = RELEASE_AND_ENVIRONMENT if environment is not None else RELEASE
         levels = [alone] if version is None or environment is not None else [RELEASE, RELEASE_AND_ENVIRONMENT]
-        found, waiting = health_figures(lake, span, of, levels), uncounted(state, span.since)
+        found, waiting = health_figures(lake, span, of, levels, most=limit), uncounted(state, span.since)
     final = span.is_final(now)
     rows = [
         {**_row(slugs, of_cell, figures), "since": span.since, "until": span.until, "final": final}
@@ -144,11 +141,11 @@ def uncounted(state: StateDatabase, since: datetime) -> str:
 
     with state.read() as connection:
         waiting = due_days(connection, since.date(), limit=1)
-    return "sessions came that are not counted yet: they are every 15 minutes" if waiting else ""
-
-
-def _named(environment: str) -> str:
-    return "" if environment == NO_ENVIRONMENT else environment
+    return (
+        "sessions came that are not counted yet: those of today and yesterday are every 15 minutes, others at night"
+        if waiting
+        else ""
+    )
 
 
 def _most_first(entry: tuple[Cell, Figures]) -> tuple[Any, ...]:
@@ -211,7 +208,7 @@ def percent(text: str | None) -> str | None:
 
 
 def duration_text(seconds: float | None) -> str:
-    """How long something lasted, in the largest unit that leaves three digits: 250 ms, 12.5 s, 3.2 min, 1.5 h."""
+    """How long something lasted, in the largest unit that leaves three digits: 250 ms, 12.5 s, 3.2 min, 2.5 h; from two of it on."""
     if seconds is None:
         return ""
     if seconds < 1:

@@ -15,7 +15,7 @@ from tasks_pipeline.commands.common.queries import age, open_state, project_numb
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.releases.health import uncounted
 from tasks_pipeline.commands.releases.summaries import in_project, summaries
-from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health
+from tasks_pipeline.commands.releases.with_health import HEALTH_COLUMNS, add_health, counted_lake
 
 _COLUMNS = {
     "version": "release",
@@ -57,8 +57,8 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
       tasks-pipeline releases list --project shop --status all --json
     Prints:
       release     project  latest  sessions  crash-free  adoption  stage
-      shop@1.9.1  shop                  212  100 %       2.318 %   low adoption
-      shop@2.0.0  shop     latest      8934  99.932 %    97.681 %  adopted
+      shop@1.9.1  shop                  212  100 %       2.317 %   low adoption
+      shop@2.0.0  shop     latest      8934  99.932 %    97.682 %  adopted
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.releases.health_figures import SHOWN_DAYS
@@ -71,7 +71,8 @@ def list_command(ctx: click.Context, project: str | None, status: str, limit: in
             rows = list_releases(connection, chosen, statuses=statuses, limit=limit)
         found, latest = summaries(state, slugs, rows)
         now = datetime.now(UTC)
-        health = add_health(current_home(ctx), state, rows, found, now)
+        with counted_lake(current_home(ctx), state) as lake:
+            health = add_health(lake, state, rows, found, now)
         waiting = uncounted(state, now - timedelta(days=SHOWN_DAYS))
     if as_json:
         print_json(found)

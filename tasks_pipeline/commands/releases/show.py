@@ -17,7 +17,7 @@ from tasks_pipeline.commands.releases.commits import author_json, commit_json
 from tasks_pipeline.commands.releases.deploys import deploy_json
 from tasks_pipeline.commands.releases.health import print_health, uncounted
 from tasks_pipeline.commands.releases.summaries import find_named, in_project, summaries
-from tasks_pipeline.commands.releases.with_health import add_health, health_of
+from tasks_pipeline.commands.releases.with_health import add_health, counted_lake, health_of
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
     """
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.groups.of_release import new_groups, regressed_groups, resolved_groups
-        from tasks_pipeline.releases.commit_lists import contents_of, list_commits
+        from tasks_pipeline.releases.commit_lists import contents_of, list_commits, previous_with_commits
         from tasks_pipeline.releases.deploys import list_deploys
+        from tasks_pipeline.releases.known import first_after, last_before
 
         rows = find_named(state, slugs, version, project)
         if len(rows) > 1:
@@ -65,8 +66,9 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
             )
         ((summary,), _) = summaries(state, slugs, rows)
         now = datetime.now(UTC)
-        add_health(current_home(ctx), state, rows, [summary], now)
-        health, figures = health_of(current_home(ctx), state, rows[0], now)
+        with counted_lake(current_home(ctx), state) as lake:
+            add_health(lake, state, rows, [summary], now)
+            health, figures = health_of(lake, rows[0], now)
         newest = rows[0]["last_session_at"]
         waiting = uncounted(state, newest) if newest else ""
         with state.read() as connection:
@@ -74,12 +76,18 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
             rows_of_deploys = list_deploys(connection, [project_id], version, _MOST_DEPLOYS)
             commits = list_commits(connection, version, limit=_MOST_COMMITS)
             made_of = contents_of(connection, version)
+            place = connection, project_id, version, rows[0]["order_date"]
+            beside = {
+                "previous": last_before(*place), "next": first_after(*place),
+                "previous_with_commits": previous_with_commits(connection, [project_id], version),
+            }  # fmt: skip
             named = connection, project_id, slugs[project_id], version
             found = {
                 "new": new_groups(*named), "resolved": resolved_groups(*named), "regressed": regressed_groups(*named),
             }  # fmt: skip
     deploys = [deploy_json(row) for row in rows_of_deploys]
     details = {
+        **beside,
         "deploys": deploys,
         "commits": [commit_json(row) for row in commits],
         "authors": [author_json(author) for author in made_of.authors],
@@ -89,7 +97,7 @@ def show(ctx: click.Context, version: str, project: str | None, as_json: bool) -
     if as_json:
         print_json(summary | details)
     else:
-        _print_release(summary, made_of.authors, deploys, now)
+        _print_release(summary | beside, made_of.authors, deploys, now)
         _print_groups(found, now, gap=bool(deploys))
         print_health(figures, summary["stages"])
         if waiting:
@@ -140,7 +148,9 @@ def _print_release(
         ("seen", _seen(summary)),
         ("url", cell(summary["url"])),
         ("ref", cell(summary["ref"])),
-        ("commits", str(summary["commit_count"])),
+        ("previous", cell(summary["previous"])),
+        ("next", cell(summary["next"])),
+        ("commits", _commits(summary)),
         ("authors", _names(authors)),
         ("deploys", str(summary["deploy_count"])),
     ]
@@ -154,6 +164,12 @@ def _print_release(
             cut=["name", "url"],
             drop=["url", "name"],
         )
+
+
+def _commits(summary: Mapping[str, Any]) -> str:
+    """How many commits it has, and since which release these are: clients send what came after the last that has any."""
+    count, since = summary["commit_count"], summary["previous_with_commits"]
+    return f"{count} since {cell(since)}" if count and since else str(count)
 
 
 def _names(authors: Sequence[Author]) -> str:

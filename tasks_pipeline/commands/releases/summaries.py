@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.state.database import StateDatabase
 
 in_project = project_option("In this project only.")
+in_environment = click.option(
+    "--environment",
+    "environment",
+    metavar="NAME",
+    callback=lambda _ctx, _option, name: "" if name == NO_ENVIRONMENT else name,
+    help="In this environment only; none: sessions that named none.",
+)
+"""Gives the name as it is stored: empty for none, None where nothing was said."""
+NO_ENVIRONMENT = "none"
 
 
 def find_named(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +17,40 @@ if TYPE_CHECKING:
     from tasks_pipeline.releases.health_figures import Figures
     from tasks_pipeline.releases.known import Row
     from tasks_pipeline.releases.stages import Stage
+    from tasks_pipeline.storage.lake.lake import Lake
     from tasks_pipeline.storage.state.database import StateDatabase
 
 HEALTH_COLUMNS = {"sessions": "sessions", "crash_free": "crash-free", "adopted": "adoption", "stage": "stage"}
 
 
+@contextmanager
+def counted_lake(home: Home, state: StateDatabase) -> Iterator[Lake | None]:
+    """The lake, where health of any day was computed; else None, and it is not opened."""
+    from tasks_pipeline.releases.adoption import has_health
+
+    with state.read() as connection:
+        counted = has_health(connection)
+    with lake_of(home, state) if counted else nullcontext() as lake:
+        yield lake
+
+
 def add_health(
-    home: Home, state: StateDatabase, rows: Sequence[Row], summaries: Sequence[dict[str, Any]], now: datetime
+    lake: Lake | None,
+    state: StateDatabase,
+    rows: Sequence[Row],
+    summaries: Sequence[dict[str, Any]],
+    now: datetime,
 ) -> list[dict[str, Any]]:
     """Fill in what summaries say of sessions, of the last 14 days: `sessions`, `crash_free_sessions`, `crash_free_users` and
     `adoption` (shares of 0 to 1, the latter of sessions of the last 24 full hours) over all environments, `stages` by
-    environment. Gives what a table says of it. The lake is opened only where health of any day was computed."""
-    from tasks_pipeline.releases.adoption import has_health
+    environment. Gives what a table says of it."""
     from tasks_pipeline.releases.health_figures import Figures
     from tasks_pipeline.releases.stages import current_stages
 
     named = {(row["project_id"], row["version"]) for row in rows}
     with state.read() as connection:
         stages = current_stages(connection, named)
-        counted = bool(named) and has_health(connection)
-    figures, shares = _of_lake(home, state, rows, now) if counted else ({}, {})
+    figures, shares = _of_lake(lake, rows, now) if lake is not None and rows else ({}, {})
     shown = []
     for row, summary in zip(rows, summaries, strict=True):
         key = row["project_id"], row["version"]
@@ -52,7 +67,7 @@ def add_health(
 
 
 def _of_lake(
-    home: Home, state: StateDatabase, rows: Sequence[Row], now: datetime
+    lake: Lake, rows: Sequence[Row], now: datetime
 ) -> tuple[dict[tuple[int, str], Figures], dict[tuple[int, str], Adoption]]:
     from tasks_pipeline.releases.adoption import adoption_at
     from tasks_pipeline.releases.health_figures import SHOWN_DAYS, last_days, releases_health
@@ -60,9 +75,8 @@ def _of_lake(
 
     named = {(row["project_id"], row["version"]) for row in rows}
     at = full_hour(now)
-    with lake_of(home, state) as lake:
-        health = releases_health(lake, rows, last_days(SHOWN_DAYS, now))
-        active = adoption_at(lake, at, {project_id for project_id, _ in named}, named=named)
+    health = releases_health(lake, rows, last_days(SHOWN_DAYS, now))
+    active = adoption_at(lake, at, {project_id for project_id, _ in named}, named=named)
     shares = {
         (project_id, version): one
         for (project_id, environment, version), one in active.items()
@@ -87,12 +101,9 @@ def _shown(figures: Figures, share: Adoption | None, stages: Mapping[str, Stage]
     }
 
 
-def health_of(
-    home: Home, state: StateDatabase, row: Row, now: datetime
-) -> tuple[dict[str, Any], dict[str | None, Figures]]:
+def health_of(lake: Lake | None, row: Row, now: datetime) -> tuple[dict[str, Any], dict[str | None, Figures]]:
     """The health of one release in the last 14 days by environment (empty: sessions that named none): for JSON, and its figures,
     by None those of all environments."""
-    from tasks_pipeline.releases.adoption import has_health
     from tasks_pipeline.releases.health_figures import (
         RELEASE,
         RELEASE_AND_ENVIRONMENT,
@@ -101,13 +112,11 @@ def health_of(
         releases_health,
     )
 
-    with state.read() as connection:
-        if not has_health(connection):
-            return {}, {}
+    if lake is None:
+        return {}, {}
     span = last_days(SHOWN_DAYS, now)
-    with lake_of(home, state) as lake:
-        levels = [RELEASE, RELEASE_AND_ENVIRONMENT]
-        found = releases_health(lake, [row], span, levels=levels, durations=True)
+    levels = [RELEASE, RELEASE_AND_ENVIRONMENT]
+    found = releases_health(lake, [row], span, levels=levels, durations=True)
     of_release = found.get((row["project_id"], row["version"]), {})
     more = {"final": span.is_final(now), "since": span.since, "until": span.until}
     shown = {name: health_json(figures) | more for name, figures in of_release.items() if name is not None}
