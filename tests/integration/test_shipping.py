@@ -18,6 +18,7 @@ from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.composing import message_of
+from tasks_pipeline.notifications.deploy_content import deploy_title
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.releases import due
 from tasks_pipeline.releases.commits import set_commits, set_refs
@@ -26,7 +27,8 @@ from tasks_pipeline.releases.due import COUNT_EVERY, releases_due
 from tasks_pipeline.releases.figures import count_releases
 from tasks_pipeline.releases.known import Heard, delete_release, find_releases, note_releases, save_release
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
-from tasks_pipeline.shipping import tell_deploys
+from tasks_pipeline.shipping import loop, tell_deploys
+from tasks_pipeline.shipping import update_release_data as update_module
 from tasks_pipeline.shipping.loop import ShippingReport, ship_releases
 from tasks_pipeline.shipping.process_new_release import process_new_release
 from tasks_pipeline.shipping.update_release_data import update_release_data
@@ -209,6 +211,26 @@ def test_a_release_locks_the_groups_that_it_fixes_in_the_order_of_batches(postgr
                 batch.execute(text("SET LOCAL lock_timeout = '1s'"))
                 assert len(batch.execute(locked.where(t.groups.c.id.in_(ids[1:]))).all()) == 2
             assert shipping.result(60).groups_resolved == 3
+
+
+def test_commits_of_a_release_of_many_projects_are_read_once(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = groups_of(day, "A")
+    projects = [*range(day.project - 3, day.project + 1)]
+    save_release(day.stores.state, projects, V, {})
+    ship(day.stores)
+    read, asked = loop.read_commits, list[str]()
+
+    def counting(stores: Stores, version: str) -> Any:
+        asked.append(version)
+        return read(stores, version)
+
+    for module in (loop, update_module):
+        monkeypatch.setattr(module, "read_commits", counting)
+    send_commits(day.stores, commit(message=f"fixes {first}"))
+    report = ship(day.stores)
+    assert (report.updated_releases, report.shipped.groups_resolved, asked) == (4, 1, [V])
 
 
 def test_what_is_not_resolved_by_a_commit(day: Day) -> None:
@@ -460,7 +482,7 @@ def test_a_deploy_that_raises_costs_itself(day: Day, monkeypatch: pytest.MonkeyP
     for version in versions:
         save_release(day.stores.state, [day.project], version, {})
         deployed(day, version=version)
-    title = tell_deploys.deploy_title
+    title = deploy_title
 
     def failing(version: str, environment: str) -> str:
         if version == versions[1]:
