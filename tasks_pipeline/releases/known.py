@@ -347,7 +347,7 @@ def _note_behind(connection: Connection, project_ids: Sequence[int], version: st
     c = releases.c
     for row in find_releases(connection, project_ids, version):
         of_project = c.project_id == row["project_id"]
-        behind = _behind((c.order_date, c.version), (row["order_date"], version))
+        behind = _behind((c.order_date, c.version), (row["order_date"], version), later=True)
         names: set[str] = set()
         for status in STATUSES:  # one by one, each in the order of an index
             query = select(c.version).where(of_project, c.status == status, c.order_date >= row["order_date"])

@@ -34,7 +34,7 @@ def wanted(connection: Connection, rows: Iterable[Sequence[Any]], **columns: Typ
 
 
 def rows_among(
-    connection: Connection, query: Select[Any], keys: Collection[Sequence[Any]], *columns: Column[Any]
+    connection: Connection, query: Select[Any], keys: Collection[tuple[Any, ...]], *columns: Column[Any]
 ) -> Iterator[Row[Any]]:
     """Rows of a query of one table whose columns have the values of one of these keys, looked up by them."""
     kinds = {column.name: column.type for column in columns}
