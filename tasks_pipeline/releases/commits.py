@@ -52,7 +52,8 @@ def set_commits(
     relisted = _put_list(connection, version, [commit.sha for commit in sent])
     if changed or relisted:
         _note_change(connection, version, len(sent))
-    return changed or relisted
+        _note_others(connection, version, changed)
+    return bool(changed) or relisted
 
 
 def _heads_of(sent: Sequence[SentCommit]) -> list[SentRef]:
@@ -106,8 +107,8 @@ def forget_release(connection: Connection, version: str) -> None:
     _forget_commits(connection, shas)
 
 
-def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[SentCommit]) -> bool:
-    """Write authors, commits and their files where they differ from what is known; gives whether any did."""
+def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[SentCommit]) -> set[str]:
+    """Write authors, commits and their files where they differ from what is known; gives those that did."""
     _put_authors(state, connection, sent)
     known = _known(connection, [commit.sha for commit in sent])
     with_files = [commit for commit in sent if commit.files is not None]
@@ -124,7 +125,7 @@ def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[Se
     for some in chunks(sorted(rows, key=lambda row: str(row["sha"]))):
         state.put(connection, _updated_commits, some)
     _put_files(connection, other_files, files)
-    return bool(rows or other_files)
+    return {str(row["sha"]) for row in rows} | {commit.sha for commit in other_files}
 
 
 def _updated_commits(state: StateDatabase) -> Any:
@@ -256,6 +257,19 @@ def _note_change(connection: Connection, version: str, count: int) -> None:
         )
         lock_deploys(connection, *of_just_now)  # whoever is telling of them does not know these commits
         connection.execute(update(deploys).where(*of_just_now).values(told_at=None))
+
+
+def _note_others(connection: Connection, version: str, changed: Collection[str]) -> None:
+    """Have update_release_data look at the other releases that hold commits which changed."""
+    c, held = releases.c, release_commits.c
+    versions: set[str] = set()
+    for chunk in chunks(sorted(changed)):
+        versions.update(connection.execute(select(held.version).where(held.sha.in_(chunk))).scalars())
+    for other in sorted(versions - {version}):
+        of_release = c.version == other
+        rows = select(c.project_id).where(of_release).order_by(c.project_id)  # as batches lock them
+        connection.execute(rows.with_for_update()).all()
+        connection.execute(update(releases).where(of_release).values(update_due_at=datetime.now(UTC)))
 
 
 def count_commits(connection: Connection, versions: Collection[str]) -> dict[str, int]:
