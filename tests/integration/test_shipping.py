@@ -29,6 +29,7 @@ from tasks_pipeline.releases.known import Heard, delete_release, find_releases, 
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.shipping import loop, tell_deploys
 from tasks_pipeline.shipping import update_release_data as update_module
+from tasks_pipeline.shipping.commits import read_commits
 from tasks_pipeline.shipping.loop import ShippingReport, ship_releases
 from tasks_pipeline.shipping.process_new_release import process_new_release
 from tasks_pipeline.shipping.update_release_data import update_release_data
@@ -220,7 +221,7 @@ def test_commits_of_a_release_of_many_projects_are_read_once(
     projects = [*range(day.project - 3, day.project + 1)]
     save_release(day.stores.state, projects, V, {})
     ship(day.stores)
-    read, asked = loop.read_commits, list[str]()
+    read, asked = read_commits, list[str]()
 
     def counting(stores: Stores, version: str) -> Any:
         asked.append(version)
