@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, ScalarSelect, delete, exists, func, select, update
 
 from tasks_pipeline.releases.deploys import lock_deploys
 from tasks_pipeline.releases.repositories import learn_repositories
@@ -51,7 +51,7 @@ def set_commits(
     _put_heads(connection, version, refs or _heads_of(sent))
     relisted = _put_list(connection, version, [commit.sha for commit in sent])
     if changed or relisted:
-        _note_change(connection, version, len(sent))
+        _note_change(connection, version)
         _note_others(connection, version, changed)
     return bool(changed) or relisted
 
@@ -78,7 +78,7 @@ def set_refs(state: StateDatabase, connection: Connection, version: str, refs: S
         return False
     if not _put_list(connection, version, list(dict.fromkeys(wanted))):
         return False
-    _note_change(connection, version, len(set(wanted)))
+    _note_change(connection, version)
     return True
 
 
@@ -240,15 +240,15 @@ def _forget_commits(connection: Connection, shas: Sequence[str]) -> None:
         connection.execute(delete(commit_authors).where(commit_authors.c.author_key.in_(authors), ~wrote))
 
 
-def _note_change(connection: Connection, version: str, count: int) -> None:
+def _note_change(connection: Connection, version: str) -> None:
     """Have update_release_data look at the release in each project, and tell authors of a deploy of just now."""
     now = datetime.now(UTC)
     # In the order in which batches write them, so that none waits for another in a circle.
     rows = select(releases.c.project_id).where(releases.c.version == version).order_by(releases.c.project_id)
     connection.execute(rows.with_for_update()).all()
     of_release = update(releases).where(releases.c.version == version)
-    connection.execute(of_release.values(commit_count=count, update_due_at=now))
-    if count:
+    connection.execute(of_release.values(commit_count=_counted(version), update_due_at=now))
+    if count_commits(connection, [version]):
         projects = select(releases.c.project_id).where(releases.c.version == version)
         of_just_now = (
             deploys.c.project_id.in_(projects),
@@ -282,11 +282,11 @@ def count_commits(connection: Connection, versions: Collection[str]) -> dict[str
     return found
 
 
-def set_counts(connection: Connection, project_id: int, counts: Mapping[str, int]) -> None:
-    """Note how many commits releases of a project have."""
-    if counts:
-        named = (releases.c.project_id == project_id) & (releases.c.version == bindparam("release"))
-        connection.execute(
-            update(releases).where(named).values(commit_count=bindparam("count")),
-            [{"release": version, "count": count} for version, count in sorted(counts.items())],
-        )
+def set_count(connection: Connection, project_id: int, version: str) -> None:
+    """Note how many commits a release of a project has."""
+    named = (releases.c.project_id == project_id) & (releases.c.version == version)
+    connection.execute(update(releases).where(named).values(commit_count=_counted(version)))
+
+
+def _counted(version: str) -> ScalarSelect[int]:
+    return select(func.count()).where(release_commits.c.version == version).scalar_subquery()
