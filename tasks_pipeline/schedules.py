@@ -1,8 +1,10 @@
 """Schedules: when housekeeping runs, and when sessions are counted. All run by default."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from sqlalchemy import Connection
 
 from tasks_pipeline.analytics.statistics.days import recent_due
 from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
@@ -19,7 +21,7 @@ from tasks_pipeline.jobs import (
 from tasks_pipeline.lanes import MAINTENANCE
 from tasks_pipeline.partitions import tags_of_day, tags_of_days
 from tasks_pipeline.releases.adoption import stages_due
-from tasks_pipeline.releases.health_days import due_days
+from tasks_pipeline.releases.health_days import due_days, due_tonight
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import UNDER_WAY, described, runs_under_way
 
@@ -72,7 +74,8 @@ def release_health_schedule(
     context: dg.ScheduleEvaluationContext, stores: StoresResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """A run for each of both days that is due."""
-    return _health_runs(context, stores, datetime.now(UTC).date() - timedelta(days=1))
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    return _health_runs(context, stores, lambda connection: due_days(connection, yesterday))
 
 
 @dg.schedule(
@@ -81,20 +84,21 @@ def release_health_schedule(
     cron_schedule="57 2 * * *",  # behind the last drain of yesterday, before files are tidied
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night: all days of which sessions came, or were stored again, since they were counted.",
+    description="Every night: all days of which sessions came, or were stored again, since they were counted, and those that were "
+    "open yesterday.",
 )
 def release_health_nightly_schedule(
     context: dg.ScheduleEvaluationContext, stores: StoresResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """A run for each day that is due."""
-    return _health_runs(context, stores, None)
+    """A run for each day that is due, or was open, if any sessions came since it was counted."""
+    return _health_runs(context, stores, lambda connection: due_tonight(connection, datetime.now(UTC).date()))
 
 
 def _health_runs(
-    context: dg.ScheduleEvaluationContext, stores: StoresResource, since: date | None
+    context: dg.ScheduleEvaluationContext, stores: StoresResource, ask: Callable[[Connection], list[date]]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     with stores.open() as opened, opened.state.read() as connection:
-        due = due_days(connection, since)
+        due = ask(connection)
     if not due:
         return dg.SkipReason("no sessions came that are not counted")
     free = [day for day in due if not _under_way(context.instance, release_health_job.name, day)]

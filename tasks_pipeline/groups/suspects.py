@@ -179,6 +179,15 @@ def due_groups(connection: Connection, limit: int) -> list[tuple[int, int, str]]
     return [(row.id, row.project_id, row.first_release) for row in connection.execute(query)]
 
 
+def still_due(connection: Connection, group_ids: Iterable[int], release: str) -> set[int]:
+    """Those of some groups whose suspects are due, and that were first seen in a release."""
+    found: set[int] = set()
+    for some in chunks(sorted(group_ids)):
+        query = select(groups.c.id).where(groups.c.id.in_(some), text(SUSPECTS_DUE))
+        found.update(connection.execute(query.where(groups.c.first_release == release)).scalars())
+    return found
+
+
 def to_look_at_again(connection: Connection, project_id: int, version: str) -> list[int]:
     """Groups that were first seen in a release, or in the four after it, and whose suspects were looked for, in order."""
     named = releases_from(connection, project_id, version) or [version]
@@ -218,6 +227,19 @@ def _first_seen_in(
     return sorted(found)
 
 
+def forget_suspects(connection: Connection, project_id: int, version: str) -> None:
+    """Drop what was found before of the due groups that were first seen in a release, of which there is nothing to find."""
+    of_release = (groups.c.project_id == project_id, groups.c.first_release == version, text(SUSPECTS_DUE))
+    due = select(groups.c.id).where(*of_release)
+    connection.execute(delete(suspect_commits).where(suspect_commits.c.group_id.in_(due)))
+
+
+def any_suspects(connection: Connection) -> bool:
+    """Whether a commit may be among suspects, or is said to be: else nothing is looked for."""
+    known = select(suspect_commits.c.group_id).limit(1)
+    return any_commits(connection) or connection.execute(known).first() is not None
+
+
 def assign_suspects(
     state: StateDatabase, connection: Connection, chosen: Mapping[int, tuple[str, str]]
 ) -> dict[int, str]:
@@ -254,6 +276,6 @@ def assign_suspects(
 
 
 def suspects_due(state: StateDatabase) -> bool:
-    """Whether suspects of a group are due, and commits known that they can be among: what a sensor asks."""
+    """Whether suspects of a group are due, and there may be some: what a sensor asks."""
     with state.read() as connection:
-        return any_commits(connection) and bool(due_groups(connection, 1))
+        return any_suspects(connection) and bool(due_groups(connection, 1))

@@ -84,6 +84,10 @@ def recompute_day(
             flush_locked(stores.state, stores.lake)  # what lies in the tail of these batches is replaced too
             note_moves(stores.state, stores.lake.moves(day, files.finished))
             stores.lake.replace(day, report.bounds, files.finished)
+            with (
+                stores.state.write() as connection
+            ):  # once more: what was counted meanwhile is of the former rows
+                note_releases_changed(connection, before, datetime.now(UTC))
             finish_replacements(stores.state, stores.lake)
             finish_regroupings(stores.state, stores.lake)
     report.watch.at("")

@@ -37,6 +37,7 @@ from tasks_pipeline.releases.stages import (
     StageFold,
     is_adopted,
     read_former,
+    releases_among,
     replace_stages,
     stages_before,
 )
@@ -117,7 +118,9 @@ def has_health(connection: Connection) -> bool:
 
 
 def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageReport:
-    """Bring the stages of releases up to the last full hour. All of it becomes visible at once; doing it again changes nothing."""
+    """Bring the stages of releases up to the last full hour. All of it becomes visible at once; doing it again changes nothing.
+
+    Sessions of names that are no release count among those of all, and have no stage."""
     with process_lock(state.home, "stages"):
         with state.read() as connection:
             due = stages_due(
@@ -128,6 +131,7 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
             former = read_former(connection, due.start)
         fold, before = StageFold(), dict[Key, Stage]()
         asked: set[Key] = set()
+        here: set[tuple[int, str]] = set()
         told: list[Stage] = []
         for first, until in _stretches(due.start, due.end):
             windows = windows_between(lake, first, until)
@@ -135,10 +139,12 @@ def tell_stages(state: StateDatabase, lake: Queried, now: datetime) -> StageRepo
             asked |= keys
             with state.read() as connection:
                 known = stages_before(connection, former, keys)
+                here |= releases_among(connection, {(key[0], key[2]) for key in keys})
+            here.update(stage.release for stage in known)
             before |= {stage.key: stage for stage in known}
             fold.expect(known)
             for at in sorted(windows):
-                told += fold.hour(at, windows[at])
+                told += (stage for stage in fold.hour(at, windows[at]) if stage.release in here)
         with state.write() as connection:
             state.serialise(connection, LOCK)
             added, gone = replace_stages(state, connection, former, before, told)

@@ -77,7 +77,18 @@ def count_files(connection: Connection, versions: Sequence[str]) -> int:
 
 def read_changes(connection: Connection, versions: Sequence[str]) -> Changes:
     """The commits of these releases, given newest first, and the files of those that changed few enough to tell anything."""
-    rc, c, f = release_commits.c, commits.c, commit_files.c
+    found, f = change_sets(connection, versions), commit_files.c
+    changed: list[tuple[str, str]] = []
+    for some in chunks(sorted(found)):
+        changed += [
+            (sha, path) for sha, path in connection.execute(select(f.sha, f.path).where(f.sha.in_(some)))
+        ]
+    return Changes(found, changed)
+
+
+def change_sets(connection: Connection, versions: Sequence[str]) -> dict[str, ChangeSet]:
+    """The commits of `read_changes`, by sha, without the files."""
+    rc, c = release_commits.c, commits.c
     place = {version: number for number, version in enumerate(versions)}
     query = (
         select(
@@ -94,9 +105,4 @@ def read_changes(connection: Connection, versions: Sequence[str]) -> Changes:
             row.sha,
             ChangeSet(row.sha, row.version, row.committed_at, first_line(row.message), row.files, position),
         )
-    changed: list[tuple[str, str]] = []
-    for some in chunks(sorted(found)):
-        changed += [
-            (sha, path) for sha, path in connection.execute(select(f.sha, f.path).where(f.sha.in_(some)))
-        ]
-    return Changes(found, changed)
+    return found

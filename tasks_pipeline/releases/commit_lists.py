@@ -58,6 +58,13 @@ def list_commits(connection: Connection, version: str, *, limit: int) -> list[Ro
 
 def contents_of(connection: Connection, version: str) -> Contents:
     """Authors of a release and how much it changed; its list has a bound, so that is one look at all of it."""
+    found = authors_of(connection, version)
+    found.files = count_changed(connection, version) if found.commits else 0
+    return found
+
+
+def authors_of(connection: Connection, version: str) -> Contents:
+    """The same without the files, which cost more than all else."""
     c = release_commits.c
     query = select(commits.c.author_key, commit_authors.c.name, commit_authors.c.email).select_from(
         _OF_RELEASE
@@ -67,14 +74,19 @@ def contents_of(connection: Connection, version: str) -> Contents:
         found.commits += 1
         if row.author_key is not None:
             authors.setdefault(row.author_key, Author(row.name, row.email)).commits += 1
+    found.authors = [*authors.values()]
+    return found
+
+
+def count_changed(connection: Connection, version: str) -> int:
+    """How many files the commits of a release changed."""
+    c = release_commits.c
     changed = (
         select(func.count(func.distinct(commit_files.c.path)))
         .select_from(release_commits.join(commit_files, commit_files.c.sha == c.sha))
         .where(c.version == version)
     )
-    found.files = connection.execute(changed).scalar_one() if found.commits else 0
-    found.authors = [*authors.values()]
-    return found
+    return connection.execute(changed).scalar_one()
 
 
 def messages_of(connection: Connection, version: str) -> list[Row]:

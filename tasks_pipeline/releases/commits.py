@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, ScalarSelect, delete, exists, func, select, update
 
 from tasks_pipeline.facts.record import Happened, record_all
 from tasks_pipeline.facts.types import ReleaseCommitsSet
+from tasks_pipeline.releases.deploys import lock_deploys
 from tasks_pipeline.releases.repositories import learn_repositories
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -54,7 +55,8 @@ def set_commits(
     if changed or relisted:
         authors = len({commit.author_key for commit in sent if commit.author_key})
         _note_change(state, connection, version, len(sent), authors)
-    return changed or relisted
+        _note_others(connection, version, changed)
+    return bool(changed) or relisted
 
 
 def _heads_of(sent: Sequence[SentCommit]) -> list[SentRef]:
@@ -108,8 +110,8 @@ def forget_release(connection: Connection, version: str) -> None:
     _forget_commits(connection, shas)
 
 
-def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[SentCommit]) -> bool:
-    """Write authors, commits and their files where they differ from what is known; gives whether any did."""
+def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[SentCommit]) -> set[str]:
+    """Write authors, commits and their files where they differ from what is known; gives those that did."""
     _put_authors(state, connection, sent)
     known = _known(connection, [commit.sha for commit in sent])
     with_files = [commit for commit in sent if commit.files is not None]
@@ -126,7 +128,7 @@ def _put_commits(state: StateDatabase, connection: Connection, sent: Sequence[Se
     for some in chunks(sorted(rows, key=lambda row: str(row["sha"]))):
         state.put(connection, _updated_commits, some)
     _put_files(connection, other_files, files)
-    return bool(rows or other_files)
+    return {str(row["sha"]) for row in rows} | {commit.sha for commit in other_files}
 
 
 def _updated_commits(state: StateDatabase) -> Any:
@@ -252,15 +254,29 @@ def _note_change(
     fact = ReleaseCommitsSet(version=version, commits=count, authors=authors)
     record_all(state, connection, [Happened(fact, now, project_id) for project_id in having])
     of_release = update(releases).where(releases.c.version == version)
-    connection.execute(of_release.values(commit_count=count, update_due_at=now))
-    if count:
+    connection.execute(of_release.values(commit_count=_counted(version), update_due_at=now))
+    if count_commits(connection, [version]):
         projects = select(releases.c.project_id).where(releases.c.version == version)
-        told = update(deploys).where(
+        of_just_now = (
             deploys.c.project_id.in_(projects),
             deploys.c.version == version,
             deploys.c.created_at > now - LATE,
         )
-        connection.execute(told.values(told_at=None))
+        lock_deploys(connection, *of_just_now)  # whoever is telling of them does not know these commits
+        connection.execute(update(deploys).where(*of_just_now).values(told_at=None))
+
+
+def _note_others(connection: Connection, version: str, changed: Collection[str]) -> None:
+    """Have update_release_data look at the other releases that hold commits which changed."""
+    c, held = releases.c, release_commits.c
+    versions: set[str] = set()
+    for chunk in chunks(sorted(changed)):
+        versions.update(connection.execute(select(held.version).where(held.sha.in_(chunk))).scalars())
+    for other in sorted(versions - {version}):
+        of_release = c.version == other
+        rows = select(c.project_id).where(of_release).order_by(c.project_id)  # as batches lock them
+        connection.execute(rows.with_for_update()).all()
+        connection.execute(update(releases).where(of_release).values(update_due_at=datetime.now(UTC)))
 
 
 def count_commits(connection: Connection, versions: Collection[str]) -> dict[str, int]:
@@ -273,11 +289,11 @@ def count_commits(connection: Connection, versions: Collection[str]) -> dict[str
     return found
 
 
-def set_counts(connection: Connection, project_id: int, counts: Mapping[str, int]) -> None:
-    """Note how many commits releases of a project have."""
-    if counts:
-        named = (releases.c.project_id == project_id) & (releases.c.version == bindparam("release"))
-        connection.execute(
-            update(releases).where(named).values(commit_count=bindparam("count")),
-            [{"release": version, "count": count} for version, count in sorted(counts.items())],
-        )
+def set_count(connection: Connection, project_id: int, version: str) -> None:
+    """Note how many commits a release of a project has."""
+    named = (releases.c.project_id == project_id) & (releases.c.version == version)
+    connection.execute(update(releases).where(named).values(commit_count=_counted(version)))
+
+
+def _counted(version: str) -> ScalarSelect[int]:
+    return select(func.count()).where(release_commits.c.version == version).scalar_subquery()

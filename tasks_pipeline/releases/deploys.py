@@ -8,13 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import Row as SqlRow
 
 from tasks_pipeline.facts.record import record
 from tasks_pipeline.facts.types import ReleaseDeployed
-from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import deploys
-from tasks_pipeline.storage.state.wanted import wanted
+from tasks_pipeline.storage.state.wanted import rows_among
 
 MAX_ENVIRONMENT = 64
 MAX_DEPLOY_NAME = 64
@@ -75,6 +76,11 @@ def _digest(said: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
+def lock_deploys(connection: Connection, *which: ColumnElement[bool]) -> list[SqlRow[Any]]:
+    """Rows of deploys, locked in the one order in which everybody locks them."""
+    return [*connection.execute(select(deploys).where(*which).order_by(deploys.c.id).with_for_update())]
+
+
 def deploys_in(project_ids: Sequence[int]) -> Select[Any]:
     """Deploys of releases into some projects, one to several of them is one: the id of its first row, the version, and what was
     said of it."""
@@ -107,10 +113,5 @@ def duration_of(started: datetime | None, finished: datetime | None) -> float | 
 def deploy_counts(connection: Connection, named: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
     """How often each of these releases, given with its project, was deployed; those that never were are left out."""
     release = deploys.c.project_id, deploys.c.version
-    found: dict[tuple[int, str], int] = {}
-    for chunk in chunks(sorted(named)):
-        w = wanted(connection, chunk, project_id=BigInteger(), version=String())
-        same = and_(release[0] == w.c.project_id, release[1] == w.c.version)
-        query = select(*release, func.count().label("n")).join_from(w, deploys, same).group_by(*release)
-        found.update({(row.project_id, row.version): row.n for row in connection.execute(query)})
-    return found
+    query = select(*release, func.count().label("n")).group_by(*release)
+    return {(row.project_id, row.version): row.n for row in rows_among(connection, query, named, *release)}

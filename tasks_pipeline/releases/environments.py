@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, String, and_, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import release_environments
-from tasks_pipeline.storage.state.wanted import wanted
+from tasks_pipeline.storage.state.wanted import rows_among
 
 MOST_ENVIRONMENTS = 100
 """Of a release. Whoever may send may make up names; further ones are passed over."""
@@ -26,19 +26,11 @@ def known_environments(
 ) -> set[tuple[str, str]]:
     """Which of these pairs of version and environment are noted of a project."""
     c = release_environments.c
-    found: set[tuple[str, str]] = set()
-    for some in chunks(sorted(pairs)):
-        # The project is in the table too: said apart, SQLite would go through all that is noted of it.
-        rows = ((project_id, *pair) for pair in some)
-        table = wanted(connection, rows, project_id=BigInteger(), version=String(), environment=String())
-        here = and_(
-            c.project_id == table.c.project_id,
-            c.version == table.c.version,
-            c.environment == table.c.environment,
-        )
-        query = select(c.version, c.environment).select_from(table).join(release_environments, here)
-        found.update((row.version, row.environment) for row in connection.execute(query))
-    return found
+    query = select(c.version, c.environment)
+    # The project is among the keys too: said apart, SQLite would go through all that is noted of it.
+    keys = [(project_id, *pair) for pair in pairs]
+    rows = rows_among(connection, query, keys, c.project_id, c.version, c.environment)
+    return {(row.version, row.environment) for row in rows}
 
 
 def note_environments(state: StateDatabase, connection: Connection, project_id: int, seen: Seen) -> None:
@@ -58,19 +50,9 @@ def note_environments(state: StateDatabase, connection: Connection, project_id: 
 def _full(connection: Connection, project_id: int, versions: Collection[str]) -> set[str]:
     """Those of a project's releases of which no further environment is noted."""
     c = release_environments.c
-    found: set[str] = set()
-    for some in chunks(sorted(versions)):
-        w = wanted(
-            connection,
-            ((project_id, version) for version in some),
-            project_id=BigInteger(),
-            version=String(),
-        )
-        of_release = c.project_id == w.c.project_id, c.version == w.c.version
-        n = select(func.count()).select_from(release_environments).where(*of_release).correlate(w)
-        rows = connection.execute(select(w.c.version, n.scalar_subquery().label("n")))
-        found.update(row.version for row in rows if row.n >= MOST_ENVIRONMENTS)
-    return found
+    query = select(c.version).group_by(c.version).having(func.count() >= MOST_ENVIRONMENTS)
+    keys = [(project_id, version) for version in versions]
+    return {row.version for row in rows_among(connection, query, keys, c.project_id, c.version)}
 
 
 def _unless_many(state: StateDatabase) -> Any:

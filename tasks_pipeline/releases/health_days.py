@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, or_, select, text
 
 from tasks_pipeline.protocol.bounds import MAX_SESSION_AGE
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -96,3 +96,13 @@ def due_days(connection: Connection, since: date | None = None, *, limit: int = 
     if since is not None:
         query = query.where(health_days.c.day >= since)
     return list(connection.execute(query.order_by(health_days.c.day.desc()).limit(limit)).scalars())
+
+
+def due_tonight(connection: Connection, today: date) -> list[date]:
+    """The days that are due, and all that were open until yesterday if any sessions came since they were computed: an update
+    may tell another day of begin than the first one of its session, by clocks, and nothing then says that this day changed."""
+    first = receipt_days(today)[0] - timedelta(days=DAYS_AFTER)
+    c = health_days.c
+    newest = select(func.max(c.changed_at)).where(c.day >= first).scalar_subquery()
+    query = select(c.day).where(c.day >= first, or_(c.computed_at.is_(None), c.computed_at <= newest))
+    return sorted({*due_days(connection), *connection.execute(query).scalars()}, reverse=True)

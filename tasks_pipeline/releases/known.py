@@ -16,12 +16,16 @@ from tasks_pipeline.facts.types import Fact, ReleaseArchived, ReleaseCreated, Re
 from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases.commits import LOCK as COMMITS
 from tasks_pipeline.releases.commits import forget_release
+from tasks_pipeline.releases.deploys import lock_deploys
 from tasks_pipeline.releases.environments import Seen, known_environments, note_environments
 from tasks_pipeline.releases.stages import LOCK as STAGES
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import deploys, release_environments, release_stages, releases
 
 OPEN, ARCHIVED = STATUSES = ("open", "archived")
+
+BEHIND = 4
+"""Releases after one in which its commits may be suspected: see changes.py."""
 
 Row = dict[str, Any]
 
@@ -349,23 +353,44 @@ def list_releases(
 
 def delete_release(state: StateDatabase, project_ids: Sequence[int], version: str) -> bool:
     """Forget a release, its deploys, environments and stages in these projects, and its commits when no other project has it;
-    whether there was one. Its events and artifacts stay, and so do names in decisions."""
+    whether there was one. Its events and artifacts stay, and so do names in decisions.
+
+    Those that came after it are due: its commits may be suspected of what broke in them.
+    """
     with state.write() as connection:
         state.serialise(connection, COMMITS, STAGES)
-        connection.execute(
-            delete(deploys).where(deploys.c.project_id.in_(project_ids), deploys.c.version == version)
-        )
+        _note_behind(connection, project_ids, version)
+        of_release = deploys.c.project_id.in_(project_ids), deploys.c.version == version
+        lock_deploys(connection, *of_release)
+        connection.execute(delete(deploys).where(*of_release))
         found = connection.execute(delete(releases).where(_named(project_ids, version))).rowcount > 0
         # In the order of a batch, which notes the release before its environments.
         for table in (release_environments, release_stages):
-            of_release = table.c.project_id.in_(project_ids) & (table.c.version == version)
-            connection.execute(delete(table).where(of_release))
+            there = table.c.project_id.in_(project_ids) & (table.c.version == version)
+            connection.execute(delete(table).where(there))
         if (
             connection.execute(select(releases.c.version).where(releases.c.version == version)).first()
             is None
         ):
             forget_release(connection, version)
     return found
+
+
+def _note_behind(connection: Connection, project_ids: Sequence[int], version: str) -> None:
+    """Have update_release_data look at the few releases that came after one in each project."""
+    c = releases.c
+    for row in find_releases(connection, project_ids, version):
+        of_project = c.project_id == row["project_id"]
+        behind = _behind((c.order_date, c.version), (row["order_date"], version), later=True)
+        names: set[str] = set()
+        for status in STATUSES:  # one by one, each in the order of an index
+            query = select(c.version).where(of_project, c.status == status, c.order_date >= row["order_date"])
+            order = (c.order_date, c.version)
+            names.update(connection.execute(query.where(behind).order_by(*order).limit(BEHIND)).scalars())
+        these = (of_project, c.version.in_(names))
+        # In the order in which batches write them, so that none waits for another in a circle.
+        connection.execute(select(c.version).where(*these).order_by(c.version).with_for_update()).all()
+        connection.execute(releases.update().where(*these).values(update_due_at=datetime.now(UTC)))
 
 
 def _named(project_ids: Sequence[int], version: str) -> Any:

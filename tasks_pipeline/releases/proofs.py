@@ -45,7 +45,8 @@ _RECOUNT = (
 @dataclass(frozen=True, slots=True)
 class Proof:
     """Figures of a day. `stored`, `recounted`, `with_user` (sessions), `users` and `of_a_release` (those of its largest) are by
-    project; `provable` is False when rows of sessions are gone, and `due` when some came since the day was computed."""
+    project; `provable` is False when rows of sessions are gone, and `due` when some came since the day was
+    computed, or it was computed meanwhile."""
 
     day: date
     rows: int
@@ -67,13 +68,17 @@ class Proof:
 def prove(lake: Lake, state: StateDatabase, day: date) -> Proof:
     """Count what the tables hold of a day, and what the rows say."""
     with state.read() as connection:
-        known = health_day(connection, day)
+        before = health_day(connection, day)
     of_day = bounds(day)
     span = {name: of_day[name] for name in ("begin", "end")}
     (tables,) = lake.query(_TABLES, {"day": day, **span})
     stored = lake.query(_SESSIONS, {"day": day})
     users = lake.query(_USERS, {"day": day})
     recounted = lake.query(_RECOUNT, of_day)
+    with (
+        state.read() as connection
+    ):  # what came, or was computed, meanwhile is in some of these and not in others
+        known = health_day(connection, day)
     return Proof(
         day,
         **tables,
@@ -82,7 +87,7 @@ def prove(lake: Lake, state: StateDatabase, day: date) -> Proof:
         with_user=_by_project(recounted, "with_user"),
         users=_by_project(users, "users"),
         of_a_release=_by_project(users, "of_a_release"),
-        due=known.is_due,
+        due=known.is_due or known != before,
         provable=not days_gone(lake, day, known),
     )
 

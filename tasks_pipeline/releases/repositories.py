@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import repositories
@@ -36,14 +36,16 @@ def origin_of(config: Config, project: Project) -> str:
 
 
 def sync_repositories(state: StateDatabase, config: Config) -> None:
-    """Give each configured repository its row; nothing is written when they are as configured."""
+    """Give each configured repository its row, and no other one a provider; nothing is written when they are as configured."""
     wanted = {
         each.name: {"url": each.url, "provider": each.provider} for each in config.organisation.repositories
     }
     with state.read() as connection:
         c = repositories.c
-        query = select(c.name, c.url, c.provider).where(c.name.in_(wanted))
+        # Also those that are not configured any more: nothing follows them.
+        query = select(c.name, c.url, c.provider).where(or_(c.name.in_(wanted), c.provider != UNKNOWN))
         known = {row.name: {"url": row.url, "provider": row.provider} for row in connection.execute(query)}
+    wanted = {name: {**facts, "provider": UNKNOWN} for name, facts in known.items()} | wanted
     changed = [{"name": name, **facts} for name, facts in sorted(wanted.items()) if known.get(name) != facts]
     if not changed:
         return

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, String, and_, bindparam, delete, literal_column, select
+from sqlalchemy import Connection, and_, bindparam, delete, literal_column, select
 
 from tasks_pipeline.releases.spans import HOUR
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import release_stages
-from tasks_pipeline.storage.state.wanted import wanted
+from tasks_pipeline.storage.state.tables import release_stages, releases
+from tasks_pipeline.storage.state.wanted import rows_among
 
 LOW, ADOPTED, REPLACED = STAGES = ("low_adoption", "adopted", "replaced")
 WINDOW = 6 * HOUR
@@ -55,6 +55,11 @@ class Stage:
     def key(self) -> Key:
         """Which release, and where."""
         return self.project_id, self.environment, self.version
+
+    @property
+    def release(self) -> tuple[int, str]:
+        """Which release, wherever."""
+        return self.project_id, self.version
 
     @property
     def unadopted_at(self) -> datetime | None:
@@ -157,21 +162,21 @@ def stages_before(connection: Connection, former: Former, keys: Collection[Key])
     c, at = release_stages.c, former.at
     places = {key[:2] for key in keys}
     found = [stage for stage, _ in former.cut.values() if stage.key in keys or stage.key[:2] in places]
-    for some in chunks(sorted(keys)):
-        table = wanted(connection, some, project_id=BigInteger(), environment=String(), version=String())
-        here = and_(
-            c.project_id == table.c.project_id,
-            c.environment == table.c.environment,
-            c.version == table.c.version,
-        )
-        query = select(release_stages).join(table, here).where(c.until.is_(None), c.since <= at)
-        found += [_stage_of(row) for row in connection.execute(query)]
-    for these in chunks(sorted(places)):
-        table = wanted(connection, these, project_id=BigInteger(), environment=String())
-        here = and_(c.project_id == table.c.project_id, c.environment == table.c.environment)
-        query = select(release_stages).join(table, here).where(_NOW_ADOPTED, c.since <= at)
-        found += [_stage_of(row) for row in connection.execute(query)]
-    return found
+    standing = select(release_stages).where(c.until.is_(None), c.since <= at)
+    rows = [*rows_among(connection, standing, keys, c.project_id, c.environment, c.version)]
+    adopted = select(release_stages).where(_NOW_ADOPTED, c.since <= at)
+    rows += rows_among(connection, adopted, places, c.project_id, c.environment)
+    return found + [_stage_of(row) for row in rows]
+
+
+def releases_among(connection: Connection, named: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of some names, given with their projects, that are releases. Strangers invent others by the thousand, and some
+    were deleted: they have sessions, which count, but no stages of their own."""
+    c = releases.c
+    query = select(c.project_id, c.version)
+    return {
+        (row.project_id, row.version) for row in rows_among(connection, query, named, c.project_id, c.version)
+    }
 
 
 def replace_stages(
@@ -182,8 +187,13 @@ def replace_stages(
     stages: Iterable[Stage],
 ) -> tuple[list[Stage], int]:
     """Put stages in the place of all that began after the moment of `former`. `before` has those of that moment, of each
-    release that has new ones. Gives what was not stored before, and how many went."""
-    new = _with_ends(stages)
+    release that has new ones. Gives what was not stored before, and how many went. The caller holds LOCK.
+
+    A release that was deleted meanwhile gets none.
+    """
+    stages, standing = list(stages), [*before.values(), *(stage for stage, _ in former.cut.values())]
+    here = releases_among(connection, {stage.release for stage in (*stages, *standing)})
+    new = _with_ends(stage for stage in stages if stage.release in here)
     changed = {at: ended for at, ended in new.items() if former.after.get(at) != ended}
     gone = former.after.keys() - new.keys()
     firsts: dict[Key, datetime] = {}
@@ -191,8 +201,8 @@ def replace_stages(
         firsts.setdefault(key, since)
     ends = {
         stage.key: (stage, firsts.get(stage.key))
-        for stage in (*before.values(), *(stage for stage, _ in former.cut.values()))
-        if stage.key in firsts or stage.key in former.cut
+        for stage in standing
+        if stage.release in here and (stage.key in firsts or stage.key in former.cut)
     }
     rows = [
         *(ended for key, ended in ends.items() if former.cut.get(key, (ended[0], None)) != ended),
@@ -260,12 +270,9 @@ def current_stages(
     """The stages of releases, given as project and version, by environment. Those that have none are left out."""
     c = release_stages.c
     found: dict[tuple[int, str], dict[str, Stage]] = {}
-    for some in chunks(sorted(named)):
-        table = wanted(connection, some, project_id=BigInteger(), version=String())
-        here = and_(c.project_id == table.c.project_id, c.version == table.c.version)
-        query = select(release_stages).join(table, here).where(c.until.is_(None))
-        for row in connection.execute(query.order_by(c.environment)):
-            found.setdefault((row.project_id, row.version), {})[row.environment] = _stage_of(row)
+    query = select(release_stages).where(c.until.is_(None)).order_by(c.environment)
+    for row in rows_among(connection, query, named, c.project_id, c.version):
+        found.setdefault((row.project_id, row.version), {})[row.environment] = _stage_of(row)
     return found
 
 

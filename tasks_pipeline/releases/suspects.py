@@ -200,7 +200,7 @@ class Changes:
     """What some releases changed: their commits, by sha, and the files of these as (sha, path)."""
 
     def __init__(self, commits: Mapping[str, ChangeSet], changed: Iterable[tuple[str, str]]) -> None:
-        self._commits = commits
+        self.commits = commits
         self._changed = list(changed)
         self._indexes: dict[frozenset[str], ChangedFiles] = {}
 
@@ -215,7 +215,7 @@ class Changes:
         for number, frame in enumerate(frames):
             score, paths = files.best(frame) if frame is not None else (0, [])
             touched = {sha: path for path in reversed(paths) for sha in files.commits_of(path)}
-            of_frame = (self._commits[sha] for sha in touched if sha not in found)
+            of_frame = (self.commits[sha] for sha in touched if sha not in found)
             for commit in heapq.nsmallest(MOST_SUSPECTS, of_frame, key=_order):
                 found[commit.sha] = Suspect(commit.sha, commit.version, touched[commit.sha], number, score)
             if len(found) >= MOST_SUSPECTS:
@@ -224,7 +224,7 @@ class Changes:
 
     def _files(self, happened: datetime) -> ChangedFiles:
         """The files of the commits that count, which for most events are the same."""
-        counting = frozenset(sha for sha, commit in self._commits.items() if _counts(commit, happened))
+        counting = frozenset(sha for sha, commit in self.commits.items() if _counts(commit, happened))
         if counting not in self._indexes:
             self._indexes[counting] = ChangedFiles(one for one in self._changed if one[0] in counting)
         return self._indexes[counting]

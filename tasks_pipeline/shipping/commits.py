@@ -16,7 +16,7 @@ from tasks_pipeline.groups.fixing import (
     settle_commit_resolutions,
 )
 from tasks_pipeline.groups.suspects import look_again, to_look_at_again
-from tasks_pipeline.releases.commits import set_counts, shas_of
+from tasks_pipeline.releases.commits import set_count, shas_of
 from tasks_pipeline.stores import Stores
 
 
@@ -49,7 +49,7 @@ def apply_commits(
     shas = shas_of(connection, version)
     if shas != said.shas:  # others arrived meanwhile
         said = said_fixes(connection, stores.slugs, version)
-    set_counts(connection, project_id, {version: len(shas)})
+    set_count(connection, project_id, version)
     again = to_look_at_again(connection, project_id, version)
     waiting = resolved_in_commits(connection, project_id, shas)
     fixes = fixes_of(connection, said, version, also_in=project_id if is_new else None)

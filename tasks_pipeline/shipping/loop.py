@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks_pipeline.groups.fixing import SaidFixes
 from tasks_pipeline.releases.due import (
     Due,
     note_processed,
@@ -18,7 +19,7 @@ from tasks_pipeline.releases.due import (
     unprocessed,
 )
 from tasks_pipeline.releases.figures import count_releases
-from tasks_pipeline.shipping.commits import Shipped
+from tasks_pipeline.shipping.commits import Shipped, read_commits
 from tasks_pipeline.shipping.process_new_release import note_without_commits, process_new_release
 from tasks_pipeline.shipping.tell_deploys import Told, tell_deploys
 from tasks_pipeline.shipping.update_release_data import update_release_data
@@ -66,7 +67,7 @@ def ship_releases(
 ) -> ShippingReport:
     """Do what waits until nothing came for `linger_seconds` (20 when absent), or the run is old.
 
-    A release that cannot be processed costs itself alone.
+    A release that cannot be processed costs itself alone, and so does a deploy that cannot be told.
     """
     linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
     report = ShippingReport()
@@ -92,8 +93,8 @@ def _round(stores: Stores, report: ShippingReport) -> None:
     _process(stores, report)
     _update(stores, report)
     told = tell_deploys(stores, datetime.now(UTC))
-    report.told.deploys += told.deploys
-    report.told.mails += told.mails
+    report.told.add(told)
+    report.passed_over += told.failed
     report.counted_releases += count_releases(stores.state, stores.lake, datetime.now(UTC))
 
 
@@ -111,11 +112,24 @@ def _update(stores: Stores, report: ShippingReport) -> None:
     with stores.state.read() as connection:
         due = to_update(connection, CHANGED_AT_ONCE)
     report.updated_releases += len(due)
-    failed = _each(stores, due, update_release_data, report)
+    failed = _each(stores, sorted(due, key=lambda each: each.version), _reading_once(), report)
     if failed:
         with stores.state.write() as connection:
             for each in failed:
                 note_updated(connection, each)
+
+
+def _reading_once() -> Callable[[Stores, int, str], Shipped]:
+    """update_release_data for releases in the order of their versions: what the commits of one say is the same in all projects."""
+    of_version: dict[str, SaidFixes] = {}
+
+    def update(stores: Stores, project_id: int, version: str) -> Shipped:
+        if version not in of_version:
+            of_version.clear()
+            of_version[version] = read_commits(stores, version)
+        return update_release_data(stores, project_id, version, of_version[version])
+
+    return update
 
 
 def _each(

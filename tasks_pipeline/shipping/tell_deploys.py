@@ -21,9 +21,12 @@ from tasks_pipeline.notifications.deploy_content import SHOWN, DeployFacts, depl
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.preferences import channel_of, preferences_of
 from tasks_pipeline.notifications.quiet import quiet_until
-from tasks_pipeline.releases.commit_lists import Contents, author_counts, contents_of
-from tasks_pipeline.releases.deploys import duration_of
+from tasks_pipeline.releases.commit_lists import Contents, author_counts, authors_of, count_changed
+from tasks_pipeline.releases.deploys import duration_of, lock_deploys
 from tasks_pipeline.releases.due import first_deploy, note_told, to_tell
+from tasks_pipeline.storage.state.database import chunks
+from tasks_pipeline.storage.state.passed_over import each_alone, note_passed_over
+from tasks_pipeline.storage.state.tables import deploys
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -36,27 +39,63 @@ AGAIN = "the release was deployed there before"
 
 @dataclass
 class Told:
-    """How many deploys were decided about, and how many messages are planned for them."""
+    """How many deploys were decided about, how many messages are planned for them, and of how many deploys nothing can be told."""
 
     deploys: int = 0
     mails: int = 0
+    failed: int = 0
+
+    def add(self, other: Told) -> None:
+        """Count another one."""
+        self.deploys += other.deploys
+        self.mails += other.mails
+        self.failed += other.failed
+
+
+Deploy = Sequence[Row[Any]]
+"""A deploy as its row in each project."""
 
 
 def tell_deploys(stores: Stores, now: datetime) -> Told:
-    """Put messages of some deploys that wait into the outbox, once for each member, however often it is done."""
+    """Put messages of some deploys that wait into the outbox, once for each member, however often it is done.
+
+    A deploy that raises costs itself: nobody is told of it.
+    """
     told = Told()
     with stores.state.write() as connection:
-        # A deploy to several projects is one: its rows came together, with the same digest.
-        by_deploy = groupby(
-            to_tell(connection, now), key=lambda row: (row.version, row.created_at, row.digest or row.id)
-        )
-        for _, each in islice(by_deploy, AT_ONCE):
-            rows = list(each)
-            messages = _messages(stores, connection, rows, now)
-            put_notifications(stores.state, connection, messages)
-            note_told(connection, [row.id for row in rows], now)
-            told.deploys += 1
-            told.mails += sum(message.status == "waiting" for message in messages)
+        waiting = _waiting(connection, now)
+        done, failed = each_alone(connection, waiting, lambda some: _tell(stores, connection, some, now))
+        for each in done:
+            told.add(each)
+        told.failed = len(failed)
+        named = [
+            (f"the deploy of {rows[0].version} into {rows[0].environment}", error) for rows, error in failed
+        ]
+        note_passed_over(stores.state, connection, "deploys", named, now)
+        note_told(connection, [row.id for rows in waiting for row in rows], now)
+    return told
+
+
+def _waiting(connection: Connection, now: datetime) -> list[Deploy]:
+    """Some deploys that wait, oldest first. Their rows are locked before anything is read of them: commits that come meanwhile
+    wait, and have them told again."""
+    # A deploy to several projects is one: its rows came together, with the same digest.
+    by_deploy = groupby(
+        to_tell(connection, now), key=lambda row: (row.version, row.created_at, row.digest or row.id)
+    )
+    found = [[row.id for row in rows] for _, rows in islice(by_deploy, AT_ONCE)]
+    ids = [number for numbers in found for number in numbers]
+    rows = {row.id: row for some in chunks(ids) for row in lock_deploys(connection, deploys.c.id.in_(some))}
+    here = ([rows[number] for number in numbers if number in rows] for numbers in found)
+    return [each for each in here if each]
+
+
+def _tell(stores: Stores, connection: Connection, waiting: Sequence[Deploy], now: datetime) -> Told:
+    told = Told()
+    for rows in waiting:
+        messages = _messages(stores, connection, rows, now)
+        put_notifications(stores.state, connection, messages)
+        told.add(Told(1, sum(message.status == "waiting" for message in messages)))
     return told
 
 
@@ -68,7 +107,7 @@ def _messages(
     if not configured or not stores.config.members:
         return []
     first = [row for row in configured if first_deploy(connection, row) == row.id]
-    contents = contents_of(connection, rows[0].version)
+    contents = authors_of(connection, rows[0].version)
     wrote = {author.email.lower() for author in contents.authors if author.email}
     if not first:
         row = configured[0]
@@ -77,6 +116,7 @@ def _messages(
     chosen = [*_chosen(stores.config, told, wrote, "" if first else AGAIN)]
     if not chosen:
         return []
+    contents.files = count_changed(connection, rows[0].version)
     data = _facts(stores, connection, told, contents).data()
     return [_to(stores.config, member, row, data, now, why_not) for member, row, why_not in chosen]
 

@@ -18,11 +18,12 @@ from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import DATABASE_VARIABLE
 from tasks_pipeline.releases import adoption
 from tasks_pipeline.releases.adoption import adoption_at, has_health, stages_due, tell_stages
+from tasks_pipeline.releases.known import delete_release, save_release
 from tasks_pipeline.releases.spans import begin_of
 from tasks_pipeline.releases.stages import HOUR, WINDOW, Stage, current_stages
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import release_adoption_schedule
-from tasks_pipeline.storage.state.tables import health_days, release_stages, stage_days
+from tasks_pipeline.storage.state.tables import health_days, release_stages, releases, stage_days
 from tasks_pipeline.stores import Stores
 from tests.support.health_rows import Seen, hours_of, write_day, write_health
 from tests.support.plans import recorded, scans
@@ -37,6 +38,11 @@ COUNTED = {name: 1 for name in ("changes", "computed") if name in health_days.c}
 def stored(stores: Stores) -> Rows:
     with stores.state.read() as connection:
         return sorted(tuple(row) for row in connection.execute(select(release_stages)))
+
+
+def stages(stores: Stores) -> list[Any]:
+    with stores.state.read() as connection:
+        return [*connection.execute(select(release_stages).order_by(release_stages.c.since))]
 
 
 def stages_at(stores: Stores, at: datetime, environment: str) -> dict[str, str]:
@@ -272,6 +278,11 @@ def test_every_query_finds_its_rows_by_an_index(own: Stores) -> None:
     ]  # fmt: skip
     with own.state.write() as connection:
         connection.execute(insert(release_stages), history)
+        known = {"created_at": old, "order_date": old, "processed_at": old}
+        connection.execute(
+            insert(releases),
+            [{"project_id": row["project_id"], "version": row["version"], **known} for row in history[::5]],
+        )
     days = [
         {"day": date(2020, 1, 1) + n * DAY, "changed_at": old, "computed_at": old} | COUNTED
         for n in range(2000)
@@ -289,6 +300,37 @@ def test_every_query_finds_its_rows_by_an_index(own: Stores) -> None:
     assert len(statements) > 8
     found = scans(own.state, statements)
     assert found == [], "\n\n".join(found)
+
+
+def test_what_is_no_release_counts_and_has_no_stage(own: Stores) -> None:
+    """Invented names would be rows for ever; and a release that was deleted does not come back when its day is told again."""
+    names = [f"invented {n}" for n in range(30)]
+    seen = [Seen(MIDNIGHT, "a"), *(Seen(MIDNIGHT + HOUR, name, sessions=9) for name in names)]
+    write_day(own.state, own.lake, MIDNIGHT.date(), seen, releases=False)
+    save_release(own.state, [1], "a", {})
+    save_release(own.state, [2], names[0], {})
+    tell(own, MIDNIGHT + DAY)
+    assert [(row.version, row.stage) for row in stages(own)] == [("a", "adopted"), ("a", "replaced")]
+    write_day(own.state, own.lake, MIDNIGHT.date(), seen, releases=False)
+    delete_release(own.state, [1], "a")
+    tell(own, MIDNIGHT + DAY)
+    assert stages(own) == []
+
+
+def test_a_release_that_is_deleted_while_stages_are_told_gets_none(own: Stores) -> None:
+    write_health(own.state, own.lake, [Seen(MIDNIGHT, "a"), Seen(MIDNIGHT + 9 * HOUR, "b")])
+    tell(own, MIDNIGHT + DAY)
+    write_health(own.state, own.lake, [Seen(MIDNIGHT, "b"), Seen(MIDNIGHT + 9 * HOUR, "a")])
+    real = adoption.windows_between
+
+    def deleted(*given: Any) -> Any:
+        delete_release(own.state, [1], "a")
+        return real(*given)
+
+    with patch.object(adoption, "windows_between", deleted):
+        added = tell(own, MIDNIGHT + DAY).added
+    assert {stage.version for stage in added} == {"b"}
+    assert {row.version for row in stages(own)} == {"b"}
 
 
 def test_names_that_no_column_holds_are_passed_over(own: Stores) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -12,10 +13,14 @@ import httpx
 import pytest
 from sqlalchemy import Table, func, select, update
 
+from tasks_pipeline.config import Config, parse_config
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.commit_lists import contents_of, list_commits
-from tasks_pipeline.releases.known import delete_release
+from tasks_pipeline.releases.commits import set_commits
+from tasks_pipeline.releases.known import delete_release, save_release
+from tasks_pipeline.releases.repositories import list_repositories, sync_repositories
+from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.web_api import tokens
@@ -253,6 +258,51 @@ def test_refs_that_cannot_be_taken(client: httpx.Client, refs: Any, said: str) -
     assert answer.status_code == 400
     assert said in answer.json()["detail"]
     assert said in answer.json()["refs"][0]
+
+
+def test_a_repository_that_is_configured_no_more_is_followed_by_nothing(state: StateDatabase) -> None:
+    """Or clients would go on sending refs, which nobody resolves."""
+    project = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]"
+    followed = parse_config(
+        "organisation: {slug: acme, repositories: [{name: acme/shop, provider: github}]}\n" + project
+    )
+
+    def providers(config: Config) -> dict[str, str]:
+        sync_repositories(state, config)
+        with state.read() as connection:
+            return {row["name"]: row["provider"] for row in list_repositories(connection, limit=9)}
+
+    assert providers(followed) == {"acme/shop": "github"}
+    assert providers(parse_config(project)) == {"acme/shop": "unknown"}
+    assert providers(followed) == {"acme/shop": "github"}
+
+
+def test_a_commit_that_is_sent_again_is_looked_at_in_all_its_releases(state: StateDatabase) -> None:
+    """What is suspected in them changes with its files."""
+    sent = SentCommit("a" * 40, "acme/shop", "Change it", "Jo", None, NOON, (("a.py", "M"),))
+
+    def due() -> list[str]:
+        with state.write() as connection:
+            c = t.releases.c
+            versions = list(
+                connection.execute(
+                    select(c.version).where(c.update_due_at.is_not(None)).order_by(c.version)
+                ).scalars()
+            )
+            connection.execute(update(t.releases).values(update_due_at=None))
+        return versions
+
+    for version in ("v1", "v2"):
+        save_release(state, [1], version, {})
+        with state.write() as connection:
+            set_commits(state, connection, version, [sent])
+    assert due() == ["v1", "v2"]
+    with state.write() as connection:
+        set_commits(state, connection, "v2", [replace(sent, files=(("b.py", "M"),))])
+    assert due() == ["v1", "v2"]
+    with state.write() as connection:
+        set_commits(state, connection, "v2", [replace(sent, files=(("b.py", "M"),))])
+    assert due() == []
 
 
 def test_repositories_are_known_as_soon_as_anything_is(client: httpx.Client, any_home: Home) -> None:

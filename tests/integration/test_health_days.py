@@ -10,9 +10,9 @@ import pytest
 
 from tasks_pipeline.alerts import counts
 from tasks_pipeline.alerts.counts import Sessions, sessions_in_window
-from tasks_pipeline.releases import health
+from tasks_pipeline.releases import health, proofs
 from tasks_pipeline.releases.health import SessionsGone
-from tasks_pipeline.releases.health_days import days_received_on, receipt_days
+from tasks_pipeline.releases.health_days import days_received_on, due_tonight, receipt_days
 from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.releases.spans import is_final
 from tasks_pipeline.storage.lake.lake import Lake
@@ -58,6 +58,25 @@ def test_a_late_update_changes_the_day_on_which_its_session_began(own_day: Day) 
     assert compute(own_day).late == 1
     assert crashed(own_day) == (2, 1)
     assert due(own_day) == []
+
+
+def test_a_crash_that_tells_another_day_than_its_session_is_found_at_night(own_day: Day) -> None:
+    """By clocks that are corrected: the first update began a second before midnight, the last one a second behind."""
+    receive(own_day, session(own_day, 1, began=43_199, init=True), seconds=43_199)
+    compute(own_day)
+    receive(own_day.next(), session(own_day, 1, began=43_201, status="crashed"), seconds=-43_100)
+    compute(own_day.next())
+    assert due(own_day) == []
+
+    def tonight(days: int) -> list[date]:
+        with own_day.stores.state.read() as connection:
+            return due_tonight(connection, own_day.date + timedelta(days=days))
+
+    assert tonight(1) == tonight(6) == [own_day.date]
+    assert tonight(7) == [], "of a day that was final yesterday nothing can come"
+    compute(own_day)
+    assert crashed(own_day) == (1, 1)
+    assert tonight(1) == []
 
 
 def test_computing_again_changes_nothing(own_day: Day) -> None:
@@ -325,6 +344,28 @@ def test_proofs_hold_and_notice_what_is_lost(own_day: Day) -> None:
     assert (proof.due, proof.provable) == (False, True)
     damage(stores, "DELETE FROM stored.release_health WHERE release = 'shop@2'")
     assert prove(stores.lake, stores.state, own_day.date).stored == {project: 6}
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["received", "received and computed"])
+def test_what_comes_while_it_is_proved_is_no_failure(
+    own_day: Day, monkeypatch: pytest.MonkeyPatch, computed: bool
+) -> None:
+    receive(own_day, session(own_day, 1))
+    compute(own_day)
+    stores, query = own_day.stores, Lake.query
+
+    def meanwhile(self: Lake, sql: str, *more: Any) -> Any:
+        if sql == proofs._RECOUNT:
+            monkeypatch.setattr(Lake, "query", query)
+            receive(own_day, session(own_day, 2))
+            if computed:
+                compute(own_day)
+        return query(self, sql, *more)
+
+    monkeypatch.setattr(Lake, "query", meanwhile)
+    proof = prove(stores.lake, stores.state, own_day.date)
+    assert (proof.stored, proof.recounted) == ({own_day.project: 1}, {own_day.project: 2})
+    assert proof.due
 
 
 def test_a_window_is_counted_the_same_in_however_many_slices(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tasks_pipeline.stores import open_stores
 from tests.support.crash import nothing_is_small
 from tests.support.day import Day
 from tests.support.events import event
+from tests.support.health_rows import Seen, write_day
 
 DAY = date(2020, 1, 1)
 
@@ -216,6 +217,23 @@ def test_a_lake_of_an_earlier_version_loses_users_in_the_clear_and_keeps_its_ses
         assert stores.lake.query("SELECT * FROM lake.sessions ORDER BY position") == rows
         report = compute_health(stores.lake, stores.state, DAY)
         assert (report.sessions, report.users) == (2, 0)
+
+
+def test_columns_of_a_later_version_stay(any_home: Home) -> None:
+    """An older version, come back for a while, writes its rows beside them."""
+    held = "SELECT day, later FROM stored.release_health ORDER BY day"
+    with open_stores(any_home) as stores, stores.lake.lock():
+        write = stores.lake._stored.execute
+        write("ALTER TABLE stored.release_health ADD COLUMN later VARCHAR")
+        write("INSERT INTO stored.release_health (day, later) VALUES (?, 'kept')", [DAY])
+    next_day = DAY + timedelta(days=1)
+    with open_stores(any_home) as stores:
+        write_day(stores.state, stores.lake, next_day, [Seen(datetime(2020, 1, 2, 12, tzinfo=UTC), "shop@1")])
+        assert [row["day"] for row in stores.lake.query("SELECT * FROM lake.release_health ORDER BY day")] == [
+            DAY, next_day,
+        ]  # fmt: skip
+        with stores.lake.lock():
+            assert stores.lake._stored.execute(held).fetchall() == [(DAY, "kept"), (next_day, None)]
 
 
 def test_pieces_of_a_query_are_never_all_in_memory(any_home: Home) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.groups.decisions import actions_of, resolve_groups, unresolve_groups
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.composing import message_of
+from tasks_pipeline.notifications.deploy_content import deploy_title
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.releases import due
 from tasks_pipeline.releases.commits import set_commits, set_refs
@@ -24,11 +27,17 @@ from tasks_pipeline.releases.due import COUNT_EVERY, releases_due
 from tasks_pipeline.releases.figures import count_releases
 from tasks_pipeline.releases.known import Heard, delete_release, find_releases, note_releases, save_release
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
+from tasks_pipeline.shipping import loop, tell_deploys
+from tasks_pipeline.shipping import update_release_data as update_module
+from tasks_pipeline.shipping.commits import read_commits
 from tasks_pipeline.shipping.loop import ShippingReport, ship_releases
 from tasks_pipeline.shipping.process_new_release import process_new_release
 from tasks_pipeline.shipping.update_release_data import update_release_data
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state import tables as t
+from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.stores import Stores, open_stores
+from tasks_pipeline.tools import Tools
 from tests.support.alerting import configured, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -203,6 +212,26 @@ def test_a_release_locks_the_groups_that_it_fixes_in_the_order_of_batches(postgr
                 batch.execute(text("SET LOCAL lock_timeout = '1s'"))
                 assert len(batch.execute(locked.where(t.groups.c.id.in_(ids[1:]))).all()) == 2
             assert shipping.result(60).groups_resolved == 3
+
+
+def test_commits_of_a_release_of_many_projects_are_read_once(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = groups_of(day, "A")
+    projects = [*range(day.project - 3, day.project + 1)]
+    save_release(day.stores.state, projects, V, {})
+    ship(day.stores)
+    read, asked = read_commits, list[str]()
+
+    def counting(stores: Stores, version: str) -> Any:
+        asked.append(version)
+        return read(stores, version)
+
+    for module in (loop, update_module):
+        monkeypatch.setattr(module, "read_commits", counting)
+    send_commits(day.stores, commit(message=f"fixes {first}"))
+    report = ship(day.stores)
+    assert (report.updated_releases, report.shipped.groups_resolved, asked) == (4, 1, [V])
 
 
 def test_what_is_not_resolved_by_a_commit(day: Day) -> None:
@@ -424,6 +453,65 @@ def test_authors_are_told_when_their_commits_come_after_the_deploy(day: Day) -> 
     assert set(told(day)) == {f"{V}:production:{who}" for who in ("ann@acme.example", "jo@example.com")}
 
 
+def test_commits_that_come_while_a_deploy_is_told_have_it_told_again(
+    postgres_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite nobody else writes meanwhile."""
+    with open_stores(postgres_home) as opened:
+        stores = configured(opened, 1, PEOPLE)
+        save_release(stores.state, [1], V, {})
+        add_deploy(stores.state, [1], V, {"environment": "production"})
+        messages = tell_deploys._messages
+
+        def then_commits(*given: Any) -> Any:
+            found = messages(*given)
+            monkeypatch.setattr(tell_deploys, "_messages", messages)
+            with suppress(OperationalError), stores.state.write() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                set_commits(stores.state, connection, V, [commit()])
+            return found
+
+        monkeypatch.setattr(tell_deploys, "_messages", then_commits)
+        ship(stores)
+        send_commits(stores, commit())  # again, if they had to wait
+        ship(stores)
+        assert "member:jo@example.com" in {row["target"] for row in mails(stores, 1)}
+
+
+def test_a_deploy_that_raises_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [f"shop@1.0.{n}" for n in range(3)]
+    for version in versions:
+        save_release(day.stores.state, [day.project], version, {})
+        deployed(day, version=version)
+    title = deploy_title
+
+    def failing(version: str, environment: str) -> str:
+        if version == versions[1]:
+            raise ValueError("a name that nothing can be made of")
+        return title(version, environment)
+
+    monkeypatch.setattr(tell_deploys, "deploy_title", failing)
+    report = ship(day.stores)
+    assert (report.told.deploys, report.told.mails, report.passed_over) == (2, 2, 1)
+    assert set(told(day)) == {f"{v}:production:ann@acme.example" for v in (versions[0], versions[2])}
+    assert releases_due(day.stores.state, datetime.now(UTC)) == []
+    with day.stores.state.read() as connection:
+        (failed,) = passed_over(connection, datetime.now(UTC))
+    assert (failed["kind"], "shop@1.0.1 into production" in failed["detail"]) == ("deploys", True)
+
+
+def test_a_deploy_that_concerns_nobody_reads_no_files(day: Day) -> None:
+    save_release(day.stores.state, [day.project], V, {})
+    send_commits(day.stores, commit(email="stranger@acme.example"))
+    ship(day.stores)
+    nobody = configured(day.stores, day.project, PEOPLE.split("  - {email: ann")[0])
+    deployed(day)
+    with recorded(nobody.state) as statements:
+        assert ship(nobody).told.deploys == 1
+    assert mails(nobody, day.project) == []
+    assert not [statement for statement in statements if "commit_files" in statement]
+
+
 def test_a_deploy_to_several_projects_is_told_once(day: Day) -> None:
     second = day.project + 1
     text = f"projects: [{{id: {day.project}, slug: shop, keys: [{{public_key: abcdef}}]}}, {{id: {second}, slug: web, keys: [{{public_key: bcdefg}}]}}]\n"
@@ -491,6 +579,26 @@ def test_a_day_that_is_stored_again_has_its_releases_counted_again(day: Day) -> 
     recompute_day(day.stores, day.date)
     count_releases(day.stores.state, day.stores.lake, datetime.now(UTC) + COUNT_EVERY)
     assert figures(day) == (1, 0, day.at(1), day.at(1))
+
+
+def test_what_is_counted_while_a_day_is_stored_again_is_counted_once_more(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a release that has no event on the day any more."""
+    day.send(event("A", release=V, timestamp=day.at(1).isoformat()))
+    day.drain()
+    ship(day.stores)
+    replace_day, moment = Lake.replace, datetime.now(UTC) + COUNT_EVERY
+
+    def counted_before(self: Lake, *given: Any) -> Any:
+        assert count_releases(day.stores.state, day.stores.lake, moment) == 1
+        return replace_day(self, *given)
+
+    monkeypatch.setattr(Lake, "replace", counted_before)
+    stores = configured(day.stores, day.project, PEOPLE, f"filters: {{releases: ['{V}']}}")
+    recompute_day(replace(stores, tools=Tools(stores.config)), day.date)
+    count_releases(day.stores.state, day.stores.lake, moment + COUNT_EVERY)
+    assert figures(day) == (0, 0, None, None)
 
 
 def test_sessions_have_times_of_their_own(day: Day) -> None:

@@ -25,11 +25,16 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.rendering import render
 from tasks_pipeline.processing import settle as settling
+from tasks_pipeline.releases.commits import set_commits
+from tasks_pipeline.releases.known import Heard, delete_release, note_releases
+from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.releases.suspects import Changes
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.shipping import suspects as finding
+from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.shipping.suspects import find_due_suspects
 from tasks_pipeline.storage.state import tables as t
+from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.stores import open_stores
 from tests.support.alerting import alert_rows, alerting, outbox, send
 from tests.support.commits import commit, ship
@@ -311,6 +316,103 @@ def test_a_look_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatc
     with day.stores.state.read() as connection:
         names = list(connection.execute(select(t.probes.c.name)).scalars())
     assert "passed_over:suspect commits" in names
+
+
+def test_changes_are_read_before_others_have_to_wait(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long look at a release lets others write; what they change of it meanwhile is not lost."""
+    told_day = told(day)
+    told_day.send(event("Boom", release="shop@1"))
+    told_day.drain()
+    seen(day)
+    state = day.stores.state
+    ship(state, [day.project], "shop@1", commit("early", "shop/orders.py"))
+    look, again = Changes.suspects, list[int]()
+
+    def meanwhile(self: Changes, *given: Any) -> Any:
+        if not again:
+            again.append(day.group()["id"])
+            ship(state, [day.project], "shop@0", commit(SHA, "src/shop/orders.py"))
+        return look(self, *given)
+
+    monkeypatch.setattr(Changes, "suspects", meanwhile)
+    assert find_due_suspects(told_day.stores).looked_at == 0
+    assert suspects_due(state), "it is looked at again"
+    assert find_due_suspects(told_day.stores).suspected == 1
+    assert {s["sha"] for s in suspects(day)} == {SHA, "early"}
+
+
+@pytest.mark.parametrize("how", ["cleared", "deleted"])
+def test_suspects_go_with_the_commits_of_their_release(day: Day, how: str) -> None:
+    state = day.stores.state
+    day.send(event("Boom", release="shop@1"))
+    day.drain()
+    seen(day)
+    ship_releases(day.stores, linger_seconds=0)
+    with state.write() as connection:
+        note_releases(state, connection, day.project, {"shop@0": Heard(day.at(-9e6))})
+        sent = SentCommit(SHA, None, "Change it", "Jo", None, day.at(-9e6), (("shop/orders.py", "M"),))
+        set_commits(state, connection, "shop@0", [sent])
+    ship_releases(day.stores, linger_seconds=0)
+    find_due_suspects(day.stores)
+    assert [s["sha"] for s in suspects(day)] == [SHA]
+    if how == "cleared":
+        with state.write() as connection:
+            set_commits(state, connection, "shop@0", [])
+    else:
+        delete_release(state, [day.project], "shop@0")
+    ship_releases(day.stores, linger_seconds=0)
+    assert suspects_due(state)
+    find_due_suspects(day.stores)
+    assert suspects(day) == []
+    assert not suspects_due(state)
+
+
+def test_a_group_that_fails_costs_itself(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    told_day = told(day)
+    cart = event("Cart", release="shop@1")
+    cart["exception"]["values"][0]["stacktrace"]["frames"][0]["filename"] = "shop/cart.py"
+    other = event("Other", release="shop@1")
+    other["exception"]["values"][0]["stacktrace"]["frames"][0]["filename"] = "shop/other.py"
+    told_day.send(event("Boom", release="shop@1"), cart, other)
+    told_day.drain()
+    seen(day)
+    state = day.stores.state
+    ship(state, [day.project], "shop@1", commit(SHA, "shop/orders.py", "shop/cart.py", "shop/other.py"))
+    look, read = Changes.suspects, finding.frames_of
+
+    def fails(self: Changes, frames: Any, happened: datetime) -> Any:
+        if any(frame.parts[-1] == "cart.py" for frame in frames):
+            raise ValueError("as if a path could not be compared")
+        return look(self, frames, happened)
+
+    def unreadable(payload: Any) -> Any:
+        if "other.py" in str(payload):
+            raise ValueError("as if an event had no frames that can be read")
+        return read(payload)
+
+    monkeypatch.setattr(Changes, "suspects", fails)
+    monkeypatch.setattr(finding, "frames_of", unreadable)
+    report = find_due_suspects(told_day.stores)
+    assert (report.looked_at, report.suspected) == (3, 1)
+    assert not suspects_due(state), "nor do they stop those that come later"
+    with state.read() as connection:
+        (told_of,) = passed_over(connection, datetime.now(UTC))
+    assert (told_of["kind"], told_of["count"]) == ("suspect commits", 2)
+
+
+def test_of_releases_that_changed_too_much_fewer_are_looked_at(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MOST_FILES_A_LOOK", 2)
+    state, at = day.stores.state, day.at(-86400)
+    day.send(event("Boom", release="shop@2"))
+    day.drain()
+    seen(day)
+    for n in range(3):
+        made = at + timedelta(hours=n)
+        ship(state, [day.project], f"shop@{n}", commit(f"c{n}", "shop/orders.py", at=made), at=made)
+    find_due_suspects(day.stores)
+    assert [s["sha"] for s in suspects(day)] == ["c2", "c1"]
 
 
 def test_storing_the_day_again_changes_nothing(day: Day) -> None:

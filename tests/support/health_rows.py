@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks_pipeline.releases.known import Heard, note_releases
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -46,9 +47,15 @@ def write_health(
 
 
 def write_day(
-    state: StateDatabase, lake: Lake, day: date, seen: Iterable[Seen], *, computed_at: datetime | None = None
+    state: StateDatabase,
+    lake: Lake,
+    day: date,
+    seen: Iterable[Seen],
+    *,
+    computed_at: datetime | None = None,
+    releases: bool = True,
 ) -> None:
-    """Make this the health of a day."""
+    """Make this the health of a day, of releases that came to be known by it unless `releases` is false."""
     seen = list(seen)
     tables = {"release_health": _health(day, seen), "session_users": _users(day, seen)}
     with lake.writing(day, "test") as files, lake.lock():
@@ -62,6 +69,9 @@ def write_day(
     statement = state.insert(health_days).values(day=day, rows_read=0, **values, **more)
     with state.write() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["day"], set_=values))
+        for project in {one.project for one in seen} if releases else ():
+            heard = {one.release: Heard(one.started) for one in seen if one.project == project}
+            note_releases(state, connection, project, heard)
 
 
 def _slot(moment: datetime) -> datetime:

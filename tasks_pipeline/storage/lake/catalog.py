@@ -12,7 +12,7 @@ import duckdb
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS
 from tasks_pipeline.storage.lake.files import LakeFile, exists
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RETIRED_COLUMNS, LakeTable
 from tasks_pipeline.storage.state.database import process_lock
 
 FLUSHED = "flushed_segments"
@@ -61,9 +61,10 @@ def settle(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
 
 
 def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """Make what a new lake, or one of an earlier version, lacks, and drop columns that its tables have no more.
+    """Make what a new lake, or one of an earlier version, lacks, and drop the columns that were retired. Others that are not
+    known stay: a later version made them, and has them again when it is back.
 
-    What those held is in no query and in no file that is written from then on; it stays in files that are there until
+    What retired ones held is in no query and in no file that is written from then on; it stays in files that are there until
     their day is stored again or they are merged with others.
     """
     if _is_complete(connection):
@@ -95,14 +96,16 @@ def _mend_columns(connection: duckdb.DuckDBPyConnection, table: LakeTable, known
     for column in table.columns:
         if column.name not in known:
             connection.execute(f"ALTER TABLE stored.{table.name} ADD COLUMN {column.quoted} {column.type}")
-    for name in sorted(known - {c.name for c in table.columns}):
+    for name in sorted(known & RETIRED_COLUMNS.get(table.name, frozenset())):
         connection.execute(f'ALTER TABLE stored.{table.name} DROP COLUMN "{name}"')
 
 
 def _is_complete(connection: duckdb.DuckDBPyConnection) -> bool:
     known = _known_columns(connection)
     return FLUSHED in known and all(
-        known.get(name) == {c.name for c in table.columns} for name, table in LAKE_TABLES.items()
+        known.get(name, set()) >= {c.name for c in table.columns}
+        and not known[name] & RETIRED_COLUMNS.get(name, frozenset())
+        for name, table in LAKE_TABLES.items()
     )
 
 
@@ -123,7 +126,8 @@ def add_files(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) 
         paths[file.table].append(file.path)
     for table, found in paths.items():
         connection.execute(
-            "CALL ducklake_add_data_files('stored', ?, ?, hive_partitioning => true)", [table, found]
+            "CALL ducklake_add_data_files('stored', ?, ?, hive_partitioning => true, allow_missing => true)",
+            [table, found],
         )
 
 

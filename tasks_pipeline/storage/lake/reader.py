@@ -15,7 +15,7 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.mirror import Mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import metadata
+from tasks_pipeline.storage.state.tables import installation_keys, metadata
 
 _WITHOUT_ROWID = {
     table.name: next(iter(table.primary_key)).name
@@ -23,6 +23,10 @@ _WITHOUT_ROWID = {
     if table.dialect_options["sqlite"]["with_rowid"] is False
 }
 """The first column of the key, by table of the state database that SQLite keeps without ROWID."""
+
+
+_SECRET = frozenset({installation_keys.name})
+"""Tables that people read nothing of; of API tokens only digests are kept."""
 
 
 def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnection:
@@ -48,7 +52,7 @@ def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnecti
 
 
 def _attach_state(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """The state database as `state`: a view for each of its tables, so that `state.groups` is one on both engines.
+    """The state database as `state`: a view for each of its tables but those of secrets, so that `state.groups` is one on both engines.
 
     PostgreSQL's tables lie in a schema of that name: in a catalog of the same, `state.groups` would be ambiguous. And where a
     statement needs no column of a table (`count(*)`), DuckDB asks SQLite for ROWID, which tables without one refuse: views of
@@ -62,6 +66,8 @@ def _attach_state(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'stored_state'"
     )
     for schema, name in found.fetchall():
+        if name in _SECRET:
+            continue
         rows = f'SELECT * FROM stored_state."{schema}"."{name}"'
         if home.embedded and name in _WITHOUT_ROWID:
             rows += f" WHERE {_WITHOUT_ROWID[name]} IS NOT NULL"

@@ -615,3 +615,6 @@ DERIVED_TABLES: dict[str, LakeTable] = {
 } | STATISTICS_TABLES
 """What is computed from other tables, a whole day at a time."""
 LAKE_TABLES = RECEIVED_TABLES | RECORDED_TABLES | DERIVED_TABLES
+
+RETIRED_COLUMNS: dict[str, frozenset[str]] = {"sessions": frozenset({"did"})}
+"""Columns of earlier versions by table, which are dropped where they are found."""

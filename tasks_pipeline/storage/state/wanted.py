@@ -8,11 +8,13 @@ database prepare it again, and no limit on the number of parameters is met.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Integer, bindparam, text
+from sqlalchemy import Column, Connection, FromClause, Integer, Row, Select, and_, bindparam, text
 from sqlalchemy.types import TypeEngine
+
+from tasks_pipeline.storage.state.database import chunks
 
 
 def wanted(connection: Connection, rows: Iterable[Sequence[Any]], **columns: TypeEngine[Any]) -> FromClause:
@@ -29,3 +31,14 @@ def wanted(connection: Connection, rows: Iterable[Sequence[Any]], **columns: Typ
         source = "json_array_elements(CAST(:wanted_rows AS json))"
     query = text(f"SELECT {shown} FROM {source}").bindparams(bindparam("wanted_rows", data))
     return query.columns(**columns).subquery("wanted")
+
+
+def rows_among(
+    connection: Connection, query: Select[Any], keys: Collection[tuple[Any, ...]], *columns: Column[Any]
+) -> Iterator[Row[Any]]:
+    """Rows of a query of one table whose columns have the values of one of these keys, looked up by them."""
+    kinds = {column.name: column.type for column in columns}
+    for some in chunks(sorted(keys)):
+        table = wanted(connection, some, **kinds)
+        same = and_(*(column == table.c[column.name] for column in columns))
+        yield from connection.execute(query.join_from(columns[0].table, table, same))
