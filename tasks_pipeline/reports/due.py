@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, select, text
+from sqlalchemy import Connection, and_, select, text
 
 from tasks_pipeline.analytics.statistics.days import DayVersion, versions_of
 from tasks_pipeline.config import Config
@@ -204,19 +204,19 @@ def _stale(
     """Keys of reports whose days have other figures since they were computed, and of those that became final, at most
     MOST_STALE; and when the newest figures of a closed day were computed."""
     s = statistics_days.c
-    query = select(s.day, func.max(s.computed_at).label("at")).where(s.closed).group_by(s.day)
+    query = select(s.day, s.computed_at).where(s.closed).order_by(s.computed_at)
     if since is not None:
         query = query.where(s.computed_at > since)
-    changed = connection.execute(query).all()
+    changed: dict[date, datetime] = {row.day: row.computed_at for row in connection.execute(query)}
     found: dict[tuple[Kind, date], datetime] = {}
-    for day, at in changed:
+    for day, at in changed.items():
         found.update(_made_of(connection, day, at))
     found.update(_became_final(connection, now))
     newest_first = sorted(found, key=lambda each: (found[each], each), reverse=True)[:MOST_STALE]
     keys: dict[Kind, list[date]] = {}
     for kind, key in sorted(newest_first):
         keys.setdefault(kind, []).append(key)
-    return keys, max((at for _, at in changed), default=since)
+    return keys, max(changed.values(), default=since)
 
 
 def _made_of(connection: Connection, day: date, at: datetime) -> dict[tuple[Kind, date], datetime]:

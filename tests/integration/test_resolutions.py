@@ -143,7 +143,14 @@ def test_a_regression_ends_the_decision_and_not_what_came_of_it(one: Day) -> Non
         assert settle_commit_resolutions(one.stores.state, connection, one.project, "shop@1.2", waiting) == [
             group_id
         ]
-        log_action(connection, one.project, group_id, "inherit", {"from": [7], "what": ["assignee"]})
+        log_action(
+            one.stores.state,
+            connection,
+            one.project,
+            group_id,
+            "inherit",
+            {"from": [7], "what": ["assignee"]},
+        )
     assert come(one, "shop@1.2") == "regressed"
     back = last_entry(one)["data"]
     assert (back["ends"], back["resolved_by"], back["resolved_in"]) == (decided["id"], "ann", "shop@1.2")

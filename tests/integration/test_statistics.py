@@ -254,7 +254,7 @@ def _decide(stores: Stores, action: str, group: dict[str, int], name: str, proje
     else:
         assert action == "regress"
         with state.write() as connection:
-            log_action(connection, project, one[0], "regress", status="regressed")
+            log_action(state, connection, project, one[0], "regress", status="regressed")
 
 
 def test_a_merged_group_was_there(own_day: Day) -> None:
