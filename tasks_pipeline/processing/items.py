@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from tasks_pipeline.protocol.checkins import check_in
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_transaction
 from tasks_pipeline.protocol.exact import DecodedEvent, decode_event
+from tasks_pipeline.protocol.items import category
 from tasks_pipeline.protocol.reports import DiscardedEvents, client_report, feedback, user_report
 from tasks_pipeline.protocol.sessions import session_rows, user_hash
 
@@ -213,7 +215,8 @@ class EventProcessor(BaseEventProcessor):
         kind = decoded.payload.get("type") if isinstance(decoded.payload, dict) else None
         chosen = _BY_PAYLOAD_TYPE.get(kind) if isinstance(kind, str) else None
         if chosen is not None:
-            other = chosen(self.data, self.staging)
+            # What is stored of it counts as what it is: figures of errors are of rows of events.
+            other = chosen(replace(self.data, category=category(str(kind))), self.staging)
             other.stage_payload(decoded.payload)
             return other.rows
         error = ErrorEventProcessor(self.data, self.staging)
