@@ -126,6 +126,8 @@ class Message:
     @property
     def summary(self) -> str:
         """One line: what a phone shows."""
+        if self.subject in self.title:
+            return self.title
         return f"{self.subject}: {self.title}" if self.title not in self.subject else self.subject
 
     def text(self, *, brief: bool = False) -> str:
