@@ -205,6 +205,8 @@ def test_the_asset_tells_of_its_days_and_the_schedule_of_what_waits(
     assert tick().skip_message == "all facts are in the lake"
     with open_stores(home) as stores:
         happen(stores, 1, 2, at=datetime.now(UTC))
+    assert tick().skip_message.startswith("2 facts wait for the next figures, or until ")  # type: ignore[union-attr]
+    with open_stores(home) as stores:
         happen(stores, 3, at=datetime.now(UTC) - timedelta(days=1))
     (request,) = tick().run_requests or ()
     job = defs.resolve_job_def("process_analytics")
