@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
+from tasks_pipeline import schedules
 from tasks_pipeline.analytics import process_analytics_event as processing
 from tasks_pipeline.analytics.facts_stored import newest_facts, prove_facts
 from tasks_pipeline.analytics.process_analytics_event import BadFact, store_facts
@@ -186,8 +187,9 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def test_the_asset_tells_of_its_days_and_the_schedule_of_what_waits(
-    home: Home, instance: dg.DagsterInstance
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(schedules, "MANY_FACTS", 3)
     resource = StoresResource(home=str(home.root))
     today = datetime.now(UTC).date()
     defs = build_defs({"stores": resource}, first_day=today)
