@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 from tasks_pipeline.facts import record
 from tasks_pipeline.home import Home
+from tasks_pipeline.stores import open_stores
 from tests.support.environment import forget_the_caller
 from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
@@ -41,20 +43,43 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def _new_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home as the first process leaves it: to make the schema and the tables of the lake anew takes a second of each test."""
+    home = Home(root=tmp_path_factory.mktemp("new") / "home")
+    home.root.mkdir(mode=0o700)
+    _open(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def _new_database(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same for PostgreSQL: the name of a database that others are copies of."""
+    with postgres_server.database() as url:
+        _open(Home(root=tmp_path_factory.mktemp("new-postgres"), database_url=url))
+        yield url.rpartition("/")[2]
+
+
+def _open(home: Home) -> None:
+    with open_stores(home) as stores:
+        stores.lake.flushed_through()
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """An embedded home: SQLite and folders."""
+def home(tmp_path: Path, _new_home: Home) -> Home:
+    """An embedded home, SQLite and folders, in which nothing happened yet."""
     root = tmp_path / "home"
-    root.mkdir(mode=0o700)
+    shutil.copytree(_new_home.root, root)
     return Home(root=root)
 
 
 @pytest.fixture
-def postgres_home(tmp_path: Path, postgres_url: str) -> Home:
-    """A home whose databases are on PostgreSQL."""
+def postgres_home(tmp_path: Path, postgres_server: PostgresServer, _new_database: str) -> Iterator[Home]:
+    """A home whose databases are on PostgreSQL, in which nothing happened yet."""
     root = tmp_path / "postgres-home"
     root.mkdir(mode=0o700)
-    return Home(root=root, database_url=postgres_url)
+    with postgres_server.database(_new_database) as url:
+        yield Home(root=root, database_url=url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -9,6 +9,7 @@ from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -23,6 +24,14 @@ from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
 from tasks_pipeline.storage.state.tables import batches, drains, group_explanations, metadata, releases
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """Each kind of home in turn, before its first process: without a schema."""
+    (root := tmp_path / "empty").mkdir(mode=0o700)
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    return Home(root=root) if url is None else Home(root=root, database_url=url)
 
 
 def _revision(home: Home) -> str | None:

@@ -25,7 +25,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "60",
     "shared_buffers": "32MB",
-    "fsync": "on",
+    "fsync": "off",  # tests kill processes, never the machine
     "max_wal_size": "256MB",
     "autovacuum_naptime": "10min",
     "log_min_messages": "warning",
@@ -50,10 +50,10 @@ class PostgresServer:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a fresh database; it is dropped at the end, whoever is still connected."""
+    def database(self, like: str = "template0") -> Iterator[str]:
+        """The URL of a fresh database, empty or a copy of another; it is dropped at the end, whoever is still connected."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         try:
             yield self.url(name)
         finally:
