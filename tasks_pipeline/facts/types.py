@@ -281,7 +281,7 @@ class ReleaseCommitsSet(_Release, tag="release.commits_set", frozen=True, kw_onl
 class ReleaseDeployed(_Release, tag="release.deployed", frozen=True, kw_only=True):
     """A release was deployed; the moment is the one at which that was said."""
 
-    KEY: ClassVar[tuple[str, ...]] = ("version", "deploy")
+    KEY: ClassVar[tuple[str, ...]] = ("version", "deploy", AT)  # SQLite gives numbers again
     deploy: Annotated[Number, Meta(description="number of the deploy")]
     environment: Environment
     seconds: Annotated[Seconds | None, Meta(description="how long it took, where that was said")] = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import Member
@@ -21,7 +21,7 @@ from tasks_pipeline.facts.actors import hashed
 from tasks_pipeline.facts.record import record
 from tasks_pipeline.facts.types import ReportUnsubscribed
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import subscriptions
+from tasks_pipeline.storage.state.tables import notifications, subscriptions
 
 Kind = Literal["day", "week", "month"]
 ADVERBS: dict[Kind, str] = {"day": "daily", "week": "weekly", "month": "monthly"}
@@ -48,11 +48,16 @@ class Subscription:
     at: datetime | None = None
 
 
+def folded(member: str) -> str:
+    """An address in one case of letters: who writes it in another means the same person, whose word still counts."""
+    return member.strip().lower()
+
+
 def decisions(connection: Connection, member: str | None = None) -> dict[tuple[str, str], Decision]:
     """What members decided, by address and kind; of one member, or of all."""
     query = select(subscriptions)
     if member is not None:
-        query = query.where(subscriptions.c.member == member)
+        query = query.where(subscriptions.c.member == folded(member))
     return {
         (row.member, row.kind): Decision(row.wanted, row.by, row.at)
         for row in connection.execute(query)
@@ -69,14 +74,28 @@ def decide(
     now: datetime,
 ) -> bool:
     """Note that a member wants a kind of report, or no more. Gives whether that is news; to say it again changes nothing."""
-    known = decisions(connection, member).get((member, kind))
+    known = decisions(connection, member).get((folded(member), kind))
     if known is not None and known.wanted == wanted:
         return False
-    state.put(connection, _decided, [{"member": member, "kind": kind, "wanted": wanted, "by": by, "at": now}])
+    state.put(
+        connection,
+        _decided,
+        [{"member": folded(member), "kind": kind, "wanted": wanted, "by": by, "at": now}],
+    )
     if not wanted:
+        _withdraw(connection, member, kind)
         fact = ReportUnsubscribed(kind=kind, member=hashed(state, connection, member), by=by)
         record(state, connection, fact, at=now)
     return True
+
+
+def _withdraw(connection: Connection, member: str, kind: Kind) -> None:
+    """What waits in the outbox, for quiet hours to end or a mail server to come back, is not wanted any more either."""
+    n = notifications.c
+    waits = n.target == f"member:{member}", n.status == "waiting", n.type == "report"
+    of_kind = n.key.startswith(f"report:{ADVERBS[kind]}:", autoescape=True)
+    withdrawn = update(notifications).where(*waits, of_kind)
+    connection.execute(withdrawn.values(status="skipped", reason="unsubscribed"))
 
 
 def _decided(state: StateDatabase) -> Any:
@@ -90,7 +109,7 @@ def subscription_of(member: Member, kind: Kind, decided: Mapping[tuple[str, str]
 
     One who wants no notifications at all gets none by default, but those that the file names for them.
     """
-    own = decided.get((member.email, kind))
+    own = decided.get((folded(member.email), kind))
     if own is not None:
         return Subscription(own.wanted, own.by, own.at)
     name = ADVERBS[kind]
@@ -124,7 +143,7 @@ def unsubscribe_url(config: Config, key: bytes, member: str, kind: Kind) -> str:
 
 def token_of(key: bytes, member: str, kind: Kind) -> str:
     """What a link has for a member and a kind: 192 bits of an HMAC, so that nobody can guess it, and no name is in it."""
-    mac = hmac.new(key, f"{kind}\0{member}".encode(), hashlib.sha256).digest()[:_TOKEN_BYTES]
+    mac = hmac.new(key, f"{kind}\0{folded(member)}".encode(), hashlib.sha256).digest()[:_TOKEN_BYTES]
     return base64.urlsafe_b64encode(mac).decode()
 
 

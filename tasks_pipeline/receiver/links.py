@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.people import Member
+from tasks_pipeline.facts.origin import recorded_by
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.subscriptions import (
     ADVERBS,
@@ -56,7 +57,7 @@ class Links:
 
     def decide(self, link: LinkOf, wanted: bool) -> None:
         """Note what the member decided."""
-        with self._state.write() as connection:
+        with recorded_by("receiver"), self._state.write() as connection:
             decide(self._state, connection, link.member.email, link.kind, wanted, "link", datetime.now(UTC))
 
     def close(self) -> None:

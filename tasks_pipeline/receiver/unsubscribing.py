@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 1024
 ACTS, WINDOW_SECONDS = 6, 60.0
-"""So often a link may act, and be looked at, in so many seconds."""
+"""So often a link may act in so many seconds."""
+_SUBSCRIBES = re.compile(rb"(?:^|&)subscribe=1(?:&|$)")
 _TOKEN_LENGTH = 32
 _HEADERS = {
     "cache-control": "no-store",
@@ -75,11 +76,11 @@ class Unsubscribing:
             found = (await asyncio.to_thread(self._find, token)) if len(token) == _TOKEN_LENGTH else None
         if found is None:
             raise Refused(404, "not_found", "there is nothing at this path")
-        self._limit(token)
-        again = parse_qs(body.decode("latin-1"), max_num_fields=10).get("subscribe") == ["1"]
         links, subscription = found
-        if not acts:
+        if not acts:  # scanners of mails look at links, and must not use up what a person may do
             return _page(subscription, await asyncio.to_thread(links.wanted, subscription))
+        self._limit(token)
+        again = _SUBSCRIBES.search(body) is not None
         await asyncio.to_thread(links.decide, subscription, again)
         return _page(subscription, again, acted=True)
 

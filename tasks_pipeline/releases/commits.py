@@ -81,7 +81,8 @@ def set_refs(state: StateDatabase, connection: Connection, version: str, refs: S
         return False
     if not _put_list(connection, version, list(dict.fromkeys(wanted))):
         return False
-    _note_change(state, connection, version, len(set(wanted)))
+    wrote = select(func.count(func.distinct(commits.c.author_key))).where(commits.c.sha.in_(wanted))
+    _note_change(state, connection, version, len(set(wanted)), connection.execute(wrote).scalar_one())
     return True
 
 

@@ -57,13 +57,15 @@ def add_deploy(
         known = connection.execute(select(func.count()).where(*same)).scalar_one()
         if known < len(rows):
             connection.execute(state.insert(deploys).on_conflict_do_nothing(), rows)
-            numbers = connection.execute(select(deploys.c.id, deploys.c.project_id).where(*same)).all()
+            numbers = connection.execute(
+                select(deploys.c.id, deploys.c.project_id, deploys.c.created_at).where(*same)
+            ).all()
             seconds = duration_of(facts.get("started_at"), facts.get("finished_at"))
-            for number, project_id in numbers:
+            for number, project_id, said_at in numbers:
                 fact = ReleaseDeployed(
                     version=version, deploy=number, environment=facts["environment"], seconds=seconds
                 )
-                record(state, connection, fact, at=now, project_id=project_id)
+                record(state, connection, fact, at=said_at, project_id=project_id)
         number = connection.execute(select(func.min(deploys.c.id)).where(*same)).scalar_one()
     return known < len(rows), number
 

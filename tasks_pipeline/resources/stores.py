@@ -75,7 +75,9 @@ class StoresResource(dg.ConfigurableResource[None]):
         """The first day of weeks in reports, asked when definitions are loaded: which must be possible while the configuration
         cannot be read."""
         try:
-            return self.resolve().config_in_force().config.reports.week_starts
+            home = self.resolve()
+            # Nothing is made by looking: without a file a key would be.
+            return home.config_in_force().config.reports.week_starts if home.has_config else "monday"
         except Exception:
             log.exception("the configuration does not say when weeks begin; they are shown from Monday")
             return "monday"

@@ -40,7 +40,8 @@ def write(home: Home, text: str) -> None:
 def process(home: Home, *contents: Any) -> None:
     with open_stores(home) as stores:
         day = Day(stores, TODAY, 1)
-        day.spool(*(day.receipt(content) for content in contents))
+        just_now = (datetime.now(UTC) - day.at()).total_seconds() - 1
+        day.spool(*(day.receipt(content, seconds=just_now) for content in contents))
         day.drain()
 
 

@@ -32,6 +32,12 @@ WHOLE = {
     "releases health shop@2.0.0": ("sessions",),
     "releases adoption": (),
     "releases parse shop@1.10.0-rc.1+7 @scope/pkg@1.0rc1 deadbeefcafe": ("kind",),
+    "reports list": (),
+    "reports preview day": (),
+    "reports period day": (),
+    "analytics events": ("type", "at"),
+    "analytics stats": (),
+    "analytics types": ("name",),
     "status": (),
     "alerts list --since 7d": ("at", "group"),
     "alerts rules": ("project",),
@@ -62,7 +68,9 @@ NO_TABLE = frozenset(
         *(f"releases {word}" for word in "archive restore delete".split()),
         *("monitors mute", "monitors unmute", "notifications retry", "notifications send"),
         *("config check", "config show", "token create", "token revoke"),
-        *("groups show", "events show"),
+        *("groups show", "events show", "reports show"),
+        *(f"reports {word}" for word in "send export subscribe unsubscribe".split()),
+        "analytics record",
     }
 )
 """Commands that decide and say so in sentences, that print a file, or whose page has a test of its own below."""

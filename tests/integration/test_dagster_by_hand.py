@@ -18,7 +18,7 @@ from dagster._core.remote_origin import (
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH
+from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
@@ -244,7 +244,8 @@ def days_of(home: Home) -> list[str]:
     defs = build_defs({"stores": StoresResource(home=str(home.root))})
     specs = [spec for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
     earlier = OF_HEALTH + OF_FACTS
-    (received,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() not in earlier}
+    others = (*earlier, *REPORTS.values())
+    (received,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() not in others}
     (begun,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() in earlier}
     assert received is not None
     assert begun is not None

@@ -196,7 +196,7 @@ _LOGS: dict[str, dict[str, Any]] = {
     "releases": {
         "releases": _end(releases.c.created_at),
         "released": _end(releases.c.released_at),
-        "deploys": _end(deploys.c.id),
+        "deploys": _end(deploys.c.created_at),
         "release_stages": _end(release_stages.c.since),
     },
 }

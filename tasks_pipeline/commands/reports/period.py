@@ -65,6 +65,8 @@ def period(kind: str, zone: str, week_starts: str, key: str | None, at: str | No
 
 
 def _instant(text: str | None) -> datetime:
+    from tasks_pipeline.reports.periods import FIRST, LAST
+
     if text is None:
         return datetime.now(UTC)
     try:
@@ -73,4 +75,6 @@ def _instant(text: str | None) -> datetime:
         raise click.BadParameter(
             f"{text[:50]!r} is no moment; allowed are such as 2026-11-22T18:30:00Z", param_hint="--at"
         ) from None
+    if not FIRST.year <= found.year < LAST.year:
+        raise click.BadParameter(f"{text[:50]} is out of range: from {FIRST} to {LAST}", param_hint="--at")
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

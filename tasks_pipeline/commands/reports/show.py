@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.argument("key")
 @scope_option
 @click.option("--zone", metavar="ZONE", help="In the zone that the scope had once.  [default: that of now]")
-@click.option("--revision", type=Number(1), metavar="N", help="A former revision.  [default: the newest]")
+@click.option(
+    "--revision", type=Number(1, 1_000_000), metavar="N", help="A former revision.  [default: the newest]"
+)
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write its page there."
 )

@@ -15,12 +15,14 @@ import msgspec
 
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b(\s+ANALYZE\b)?(\s*\([^()]*\))?", re.IGNORECASE)
 _TABLE_FUNCTIONS = re.compile(
-    r"range|generate_series|unnest|repeat|repeat_row|glob|summary|sniff_csv|query_table|pg_timezone_names|"
-    r"read_\w+|parquet_\w+|json_each|json_tree|duckdb_\w+|pragma_\w+|"
+    r"range|generate_series|unnest|repeat|repeat_row|glob|summary|sniff_csv|pg_timezone_names|"
+    r"read_(parquet|csv|csv_auto|json|json_auto|ndjson|xlsx)|parquet_\w+|json_each|json_tree|duckdb_\w+|pragma_\w+|"
     r"(ducklake_)?(snapshots|current_snapshot|last_committed_snapshot|table_info|table_changes|table_insertions|"
     r"table_deletions|list_files|options|settings)"
 )
 _WRITING_FUNCTIONS = frozenset({"write_log", "nextval"})
+SECRET = frozenset({"installation_keys"})
+"""Tables of the state database that nobody reads: who knows these keys can make links of others, and look users up."""
 
 
 class NotReadOnly(Exception):
@@ -61,6 +63,9 @@ def _check_functions(tree: Any) -> None:
         name = node.get("function_name")
         if isinstance(name, str) and name in _WRITING_FUNCTIONS:
             raise NotReadOnly(f"the function {name} is not allowed here, for it writes")
+        table = node.get("table_name")
+        if isinstance(table, str) and table.lower() in SECRET:
+            raise NotReadOnly(f"{table.lower()} is not shown: its keys are to be kept secret")
         if node.get("type") == "TABLE_FUNCTION":
             name = node["function"].get("function_name", "")
             if not _TABLE_FUNCTIONS.fullmatch(name):

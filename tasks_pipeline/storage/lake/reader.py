@@ -13,9 +13,10 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, libpq, quoted
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.mirror import Mirror, create_views
+from tasks_pipeline.storage.lake.read_only import SECRET
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import installation_keys, metadata
+from tasks_pipeline.storage.state.tables import metadata
 
 _WITHOUT_ROWID = {
     table.name: next(iter(table.primary_key)).name
@@ -25,7 +26,6 @@ _WITHOUT_ROWID = {
 """The first column of the key, by table of the state database that SQLite keeps without ROWID."""
 
 
-_SECRET = frozenset({installation_keys.name})
 """Tables that people read nothing of; of API tokens only digests are kept."""
 
 
@@ -66,7 +66,7 @@ def _attach_state(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'stored_state'"
     )
     for schema, name in found.fetchall():
-        if name in _SECRET:
+        if name in SECRET:
             continue
         rows = f'SELECT * FROM stored_state."{schema}"."{name}"'
         if home.embedded and name in _WITHOUT_ROWID:
