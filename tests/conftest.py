@@ -49,6 +49,8 @@ def _new_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(root=tmp_path_factory.mktemp("new") / "home")
     home.root.mkdir(mode=0o700)
     _open(home)
+    for name in ("config-in-force.yaml", "default-key"):  # each home has its own
+        (home.root / name).unlink(missing_ok=True)
     return home
 
 
@@ -69,7 +71,7 @@ def _open(home: Home) -> None:
 def home(tmp_path: Path, _new_home: Home) -> Home:
     """An embedded home, SQLite and folders, in which nothing happened yet."""
     root = tmp_path / "home"
-    shutil.copytree(_new_home.root, root)
+    shutil.copytree(_new_home.root, root, symlinks=True, ignore=shutil.ignore_patterns("run"))
     return Home(root=root)
 
 

@@ -6,8 +6,8 @@ A decision changes columns of `groups` that nothing computes, so storing a day a
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -87,7 +87,6 @@ def log_action(
 def log_actions(state: StateDatabase, connection: Connection, actions: Sequence[Action]) -> None:
     """Append entries to the log, in their order, and record them as facts."""
     at = datetime.now(UTC)
-    inserted = group_actions.insert().returning(group_actions.c.id, sort_by_parameter_order=True)
     for some in chunks(actions):
         rows = [
             {
@@ -103,10 +102,22 @@ def log_actions(state: StateDatabase, connection: Connection, actions: Sequence[
             }
             for each in some
         ]
-        numbers = connection.execute(inserted, rows).scalars().all()
-        entries = zip(some, numbers, strict=True)
-        found = [_happened(state, connection, each, number, at) for each, number in entries]
+        connection.execute(group_actions.insert(), rows)
+        numbers = _numbers(connection, at, some)
+        found = [_happened(state, connection, each, next(numbers[each.group_id]), at) for each in some]
         record_all(state, connection, [each for each in found if each is not None])
+
+
+def _numbers(connection: Connection, at: datetime, actions: Sequence[Action]) -> dict[int, Iterator[int]]:
+    """The numbers of entries that were just written, by group, in their order: asking for them with the INSERT would make one of
+    each row in SQLite. Nobody else writes about these groups meanwhile."""
+    c = group_actions.c
+    wrote = select(c.id, c.group_id).where(c.at == at, c.group_id.in_({each.group_id for each in actions}))
+    many, found = Counter(each.group_id for each in actions), defaultdict[int, list[int]](list)
+    for number, group_id in connection.execute(wrote.order_by(c.id)):
+        found[group_id].append(number)
+    # Of a group that was in the chunk before too, the last ones.
+    return {group_id: iter(numbers[-many[group_id] :]) for group_id, numbers in found.items()}
 
 
 def _happened(
