@@ -16,8 +16,8 @@ from tasks_pipeline.words import sparkline
 
 GROUP = "analytics"
 DEPS = ("events", "transactions", "outcomes", "release_health", "session_users", "analytics_events")
-"""Assets of days that figures are made of. Groups, messages and monitors have no days: their logs are read."""
-UNPARTITIONED = ("monitor_incidents", "notifications", "release_adoption")
+"""Assets of days that figures are made of. Groups, messages and monitors have no days: their logs are read, and each of their runs
+would make all days look outdated."""
 _SHOWN = 8  # characters of a digest
 
 
@@ -35,7 +35,7 @@ class StatisticsConfig(dg.Config):
     specs=[
         dg.AssetSpec(
             STATISTICS,
-            deps=[*DEPS, *UNPARTITIONED],
+            deps=DEPS,
             group_name=GROUP,
             kinds={"ducklake", "parquet"},
             tags={LANE_TAG: RECOMPUTE.name},  # of what is started by hand; schedules name their own lane

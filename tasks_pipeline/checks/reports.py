@@ -75,12 +75,36 @@ def _checks(kind: Kind, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         with stores.open() as opened:
             found = [each for key in keys for each in stored_reports(opened, kind, key)]
             for spec in specs:
-                if spec.name in asked:
-                    wrong = _CHECKS[spec.name][2](opened, found, now)
-                    result = _result(spec, keys, len(found), wrong)
-                    yield from [result] if context.has_partition_key else of_no_partition(spec, result)
+                if spec.name not in asked:
+                    continue
+                wrong = _CHECKS[spec.name][2]
+                if not keys:
+                    yield from of_no_partition(
+                        spec, _result(spec, keys, len(found), wrong(opened, found, now))
+                    )
+                    continue
+                for key in keys:
+                    of_key = [each for each in found if each.report.key == key]
+                    yield _evaluation(
+                        spec, key, _result(spec, [key], len(of_key), wrong(opened, of_key, now))
+                    )
+                yield dg.Output(None, spec.get_python_identifier())
 
     return look
+
+
+def _evaluation(spec: dg.AssetCheckSpec, key: date, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """What was found of one key, at its partition: a run of many has one for each."""
+    return dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=result.passed,
+        metadata=result.metadata or {},
+        severity=result.severity,
+        description=result.description,
+        blocking=spec.blocking,
+        partition=key.isoformat(),
+    )
 
 
 def _keys(context: dg.AssetCheckExecutionContext) -> list[date]:
