@@ -188,7 +188,9 @@ class Generator:
         return self.measures.of(bounds_of(period), scope), period.hours
 
     def _changes(self, period: Period, scope: Scope, now: Past, before: Past | None):  # type: ignore[no-untyped-def]
-        baseline = [past for each in period.baseline() if (past := self._past(each, scope)) is not None]
+        first = self.measures.first(scope)
+        whole = [each for each in period.baseline() if first is not None and each.start >= first]
+        baseline = [past for each in whole if (past := self._past(each, scope)) is not None]
         least = self._stores.config.reports.min_sessions
         return changes_of(now, before, baseline, min_sessions=least)
 

@@ -75,10 +75,12 @@ def stats(
     if as_json:
         print_json(rows)
     elif not rows:
-        say("nothing is counted of these days; `tasks-pipeline backfill --statistics` computes days again")
+        say(
+            "nothing is counted of these days; `tasks-pipeline backfill --statistics --from DAY` computes days again"
+        )
     elif name is None:
         table(
-            [{**row, "bars": sparkline(row["hours"])} for row in rows],
+            [{**row, "bars": sparkline(row["hours"]), "causes": ", ".join(row["causes"])} for row in rows],
             _COLUMNS,
             drop=["digest", "causes", "transactions"],
         )

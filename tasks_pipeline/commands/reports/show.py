@@ -56,7 +56,7 @@ def show(
       tasks-pipeline reports show day 2026-11-22 --html day.html
     """
     from tasks_pipeline.reports.periods import PeriodError
-    from tasks_pipeline.reports.store import find_revision, read_report, revisions_of
+    from tasks_pipeline.reports.store import ReportMissing, find_revision, read_report, revisions_of
     from tasks_pipeline.zones import zone_named
 
     with report_errors(), open_all(current_home(ctx), to_look=True) as stores:
@@ -71,6 +71,10 @@ def show(
             wanted = replace(wanted, zone=zone)
         first = key_of(kind, key, stores.config)
         report = read_report(stores, kind, first, wanted, revision)
+        if zone is not None and report.zone != zone:
+            raise ReportMissing(
+                f"report {kind} {first} of {wanted.name} was computed in {report.zone}, and never in {zone}"
+            )
         if html is not None:
             _write_html(stores, find_revision(stores, kind, first, wanted, revision).files, html)
             return
