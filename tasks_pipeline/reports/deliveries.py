@@ -32,7 +32,13 @@ BACK = {"day": 31, "week": 8, "month": 3}
 """So many periods are looked back at after downtime; of older ones there is no row."""
 STATUSES = ("sent", "waiting", "failed", "skipped")
 NOTHING_YET = "empty: nothing was received yet"
-_BY_MESSAGE = {"sent": "sent", "waiting": "waiting", "sending": "waiting", "dead": "failed"}
+_BY_MESSAGE = {
+    "sent": "sent",
+    "waiting": "waiting",
+    "sending": "waiting",
+    "dead": "failed",
+    "skipped": "skipped",
+}
 """By the status of the message."""
 
 d = report_deliveries.c

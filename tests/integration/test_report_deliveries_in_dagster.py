@@ -137,7 +137,7 @@ def test_commands_say_who_gets_what_and_write_files(home: Home, tmp_path: Path) 
     assert [(row["wanted"], row["decided_by"].partition(" ")[0]) for row in shown.values()] == [
         ("no", "command"), ("no", "file"), ("yes", "command"),
     ]  # fmt: skip
-    assert shown["daily"]["last"] == f"{key}: waiting"
+    assert shown["daily"]["last"] == f"{key}: skipped"  # it waited when she had enough of them
 
     for form, name in (
         ("json", "report.json"),
