@@ -129,7 +129,6 @@ def timed(work: Callable[[], object]) -> float:
 def projects(root: Path, count: int, a_day: float, url: str) -> dict[str, Any]:
     """A weekly report of an organisation of so many projects, from the tables: CPU and seconds, the median of some."""
     from tasks_pipeline.analytics.statistics.compute import compute_statistics
-
     from tasks_pipeline.reports.generate import generate_analytics_report
     from tasks_pipeline.reports.periods import period_of
 

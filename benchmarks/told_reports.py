@@ -55,7 +55,6 @@ def shown(home: Home, now: datetime, key: date, scope: str) -> dict[str, Any]:
 def compute(home: Home, truth: Truth, now: datetime) -> None:
     """Figures of all days, and the weekly reports of all scopes: what sensors and schedules would have computed by then."""
     from tasks_pipeline.analytics.statistics.compute import compute_statistics
-
     from tasks_pipeline.reports.compute import Computing
     from tasks_pipeline.reports.due import computable
 

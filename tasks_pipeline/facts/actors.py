@@ -9,9 +9,8 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.facts import key_of_users
+from tasks_pipeline.storage.state.facts import key_of_users, member_hash
 
 ActorKind = Literal["member", "rule", "commit", "client", "system"]
 _COMMIT = re.compile(r"commit [\w.-]{1,64}")
@@ -57,4 +56,4 @@ def hashed(state: StateDatabase, connection: Connection, address: str) -> str:
     key = _keys.get(state)
     if key is None:
         key = _keys[state] = key_of_users(connection)
-    return f"{user_hash(key, 0, address.strip().lower()) & (2**64 - 1):016x}"
+    return member_hash(key, address)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from tasks_pipeline.protocol.sessions import user_hash
-from tasks_pipeline.storage.state.facts import user_key
+from tasks_pipeline.storage.state.facts import member_hash, user_key
 from tasks_pipeline.stores import Stores
 
 
 def names_of_assignees(stores: Stores) -> dict[str, str]:
     """The address of each configured member by its hash in the tables."""
     key = user_key(stores.state)
-    return {_hashed(key, member.email): member.email for member in stores.config.members}
-
-
-def _hashed(key: bytes, address: str) -> str:
-    return f"{user_hash(key, 0, address.strip().lower()) & (2**64 - 1):016x}"
+    return {member_hash(key, member.email): member.email for member in stores.config.members}

@@ -17,7 +17,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from sqlalchemy import select
-from tasks_pipeline.analytics.statistics.compute import compute_statistics
 
 from benchmarks.clock import simulated
 from benchmarks.living import group_ids, live
@@ -25,6 +24,7 @@ from benchmarks.truth import Truth, people
 from benchmarks.weeks import BEN, ZONES, Plan, configuration
 from tasks_pipeline.alerts.counts import error_count
 from tasks_pipeline.analytics import frames
+from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.books import books_of_lake
 from tasks_pipeline.reports.generate import generate_analytics_report

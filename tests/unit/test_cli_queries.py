@@ -207,6 +207,23 @@ def test_sql_that_may_write_is_refused(statement: str) -> None:
         check_reads(statement)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM stored_state.main.installation_keys",
+        'SELECT key FROM stored_state."INSTALLATION_keys"',
+        "WITH x AS (FROM installation_keys) SELECT * FROM x",
+        "SUMMARIZE stored_state.main.installation_keys",
+        "FROM query_table('stored_state.main.installation_keys')",
+        "SELECT content FROM read_blob('state.sqlite')",
+        "SELECT content FROM read_text('config-in-force.yaml')",
+    ],
+)
+def test_keys_are_shown_to_nobody(statement: str) -> None:
+    with pytest.raises(NotReadOnly):
+        check_reads(statement)
+
+
 EVENT: dict[str, Any] = {
     "event_id": "a" * 32,
     "timestamp": "2026-11-22T11:58:00.000000Z",
