@@ -14,6 +14,7 @@ from hypothesis import settings
 from tasks_pipeline.facts import record
 from tasks_pipeline.home import Home
 from tasks_pipeline.stores import open_stores
+from tests.support.databases import left_out
 from tests.support.environment import forget_the_caller
 from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
@@ -22,6 +23,26 @@ from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresSe
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 forget_the_caller(os.environ)  # here, before fixtures of the session and processes of any test take it over
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--databases=all`: see `support/databases.py`."""
+    parser.addoption(
+        "--databases",
+        choices=("chosen", "all"),
+        default="chosen",
+        help="tests that run on SQLite and on PostgreSQL: those on PostgreSQL that were chosen, or all",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests on PostgreSQL that were not chosen, unless somebody asks for all or names a test."""
+    if config.getoption("databases") == "all" or any("::" in argument for argument in config.args):
+        return
+    if unwanted := left_out(items):
+        config.hook.pytest_deselected(items=unwanted)
+        gone = set(unwanted)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(scope="session")

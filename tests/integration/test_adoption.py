@@ -167,7 +167,7 @@ def test_a_stretch_of_downtime_is_told_in_bounded_pieces(own: Stores) -> None:
     assert at_once.stages()["replaced"] > 5
     forget(own)
     write_health(own.state, own.lake, seen)
-    for n in range(1, 19 * 24 + 1, 5):
+    for n in range(1, 19 * 24 + 1, 11):
         tell(own, MIDNIGHT + n * HOUR)
     tell(own, end)
     assert stored(own) == whole
@@ -185,7 +185,7 @@ _seen = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_seen, st.lists(st.tuples(st.integers(0, 2), st.integers(1, 80)), max_size=4))
 def test_days_in_any_order_are_the_same_as_all_at_once(
     own: Stores, seen: list[Seen], steps: Sequence[tuple[int, int]]
@@ -374,7 +374,7 @@ def test_of_a_project_the_places_with_the_most_sessions_are_looked_at(own: Store
     }  # fmt: skip
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_seen)
 def test_a_bound_takes_nothing_from_those_that_are_adopted(own: Stores, seen: list[Seen]) -> None:
     """Only those that never had a tenth are missing."""

@@ -199,8 +199,12 @@ def test_the_balance_of_groups_follows_from_their_moves(alone: Day, case: dict[s
             },
         )
     start, end = (datetime.fromisoformat(case[name]) for name in ("start", "end"))
-    days = [Day(stores, start.date() + timedelta(days=n), project) for n in range((end - start).days)]
-    compute_statistics(stores, [day.date for day in days], end + LATER)
+    moments = [
+        datetime.fromisoformat(m)
+        for m in (*(g["created_at"] for g in case["groups"]), *(a["at"] for a in case["actions"]))
+    ]
+    days = [Day(stores, day, project) for day in sorted({m.date() for m in moments if start <= m < end})]
+    compute_statistics(stores, [day.date for day in days], end + LATER)  # on other days nothing moved
     moves = [row for day in days for row in rows(day, "group_moves")]
     expected = dict(case["expect"])
     with stores.state.read() as connection:

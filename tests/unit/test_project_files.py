@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.__main__ import main as benchmarks
+
 PROJECT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
@@ -74,7 +76,11 @@ DOCUMENTED = re.findall(
 
 
 @pytest.mark.parametrize("word", sorted(set(DOCUMENTED)))
-def test_every_benchmark_of_the_document_answers(word: str) -> None:
-    command = [sys.executable, "-m", "benchmarks", word, "--help"]
-    said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert said.startswith(f"usage: python -m benchmarks {word} ")
+def test_every_benchmark_of_the_document_answers(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["python -m benchmarks", word, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        benchmarks()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m benchmarks {word} ")
