@@ -64,8 +64,8 @@ class Unsubscribing:
         for a link that acts too often, 503 while the database does not answer; and ClientGone."""
         with _answering():
             async with self._at_work:
-                known = len(token) == _TOKEN_LENGTH and await asyncio.to_thread(self._find, token)
-        if not known:
+                known = await asyncio.to_thread(self._find, token) if len(token) == _TOKEN_LENGTH else None
+        if known is None:
             return _page(404, _NO_LINK)
         links, link = known
         if request.method != "POST":
