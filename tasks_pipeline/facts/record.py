@@ -146,11 +146,9 @@ def _clean(name: str, value: Value) -> Value:
     """A text that any database can hold, within its length, and in which nobody can be written to."""
     if isinstance(value, float) and not isfinite(value):
         raise BrokenFact(f"{name} is no number that JSON knows")
-    return _storable(value, LONGEST) if isinstance(value, str) else value
-
-
-def _storable(text: str, limit: int) -> str:
-    return storable(without_addresses(text[:_MOST_READ]))[:limit]
+    if not isinstance(value, str):
+        return value
+    return storable(without_addresses(value[:_MOST_READ]))[:LONGEST]
 
 
 def _dead(each: Happened, error: Exception) -> dict[str, Any]:
@@ -159,7 +157,7 @@ def _dead(each: Happened, error: Exception) -> dict[str, Any]:
     return {
         "type": str(getattr(each.fact, "name", type(each.fact).__name__))[:64],
         "data": {str(name)[:LONGEST]: type(value).__name__ for name, value in [*values.items()][:50]},
-        "error": _storable(f"{type(error).__name__}: {error}", 1000),
+        "error": storable(f"{type(error).__name__}: {error}")[:1000],
         "at": datetime.now(UTC),
     }
 
