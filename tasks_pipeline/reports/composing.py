@@ -42,7 +42,7 @@ class Composer:
         channel = config.channel(recipient.channel)
         if channel is not None and channel.type == "mail":
             why = why_words(recipient.kind, composed.report.scope)
-            letter = composed.letter(why, to_member=recipient.email is not None)
+            letter = composed.letter(why, to_member=recipient.email is not None, notes=notes)
             # Its figures of projects are in the letter; here they would be 50 KB for each reader of a large organisation.
             about = {**content.report, "projects": []}
             content = replace(content, letter=keep_letter(stores.blobs, letter), report=about)

@@ -64,12 +64,17 @@ class Composed:
             typed(self.home, "reports", "export", *place, "--format", "html", "--to", "."),
         )
 
-    def letter(self, why: str, *, to_member: bool) -> Letter:
+    def letter(self, why: str, *, to_member: bool, notes: Sequence[str] = ()) -> Letter:
         """The mail for somebody who gets it because of `why`: a member can end it."""
         from tasks_pipeline.reports.rendering import mail
 
         unsubscribe = unsubscribe_url(self.config, self.token) if to_member else ""
-        options: dict[str, Any] = {"why": why, "unsubscribe": unsubscribe, "commands": self.commands}
+        options: dict[str, Any] = {
+            "why": why,
+            "unsubscribe": unsubscribe,
+            "commands": self.commands,
+            "notes": notes,
+        }
         return Letter(
             html=mail.mail_html(self.report, self.pictures, **options),
             text=mail.mail_text(self.report, **options),

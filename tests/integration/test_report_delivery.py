@@ -270,7 +270,9 @@ def test_a_revision_is_mailed_only_where_somebody_asked_for_it(own: Stores) -> N
         assert deliver_reports(asked, MORNING + timedelta(hours=3)).revisions == 1
         assert deliver_reports(asked, MORNING + timedelta(hours=4)).revisions == 0
         assert [row["key"].partition("example")[2] for row in outbox(asked, 0)] == ["", ":revision:2"]
-        assert outbox(asked, 0)[1]["data"]["notes"][0].endswith("→ 2,000")
+        second = outbox(asked, 0)[1]
+        assert second["data"]["notes"][0].endswith("→ 2,000")
+        assert all("→ 2,000" in asked.blobs.get(blob).decode() for blob in letter_of(second))
         with asked.state.read() as connection:
             assert twice_told(connection, END - timedelta(days=1000)) == []
 
