@@ -95,7 +95,7 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
         raise click.ClickException(f"there is no member {cell(email)}; there are: {known}")
     rows: list[dict[str, Any]] = []
     with open_state(home) as (state, slugs):
-        waiting = {p.project_id: p for p in pending_digests(state) if p.target == f"member:{email}"}
+        waiting = {p.project_id: p for p in pending_digests(state) if p.target == f"member:{member.email}"}
         for project in config.projects:
             wanted = preferences_of(config, member, project.id)
             until = quiet_until(wanted.quiet_hours, member.timezone, now)
@@ -115,11 +115,11 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
 
             with state.read() as connection:
                 found["authors"] = mails_of(connection, [found["id"]]).get(found["id"], ())
-    told = _told(config, email, found, rule, now) if found is not None else []
+    told = _told(config, member.email, found, rule, now) if found is not None else []
     if as_json:
         print_json(
             {
-                "email": email,
+                "email": member.email,
                 "projects": rows,
                 "reports": reports,
                 **({"would": told} if found is not None else {}),

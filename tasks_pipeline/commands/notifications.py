@@ -66,12 +66,13 @@ def log(
       tasks-pipeline notifications log --group SHOP-3 --attempts
     """
     with open_state(current_home(ctx)) as (state, slugs):
+        from tasks_pipeline.config.people import folded
         from tasks_pipeline.notifications.outbox import deliveries_of, notification_log
 
         group_id = group_named(state, slugs, group)["id"] if group else None
         wanted = f"member:{member.removeprefix('member:')}" if member else target
         rows = notification_log(
-            state, since=since, target=wanted, channel=channel, status=status, alert_id=alert_id,
+            state, since=since, target=wanted and folded(wanted), channel=channel, status=status, alert_id=alert_id,
             group_id=group_id, limit=limit,
         )  # fmt: skip
         tries = deliveries_of(state, [row["id"] for row in rows]) if attempts or as_json else {}

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.people import folded
 
 DEFAULT_RULE = "default"
 LEVELS = ("debug", "info", "warning", "error", "fatal")
@@ -26,7 +27,7 @@ def _target(text: str) -> str:
         raise ValueError(
             "nobody; allowed are assignee, owners, suspects, members, operators, team:SLUG, channel:NAME and an e-mail address"
         )
-    return f"member:{text}" if "@" in text and not text.startswith("member:") else text
+    return f"member:{folded(text.removeprefix('member:'))}" if "@" in text else text
 
 
 def _comparison(text: object) -> object:

@@ -11,7 +11,7 @@ from tasks_pipeline.config.analytics import Analytics
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
-from tasks_pipeline.config.people import Member, Team
+from tasks_pipeline.config.people import Member, Team, folded
 from tasks_pipeline.config.projects import Key, Organisation, Project
 from tasks_pipeline.config.reports import Reports
 from tasks_pipeline.config.service import Processing, Receiver, Retention
@@ -144,8 +144,9 @@ class Config(Model):
         return next((c for c in self.channels if c.name == name), None)
 
     def member(self, email: str) -> Member | None:
-        """The member with this address, or None."""
-        return next((m for m in self.members if m.email == email), None)
+        """The member with this address, in any case of letters, or None."""
+        wanted = folded(email)
+        return next((m for m in self.members if m.email == wanted), None)
 
     def team(self, slug: str) -> Team | None:
         """The team of this slug, or None."""

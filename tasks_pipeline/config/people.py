@@ -10,9 +10,16 @@ from pydantic import AfterValidator, Field, model_validator
 from tasks_pipeline.config.model import About, Model, Slug
 from tasks_pipeline.zones import zone_named
 
+
+def folded(address: str) -> str:
+    """An address in one case of letters: who writes it in another means the same person."""
+    return address.strip().lower()
+
+
 Email = Annotated[
     str,
     Field(pattern=r"^[^\s@<>,;:\"]{1,64}@[^\s@<>,;:\"]{1,130}$"),
+    AfterValidator(folded),
     About("an e-mail address, as ann@acme.example"),
 ]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -100,7 +107,9 @@ class ReportPreferences(Model):
 class Member(Model):
     """A person."""
 
-    email: Email = Field(description="Address; also what assignments and targets call the member.")
+    email: Email = Field(
+        description="Address, in any case of letters; also what assignments and targets call the member."
+    )
     name: str = Field("", max_length=100, description="Shown to people; the address when empty.")
     timezone: TimeZone = Field("UTC", description="Time zone of quiet hours, digests and times in messages.")
     address: Annotated[str, About(private=True)] | None = Field(

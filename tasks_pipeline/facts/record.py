@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from tasks_pipeline.facts.actors import SYSTEM, Actor, named
+from tasks_pipeline.facts.addresses import without_addresses
 from tasks_pipeline.facts.origin import Origin, Source, origin
 from tasks_pipeline.facts.types import AT, LONGEST, Fact, Value
 from tasks_pipeline.protocol.decode import storable
@@ -35,9 +35,8 @@ MOST_WAITING = 100_000
 SPARED = ("command.used", "notification.")
 LEFT_OUT = "facts_left_out"
 """Probe that counts those."""
-_ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[A-Za-z]{2,}")
-_RELEASES = frozenset({"version", "release"})
-"""Attributes whose texts stay whole: `web@1.0.rc` is a release and looks like an address."""
+_MOST_READ = 10 * LONGEST
+"""Characters of a text that are looked at: what addresses take up is replaced before the text is cut."""
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 raise_broken = False
 """Whether a fact that cannot be recorded raises. Tests want that; in production it becomes a dead letter."""
@@ -149,8 +148,7 @@ def _clean(name: str, value: Value) -> Value:
         raise BrokenFact(f"{name} is no number that JSON knows")
     if not isinstance(value, str):
         return value
-    text = storable(value)[:LONGEST]
-    return text if name in _RELEASES or "@" not in text else _ADDRESS.sub("(address)", text)
+    return storable(without_addresses(value[:_MOST_READ]))[:LONGEST]
 
 
 def _dead(each: Happened, error: Exception) -> dict[str, Any]:

@@ -5,12 +5,14 @@ a report is rendered, and who gets one, is decided in `reports/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.notifications.message import GroupLine, Letter, Message
+from tasks_pipeline.notifications.subscriptions import token_of
 from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.storage.state.facts import unsubscribe_key
 from tasks_pipeline.stores import Stores
 
 TYPE = "report"
@@ -21,6 +23,7 @@ class ReportContent:
     """A report as its message tells of it: plain data, as the row of the message holds it. Texts are clean and bounded.
 
     `report` is for programs: what a webhook gets as `data`. `letter` is that of `keep_letter`; None on a channel that is no mail.
+    Its link to unsubscribe has a stand-in for the token.
     """
 
     title: str
@@ -59,7 +62,7 @@ def report_message(stores: Stores, row: Mapping[str, Any]) -> Message:
         commands=tuple(content.commands),
         notes=tuple(content.notes),
         data=content.report,
-        letter=None if content.letter is None else kept_letter(stores.blobs, content.letter),
+        letter=None if content.letter is None else _letter(stores, content, row["target"]),
     )
 
 
@@ -84,6 +87,21 @@ def kept_letter(blobs: BlobStore, kept: Mapping[str, Any]) -> Letter:
         pictures=tuple((cid, name, blobs.get(digest)) for cid, name, digest in kept["pictures"]),
         files=tuple((name, blobs.get(digest)) for name, digest in kept["files"]),
         unsubscribe=kept["unsubscribe"],
+    )
+
+
+def _letter(stores: Stores, content: ReportContent, target: str) -> Letter:
+    """The mail for its reader. Its link is made here and kept nowhere: whoever reads what is stored could unsubscribe others."""
+    letter = kept_letter(stores.blobs, content.letter or {})
+    if not letter.unsubscribe:
+        return letter
+    standing = letter.unsubscribe.rpartition("/")[2]
+    token = token_of(unsubscribe_key(stores.state), target.removeprefix("member:"), content.report["kind"])
+    return replace(
+        letter,
+        html=letter.html.replace(standing, token),
+        text=letter.text.replace(standing, token),
+        unsubscribe=letter.unsubscribe.replace(standing, token),
     )
 
 

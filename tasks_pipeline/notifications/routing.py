@@ -90,7 +90,7 @@ def _resolved(
 
 def members_of(config: Config, mails: Sequence[str]) -> list[Member]:
     """The members among the authors of commits, in their order; `mails` are in lower case, and most people are none."""
-    known = {member.email.lower(): member for member in config.members}
+    known = {member.email: member for member in config.members}
     return [known[mail] for mail in mails if mail in known]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select, update
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.config.people import Member
-from tasks_pipeline.facts.actors import hashed
+from tasks_pipeline.config.people import Member, folded
+from tasks_pipeline.facts.actors import Actor, hashed
+from tasks_pipeline.facts.actors import member as person
 from tasks_pipeline.facts.record import record
 from tasks_pipeline.facts.types import ReportUnsubscribed
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -48,11 +50,6 @@ class Subscription:
     at: datetime | None = None
 
 
-def folded(member: str) -> str:
-    """An address in one case of letters: who writes it in another means the same person, whose word still counts."""
-    return member.strip().lower()
-
-
 def decisions(connection: Connection, member: str | None = None) -> dict[tuple[str, str], Decision]:
     """What members decided, by address and kind; of one member, or of all."""
     query = select(subscriptions)
@@ -72,20 +69,25 @@ def decide(
     wanted: bool,
     by: Literal["link", "command"],
     now: datetime,
+    actor: Actor | None = None,
 ) -> bool:
-    """Note that a member wants a kind of report, or no more. Gives whether that is news; to say it again changes nothing."""
-    known = decisions(connection, member).get((folded(member), kind))
+    """Note that a member wants a kind of report, or no more. Gives whether that is news; to say it again changes nothing.
+
+    `actor` is who said so: the member, unless it was somebody else.
+    """
+    member = folded(member)
+    known = decisions(connection, member).get((member, kind))
     if known is not None and known.wanted == wanted:
         return False
     state.put(
         connection,
         _decided,
-        [{"member": folded(member), "kind": kind, "wanted": wanted, "by": by, "at": now}],
+        [{"member": member, "kind": kind, "wanted": wanted, "by": by, "at": now}],
     )
     if not wanted:
         _withdraw(connection, member, kind)
         fact = ReportUnsubscribed(kind=kind, member=hashed(state, connection, member), by=by)
-        record(state, connection, fact, at=now)
+        record(state, connection, fact, at=now, actor=actor or person(member))
     return True
 
 
@@ -109,7 +111,7 @@ def subscription_of(member: Member, kind: Kind, decided: Mapping[tuple[str, str]
 
     One who wants no notifications at all gets none by default, but those that the file names for them.
     """
-    own = decided.get((folded(member.email), kind))
+    own = decided.get((member.email, kind))
     if own is not None:
         return Subscription(own.wanted, own.by, own.at)
     name = ADVERBS[kind]
@@ -135,10 +137,15 @@ def without_links(config: Config) -> str:
     )
 
 
-def unsubscribe_url(config: Config, key: bytes, member: str, kind: Kind) -> str:
+def unsubscribe_url(config: Config, token: str) -> str:
     """The link that ends a subscription; empty where there is no address for it."""
     base = unsubscribe_base(config)
-    return f"{base}{PATH}{token_of(key, member, kind)}" if base else ""
+    return f"{base}{PATH}{token}" if base else ""
+
+
+def stand_in() -> str:
+    """What mails have for a token until they are sent: as long, and unlike anything that a stranger's text could hold."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def token_of(key: bytes, member: str, kind: Kind) -> str:

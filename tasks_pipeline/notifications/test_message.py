@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from tasks_pipeline.config import Config
+from tasks_pipeline.config.people import folded
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.composing import test_message
 from tasks_pipeline.notifications.errors import SendFailure, UnknownOutcome
@@ -42,7 +43,7 @@ def _target(config: Config, text: str) -> str:
     known = [f"member:{m.email}" for m in config.members]
     known += [f"team:{t.slug}" for t in config.teams]
     known += [f"channel:{c.name}" for c in config.channels]
-    found = next((target for target in known if text in (target, target.partition(":")[2])), None)
+    found = next((target for target in known if folded(text) in (target, target.partition(":")[2])), None)
     if found is None:
         raise ValueError(f"there is no target {text[:100]}; there are: {', '.join(known[:50]) or 'none'}")
     return found

@@ -24,7 +24,6 @@ ENVELOPE_TYPE = "application/x-sentry-envelope"
 _PROJECT = re.compile(r"/api/([0-9]{1,18})/(envelope|store|security|csp-report|minidump)/?")
 _CRON = re.compile(r"/api/([0-9]{1,18})/cron/([^/]{1,200})(?:/([^/]+))?/?")
 _ATTACHMENTS = re.compile(r"/api/([0-9]{1,18})/events/([^/]+)/attachments/?")
-_UNSUBSCRIBE = re.compile(r"/unsubscribe/([^/]{1,100})/?")
 _FIXED = {
     "/api/store": "store",
     "/api/embed/error-page": "error-page",
@@ -45,14 +44,15 @@ class Route:
 
 
 def find_route(method: str, path: str) -> Route:
-    """The route of a path. A POST outside /api/ is a tunnel, whatever its path; the endpoint `none` is nothing."""
+    """The route of a path. A POST outside /api/ and /unsubscribe/ is a tunnel, whatever its path; the endpoint `none` is nothing."""
     if match := _PROJECT.fullmatch(path):
         name = "security" if match[2] == "csp-report" else match[2]
         return Route(name, int(match[1]))
     if fixed := _FIXED.get(path.rstrip("/")):
         return Route(fixed)
-    if match := _UNSUBSCRIBE.fullmatch(path):
-        return Route("unsubscribe", detail=match[1])
+    folder, _, token = path.lstrip("/").partition("/")
+    if folder == "unsubscribe":
+        return Route("unsubscribe", detail=token.rstrip("/"))
     if match := _CRON.fullmatch(path):
         return Route("cron", int(match[1]), match[2], match[3])
     if match := _ATTACHMENTS.fullmatch(path):

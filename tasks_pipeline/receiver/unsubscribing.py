@@ -1,7 +1,7 @@
 """The page behind the links in mails that end a subscription: GET shows it and changes nothing, POST acts, nobody logs in.
 
 Programs that look at mail follow links, so only a POST may act (RFC 8058). Whoever has no valid link learns nothing, and costs a
-look into memory; whoever has one may act a few times a minute.
+look into memory: what they send along is not read. Whoever has one may act a few times a minute.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import html
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tasks_pipeline.config import Config
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 1024
+MAX_BODY, BODY_SECONDS = 1024, 10.0
+"""So much may be sent along, and take so long: forms of one field."""
 ACTS, WINDOW_SECONDS = 6, 60.0
 """So often a link may act in so many seconds."""
 _SUBSCRIBES = re.compile(rb"(?:^|&)subscribe=1(?:&|$)")
@@ -40,9 +42,12 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>Reports by mail</title>
 <style>:root {{ color-scheme: light dark; }} body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 30rem; margin: 12vh auto 0; padding: 0 1rem; }} button {{ font: inherit; padding: .5rem 1rem; }}</style>
-</head><body><h1>Reports by mail</h1><p>{said}</p>
-<form method="post"><input type="hidden" name="{name}" value="{value}"><button>{button}</button></form></body></html>
+</head><body><h1>Reports by mail</h1><p>{said}</p>{form}</body></html>
 """
+_FORM = (
+    '<form method="post"><input type="hidden" name="{name}" value="{value}"><button>{button}</button></form>'
+)
+_NO_LINK = "This link is of nothing, or not any more. The newest mail has one that is; whoever runs this service can help too."
 
 
 class Unsubscribing:
@@ -55,34 +60,28 @@ class Unsubscribing:
         self._acts: dict[str, list[float]] = {}
 
     async def serve(self, request: Request, token: str) -> Answer:
-        """Answer a request for a link. Raises Refused: 404 for one that is not ours, 429 for one that acts too often, 503 while
-        the database does not answer."""
-        body = await request.body(MAX_BODY)
-        try:
-            return await self._answer(request.method == "POST", body, token)
-        except Refused:
-            raise
-        except Exception as error:
-            log.exception("a link to unsubscribe cannot be served")
-            raise Refused(503, "storage", "the database does not answer; try again") from error
+        """Answer a request for a link: with 404 for one that is not ours. Raises Refused: 408 and 413 for what is sent along, 429
+        for a link that acts too often, 503 while the database does not answer; and ClientGone."""
+        with _answering():
+            async with self._at_work:
+                known = await asyncio.to_thread(self._find, token) if len(token) == _TOKEN_LENGTH else None
+        if known is None:
+            return _page(404, _NO_LINK)
+        links, link = known
+        if request.method != "POST":
+            # Scanners of mails look at links, and must not use up what a person may do.
+            with _answering():
+                return _shown(link, await asyncio.to_thread(links.wanted, link))
+        again = _SUBSCRIBES.search(await _body(request)) is not None
+        self._limit(token)
+        with _answering():
+            await asyncio.to_thread(links.decide, link, again)
+        return _shown(link, again, acted=True)
 
     def close(self) -> None:
         """Close the database."""
         if self._links is not None:
             self._links.close()
-
-    async def _answer(self, acts: bool, body: bytes, token: str) -> Answer:
-        async with self._at_work:
-            found = (await asyncio.to_thread(self._find, token)) if len(token) == _TOKEN_LENGTH else None
-        if found is None:
-            raise Refused(404, "not_found", "there is nothing at this path")
-        links, subscription = found
-        if not acts:  # scanners of mails look at links, and must not use up what a person may do
-            return _page(subscription, await asyncio.to_thread(links.wanted, subscription))
-        self._limit(token)
-        again = _SUBSCRIBES.search(body) is not None
-        await asyncio.to_thread(links.decide, subscription, again)
-        return _page(subscription, again, acted=True)
 
     def _find(self, token: str) -> tuple[Links, LinkOf] | None:
         if self._links is None:
@@ -101,7 +100,26 @@ class Unsubscribing:
         self._acts[token] = [*lately, now]
 
 
-def _page(link: LinkOf, wanted: bool, *, acted: bool = False) -> Answer:
+@contextmanager
+def _answering() -> Iterator[None]:
+    """The database at work. Raises Refused for whatever it raises."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("a link to unsubscribe cannot be served")
+        raise Refused(503, "storage", "the database does not answer; try again") from error
+
+
+async def _body(request: Request) -> bytes:
+    """What was sent along. Raises Refused and ClientGone."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body(MAX_BODY)
+    except TimeoutError as error:
+        raise Refused(408, "slow_body", f"the body takes more than {BODY_SECONDS:g} s") from error
+
+
+def _shown(link: LinkOf, wanted: bool, *, acted: bool = False) -> Answer:
     """What is so, and a button for the opposite. The address is shown in part: a mail may be passed on."""
     name, _, domain = link.member.email.partition("@")
     who, what = html.escape(f"{name[:1]}…@{domain}"), f"the {link.adverb} report"
@@ -110,5 +128,8 @@ def _page(link: LinkOf, wanted: bool, *, acted: bool = False) -> Answer:
     button = (
         ("List-Unsubscribe", "One-Click", "Unsubscribe") if wanted else ("subscribe", "1", "Subscribe again")
     )
-    page = _PAGE.format(said=said, name=button[0], value=button[1], button=button[2])
-    return Answer(200, page.encode(), "text/html; charset=utf-8", _HEADERS)
+    return _page(200, said, _FORM.format(name=button[0], value=button[1], button=button[2]))
+
+
+def _page(status: int, said: str, form: str = "") -> Answer:
+    return Answer(status, _PAGE.format(said=said, form=form).encode(), "text/html; charset=utf-8", _HEADERS)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.notifications.outbox import put_notifications
-from tasks_pipeline.notifications.subscriptions import Decision, Kind, decisions, folded
+from tasks_pipeline.notifications.subscriptions import Decision, Kind, decisions
 from tasks_pipeline.reports.composing import Composer
 from tasks_pipeline.reports.deliveries import deliveries_of, keep_row, put_message
 from tasks_pipeline.reports.periods import period_of
@@ -61,7 +61,7 @@ def _by_hand(
     again: bool,
 ) -> ByHand:
     target, kind = recipient.target, recipient.kind
-    own = decided.get((folded(recipient.email or ""), kind))
+    own = decided.get((recipient.email or "", kind))
     if own is not None and not own.wanted:
         return ByHand(
             target, False, f"unsubscribed on {own.at:%Y-%m-%d} ({own.by}); only they can change that"

@@ -11,7 +11,6 @@ import msgspec
 
 from tasks_pipeline.notifications.outbox import NewNotification
 from tasks_pipeline.notifications.report_content import TYPE, keep_letter
-from tasks_pipeline.notifications.subscriptions import unsubscribe_url
 from tasks_pipeline.reports.deliveries import outbox_key
 from tasks_pipeline.reports.generate import generate_analytics_report
 from tasks_pipeline.reports.message import Composed, why_words
@@ -19,7 +18,6 @@ from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.reports.recipients import Recipient, held_until
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.store import read_report
-from tasks_pipeline.storage.state.facts import unsubscribe_key
 from tasks_pipeline.stores import Stores
 
 _REMEMBERED = 4  # composed reports: rows of one follow each other
@@ -30,7 +28,6 @@ class Composer:
 
     def __init__(self, stores: Stores, now: datetime) -> None:
         self._stores, self._now = stores, now
-        self._key = unsubscribe_key(stores.state)
         self._composed: dict[tuple[Any, ...], Composed] = {}
 
     def message(
@@ -44,7 +41,8 @@ class Composer:
         content = composed.content(notes)
         channel = config.channel(recipient.channel)
         if channel is not None and channel.type == "mail":
-            letter = composed.letter(why_words(recipient.kind, composed.report.scope), self._link(recipient))
+            why = why_words(recipient.kind, composed.report.scope)
+            letter = composed.letter(why, to_member=recipient.email is not None, notes=notes)
             # Its figures of projects are in the letter; here they would be 50 KB for each reader of a large organisation.
             about = {**content.report, "projects": []}
             content = replace(content, letter=keep_letter(stores.blobs, letter), report=about)
@@ -74,11 +72,6 @@ class Composer:
                 report, self._stores.home, self._stores.config, made_at=self._now
             )
         return self._composed[place]
-
-    def _link(self, recipient: Recipient) -> str:
-        if recipient.email is None:
-            return ""
-        return unsubscribe_url(self._stores.config, self._key, recipient.email, recipient.kind)
 
 
 def _report(stores: Stores, recipient: Recipient, key: date, now: datetime) -> Report:

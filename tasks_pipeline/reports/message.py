@@ -14,7 +14,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.message import GroupLine, Letter, clean
 from tasks_pipeline.notifications.report_content import ReportContent
-from tasks_pipeline.notifications.subscriptions import ADVERBS
+from tasks_pipeline.notifications.subscriptions import ADVERBS, stand_in, unsubscribe_url
 from tasks_pipeline.notifications.what_to_do import typed
 from tasks_pipeline.reports.rendering import words
 from tasks_pipeline.reports.report import GroupRow, Report
@@ -32,6 +32,8 @@ class Composed:
     home: Home
     config: Config
     made_at: datetime = field(kw_only=True)
+    token: str = field(default_factory=stand_in)
+    """Stands for that of each reader, who are many: the mail of one is that of all until it is sent."""
 
     @cached_property
     def pictures(self) -> Any:
@@ -62,11 +64,17 @@ class Composed:
             typed(self.home, "reports", "export", *place, "--format", "html", "--to", "."),
         )
 
-    def letter(self, why: str, unsubscribe: str) -> Letter:
-        """The mail for somebody who gets it because of `why`."""
+    def letter(self, why: str, *, to_member: bool, notes: Sequence[str] = ()) -> Letter:
+        """The mail for somebody who gets it because of `why`: a member can end it."""
         from tasks_pipeline.reports.rendering import mail
 
-        options: dict[str, Any] = {"why": why, "unsubscribe": unsubscribe, "commands": self.commands}
+        unsubscribe = unsubscribe_url(self.config, self.token) if to_member else ""
+        options: dict[str, Any] = {
+            "why": why,
+            "unsubscribe": unsubscribe,
+            "commands": self.commands,
+            "notes": notes,
+        }
         return Letter(
             html=mail.mail_html(self.report, self.pictures, **options),
             text=mail.mail_text(self.report, **options),

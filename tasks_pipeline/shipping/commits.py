@@ -57,6 +57,6 @@ def apply_commits(
     lock_groups(connection, {*again, *waiting, *fixes.resolving})
     look_again(connection, again)
     settled = settle_commit_resolutions(stores.state, connection, project_id, version, waiting)
-    members = {member.email.lower() for member in stores.config.members}
+    members = {member.email for member in stores.config.members}
     fixed = link_fixes(stores.state, connection, fixes, members, version)
     return Shipped(len(shas), len(settled) + len(fixed))

@@ -129,7 +129,7 @@ def assign_to_authors(
         by_mail = {(s["author"]["email"] or "").lower(): s["sha"] for s in reversed(suspects)}
         mails = [(s["author"]["email"] or "").lower() for s in suspects]
         for member in members_of(config, mails)[:1]:
-            chosen[group_id] = member.email, by_mail[member.email.lower()]
+            chosen[group_id] = member.email, by_mail[member.email]
     return assign_suspects(state, connection, chosen)
 
 

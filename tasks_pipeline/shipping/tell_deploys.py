@@ -126,7 +126,7 @@ def _chosen(
 ) -> Iterator[tuple[Member, Row[Any], str]]:
     """Members whom a deploy concerns, in the first project of it in which they want to hear of it; why they are not told."""
     for member in config.members:
-        is_author = member.email.lower() in wrote
+        is_author = member.email in wrote
         row = next((row for row in rows if _wants(config, member, row.project_id, is_author)), None)
         if row is not None:
             yield member, row, why_not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tasks_pipeline.config import parse_config
-from tasks_pipeline.notifications.subscriptions import ADVERBS, decide
+from tasks_pipeline.notifications.subscriptions import ADVERBS, decide, token_of
 from tasks_pipeline.reports.by_hand import send_by_hand
 from tasks_pipeline.reports.deliver import DeliveryReport, deliver_reports
 from tasks_pipeline.reports.deliveries import counts_since, deliveries_of, twice_told, without_row
@@ -22,6 +23,7 @@ from tasks_pipeline.reports.due_deliveries import look, plan
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.rendering.words import shown
 from tasks_pipeline.reports.report import Change, Report
+from tasks_pipeline.storage.state.facts import unsubscribe_key
 from tasks_pipeline.storage.state.tables import notifications
 from tasks_pipeline.stores import Stores
 from tests.support.alerting import outbox, send
@@ -120,6 +122,16 @@ def test_its_headers_let_a_program_end_the_subscription(own: Stores) -> None:
         html = smtp.mails[0].get_body(("html",))
         assert html is not None
         assert click[1:-1] in html.get_content()
+        token = click[1:-1].rpartition("/")[2]
+        assert token == token_of(unsubscribe_key(stores.state), "anna@acme.example", "week")
+        (row,) = outbox(stores, 0)
+        stored = [json.dumps(row["data"]).encode(), *map(stores.blobs.get, letter_of(row))]
+        assert [text for text in stored if token.encode() in text] == []
+
+
+def letter_of(row: dict[str, Any]) -> list[str]:
+    """The blobs of a mail's texts."""
+    return [row["data"]["letter"][name] for name in ("html", "text")]
 
 
 def test_each_attempt_sends_the_same_bytes(own: Stores) -> None:
@@ -258,7 +270,9 @@ def test_a_revision_is_mailed_only_where_somebody_asked_for_it(own: Stores) -> N
         assert deliver_reports(asked, MORNING + timedelta(hours=3)).revisions == 1
         assert deliver_reports(asked, MORNING + timedelta(hours=4)).revisions == 0
         assert [row["key"].partition("example")[2] for row in outbox(asked, 0)] == ["", ":revision:2"]
-        assert outbox(asked, 0)[1]["data"]["notes"][0].endswith("→ 2,000")
+        second = outbox(asked, 0)[1]
+        assert second["data"]["notes"][0].endswith("→ 2,000")
+        assert all("→ 2,000" in asked.blobs.get(blob).decode() for blob in letter_of(second))
         with asked.state.read() as connection:
             assert twice_told(connection, END - timedelta(days=1000)) == []
 

@@ -29,7 +29,6 @@ from tests.unit.test_cli_frame import every_command
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ADDRESS = re.compile(r"[\w.]+@[\w.]+\.[a-z]{2,}")
-WHOLE = {"version", "release"}
 
 
 def test_the_document_says_what_the_code_says() -> None:
@@ -107,7 +106,7 @@ def test_no_fact_holds_an_address_or_more_than_a_line(kind: type[Fact], data: st
             assert len(value) <= LONGEST
             value.encode()
             assert "\0" not in value
-            assert name in WHOLE or not ADDRESS.search(value)
+            assert not ADDRESS.search(value), name
     json.loads(json.dumps(values, allow_nan=False))
 
 

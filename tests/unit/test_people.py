@@ -205,3 +205,18 @@ def test_a_fixed_time_is_ahead_and_on_its_day(
     assert first < due <= first + timedelta(days=9)
     local = due.astimezone(ZoneInfo(zone))
     assert WEEK[local.weekday()] in days or local.hour < 2  # a time that the clocks skip at midnight
+
+
+def test_an_address_in_another_case_of_letters_is_the_same_member() -> None:
+    """Or Kim would get two mails of one report, and could end one of them alone."""
+    head = "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]\n"
+    with pytest.raises(ConfigError, match="email used twice"):
+        parse_config(f"{head}members: [{{email: Kim@Example.com}}, {{email: kim@example.com}}]\n")
+    config = parse_config(
+        f"{head}members: [{{email: Kim@Example.com}}]\n"
+        "teams: [{slug: web, members: [KIM@example.com]}]\nwatch: {operators: [kim@EXAMPLE.com]}\n"
+    )
+    kim = config.member("kIm@example.com")
+    assert kim is not None
+    assert config.teams[0].members == (kim.email,)
+    assert config.watch.operators == (f"member:{kim.email}",)

@@ -81,9 +81,8 @@ def preview(
 
 
 def _member(config: Config, address: str) -> Member:
-    for member in config.members:
-        if member.email.lower() == address.lower():
-            return member
+    if (member := config.member(address)) is not None:
+        return member
     there = ", ".join(member.email for member in config.members) or "none"
     raise click.ClickException(f"no member {address[:100]!r}; there are: {there}")
 

@@ -43,12 +43,13 @@ def send(ctx: click.Context, kind: Kind, key: str, to: str | None, again: bool, 
       member:anna@acme.example  yes  put into the outbox for mail
       member:ben@acme.example   no   no projects
     """
+    from tasks_pipeline.config.people import folded
     from tasks_pipeline.notifications.subscriptions import ADVERBS
     from tasks_pipeline.reports.by_hand import send_by_hand
 
     with report_errors(), user_errors(ValueError), open_all(current_home(ctx)) as stores:
         begins = key_of(kind, key, stores.config)
-        target = None if to is None else to if ":" in to else f"member:{to}"
+        target = None if to is None else folded(to) if ":" in to else f"member:{folded(to)}"
         done = send_by_hand(stores, kind, begins, datetime.now(UTC), target=target, again=again)
     rows = [{"to": each.target, "put": "yes" if each.put else "no", "what": each.said} for each in done]
     if as_json:

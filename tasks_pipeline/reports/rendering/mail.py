@@ -42,24 +42,33 @@ def pictures_of(report: Report) -> tuple[Picture, ...]:
 
 
 def mail_html(
-    report: Report, pictures: Sequence[Picture], *, why: str, unsubscribe: str, commands: Sequence[str] = ()
+    report: Report,
+    pictures: Sequence[Picture],
+    *,
+    why: str,
+    unsubscribe: str,
+    commands: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
-    """The HTML of a mail, below MAX_HTML bytes. `why` somebody gets it, and `unsubscribe`: where a click ends that; empty for nowhere."""
+    """The HTML of a mail, below MAX_HTML bytes. `why` somebody gets it, and `unsubscribe`: where a click ends that; empty for nowhere.
+    `notes` are said before all else."""
     template = environment(TEMPLATES).get_template("mail.html")
     html = ""
     for rows in _ROWS:
         html = template.render(
             report=report, w=words, tables=tables.shown_tables(report), rows=rows, pictures=pictures,
-            width=charts.WIDTH, why=why, unsubscribe=unsubscribe, commands=commands,
+            width=charts.WIDTH, why=why, unsubscribe=unsubscribe, commands=commands, notes=list(notes),
         )  # fmt: skip
         if len(html.encode()) <= MAX_HTML:
             break
     return html
 
 
-def mail_text(report: Report, *, why: str, unsubscribe: str, commands: Sequence[str] = ()) -> str:
+def mail_text(
+    report: Report, *, why: str, unsubscribe: str, commands: Sequence[str] = (), notes: Sequence[str] = ()
+) -> str:
     """The text of a mail."""
-    out = [report_text(report)]
+    out = [*notes, *([""] if notes else []), report_text(report)]
     if commands:
         out += ["What to do", *(f"  {command}" for command in commands), ""]
     out += ["--", why, *([f"Not any more: {unsubscribe}"] if unsubscribe else [])]
