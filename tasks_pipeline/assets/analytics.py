@@ -1,7 +1,8 @@
 """The asset analytics_events: facts that wait in the outbox, taken to the lake, by the UTC day on which they were so. Figures only."""
 
+from collections.abc import Collection, Iterator
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,6 +12,9 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import ANALYTICS_EVENTS
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted, sparkline
+
+if TYPE_CHECKING:
+    from tasks_pipeline.analytics.process_analytics_event import FactsReport
 
 GROUP = "analytics"
 NAME = ANALYTICS_EVENTS.name
@@ -50,10 +54,17 @@ def process_analytics_event(context: dg.AssetExecutionContext, stores: StoresRes
             context.add_asset_metadata(
                 _of_day(opened, day, figures), asset_key=NAME, partition_key=day.isoformat()
             )
-        for day in sorted(report.days.keys() - asked):
-            figures = {"stored_now": report.days[day]}
-            metadata = _of_day(opened, day, figures)
-            context.log_event(dg.AssetMaterialization(NAME, metadata=metadata, partition=day.isoformat()))
+        for event in facts_of_days(opened, report, report.days.keys() - asked):
+            context.log_event(event)
+
+
+def facts_of_days(
+    stores: Stores, report: "FactsReport", days: Collection[date]
+) -> Iterator[dg.AssetMaterialization]:
+    """What days got by storing what waited: for whoever does so without being a run of these days."""
+    for day in sorted(days):
+        metadata = _of_day(stores, day, {"stored_now": report.days[day]})
+        yield dg.AssetMaterialization(NAME, metadata=metadata, partition=day.isoformat())
 
 
 def _of_day(stores: Stores, day: date, figures: dict[str, Any]) -> dict[str, Any]:
