@@ -406,7 +406,7 @@ def test_days_that_cannot_be_asked_for(
     [
         "backfill --from 9999-12-31",
         "backfill --day 0001-01-01",
-        "groups preview-rules --rules - --from 0001-01-01",
+        "groups preview-rules --from 0001-01-01",
         "analytics stats --until 0001-01-03",
         "analytics stats 9999-12-31",
         "analytics events --since 999999w",
