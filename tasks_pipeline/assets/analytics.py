@@ -1,8 +1,8 @@
 """The asset analytics_events: facts that wait in the outbox, taken to the lake, by the UTC day on which they were so. Figures only."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -12,9 +12,6 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import ANALYTICS_EVENTS
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted, sparkline
-
-if TYPE_CHECKING:
-    from tasks_pipeline.analytics.process_analytics_event import FactsReport
 
 GROUP = "analytics"
 NAME = ANALYTICS_EVENTS.name
@@ -54,16 +51,15 @@ def process_analytics_event(context: dg.AssetExecutionContext, stores: StoresRes
             context.add_asset_metadata(
                 _of_day(opened, day, figures), asset_key=NAME, partition_key=day.isoformat()
             )
-        for event in facts_of_days(opened, report, report.days.keys() - asked):
+        others = {day: stored for day, stored in report.days.items() if day not in asked}
+        for event in facts_of_days(opened, others):
             context.log_event(event)
 
 
-def facts_of_days(
-    stores: Stores, report: "FactsReport", days: Collection[date]
-) -> Iterator[dg.AssetMaterialization]:
-    """What days got by storing what waited: for whoever does so without being a run of these days."""
-    for day in sorted(days):
-        metadata = _of_day(stores, day, {"stored_now": report.days[day]})
+def facts_of_days(stores: Stores, stored_now: Mapping[date, int]) -> Iterator[dg.AssetMaterialization]:
+    """What days got by storing what waited, by day: for whoever does so without being a run of these days."""
+    for day, stored in sorted(stored_now.items()):
+        metadata = _of_day(stores, day, {"stored_now": stored})
         yield dg.AssetMaterialization(NAME, metadata=metadata, partition=day.isoformat())
 
 

@@ -56,8 +56,8 @@ def compute_days(
     """Compute the figures of the days of the run, and say of each what it came to."""
     days = [date.fromisoformat(key) for key in context.partition_keys]
     with stores.open() as opened:
-        stored = store_facts(opened)  # those that wait are figures too
-        for event in facts_of_days(opened, stored, stored.days):
+        # Facts that wait are figures too.
+        for event in facts_of_days(opened, store_facts(opened).days):
             context.log_event(event)
         reports = compute_statistics(
             opened,
