@@ -55,16 +55,12 @@ def shown(home: Home, now: datetime, key: date, scope: str) -> dict[str, Any]:
 def compute(home: Home, truth: Truth, now: datetime) -> None:
     """Figures of all days, and the weekly reports of all scopes: what sensors and schedules would have computed by then."""
     from tasks_pipeline.analytics.statistics.compute import compute_statistics
-    from tasks_pipeline.reports.compute import Computing
-    from tasks_pipeline.reports.due import computable
+    from tasks_pipeline.reports.many import compute_reports
 
     plan = truth.plan
     with simulated(now), open_stores(home) as stores:
         compute_statistics(stores, [plan.first + timedelta(days=n) for n in range(plan.days)], now)
-        with closing(Computing(stores, now)) as computing:
-            for key in truth.weeks("organisation"):
-                for period, scope in computable(stores.config, "week", key, now):
-                    computing.compute(period, scope)
+        list(compute_reports(stores, "week", truth.weeks("organisation"), now))
 
 
 def send(home: Home, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """The asset analytics_events: facts that wait in the outbox, taken to the lake, by the UTC day on which they were so. Figures only."""
 
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -50,10 +51,16 @@ def process_analytics_event(context: dg.AssetExecutionContext, stores: StoresRes
             context.add_asset_metadata(
                 _of_day(opened, day, figures), asset_key=NAME, partition_key=day.isoformat()
             )
-        for day in sorted(report.days.keys() - asked):
-            figures = {"stored_now": report.days[day]}
-            metadata = _of_day(opened, day, figures)
-            context.log_event(dg.AssetMaterialization(NAME, metadata=metadata, partition=day.isoformat()))
+        others = {day: stored for day, stored in report.days.items() if day not in asked}
+        for event in facts_of_days(opened, others):
+            context.log_event(event)
+
+
+def facts_of_days(stores: Stores, stored_now: Mapping[date, int]) -> Iterator[dg.AssetMaterialization]:
+    """What days got by storing what waited, by day: for whoever does so without being a run of these days."""
+    for day, stored in sorted(stored_now.items()):
+        metadata = _of_day(stores, day, {"stored_now": stored})
+        yield dg.AssetMaterialization(NAME, metadata=metadata, partition=day.isoformat())
 
 
 def _of_day(stores: Stores, day: date, figures: dict[str, Any]) -> dict[str, Any]:

@@ -1,30 +1,25 @@
 """Assets of reports: a partition for each day, week and month. Its key is the name of the period: what it holds is as long as the
 clocks of each report's own zone say, and reaches into the UTC days beside it."""
 
-import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
-from tasks_pipeline.reports.compute import Computing, FiguresGone, Result
-from tasks_pipeline.reports.due import computable
+from tasks_pipeline.reports.compute import Result
+from tasks_pipeline.reports.many import OfKey, compute_reports
 from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period
 from tasks_pipeline.reports.report import HEADLINES, Report
 from tasks_pipeline.reports.scopes import ORGANISATION
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.stores import Stores
 
 GROUP = "reports"
 READ = ("statistics", "release_health")
 """Assets that reports are computed from, by the UTC days of their period."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
-AHEAD = 14
-"""Figures of so many keys are read at once."""
 _PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
 
 
@@ -46,49 +41,50 @@ def _made(kind: Kind) -> dg.AssetsDefinition:
         kinds={"json"},
         tags=_TAGS,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,  # a run of which not every key has its reports marks those that have them, one by one
         description=f"Reports of each {kind}: of the organisation, its teams and projects. The same figures change nothing; other "
         "ones make a revision that says what changed and why. Nothing is sent here.",
     )
-    def compute(context: dg.AssetExecutionContext, stores: StoresResource) -> None:
+    def compute(
+        context: dg.AssetExecutionContext, stores: StoresResource
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that is killed left whole
-        ones."""
-        failed: list[str] = []
+        ones. Keys of which there can be none are left out, and stay as they were."""
         keys = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
         with stores.open() as opened:
-            for key, metadata in computed(opened, kind, keys, failed):
-                context.add_asset_metadata(metadata, partition_key=key.isoformat())
+            found = list(compute_reports(opened, kind, keys, datetime.now(UTC)))
+        if not any(each.why_not for each in found):
+            for each in found:
+                context.add_asset_metadata(report_metadata(each), partition_key=each.key.isoformat())
+            yield dg.MaterializeResult()
+            return
+        for each in found:
+            context.log_event(_told(adverb, each))
+            if each.why_not:
+                context.log.warning(f"{each.key} is left out: {each.why_not}")
+        failed = [why for each in found for why in each.failed]
         if failed:
             raise dg.Failure("; ".join(failed[:5]), allow_retries=False)
 
     return compute
 
 
-def computed(
-    stores: Stores, kind: Kind, keys: Sequence[date], failed: list[str]
-) -> Iterator[tuple[date, dict[str, Any]]]:
-    """Compute the reports of keys; gives the metadata of each. What figures are gone of stays as it is and is told by `failed`."""
-    now = datetime.now(UTC)
-    with closing(Computing(stores, now)) as computing:
-        for number, key in enumerate(keys):
-            began = time.monotonic()
-            if number % AHEAD == 0:
-                ahead = [computable(stores.config, kind, each, now) for each in keys[number : number + AHEAD]]
-                computing.generator.read_ahead({period for found in ahead for period, _ in found})
-            results: list[tuple[Period, Result]] = []
-            for period, scope in computable(stores.config, kind, key, now):
-                try:
-                    results.append((period, computing.compute(period, scope)))
-                except FiguresGone as gone:
-                    failed.append(str(gone))
-            computing.forget(key)
-            yield key, report_metadata(results, time.monotonic() - began)
+def _told(adverb: str, each: OfKey) -> dg.AssetMaterialization | dg.AssetObservation:
+    """A key of a run of which some were left out: materialised if it was not, else only the reason."""
+    asset, partition = f"{adverb}_report", each.key.isoformat()
+    if not each.why_not:
+        return dg.AssetMaterialization(asset, metadata=report_metadata(each), partition=partition)
+    why = each.why_not
+    return dg.AssetObservation(asset, description=why, metadata={"left_out": why}, partition=partition)
 
 
-def report_metadata(results: Sequence[tuple[Period, Result]], seconds: float) -> dict[str, Any]:
+def report_metadata(each: OfKey) -> dict[str, Any]:
     """What the partition of a key shows: the organisation's report, and how many scopes were computed. No stranger's text."""
-    found: dict[str, Any] = {"reports": len(results), "seconds": round(seconds, 3)}
-    found["new_revisions"] = sum(result.is_new for _, result in results)
-    for period, result in results:
+    found: dict[str, Any] = {"reports": len(each.results), "seconds": round(each.seconds, 3)}
+    found["new_revisions"] = each.new_revisions
+    if each.left_out:
+        found["left_out"] = "; ".join(each.left_out[:5])
+    for period, result in each.results:
         if result.report.scope == ORGANISATION:
             found |= _shown(period, result)
     return found

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tasks_pipeline.analytics.process_analytics_event import store_facts
 from tasks_pipeline.analytics.statistics.compute import StatisticsReport, compute_statistics
+from tasks_pipeline.assets.analytics import facts_of_days
 from tasks_pipeline.assets.metadata import STATISTICS, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.resources.stores import StoresResource
@@ -55,7 +56,9 @@ def compute_days(
     """Compute the figures of the days of the run, and say of each what it came to."""
     days = [date.fromisoformat(key) for key in context.partition_keys]
     with stores.open() as opened:
-        store_facts(opened)  # those that wait are figures too
+        # Facts that wait are figures too.
+        for event in facts_of_days(opened, store_facts(opened).days):
+            context.log_event(event)
         reports = compute_statistics(
             opened,
             days,

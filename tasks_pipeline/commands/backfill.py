@@ -11,7 +11,7 @@ import click
 
 from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.options import json_option
+from tasks_pipeline.commands.common.options import Day, json_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_DAYS = 366
 _COUNTS = ("accepted", "stored", "duplicate", "filtered", "discarded", "invalid", "waiting", "difference")
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,14 @@ class Result:
 @click.option(
     "--day",
     "days",
-    type=_DAY,
+    type=Day(),
     metavar="D",
     multiple=True,
     help="Day to compute again; may be given several times.",
 )
-@click.option("--from", "first", type=_DAY, metavar="D", help="First day of a range.")
+@click.option("--from", "first", type=Day(), metavar="D", help="First day of a range.")
 @click.option(
-    "--to", "last", type=_DAY, metavar="D", help="Last day of the range, included.  [default: today]"
+    "--to", "last", type=Day(), metavar="D", help="Last day of the range, included.  [default: today]"
 )
 @click.option(
     "--stored",
@@ -170,7 +169,7 @@ def asked_days(
     if first is None:
         named = sorted({day.date() for day in days})
     else:
-        end = today if last is None else last.date()
+        end = max(today, first.date()) if last is None else last.date()
         if end < first.date():
             raise click.UsageError("--to is before --from")
         count = (end - first.date()).days + 1

@@ -23,6 +23,7 @@ from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.revisions import (
     LATE_SESSIONS,
+    NOT_COUNTED,
     WORDS,
     carried_over,
     changes_between,
@@ -243,7 +244,9 @@ def _cause(connection: Connection, known: _Known, inputs: dict[str, Any]) -> str
     reasons: dict[str, None] = {}
     for day, now in inputs.items():
         was = known.inputs.get(day, _NOTHING)
-        if was["digest"] != now["digest"]:
+        if not was["version"] and now["version"]:
+            reasons[NOT_COUNTED] = None
+        elif was["digest"] != now["digest"]:
             found = causes_after(connection, date.fromisoformat(day), was["version"])
             reasons |= dict.fromkeys(WORDS.get(cause, cause) for cause in found or ["batch"])
         if was["sessions"] != now["sessions"]:

@@ -18,7 +18,7 @@ from tasks_pipeline.notifications.outbox import NewNotification, put_notificatio
 from tasks_pipeline.notifications.report_content import TYPE
 from tasks_pipeline.notifications.subscriptions import ADVERBS, Kind, decisions
 from tasks_pipeline.reports.periods import Period, PeriodError, period_at, period_of
-from tasks_pipeline.reports.recipients import Recipient, due_at, recipients
+from tasks_pipeline.reports.recipients import Recipient, due_at, recipients, told_of
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import (
     UtcDateTime,
@@ -31,6 +31,7 @@ from tasks_pipeline.storage.state.tables import (
 BACK = {"day": 31, "week": 8, "month": 3}
 """So many periods are looked back at after downtime; of older ones there is no row."""
 STATUSES = ("sent", "waiting", "failed", "skipped")
+MOST_OF_PERIOD = 10_000  # rows that are counted of one
 NOTHING_YET = "empty: nothing was received yet"
 _BY_MESSAGE = {
     "sent": "sent",
@@ -294,6 +295,17 @@ def counts_since(connection: Connection, since: date) -> Counter[str]:
         )
         for open_, without, status, count in connection.execute(query):
             found[_status_of(open_, without, status)] += count
+    return found
+
+
+def counts_of(connection: Connection, config: Config, kind: Kind, key: date) -> dict[str, Counter[str]]:
+    """How many rows of a period have each status, by the scope that they tell of, as it is stored: that of their target now. Who is
+    not configured any more is left out."""
+    scopes = told_of(config)
+    found: dict[str, Counter[str]] = {}
+    for row in deliveries_of(connection, kind, key, limit=MOST_OF_PERIOD):
+        if row["target"] in scopes:
+            found.setdefault(scopes[row["target"]], Counter())[row["status"]] += 1
     return found
 
 

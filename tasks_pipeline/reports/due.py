@@ -16,7 +16,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.releases.spans import DAY, begin_of
 from tasks_pipeline.reports.content.pipeline import sessions_final_at
 from tasks_pipeline.reports.content.spans import Bounds
-from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period, period_at, period_of
+from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period, period_at
 from tasks_pipeline.reports.scopes import Scope, scopes_of
 from tasks_pipeline.storage.ledger.backlog import backlog, first_day
 from tasks_pipeline.storage.spool.interface import Spool
@@ -70,20 +70,13 @@ def reports_due(
             if not looked[period]:
                 due.fresh.setdefault(period.kind, []).append(period.key)
         due.waits = [why for why in dict.fromkeys(looked.values()) if why]
-        due.stale, due.seen = _stale(connection, since, now)
+        kept = begin_of(now.date() - timedelta(days=config.retention.analytics_days))
+        due.stale, due.seen = _stale(connection, since, kept, now)
     due.fresh = {kind: sorted(set(keys)) for kind, keys in due.fresh.items()}
     for kind, keys in due.fresh.items():  # computing them has what changed
         due.stale[kind] = [key for key in due.stale.get(kind, []) if key not in keys]
     due.stale = {kind: keys for kind, keys in due.stale.items() if keys}
     return due
-
-
-def computable(config: Config, kind: Kind, key: date, now: datetime) -> list[tuple[Period, Scope]]:
-    """The scopes whose period of that name has ended, each with it. Raises PeriodError where none begins on that day."""
-    found = [
-        (period_of(kind, key, scope.zone, config.reports.week_starts), scope) for scope in scopes_of(config)
-    ]
-    return [(period, scope) for period, scope in found if period.end <= now]
 
 
 def _running(config: Config, scopes: Sequence[Scope], kind: Kind, now: datetime) -> Period:
@@ -199,10 +192,11 @@ def _sessions_due(connection: Connection, days: Sequence[date], end: datetime) -
 
 
 def _stale(
-    connection: Connection, since: datetime | None, now: datetime
+    connection: Connection, since: datetime | None, kept: datetime, now: datetime
 ) -> tuple[dict[Kind, list[date]], datetime | None]:
     """Keys of reports whose days have other figures since they were computed, and of those that became final, at most
-    MOST_STALE; and when the newest figures of a closed day were computed."""
+    MOST_STALE; and when the newest figures of a closed day were computed. Those that begin before `kept` stay as they are: they
+    are never computed from less."""
     s = statistics_days.c
     query = select(s.day, s.computed_at).where(s.closed).order_by(s.computed_at)
     if since is not None:
@@ -210,8 +204,8 @@ def _stale(
     changed: dict[date, datetime] = {row.day: row.computed_at for row in connection.execute(query)}
     found: dict[tuple[Kind, date], datetime] = {}
     for day, at in changed.items():
-        found.update(_made_of(connection, day, at))
-    found.update(_became_final(connection, now))
+        found.update(_made_of(connection, day, at, kept))
+    found.update(_became_final(connection, since, kept, now))
     newest_first = sorted(found, key=lambda each: (found[each], each), reverse=True)[:MOST_STALE]
     keys: dict[Kind, list[date]] = {}
     for kind, key in sorted(newest_first):
@@ -219,23 +213,29 @@ def _stale(
     return keys, max(changed.values(), default=since)
 
 
-def _made_of(connection: Connection, day: date, at: datetime) -> dict[tuple[Kind, date], datetime]:
+def _made_of(
+    connection: Connection, day: date, at: datetime, kept: datetime
+) -> dict[tuple[Kind, date], datetime]:
     """Reports that a day lies in and that were computed before a moment, with their end."""
     r = reports.c
     begin = begin_of(day)
     query = select(r.kind, r.key, r.end).where(
-        r.end > begin, r.end <= begin + _LONGEST, r.start < begin + DAY, r.checked_at < at
+        r.end > begin, r.end <= begin + _LONGEST, r.start < begin + DAY, r.start >= kept, r.checked_at < at
     )
     return {(row.kind, row.key): row.end for row in connection.execute(query)}
 
 
-def _became_final(connection: Connection, now: datetime) -> dict[tuple[Kind, date], datetime]:
-    """Reports that were computed while sessions of their days could still be received, and of which none can be any more."""
+def _became_final(
+    connection: Connection, since: datetime | None, kept: datetime, now: datetime
+) -> dict[tuple[Kind, date], datetime]:
+    """Reports that were computed while sessions of their days could still be received, and of which none can be any more. Those of
+    before `since` were seen to then: what became so during downtime is found however long it was."""
     r, v = reports.c, report_revisions.c
+    from_on = kept if since is None else max(kept, min(since, now) - timedelta(days=9))
     query = (
         select(r.kind, r.key, r.start, r.end, r.checked_at)
         .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
-        .where(r.end > now - timedelta(days=9), r.end <= now - timedelta(days=5), v.final.is_(False))
+        .where(r.end > from_on, r.end <= now - timedelta(days=5), r.start >= kept, v.final.is_(False))
     )
     found: dict[tuple[Kind, date], datetime] = {}
     for row in connection.execute(query):

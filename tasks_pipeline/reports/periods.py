@@ -123,7 +123,13 @@ def period_of(kind: Kind, key: date, zone: str, week_starts: str = "monday") -> 
 def period_at(kind: Kind, instant: datetime, zone: str, week_starts: str = "monday") -> Period:
     """The period that holds a moment (an aware datetime). Raises PeriodError."""
     _check(kind, zone, week_starts)
-    return period_of(kind, _first_key(kind, local_day(instant, zone), week_starts), zone, week_starts)
+    return period_with(kind, local_day(instant, zone), zone, week_starts)
+
+
+def period_with(kind: Kind, day: date, zone: str, week_starts: str = "monday") -> Period:
+    """The period that holds a local date. Raises PeriodError."""
+    _check(kind, zone, week_starts)
+    return period_of(kind, _first_key(kind, day, week_starts), zone, week_starts)
 
 
 def key_named(kind: Kind, text: str, week_starts: str = "monday") -> date:

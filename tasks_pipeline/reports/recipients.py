@@ -110,22 +110,29 @@ def recipient_of_team(
     )
 
 
+def told_of(config: Config) -> dict[str, str]:
+    """By target of everybody who can get reports, whether or not they want any: the scope of theirs, as it is stored."""
+    scopes = _by_name(config)
+    members = {f"member:{member.email}": _scope_of(config, member)[0] for member in config.members}
+    teams = {f"team:{team.slug}": f"team:{team.slug}" for team in config.teams}
+    return {target: scopes[name].stored for target, name in (members | teams).items()}
+
+
 def due_at(recipient: Recipient, period: Period) -> datetime:
     """When a report is to be sent (UTC): at the hour of their wish, on the first day that suits, once the period is over.
 
-    East of the report's zone that hour can come before the end of the period: then it is sent at the end, and not a week or
-    a month later.
+    East of the report's zone that hour can come before the end of the period: then it is sent at the end, and not a day, a week
+    or a month later.
     """
     clock = ZoneInfo(recipient.clock)
     day = period.end.astimezone(clock).date()
-    if recipient.kind == "week":
+    if recipient.kind == "day":
+        day = period.next().key
+    elif recipient.kind == "week":
         day += timedelta(days=(WEEK.index(recipient.weekday) - day.weekday()) % 7)
-    wished = moment(day, recipient.at, clock)
-    if recipient.kind == "day" and wished < period.end:
-        wished = moment(day + timedelta(days=1), recipient.at, clock)
-    if recipient.kind == "month":
-        wished = moment(_first_of_month(day), recipient.at, clock)
-    return max(wished, period.end)
+    else:
+        day = _first_of_month(day)
+    return max(moment(day, recipient.at, clock), period.end)
 
 
 def held_until(config: Config, recipient: Recipient, now: datetime) -> datetime:

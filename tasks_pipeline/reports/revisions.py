@@ -27,6 +27,8 @@ WORDS = {
 }
 """Reasons of changes of days, for people."""
 LATE_SESSIONS = WORDS["sessions"]
+NOT_COUNTED = "days that were not counted yet"
+"""Why a report came out otherwise of which some days had no figures when it was made."""
 SECTIONS = (
     "series", "groups", "releases", "transactions", "monitors", "keys", "notifications", "pipeline", "projects", "books",
     "previous", "changes",

@@ -4,18 +4,22 @@ stored is in compute.py."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Row, and_, select
 
-from tasks_pipeline.reports.periods import Kind
+from tasks_pipeline.config import Config
+from tasks_pipeline.reports.deliveries import counts_of
+from tasks_pipeline.reports.periods import Kind, period_of
+from tasks_pipeline.reports.possible import why_no_report
 from tasks_pipeline.reports.report import Report
-from tasks_pipeline.reports.scopes import Scope, ScopeError, scope_named
+from tasks_pipeline.reports.scopes import ORGANISATION, Scope, ScopeError, scope_named
 from tasks_pipeline.storage.blobs import BlobMissing
+from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import notifications, report_deliveries, report_revisions, reports
+from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
 
 JSON_FILE = "report.json"
@@ -42,7 +46,7 @@ def find_revision(
     stores: Stores, kind: Kind, key: date, scope: Scope | str, revision: int | None = None
 ) -> Row[Any]:
     """The row of a revision of a report, with its report's: by the zone that the scope has now, else by the one it was last
-    computed in. Raises ReportMissing, ScopeError."""
+    computed in. Raises ReportMissing, ScopeError, and PeriodError for a key on which no period begins."""
     name = scope if isinstance(scope, str) else scope.name
     stored, zone = _place_of(stores, scope)
     r, v = reports.c, report_revisions.c
@@ -62,11 +66,24 @@ def find_revision(
         found = connection.execute(_named(query)).first()
     if found is None:
         which = f"revision {revision} of " if revision is not None else ""
-        raise ReportMissing(
-            f"there is no {which}report {kind} {key} of {name}; `tasks-pipeline reports preview {kind} --key {key}` shows what it "
-            f"would say, `tasks-pipeline backfill --report {kind} --from {key} --to {key}` computes it"
-        )
+        said = f"there is no {which}report {kind} {key} of {name}"
+        raise ReportMissing(f"{said}; {_instead(stores, kind, key, name, stored, zone)}")
     return found
+
+
+def _instead(stores: Stores, kind: Kind, key: date, name: str, stored: str, zone: str) -> str:
+    """What to do where a report or a revision is missing, or why there can be none."""
+    r, of_scope = reports.c, "" if name == ORGANISATION else f" --scope {name}"
+    with stores.state.read() as connection:
+        others = select(r.id).where(r.kind == kind, r.key == key, r.scope == stored).limit(1)
+        if connection.execute(others).first() is not None:
+            return f"`tasks-pipeline reports show {kind} {key}{of_scope}` lists its revisions"
+    period = period_of(kind, key, zone, stores.config.reports.week_starts)
+    why = why_no_report(period, first_day(stores.state, stores.spool), datetime.now(UTC))
+    return why or (
+        f"`tasks-pipeline reports preview {kind} --key {key}{of_scope}` shows what it would say, "
+        f"`tasks-pipeline backfill --report {kind} --from {key} --to {key}` computes it"
+    )
 
 
 def _named(query: Any) -> Any:
@@ -103,10 +120,10 @@ def revisions_of(stores: Stores, kind: Kind, key: date, scope: Scope | str) -> l
 
 
 def list_reports(
-    state: StateDatabase, slugs: dict[int, str], *, kind: Kind | None, scope: str | None, limit: int
+    state: StateDatabase, config: Config, *, kind: Kind | None, scope: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Stored reports, newest first: kind, key, label, scope, zone, revision, final, computed_at, deliveries by status. `scope` as
-    it is stored."""
+    """Stored reports, newest first: kind, key, label, scope, zone, revision, final, computed_at, and how many deliveries of its
+    scope have which status. `scope` as it is stored."""
     r, v = reports.c, report_revisions.c
     query = (
         select(r.kind, r.key, r.label, r.scope, r.zone, r.revision, v.final, v.computed_at)
@@ -120,10 +137,12 @@ def list_reports(
         query = query.where(r.scope == scope)
     with state.read() as connection:
         found = [dict(row._mapping) for row in connection.execute(query)]
-        deliveries = _deliveries(connection, sorted({(row["kind"], row["key"]) for row in found}))
+        periods = {(row["kind"], row["key"]) for row in found}
+        counts = {period: counts_of(connection, config, *period) for period in sorted(periods)}
+    slugs = {project.id: project.slug for project in config.projects}
     for row in found:
+        row["deliveries"] = dict(counts[row["kind"], row["key"]].get(row["scope"], {}))
         row["scope"] = shown_scope(row["scope"], slugs)
-        row["deliveries"] = deliveries.get((row["kind"], row["key"]), {})
     return found
 
 
@@ -151,23 +170,3 @@ def shown_scope(stored: str, slugs: dict[int, str]) -> str:
     if kind == "project" and number.isdecimal():
         return f"project:{slugs.get(int(number), number)}"
     return stored
-
-
-def _deliveries(
-    connection: Connection, periods: Sequence[tuple[str, date]]
-) -> dict[tuple[str, date], dict[str, int]]:
-    """What became of the messages of periods, by status: waiting, skipped, or that of the message."""
-    d, n = report_deliveries.c, notifications.c
-    found: dict[tuple[str, date], dict[str, int]] = {}
-    for kind, key in periods:
-        query = (
-            select(d.decided_at.is_(None).label("waits"), n.status, func.count().label("count"))
-            .select_from(report_deliveries.outerjoin(notifications, n.id == d.notification_id))
-            .where(d.kind == kind, d.key == key)
-            .group_by(d.decided_at.is_(None), n.status)
-        )
-        for waits, status, count in connection.execute(query):
-            name = "waiting" if waits else status or "skipped"
-            of_period = found.setdefault((kind, key), {})
-            of_period[name] = of_period.get(name, 0) + int(count)
-    return found

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.reports.store import list_reports
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import reports
 from tasks_pipeline.stores import Stores, open_stores
@@ -109,6 +110,21 @@ def test_a_run_of_many_keys_the_sensor_and_the_checks(stores: Stores, instance: 
     ).get_asset_check_evaluations()
     assert not found.passed
     assert "24 told, 0 in its bounds" in str(found.description)
+
+
+def test_keys_without_a_report_stay_missing_and_say_why(stores: Stores, instance: dg.DagsterInstance) -> None:
+    """A backfill of all partitions has one before the first event, and the one that goes on."""
+    result = run(stores, instance, "daily_reports", FIRST - DAY, TODAY)
+    assert result.success
+    asset = dg.AssetKey("daily_report")
+    assert instance.get_materialized_partitions(asset) == {(FIRST + n * DAY).isoformat() for n in range(4)}
+    told = [record.asset_observation for record in instance.fetch_observations(asset, limit=10).records]
+    said = {each.partition: str(each.description) for each in told if each is not None}
+    assert sorted(said) == [(FIRST - DAY).isoformat(), TODAY.isoformat()]
+    assert f"nothing was received before {FIRST}" in said[(FIRST - DAY).isoformat()]
+    assert "reports preview day" in said[TODAY.isoformat()]
+    kept = list_reports(stores.state, stores.config, kind="day", scope="organisation", limit=10)
+    assert [row["key"] for row in kept] == [FIRST + n * DAY for n in (3, 2, 1, 0)]
 
 
 def test_a_run_under_way_is_not_asked_for_again(stores: Stores, instance: dg.DagsterInstance) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
+from tasks_pipeline.analytics.statistics.days import put_version, versions_of
 from tasks_pipeline.cli import main
+from tasks_pipeline.config import parse_config
 from tasks_pipeline.home import Home
 from tasks_pipeline.reports.compute import Computing, FiguresGone
 from tasks_pipeline.reports.compute import Result as Computed
@@ -25,6 +28,8 @@ from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import (
     day_changes,
     groups,
+    health_days,
+    report_deliveries,
     report_revisions,
     reports,
     statistics_days,
@@ -67,6 +72,12 @@ def facts(stores: Stores) -> Facts:
     with stores.state.write() as connection:
         connection.execute(groups.insert().values(**row))
     return facts
+
+
+def receive(stores: Stores, at: datetime = MONDAY) -> None:
+    """An envelope, which waits: reports are of the time since the first one."""
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(at, 1, event("First"))])
 
 
 def compute(
@@ -194,6 +205,7 @@ def test_a_report_is_never_computed_from_less(stores: Stores, facts: Facts) -> N
     with pytest.raises(FiguresGone, match=r"2026-11-16 are beyond retention\.analytics_days"):
         compute(stores, NOW + HOUR)
     assert read_report(stores, "week", WEEK.key, "organisation").revision == 1
+    receive(stores)
     result = run(stores, "backfill", "--report", "week", "--from", "2026-11-16", "--to", "2026-11-16")
     assert result.exit_code == 1
     assert "stays at revision 1" in result.output
@@ -202,6 +214,7 @@ def test_a_report_is_never_computed_from_less(stores: Stores, facts: Facts) -> N
 def test_a_period_that_goes_on_has_no_report(stores: Stores, facts: Facts) -> None:
     with pytest.raises(ValueError, match="goes on until 2026-11-23 00:00 UTC"):
         compute(stores, END - HOUR)
+    receive(stores)
     with pytest.raises(ReportMissing, match="reports preview week"):
         read_report(stores, "week", WEEK.key, "organisation")
 
@@ -222,8 +235,7 @@ def settle(stores: Stores, *days: date, computed: int = 1) -> None:
 
 def test_what_is_due_and_what_it_waits_for(stores: Stores, facts: Facts) -> None:
     assert due(stores, NOW).fresh == {}  # nothing was ever received
-    with closing(stores.spool.writer()) as writer:
-        writer.append([receipt(END - HOUR, 1, event("Late"))])
+    receive(stores, END - HOUR)
     last = END.date() - DAY
     waiting = due(stores, NOW)
     assert waiting.fresh == {}
@@ -253,8 +265,7 @@ def test_what_is_due_and_what_it_waits_for(stores: Stores, facts: Facts) -> None
 
 
 def test_reports_of_changed_days_are_stale_and_no_others(stores: Stores, facts: Facts) -> None:
-    with closing(stores.spool.writer()) as writer:
-        writer.append([receipt(MONDAY, 1, event("First"))])
+    receive(stores)
     tuesday = period_of("day", MONDAY.date() + DAY, "UTC")
     for period in (WEEK, tuesday, tuesday.next(), period_of("month", date(2026, 10, 1), "UTC")):
         for scope in ("organisation", "project:shop"):
@@ -272,13 +283,63 @@ def test_reports_of_changed_days_are_stale_and_no_others(stores: Stores, facts: 
     assert due(stores, NOW + 3 * HOUR, seen).stale == {"day": [tuesday.key]}
 
 
+def test_what_became_final_while_nobody_looked_is_put_right(stores: Stores, facts: Facts) -> None:
+    receive(stores, MONDAY - DAY)
+    row = {"day": END.date() - DAY, "changed_at": NOW, "changes": 1, "computed": 1, "computed_at": NOW}
+    with stores.state.write() as connection:
+        connection.execute(health_days.insert().values(**row))
+    assert not compute(stores).report.final  # sessions of its days may still come
+    restart = END + 60 * DAY
+    assert due(stores, restart, NOW).stale == {"week": [WEEK.key]}
+    assert due(stores, restart, restart - HOUR).stale == {}  # it was seen to
+    assert due(stores, END + 500 * DAY, NOW).stale == {}  # its figures are beyond retention
+    compute(stores, restart)
+    assert rows(stores)[0].final
+    assert due(stores, restart + HOUR, NOW).stale == {}
+
+
+def test_a_day_that_is_closed_without_change_may_make_its_reports_final(stores: Stores, facts: Facts) -> None:
+    receive(stores, MONDAY - DAY)
+    last = END.date() - DAY
+    s = statistics_days.c
+    with stores.state.write() as connection:
+        connection.execute(update(statistics_days).where(s.day == last).values(closed=False))
+    for scope in ("project:shop", "organisation"):
+        assert not compute(stores, scope=scope).report.final
+    assert due(stores, NOW + 2 * HOUR, NOW).stale == {}
+    with stores.state.write() as connection:
+        known = versions_of(connection, [last])[last]
+        closed = replace(known, closed=True, computed_at=NOW + HOUR, checked_at=NOW + HOUR)
+        put_version(stores.state, connection, known, closed)
+    assert due(stores, NOW + 2 * HOUR, NOW).stale == {"week": [WEEK.key]}
+    for scope in ("project:shop", "organisation"):
+        again = compute(stores, NOW + 2 * HOUR, scope=scope)
+        assert (again.is_new, again.report.final) == (False, True)
+    with stores.state.write() as connection:
+        put_version(
+            stores.state,
+            connection,
+            versions_of(connection, [last])[last],
+            replace(closed, computed_at=NOW + DAY),
+        )
+    assert due(stores, NOW + 2 * DAY, NOW + 2 * HOUR).stale == {}
+
+
+def test_days_that_had_no_figures_are_not_called_late(stores: Stores, facts: Facts) -> None:
+    tuesday = MONDAY.date() + DAY
+    with stores.state.write() as connection:
+        connection.execute(statistics_days.delete().where(statistics_days.c.day == tuesday))
+    compute(stores)
+    change(stores, facts, Error(MONDAY + DAY, user=77), now=NOW + HOUR, cause="batch")
+    assert compute(stores, NOW + 2 * HOUR).changes[0]["cause"] == "days that were not counted yet"
+
+
 def test_what_is_due_is_found_by_indexes(stores: Stores, facts: Facts) -> None:
-    with closing(stores.spool.writer()) as writer:
-        writer.append([receipt(MONDAY, 1, event("First"))])
+    receive(stores)
     compute(stores)
     with recorded(stores.state) as statements:
         due(stores, NOW, MONDAY)
-        list_reports(stores.state, stores.slugs, kind=None, scope=None, limit=10)
+        list_reports(stores.state, stores.config, kind=None, scope=None, limit=10)
         compute(stores, NOW)
     assert scans(stores.state, statements) == []
 
@@ -288,15 +349,14 @@ def test_all_of_it_on_postgres(postgres_home: Home) -> None:
     with open_stores(postgres_home) as stores:
         facts = Facts([Error(MONDAY + HOUR, user=1)], [Move(MONDAY, 1, "created", "unresolved")])
         write_figures(stores, facts, [MONDAY.date()], now=END + HOUR)
-        with closing(stores.spool.writer()) as writer:
-            writer.append([receipt(MONDAY, 1, event("First"))])
+        receive(stores)
         assert compute(stores).is_new
         assert not compute(stores).is_new
         change(stores, facts, Error(MONDAY + HOUR, user=2), now=NOW + HOUR)
         assert due(stores, NOW + 2 * HOUR, NOW).waits
         assert due(stores, NOW + 9 * HOUR, NOW).fresh["week"] == [WEEK.key]
         assert compute(stores, NOW + 9 * HOUR).changes[0]["after"] == 2
-        (row,) = list_reports(stores.state, stores.slugs, kind="week", scope=None, limit=10)
+        (row,) = list_reports(stores.state, stores.config, kind="week", scope=None, limit=10)
         assert (row["revision"], row["scope"], row["deliveries"]) == (2, "organisation", {})
         assert read_report(stores, "week", WEEK.key, "organisation").figures["users"] == 2
 
@@ -305,8 +365,7 @@ def test_all_of_it_on_postgres(postgres_home: Home) -> None:
 
 
 def test_commands(stores: Stores, facts: Facts) -> None:
-    with closing(stores.spool.writer()) as writer:
-        writer.append([receipt(MONDAY, 1, event("First"))])
+    receive(stores)
     shown = json.loads(run(stores, "reports", "preview", "weekly", "--key", "2026-W47", "--json").output)
     assert (shown["figures"]["errors"], shown["revision"], shown["label"]) == (7, 0, "2026-W47")
     words = ("backfill", "--report", "week", "--from", "2026-11-18", "--to", "2026-11-20", "--json")
@@ -333,15 +392,72 @@ def test_commands(stores: Stores, facts: Facts) -> None:
         ("preview week --for nobody@acme.example", "no member"),
         ("show week 2026-11-17", "begins on 2026-11-16"),
         ("show week 2026-W47 --zone Mars/Olympus", "not a time zone"),
-        ("show day 2026-11-22", "backfill --report day"),
+        ("show day 2026-11-22", "backfill --report day --from 2026-11-22"),
+        ("show day 2026-11-22 --scope project:shop", "preview day --key 2026-11-22 --scope project:shop"),
+        ("show day 2031-01-01", "day 2031-01-01 is still to come: it begins at 2031-01-01 00:00 UTC"),
+        ("export day 2026-11-01", "nothing was received before 2026-11-16"),
+        ("show day 9999-12-31", "out of range"),
+        ("show month 2026-13", "no date"),
+        ("show week 2025-W53", "no date"),
+        ("preview week --key 0001-W01", "out of range"),
     ],
 )
 def test_what_cannot_be_shown_is_said(stores: Stores, words: str, said: str) -> None:
-    with closing(stores.spool.writer()) as writer:
-        writer.append([receipt(MONDAY, 1, event("First"))])
+    receive(stores)
     result = run(stores, "reports", *words.split())
     assert result.exit_code
     assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--from 2026-11-01 --to 2026-11-15", "nothing was received before 2026-11-16"),
+        ("--from 2031-01-01", "day 2031-01-01 is still to come"),
+        ("--from 2026-11-20 --to 2026-11-19", "--to is before --from"),
+        ("--from 9999-12-31", "9999-12-31 is out of range"),
+        ("--from 0001-01-01 --to 0001-01-01", "0001-01-01 is out of range"),
+    ],
+)
+def test_a_backfill_of_no_period_says_why(stores: Stores, words: str, said: str) -> None:
+    receive(stores)
+    result = run(stores, "backfill", "--report", "day", *words.split())
+    assert result.exit_code
+    assert said in result.output
+    assert rows(stores) == []
+
+
+def test_a_backfill_leaves_out_what_nothing_is_known_of(stores: Stores, facts: Facts) -> None:
+    receive(stores)
+    words = "backfill --report day --from 2026-11-01 --to 2026-11-17 --json".split()
+    result = run(stores, *words)
+    assert [row["key"] for row in json.loads(result.stdout)] == ["2026-11-16", "2026-11-17"]
+    assert (
+        "left out: nothing was received before 2026-11-16, so there are no data of day 2026-11-01"
+        in result.stderr
+    )
+
+
+def test_a_report_shows_the_deliveries_that_tell_of_it(stores: Stores, facts: Facts) -> None:
+    people = "{email: ann@acme.example}, {email: ben@acme.example, reports: {projects: [shop]}}"
+    config = parse_config(
+        f"{CONFIG}\nmembers: [{people}]\nteams: [{{slug: web, members: [], projects: [shop]}}]"
+    )
+    row = {"kind": "week", "key": WEEK.key, "due_at": NOW}
+    for scope in ("organisation", "project:shop"):
+        compute(stores, scope=scope)
+    with stores.state.write() as connection:
+        for target, decided in (
+            ("member:ann@acme.example", None),
+            ("member:ben@acme.example", NOW),
+            ("team:web", NOW),
+        ):
+            connection.execute(report_deliveries.insert().values(target=target, decided_at=decided, **row))
+    found = {
+        each["scope"]: each["deliveries"]
+        for each in list_reports(stores.state, config, kind=None, scope=None, limit=10)
+    }
+    assert found == {"organisation": {"waiting": 1}, "project:shop": {"skipped": 1}}
 
 
 def test_periods_need_no_installation() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
@@ -11,9 +12,12 @@ import pytest
 from tasks_pipeline.analytics.statistics import compute
 from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.analytics.statistics.days import (
+    MOST,
     causes_after,
     closed_due,
+    put_version,
     recent_due,
+    versions_of,
 )
 from tasks_pipeline.analytics.statistics.digests import TableDigest
 from tasks_pipeline.groups.decisions import (
@@ -117,6 +121,22 @@ def test_days_without_anything_are_closed_too(alone: Day) -> None:
     with alone.stores.state.read() as connection:
         assert list(closed_due(connection, [], now).days) == []
     assert sum(r["groups"] for r in rows(alone.next(), "group_levels")) == 1
+
+
+def test_after_a_long_standstill_all_of_its_days_are_due_some_at_a_time(alone: Day) -> None:
+    alone.send(event("A"))
+    alone.drain()
+    count(alone)
+    state, now = alone.stores.state, alone.at() + timedelta(days=40)
+    asked: list[date] = []
+    with state.write() as connection:
+        known = versions_of(connection, [alone.date])[alone.date]
+        while days := closed_due(connection, [], now).days:
+            assert len(days) <= MOST
+            for day in days:
+                put_version(state, connection, None, replace(known, day=day))
+            asked += days
+    assert asked == [alone.date + timedelta(days=n) for n in range(39, 0, -1)]
 
 
 @pytest.mark.parametrize("how", ["merge", "discard"])

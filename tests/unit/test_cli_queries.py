@@ -16,15 +16,17 @@ import click
 import duckdb
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tasks_pipeline.cli import COMMANDS
+from tasks_pipeline.cli import COMMANDS, main
 from tasks_pipeline.commands import backfill
 from tasks_pipeline.commands.common import backfills
 from tasks_pipeline.commands.common.event_text import described, stack_lines
 from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
+from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import age, size_text
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.sql import unique
@@ -389,6 +391,7 @@ def test_days_asked_for() -> None:
         ([], datetime(2020, 1, 1, tzinfo=UTC), day(2), "too many"),
         ([day(23)], None, None, "2026-11-23 is still to come"),
         ([], day(20), day(24), "2026-11-24 is still to come"),
+        ([], day(24), None, "2026-11-24 is still to come"),
     ],
 )
 def test_days_that_cannot_be_asked_for(
@@ -396,6 +399,35 @@ def test_days_that_cannot_be_asked_for(
 ) -> None:
     with pytest.raises(click.ClickException, match=message):
         backfill.asked_days(days, first, last, date(2026, 11, 22))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "backfill --from 9999-12-31",
+        "backfill --day 0001-01-01",
+        "groups preview-rules --from 0001-01-01",
+        "analytics stats --until 0001-01-03",
+        "analytics stats 9999-12-31",
+        "analytics events --since 999999w",
+        "analytics events --since 0001-01-01T00:00:00+23:00",
+    ],
+)
+def test_days_that_no_calendar_has_are_refused(words: str) -> None:
+    result = CliRunner().invoke(main, ["--home", "/nowhere", *words.split()])
+    assert result.exit_code == 2
+    assert "out of range" in result.output or "is no time" in result.output
+
+
+def test_progress_says_what_is_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    with days_progress([date(2026, 11, 16)], "weeks") as advance:
+        advance(date(2026, 11, 16), 1.0)
+    drawn = capsys.readouterr().err
+    assert "weeks: 2026-11-16" in drawn
+    assert "days" not in drawn
 
 
 class Webserver(HTTPServer):

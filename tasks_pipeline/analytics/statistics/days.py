@@ -33,8 +33,6 @@ from tasks_pipeline.words import counted
 
 GRACE = timedelta(minutes=2)
 """Receipts of the last second reach the spool after midnight."""
-GAP = 31
-"""So many days without figures are found after a standstill; who needs more asks for them."""
 MOST = 31
 """Days that one run is asked for."""
 
@@ -127,14 +125,15 @@ def put_version(
     state: StateDatabase, connection: Connection, former: DayVersion | None, new: DayVersion
 ) -> DayVersion:
     """Keep figures: a further version where they differ from the former ones, unless the day was not over then. Gives what is
-    kept."""
+    kept. A day that is closed with the same figures has them anew: reports that were made before may be final now."""
     same = former is not None and former.digest == new.digest
     in_place = former is not None and (same or not former.was_over)
     causes = former.causes if former is not None and in_place else new.causes
     version = 1 if former is None else former.version + (not in_place)
+    as_before = former is not None and same and former.closed == new.closed
     kept = DayVersion(
         new.day, version, new.digest, new.tables, causes if former is not None else (), new.closed,
-        former.computed_at if former is not None and same else new.computed_at, new.checked_at, new.seen,
+        former.computed_at if former is not None and as_before else new.computed_at, new.checked_at, new.seen,
     )  # fmt: skip
     values = {
         "digest": kept.digest, "tables": dict(kept.tables), "causes": list(kept.causes), "seen": dict(kept.seen),
@@ -264,11 +263,13 @@ def closed_due(connection: Connection, backlogs: Sequence[DayBacklog], now: date
 
 
 def _never_closed(connection: Connection, today: date) -> set[date]:
-    """Days before today, back to the last one with figures and a few more, whose figures are not closed."""
+    """Days before today, from the first one with figures on, whose figures are not closed or that have none: however long a
+    standstill was, those of it are among them."""
     s = statistics_days.c
-    first = connection.execute(select(func.min(s.day)).where(s.day >= today - timedelta(days=GAP))).scalar()
+    first = connection.execute(select(func.min(s.day))).scalar()
     if first is None:
         return set()
-    days = [first + timedelta(days=n) for n in range((today - first).days)]
-    versions = versions_of(connection, days)
-    return {day for day in days if day not in versions or not versions[day].closed}
+    newest_last = select(s.day, s.closed).where(s.day.between(first, today)).order_by(s.day, s.version)
+    closed = {row.day: row.closed for row in connection.execute(newest_last)}
+    days = (first + timedelta(days=n) for n in range((today - first).days))
+    return {day for day in days if not closed.get(day, False)}

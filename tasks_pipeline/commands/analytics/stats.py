@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
+from tasks_pipeline.commands.common.options import Day, json_option, limit_option, project_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import lake_of, open_state, project_number
 from tasks_pipeline.commands.common.tables import say, table
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.storage.lake.lake import Lake
     from tasks_pipeline.storage.state.database import StateDatabase
 
-_DAY = click.DateTime(["%Y-%m-%d"])
 SHOWN_DAYS = 7
 MOST_DAYS = 400
 TABLES = (
@@ -32,9 +31,9 @@ _COLUMNS = {
 
 
 @click.command()
-@click.argument("day", type=_DAY, metavar="[DAY]", required=False)
-@click.option("--since", type=_DAY, metavar="DAY", help="First day (UTC).  [default: a week ago]")
-@click.option("--until", type=_DAY, metavar="DAY", help="Last day, included.  [default: today]")
+@click.argument("day", type=Day(), metavar="[DAY]", required=False)
+@click.option("--since", type=Day(), metavar="DAY", help="First day (UTC).  [default: a week ago]")
+@click.option("--until", type=Day(), metavar="DAY", help="Last day, included.  [default: today]")
 @click.option(
     "--table",
     "name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
@@ -16,6 +17,24 @@ class Number(click.IntRange):
     """A whole number within bounds; the message about anything else says so in these words."""
 
     name = "whole number"
+
+
+class Day(click.DateTime):
+    """A day, as a naive datetime: one around which there are other days to count from, as there are none before the year 1."""
+
+    name = "day"
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read it."""
+        from tasks_pipeline.reports.periods import FIRST, LAST
+
+        found: datetime = super().convert(value, param, ctx)
+        if not FIRST <= found.date() < LAST:
+            self.fail(f"{found.date()} is out of range; days are between {FIRST} and {LAST}", param, ctx)
+        return found
 
 
 def limit_option(default: int, what: str, most: int = 10_000) -> Option:

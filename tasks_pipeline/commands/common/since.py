@@ -19,14 +19,19 @@ class Since(click.ParamType[datetime]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read it."""
         text = str(value).strip()
-        if match := _LENGTH.fullmatch(text):
-            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
         try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
+            return _read(text)
+        except (ValueError, OverflowError):
             self.fail(
                 f"{text[:50]!r} is no time; allowed are 90m, 24h, 7d, and dates such as 2026-11-22",
                 param,
                 ctx,
             )
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _read(text: str) -> datetime:
+    """Raises ValueError, and OverflowError for what no calendar has."""
+    if match := _LENGTH.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.options import json_option, project_option
+from tasks_pipeline.commands.common.options import Day, json_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_all, project_number
 from tasks_pipeline.commands.common.tables import table
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tasks_pipeline.stores import Stores
 
 DAYS = 7
-_DAY = click.DateTime(["%Y-%m-%d"])
 _COLUMNS = {"events": "events", "source": "from", "target": "to", "title": "title"}
 
 
@@ -32,9 +31,9 @@ _COLUMNS = {"events": "events", "source": "from", "target": "to", "title": "titl
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Configuration with the rules to try.  [default: the one in force]",
 )
-@click.option("--day", "days", type=_DAY, metavar="D", multiple=True, help="Day of events to look at.")
-@click.option("--from", "first", type=_DAY, metavar="D", help=f"First day.  [default: {DAYS} days back]")
-@click.option("--to", "last", type=_DAY, metavar="D", help="Last day, included.  [default: today]")
+@click.option("--day", "days", type=Day(), metavar="D", multiple=True, help="Day of events to look at.")
+@click.option("--from", "first", type=Day(), metavar="D", help=f"First day.  [default: {DAYS} days back]")
+@click.option("--to", "last", type=Day(), metavar="D", help="Last day, included.  [default: today]")
 @project_option("Events of this project only.")
 @json_option
 @click.pass_context

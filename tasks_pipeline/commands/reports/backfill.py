@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import click
 
 from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.output import printable
 from tasks_pipeline.commands.common.progress import days_progress
-from tasks_pipeline.commands.common.queries import first_line, one_line, open_all
+from tasks_pipeline.commands.common.queries import one_line, open_all
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.reports.common import report_errors
 
@@ -32,10 +32,12 @@ def backfill_reports(
     """Compute the reports of periods again, and print a row for each; gives whether all could be."""
     from tasks_pipeline.service.dagster_client import DagsterError
     from tasks_pipeline.service.running import running_service
+    from tasks_pipeline.storage.ledger.backlog import first_day
 
     with report_errors(), one_line(DagsterError), open_all(home) as stores:
         now = datetime.now(UTC)
-        keys = keys_between(stores.config, kind, first, last, now)
+        begun = first_day(stores.state, stores.spool)
+        keys = keys_between(stores.config, kind, first, last, begun, now)
         service = running_service(home)
         if service is None:
             rows = _here(stores, kind, keys, now)
@@ -53,70 +55,54 @@ def backfill_reports(
     return all(row["result"] == "done" for row in rows)
 
 
-def keys_between(config: Config, kind: Kind, first: date, last: date | None, now: datetime) -> list[date]:
-    """Keys of the periods that touch these days and have ended for the organisation, oldest first. Raises PeriodError, UsageError."""
-    from tasks_pipeline.reports.periods import PeriodError, period_at, period_of
+def keys_between(
+    config: Config, kind: Kind, first: date, last: date | None, begun: date | None, now: datetime
+) -> list[date]:
+    """Keys of the periods that touch these days and that there can be reports of, oldest first; those of both ends that are left out
+    are told. `begun`: the UTC day of the first envelope. Raises PeriodError, UsageError."""
+    from tasks_pipeline.releases.spans import begin_of
+    from tasks_pipeline.reports.periods import PeriodError, period_at, period_with
+    from tasks_pipeline.reports.possible import computable, why_no_report
 
     zone, weeks = config.reports.timezone, config.reports.week_starts
     running = period_at(kind, now, zone, weeks)
-    period = period_of(kind, _begin(config, kind, first), zone, weeks)
-    end = running.previous().key if last is None else last
+    oldest = period_with(kind, first, zone, weeks)
+    newest = running.previous() if last is None else period_with(kind, last, zone, weeks)
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")
     keys: list[date] = []
-    while period.key <= end and len(keys) <= MOST_KEYS:
-        keys.append(period.key)
-        period = period.next()
+    if begun is not None:
+        # Of other zones, a day that is another one's first or last may be theirs or not.
+        period = max(oldest, period_at(kind, begin_of(begun), zone, weeks).previous(), key=lambda p: p.key)
+        while period.key <= min(newest.key, running.key):
+            if computable(config, kind, period.key, begun, now):
+                keys.append(period.key)
+            period = period.next()
     if len(keys) > MOST_KEYS:
-        raise click.UsageError(f"more than {MOST_KEYS} reports are too many at once")
-    if not keys or keys[-1] >= running.key:
-        ends = f"{running.end:%Y-%m-%d %H:%M} UTC"
-        raise PeriodError(
-            f"{kind} {running.label} goes on until {ends}: `reports preview {kind}` shows what it comes to so far"
-        )
+        raise click.UsageError(f"{len(keys)} reports are too many at once; at most {MOST_KEYS}")
+    why = [why_no_report(each, begun, now) for each in (oldest, newest) if each.key not in keys]
+    if not keys:
+        raise PeriodError(why[0])
+    for each in dict.fromkeys(why):
+        click.echo(f"left out: {each}", err=True)
     return keys
-
-
-def _begin(config: Config, kind: Kind, day: date) -> date:
-    """The key of the period that holds a local day."""
-    from tasks_pipeline.reports.periods import first_instant, period_at
-
-    zone = config.reports.timezone
-    return period_at(kind, first_instant(day, zone), zone, config.reports.week_starts).key
 
 
 def _here(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> list[dict[str, Any]]:
     """Compute them in this process: each is stored by itself."""
-    from tasks_pipeline.reports.compute import Computing
+    from tasks_pipeline.reports.many import compute_reports
 
-    with closing(Computing(stores, now)) as computing, days_progress(keys) as advance:
-        return list(_computed(stores, computing, kind, keys, now, advance))
-
-
-def _computed(
-    stores: Stores,
-    computing: Any,
-    kind: Kind,
-    keys: Sequence[date],
-    now: datetime,
-    advance: Callable[[date, float], None],
-) -> Iterator[dict[str, Any]]:
-    from tasks_pipeline.reports.compute import FiguresGone
-    from tasks_pipeline.reports.due import computable
-
-    for key in keys:
-        count = new = 0
-        why = "done"
-        for period, scope in computable(stores.config, kind, key, now):
-            try:
-                new += computing.compute(period, scope).is_new
-            except FiguresGone as gone:
-                why = first_line(gone)
-            else:
-                count += 1
-        computing.forget(key)
-        advance(key, 1.0)
-        yield {"kind": kind, "key": key, "reports": count, "new_revisions": new, "result": why}
+    rows = []
+    with days_progress(keys, f"{kind}s") as advance:
+        for each in compute_reports(stores, kind, keys, now):
+            advance(each.key, 1.0)
+            rows.append(
+                {
+                    "kind": kind, "key": each.key, "reports": len(each.results), "new_revisions": each.new_revisions,
+                    "result": printable(each.why_not) or "done",
+                }
+            )  # fmt: skip
+    return rows
 
 
 def _launch(ui_url: str, kind: Kind, keys: Sequence[date]) -> str:
@@ -137,7 +123,7 @@ def _follow(
     from tasks_pipeline.reports.store import computed_since
 
     found = None
-    with days_progress(keys) as advance:
+    with days_progress(keys, f"{kind}s") as advance:
         for found in watched(ui_url, backfill_id):  # noqa: B007 - the last is needed
             for key in computed_since(stores.state, kind, keys, since):
                 advance(key, 1.0)

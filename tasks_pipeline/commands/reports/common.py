@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 Option = Callable[[Any], Any]
 KIND_HELP = "KIND is day, week or month; daily, weekly and monthly mean the same."
-scope_option: Option = click.option(
-    "--scope",
-    metavar="SCOPE",
-    help="organisation, team:NAME or project:SLUG.  [default: organisation]",
-)
+
+
+def scopes_option(default: str) -> Option:
+    """`--scope SCOPE`; `default` says what is meant without it."""
+    text = f"organisation, team:NAME or project:SLUG.  [default: {default}]"
+    return click.option("--scope", metavar="SCOPE", help=text)
+
+
+scope_option = scopes_option("organisation")
 
 
 class KindOfPeriod(click.ParamType["Kind"]):

@@ -11,7 +11,7 @@ from tasks_pipeline.commands.common.options import json_option, limit_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import open_state
 from tasks_pipeline.commands.common.tables import say, table
-from tasks_pipeline.commands.reports.common import KindOfPeriod, report_errors, scope_option
+from tasks_pipeline.commands.reports.common import KindOfPeriod, report_errors, scopes_option
 
 if TYPE_CHECKING:
     from tasks_pipeline.reports.periods import Kind
@@ -21,7 +21,7 @@ _COLUMNS = ("kind", "label", "key", "scope", "zone", "revision", "state", "compu
 
 @click.command("list")
 @click.option("--kind", type=KindOfPeriod(), metavar="KIND", help="Only of days, weeks or months.")
-@scope_option
+@scopes_option("all")
 @limit_option(50, "reports to show")
 @json_option
 @click.pass_context
@@ -37,15 +37,16 @@ def list_command(ctx: click.Context, kind: Kind | None, scope: str | None, limit
     from tasks_pipeline.reports.store import list_reports
 
     home = current_home(ctx)
-    with report_errors(), open_state(home) as (state, slugs):
-        stored = None if scope is None else scope_named(home.config_to_look().config, scope).stored
-        rows = list_reports(state, dict(slugs), kind=kind, scope=stored, limit=limit)
+    with report_errors(), open_state(home) as (state, _):
+        config = home.config_to_look().config
+        stored = None if scope is None else scope_named(config, scope).stored
+        rows = list_reports(state, config, kind=kind, scope=stored, limit=limit)
     if as_json:
         print_json(rows)
         return
     if not rows:
-        say("No report is stored yet: the first comes when a day has ended and is counted. `tasks-pipeline reports preview day` "
-            "shows what that of today would say.")  # fmt: skip
+        say("No report is stored yet: the first comes when a day has ended and is counted. Once something was received, "
+            "`tasks-pipeline reports preview day` shows what that of today would say.")  # fmt: skip
         return
     for row in rows:
         row["state"] = "final" if row["final"] else "open"

@@ -101,17 +101,9 @@ def projects_of(config: Config, member: Member) -> list[int]:
 
 def _refuse(stores: Stores, period: Period, now: datetime) -> None:
     """Raises PeriodError for a period that is still to come, and for one before anything was received."""
-    from tasks_pipeline.releases.spans import begin_of
     from tasks_pipeline.reports.periods import PeriodError
+    from tasks_pipeline.reports.possible import why_no_figures
     from tasks_pipeline.storage.ledger.backlog import first_day
 
-    if period.start > now:
-        begins = f"{period.start:%Y-%m-%d %H:%M} UTC"
-        raise PeriodError(f"{period.kind} {period.label} is still to come: it begins at {begins}")
-    first = first_day(stores.state, stores.spool)
-    if first is None:
-        raise PeriodError("nothing was ever received, so there is nothing to report")
-    if period.end <= begin_of(first):
-        raise PeriodError(
-            f"nothing was received before {first}, so there are no data of {period.kind} {period.label}"
-        )
+    if why := why_no_figures(period, first_day(stores.state, stores.spool), now):
+        raise PeriodError(why)

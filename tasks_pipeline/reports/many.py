@@ -1,0 +1,72 @@
+"""compute_reports: the reports of many keys, of all scopes, one key after the other. How one is computed and stored is in
+compute.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from tasks_pipeline.reports.compute import Computing, FiguresGone, Result
+from tasks_pipeline.reports.periods import Kind, Period
+from tasks_pipeline.reports.possible import computable, periods_named, why_no_report
+from tasks_pipeline.storage.ledger.backlog import first_day
+from tasks_pipeline.stores import Stores
+
+AHEAD = 14
+"""Figures of so many keys are read at once."""
+
+
+@dataclass(slots=True)
+class OfKey:
+    """What became of a key: its reports with their periods; of which scopes there can be none, and which were not computed again
+    since figures are gone, both with the reason; how long it took."""
+
+    key: date
+    results: list[tuple[Period, Result]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def new_revisions(self) -> int:
+        """Reports that came out otherwise than they were stored."""
+        return sum(result.is_new for _, result in self.results)
+
+    @property
+    def why_not(self) -> str:
+        """Why it has not all reports that it can have; empty where it has."""
+        if self.failed:
+            return "; ".join(self.failed[:5])
+        return "" if self.results else self.left_out[0]
+
+
+def compute_reports(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> Iterator[OfKey]:
+    """Compute and store the reports of keys, in their order: the oldest should come first. Raises PeriodError."""
+    first = first_day(stores.state, stores.spool)
+    with closing(Computing(stores, now)) as computing:
+        for number, key in enumerate(keys):
+            if number % AHEAD == 0:
+                near = (computable(stores.config, kind, k, first, now) for k in keys[number : number + AHEAD])
+                computing.generator.read_ahead({period for found in near for period, _ in found})
+            yield _compute(stores, computing, kind, key, first, now)
+            computing.forget(key)
+
+
+def _compute(
+    stores: Stores, computing: Computing, kind: Kind, key: date, first: date | None, now: datetime
+) -> OfKey:
+    began = time.monotonic()
+    found = OfKey(key)
+    for period, scope in periods_named(stores.config, kind, key):
+        if why := why_no_report(period, first, now):
+            found.left_out.append(f"{scope.name}: {why}")
+            continue
+        try:
+            found.results.append((period, computing.compute(period, scope)))
+        except FiguresGone as gone:
+            found.failed.append(str(gone))
+    found.seconds = time.monotonic() - began
+    return found
