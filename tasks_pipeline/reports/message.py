@@ -107,7 +107,7 @@ def why_words(kind: str, scope: str) -> str:
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for name in words.headlines(report):
-        value = words.shown(report.figures[name], words.form_of(report, name))
+        value = words.figure_words(name, report.figures[name])
         change = words.change_words(report, name)
         yield words.title_of(name), f"{value} ({change})" if change else value
 

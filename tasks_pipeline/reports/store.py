@@ -60,10 +60,14 @@ def find_revision(
     )
     with stores.state.read() as connection:
         found = connection.execute(_named(query)).first()
-    if found is None:
-        which = f"revision {revision} of " if revision is not None else ""
+    if found is None and revision is not None:
+        there = ", ".join(str(each["revision"]) for each in revisions_of(stores, kind, key, scope)[-10:])
         raise ReportMissing(
-            f"there is no {which}report {kind} {key} of {name}; `tasks-pipeline reports preview {kind} --key {key}` shows what it "
+            f"there is no revision {revision} of report {kind} {key} of {name}; the newest are {there}"
+        )
+    if found is None:
+        raise ReportMissing(
+            f"there is no report {kind} {key} of {name}; `tasks-pipeline reports preview {kind} --key {key}` shows what it "
             f"would say, `tasks-pipeline backfill --report {kind} --from {key} --to {key}` computes it"
         )
     return found

@@ -114,9 +114,11 @@ def test_other_figures_make_a_revision_that_says_what_and_why(stores: Stores, fa
     ]
     assert read_report(stores, "week", WEEK.key, "organisation", 1).figures["errors"] == 7
     following = compute(stores, NOW + 8 * DAY, WEEK.next())
-    assert following.report.revised[0] == "errors 7 → 8 (late symbols)"
+    assert following.report.revised == [
+        "errors 7 → 8, users affected 7 → 8, items received 7 → 8 (late symbols)"
+    ]
     shown = run(stores, "reports", "show", "week", "2026-W47").output
-    assert "errors 7 → 8 (late symbols)" in shown
+    assert "errors 7 → 8, users affected 7 → 8, items received 7 → 8 (late symbols)" in shown
     assert "<script>=HYPERLINK(" in shown
 
 
