@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from tasks_pipeline.notifications.message import clean
 from tasks_pipeline.reports.report import HEADLINES, Report
+from tasks_pipeline.texts import clean
 from tasks_pipeline.words import counted
 
 Form = Literal["text", "id", "person", "count", "number", "share", "seconds", "ms", "time"]
