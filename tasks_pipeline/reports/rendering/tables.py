@@ -291,8 +291,9 @@ def _releases(report: Report) -> Table:
 
 def _shipping(report: Report) -> Table:
     found = report.releases
+    deploys = "Deploys to production" if report.kind == "month" else "Deploys"
     values: list[tuple[str, Any, Form]] = [
-        ("Deploys", found.deploys or None, "count"),
+        (deploys, found.deploys or None, "count"),
         ("Deploys a week", found.deploys_per_week, "number"),
         ("From commit to production, median", found.lead_time_seconds, "seconds"),
         ("Deploys that broke something", found.change_failure_rate, "share"),
