@@ -63,8 +63,14 @@ def _series(report: Report) -> list[str]:
         lines.append(
             f"  {sparkline(series.before)}  up to {max(series.before, default=0):,} in the period before"
         )
-    numbers = wrap(counted_parts(names, series.errors), WIDTH - 2)
-    return [*lines, "", *(f"  {line}" for line in numbers)]
+    lines += ["", *_numbers(names, series.errors)]
+    if report.kind != "day" and any(series.new_groups):
+        lines += ["", "New groups by day", *_numbers(names, series.new_groups)]
+    return lines
+
+
+def _numbers(names: Sequence[str], values: Sequence[float]) -> list[str]:
+    return [f"  {line}" for line in wrap(counted_parts(names, values), WIDTH - 2)]
 
 
 def _table(table: Table, most: int) -> list[str]:
