@@ -13,6 +13,11 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
+def minutes(number: float) -> str:
+    """`1 minute`, `2.5 minutes`."""
+    return f"{number:g} minute{'' if number == 1 else 's'}"
+
+
 def lasting(seconds: float) -> str:
     """A duration for people: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     whole = round(seconds)

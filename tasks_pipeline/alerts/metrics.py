@@ -16,6 +16,7 @@ from tasks_pipeline.config.alerts import AlertRule, Metric
 from tasks_pipeline.releases.shares import crash_free_text
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import minutes
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 _RANK = {OK: 0, WARNING: 1, CRITICAL: 2}
@@ -142,7 +143,7 @@ def _firing(read: Reading, status: str, now: datetime) -> Firing:
     recovered = status == OK
     threshold = {WARNING: trigger.warning, CRITICAL: trigger.critical}.get(status)
     unit = "" if trigger.bad_above else " %"
-    said = f"{measured.text}{unit} in {trigger.window_minutes:g} minutes"
+    said = f"{measured.text}{unit} in {minutes(trigger.window_minutes)}"
     return Firing(
         key=f"metric:{project_id}:{thread}:{status}:{now.isoformat()}",
         project_id=project_id,

@@ -17,6 +17,7 @@ from tasks_pipeline.alerts.metrics import next_status, reading
 from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
 from tasks_pipeline.storage.state.tables import group_actions, groups, incidents, monitor_environments
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import counted
 
 STEPS = 200  # windows are looked at so many times at most in the whole time
 
@@ -184,12 +185,14 @@ def _of_windows(
         )
         with stores.state.read() as connection:
             facts = group_facts(connection, found)
-        for group_id, counted in found.items():
+        for group_id, seen in found.items():
             known = facts.get(group_id, {})
-            kept = [e for e in counted.events if matches(rule.conditions, e, known, at, latest)]
+            kept = [e for e in seen.events if matches(rule.conditions, e, known, at, latest)]
             if kept:
-                said = f"{counted.count:,} events, {counted.users:,} users" + (
-                    f", {sessions:,} sessions" if sessions is not None else ""
+                said = ", ".join(
+                    counted(number, word)
+                    for number, word in ((seen.count, "event"), (seen.users, "user"), (sessions, "session"))
+                    if number is not None
                 )
                 yield TrialFiring(at, trigger.type, group_id, kept[0]["title"], said)
 
@@ -206,7 +209,7 @@ def _escalations(
         for each in found:
             if matches(rule.conditions, each.event, facts.get(each.group_id, {}), at, latest):
                 told.add((each.group_id, each.key))
-                said = f"{each.count:,} events in an hour, at most {each.bound:,.0f} expected"
+                said = f"{counted(each.count, 'event')} in an hour, at most {each.bound:,.0f} expected"
                 yield TrialFiring(at, "escalation", each.group_id, each.event["title"], said)
 
 

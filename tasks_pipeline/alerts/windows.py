@@ -21,6 +21,7 @@ from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.storage.ledger.backlog import backlogs, oldest_coming
 from tasks_pipeline.storage.state.passed_over import Failure, each_alone, is_own_fault, note_passed_over
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import counted, minutes
 
 TIMED = ("events", "users", "session_percent", "metric", "escalation")
 
@@ -171,10 +172,12 @@ def _value(
 
 
 def _said(trigger: Count | SessionPercent, value: float, threshold: float) -> str:
-    window = f"{trigger.window_minutes:g} minutes"
+    window = minutes(trigger.window_minutes)
     if isinstance(trigger, SessionPercent):
         return f"Its events are {value:.1f} percent of the sessions of the last {window}; the threshold is {threshold:g}."
-    return f"{value:,.0f} {trigger.type} in the last {window}; the threshold is {threshold:,.0f}."
+    return (
+        f"{counted(round(value), trigger.type[:-1])} in the last {window}; the threshold is {threshold:,.0f}."
+    )
 
 
 _Escalations = tuple[list[Escalation], dict[int, dict[str, Any]]]
@@ -207,7 +210,7 @@ def _escalated(
             continue
         said = {
             "value": each.count, "threshold": round(each.bound, 1), "window_minutes": 60,
-            "changed": f"It escalates: {each.count:,} events in an hour, where at most {each.bound:,.0f} were to be expected.",
+            "changed": f"It escalates: {counted(each.count, 'event')} in an hour, where at most {each.bound:,.0f} were to be expected.",
         }  # fmt: skip
         change = GroupChange("escalation", project_id, each.group_id, each.key, now, {**known, **said})
         firings.append(firing_of(rule, change, each.event))

@@ -2,6 +2,7 @@
 clocks of each report's own zone say, and reaches into the UTC days beside it."""
 
 import warnings
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,9 +13,11 @@ from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.reports.compute import Result
 from tasks_pipeline.reports.many import OfKey, compute_reports
 from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period
-from tasks_pipeline.reports.report import HEADLINES, Report
+from tasks_pipeline.reports.rendering.words import figure_words, headlines, small_svg, title_of
+from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.scopes import ORGANISATION
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.words import counted
 
 GROUP = "reports"
 READ = ("statistics", "release_health")
@@ -102,11 +105,15 @@ def _shown(period: Period, result: Result) -> dict[str, Any]:
         "revision": result.revision,
         "headline": dg.MetadataValue.md(headline_table(report)),
     }
+    if any(report.series.errors):
+        shown[f"errors_by_{'hour' if report.kind == 'day' else 'day'}"] = dg.MetadataValue.md(
+            small_picture(report)
+        )
     if period.hours != period.usual_hours:
         shown["clocks"] = f"{period.hours:g} hours instead of {period.usual_hours:g}"
     if result.changes:
         causes = sorted({change["cause"] for change in result.changes})
-        shown["revised"] = f"{len(result.changes)} figures or sections: {', '.join(causes)}"
+        shown["revised"] = f"{counted(len(result.changes), 'change')}: {', '.join(causes)}"
     for name in _PLOTTED:
         value = report.figures.get(name)
         if value is not None:
@@ -116,25 +123,28 @@ def _shown(period: Period, result: Result) -> dict[str, Any]:
 
 def _state(report: Report) -> str:
     if report.incomplete:
-        return f"incomplete: {report.incomplete:,} envelopes waited"
+        return f"incomplete: {counted(report.incomplete, 'envelope')} waited"
     if report.final:
         return "final"
-    return f"open: {len(report.pipeline.open_days)} of its days may still change"
+    return f"open: {counted(len(report.pipeline.open_days), 'day')} of it may still change"
 
 
 def headline_table(report: Report) -> str:
     """The headline as a table in Markdown; figures and our own words alone."""
+    previous = report.previous or {}
     rows = [
-        f"| {name.replace('_', ' ')} | {_text(report.figures[name])} | {_text((report.previous or {}).get(name))} | "
+        f"| {title_of(name)} | {figure_words(name, report.figures[name])} | {figure_words(name, previous.get(name))} | "
         f"{report.changes[name].text if name in report.changes else ''} |"
-        for name in HEADLINES
-        if name in report.figures
+        for name in headlines(report)
     ]
     return "\n".join(["| | now | before | change |", "|---|--:|--:|--:|", *rows])
 
 
-def _text(value: float | None) -> str:
-    return "—" if value is None else f"{value:,}"
+def small_picture(report: Report) -> str:
+    """Errors over the period as a picture in Markdown. The UI shows images with a `data:` address, in texts below 1,000 characters
+    inline; SVG that stands in a text itself it drops."""
+    svg = b64encode(small_svg(report.series.errors).encode()).decode()
+    return f"![up to {max(report.series.errors):,}](data:image/svg+xml;base64,{svg})"
 
 
 daily_report, weekly_report, monthly_report = report_assets = [_asset(kind) for kind in KINDS]

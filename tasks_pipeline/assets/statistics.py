@@ -13,7 +13,7 @@ from tasks_pipeline.assets.metadata import STATISTICS, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.lake.tables import STATISTICS_TABLES
-from tasks_pipeline.words import sparkline
+from tasks_pipeline.words import counted, sparkline
 
 GROUP = "analytics"
 DEPS = ("events", "transactions", "outcomes", "release_health", "session_users", "analytics_events")
@@ -81,7 +81,7 @@ def compute_days(
 def _figures(report: StatisticsReport) -> dict[str, Any]:
     state = "closed" if report.closed else "open: it may still rise"
     if report.waiting:
-        state = f"open: {report.waiting:,} envelopes wait"
+        state = f"open: {counted(report.waiting, 'envelope')} waiting"
     return rows_metadata(
         sum(report.rows.values()),
         {

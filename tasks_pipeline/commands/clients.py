@@ -10,11 +10,12 @@ from uuid import uuid4
 import click
 
 from tasks_pipeline import __version__
-from tasks_pipeline.commands.common.output import current_home, printable, user_errors
+from tasks_pipeline.commands.common.output import current_home, user_errors
 from tasks_pipeline.commands.common.queries import project_number
 from tasks_pipeline.config.written import UNSET
 from tasks_pipeline.home import Home
 from tasks_pipeline.home import dsn as make_dsn
+from tasks_pipeline.texts import printable
 
 _CLIENT = f"tasks-pipeline/{__version__}"
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
-from tasks_pipeline.commands.common.output import current_home, user_errors
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
 from tasks_pipeline.config import ConfigError, config_schema
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.config.mistake import dotted
 from tasks_pipeline.config.showing import shown_config
 from tasks_pipeline.words import counted
+
+if TYPE_CHECKING:
+    from tasks_pipeline.config import Config
 
 
 @click.group(cls=CommandGroup)
@@ -30,7 +33,7 @@ def config() -> None:
 def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     """Check the configuration file, or another FILE, and print every mistake with its line.
 
-    Exits 0 when it can be used and 1 when not. Variables named by ${env:NAME} must be set; their values are not shown.
+    Exits 0 when it can be used and 1 when not. What is no mistake but leads nowhere is a note. Variables named by ${env:NAME} must be set; their values are not shown.
 
     \b
     Examples:
@@ -49,17 +52,16 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     except ConfigError as error:
         if not as_json:
             raise click.ClickException(str(error)) from error
-        print_json({"file": str(path), "good": False, "projects": None, "mistakes": _rows(error, str(path))})
+        mistakes = _rows(error, str(path))
+        print_json({"file": str(path), "good": False, "projects": None, "mistakes": mistakes, "notes": []})
         ctx.exit(1)
-    from tasks_pipeline.notifications.subscriptions import without_links
-
-    count = len(checked.projects)
+    count, notes = len(checked.projects), _notes(checked)
     if as_json:
-        print_json({"file": str(path), "good": True, "projects": count, "mistakes": []})
+        print_json({"file": str(path), "good": True, "projects": count, "mistakes": [], "notes": notes})
     else:
         click.echo(f"{path}: good, {counted(count, 'project')}")
-        if note := without_links(checked):
-            click.echo(f"note: {note}")
+        for note in notes:
+            click.echo(f"note: {cell(note)}")
 
 
 @config.command()
@@ -99,6 +101,15 @@ def schema() -> None:
       # yaml-language-server: $schema=tasks_pipeline.schema.json
     """
     print_json(config_schema() | {"title": "tasks_pipeline.yaml"})
+
+
+def _notes(checked: Config) -> list[str]:
+    """What is no mistake, but hardly what somebody wants."""
+    from tasks_pipeline.notifications.subscriptions import without_links
+    from tasks_pipeline.reports.recipients import unreached
+
+    links = without_links(checked)
+    return [*([links] if links else []), *unreached(checked)]
 
 
 def _rows(error: ConfigError, source: str) -> list[dict[str, Any]]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.json_output import encoded, plain, safe_json
+from tasks_pipeline.commands.common.json_output import encoded, plain
 from tasks_pipeline.commands.common.options import Number
-from tasks_pipeline.commands.common.output import cell, current_home, printable
+from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import database_errors, one_line
 from tasks_pipeline.commands.common.tables import table, terminal_width, wrapped
+from tasks_pipeline.texts import printable, safe_json
 
 if TYPE_CHECKING:
     import duckdb

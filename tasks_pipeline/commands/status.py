@@ -10,7 +10,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
-from tasks_pipeline.commands.common.output import cell, current_home, printable
+from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import (
     age,
     first_line,
@@ -19,6 +19,7 @@ from tasks_pipeline.commands.common.queries import (
     size_text,
 )
 from tasks_pipeline.commands.common.tables import say, table
+from tasks_pipeline.texts import printable
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.passed_over import each_alone, is_own_fault, note_passed_over
 from tasks_pipeline.storage.state.tables import monitor_check_ins, monitor_environments, monitors
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import minutes
 
 PAGE = 500  # monitors that are written of in one transaction
 PUT_OFF = timedelta(hours=1)
@@ -160,8 +161,8 @@ def _timed_out(
     state: StateDatabase, connection: Connection, config: Config, row: Mapping[str, Any], now: datetime
 ) -> bool:
     """Tell of a run that takes too long; gives whether that opened an incident."""
-    minutes = max_runtime(row["m_config"]).total_seconds() / 60
-    detail = f"The job that began at {row['run_started_at']:%Y-%m-%d %H:%M:%S} UTC has not ended within {minutes:,.0f} minutes."
+    limit = max_runtime(row["m_config"]).total_seconds() / 60
+    detail = f"The job that began at {row['run_started_at']:%Y-%m-%d %H:%M:%S} UTC has not ended within {minutes(round(limit))}."
     # Of several runs of one environment the first may have changed its row.
     current = select(monitor_environments).where(monitor_environments.c.id == row["id"])
     environment = dict(connection.execute(current).one()._mapping)

@@ -18,7 +18,7 @@ from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.groups.suspects import author_of, suspects_of
 from tasks_pipeline.notifications.deploy_content import deploy_message
 from tasks_pipeline.notifications.digest_content import digest_message
-from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.message import GroupLine, Message, Section
 from tasks_pipeline.notifications.report_content import report_message
 from tasks_pipeline.notifications.routing import members_of, owners_of
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
@@ -26,7 +26,8 @@ from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, 
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
-from tasks_pipeline.words import short_commit
+from tasks_pipeline.texts import clean
+from tasks_pipeline.words import minutes, short_commit
 
 GONE = "The event is not kept any more, so its stack trace is missing here."
 REPEATED = "This may be a repeat: an earlier attempt to send it ended without an answer."
@@ -185,7 +186,10 @@ def _facts(data: Mapping[str, Any], story: Story, zone: ZoneInfo) -> tuple[tuple
     window = data.get("window_minutes")
     value, threshold = data.get("value"), data.get("threshold")
     found: list[tuple[str, object]] = [
-        ("Value", f"{value:,g}, threshold {threshold:,g}" + (f", in {window:g} minutes" if window else ""))
+        (
+            "Value",
+            f"{value:,g}, threshold {threshold:,g}" + (f", in {minutes(window)}" if window else ""),
+        )
         if isinstance(value, int | float) and isinstance(threshold, int | float)
         else ("Value", ""),
         ("Detail", _zoned(data.get("detail"), zone, 300) if data.get("title") else ""),

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
-from tasks_pipeline.notifications.message import GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.message import GroupLine, Message, Section
 from tasks_pipeline.notifications.what_to_do import typed
+from tasks_pipeline.texts import clean
 from tasks_pipeline.words import counted, lasting
 
 SHOWN = 10

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Row, select
 from tasks_pipeline.config.projects import project_name
 from tasks_pipeline.groups.moves import leads_to
 from tasks_pipeline.groups.short_id import format_short_id
-from tasks_pipeline.notifications.message import GroupLine, Message, clean
+from tasks_pipeline.notifications.message import GroupLine, Message
 from tasks_pipeline.notifications.what_to_do import typed
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.texts import clean
 from tasks_pipeline.words import counted
 
 GROUPS_SHOWN = 25

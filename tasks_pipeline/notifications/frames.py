@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks_pipeline.notifications.message import Frame, clean
+from tasks_pipeline.notifications.message import Frame
+from tasks_pipeline.texts import clean
 
 MAX_FRAMES = 5
 AROUND = 2  # lines of source before and after the one that failed

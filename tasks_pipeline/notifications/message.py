@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.words import counted
-
-# Characters that turn the direction of a text, or are not seen: with them a text can show what it does not say.
-_HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u061c\u180e]")
-
-
-def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
-    """A stranger's text that is safe to put anywhere once it is escaped: no control characters, bounded in length.
-
-    Line ends become spaces unless `lines`.
-    """
-    text = str(value)[: limit * 4 + 100]
-    kept = "\n\t" if lines else ""
-    text = "".join(
-        c if c in kept or not unicodedata.category(c).startswith(("Cc", "Cs", "Co")) else " " for c in text
-    )
-    text = _HIDDEN.sub("", text)
-    text = text if lines else " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)

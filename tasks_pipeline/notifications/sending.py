@@ -33,7 +33,7 @@ from tasks_pipeline.notifications.errors import (
     UnknownOutcome,
 )
 from tasks_pipeline.notifications.limits import take_token
-from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.notifications.outbox import (
     Limited,
     bury_unconfigured,
@@ -43,6 +43,7 @@ from tasks_pipeline.notifications.outbox import (
 )
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.texts import clean
 
 log = logging.getLogger(__name__)
 

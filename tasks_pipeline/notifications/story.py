@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.notifications.frames import mapping_of, own_frames, shown_frame, stack_of, values_of
-from tasks_pipeline.notifications.message import Frame, Section, clean
+from tasks_pipeline.notifications.message import Frame, Section
 from tasks_pipeline.protocol.decode import encode_json
+from tasks_pipeline.texts import clean
 
 VARIABLES = 12
 CAUSES = 5

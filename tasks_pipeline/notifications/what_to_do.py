@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.notifications.message import clean
+from tasks_pipeline.texts import clean
 
 _ABOUT_PROBES = {
     "outbox": ("notifications", "queue"),

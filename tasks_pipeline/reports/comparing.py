@@ -1,4 +1,4 @@
-"""Comparison of figures: with the period before, and with the mean of the four before. What the figures are does not belong here.
+"""Comparison of figures: with the period before, and with the mean of up to four before. What the figures are does not belong here.
 
 Rates per hour where the periods differ in length: an event an hour is no growth in a week of 169 hours. Shares are compared
 by their difference in points, levels by their difference.
@@ -32,11 +32,10 @@ def relative(now: Measured, before: Measured, baseline: Sequence[float] = ()) ->
     """The change of what adds up over time. None where there is nothing of now to compare."""
     if now.value is None:
         return None
-    mean = _mean(baseline)
     if before.value is None:
-        return Change(change=None, text=NO_DATA, baseline=mean)
+        return _change(None, NO_DATA, "relative", baseline)
     change = change_of(now, before)
-    return Change(change=change, text=change_text(change), baseline=mean)
+    return _change(change, change_text(change), "relative", baseline)
 
 
 def change_of(now: Measured, before: Measured) -> float | None:
@@ -70,26 +69,23 @@ def points(
     is told, since it says nothing."""
     if now is None:
         return None
-    mean = _mean(baseline)
     if before is None:
-        return Change(change=None, text=NO_DATA, kind="points", baseline=mean)
+        return _change(None, NO_DATA, "points", baseline)
     if min(counts) < least:
-        few = f"too few to tell ({min(counts):,})"
-        return Change(change=None, text=few, kind="points", baseline=mean)
+        return _change(None, f"too few to tell ({min(counts):,})", "points", baseline)
     change = round(now - before, _DIGITS) + 0.0
     text = f"{100 * change:+.2f} points" if abs(change) >= HARDLY / 100 else "0 points"
-    return Change(change=change, text=text, kind="points", baseline=mean)
+    return _change(change, text, "points", baseline)
 
 
 def difference(now: float | None, before: float | None, baseline: Sequence[float] = ()) -> Change | None:
     """The change of a level."""
     if now is None:
         return None
-    mean = _mean(baseline)
     if before is None:
-        return Change(change=None, text=NO_DATA, kind="difference", baseline=mean)
+        return _change(None, NO_DATA, "difference", baseline)
     change = now - before
-    return Change(change=change, text=f"{change:+,g}" if change else "0", kind="difference", baseline=mean)
+    return _change(change, f"{change:+,g}" if change else "0", "difference", baseline)
 
 
 def per_usual_hours(found: Sequence[Measured], hours: float) -> list[float]:
@@ -97,5 +93,6 @@ def per_usual_hours(found: Sequence[Measured], hours: float) -> list[float]:
     return [each.value / each.hours * hours for each in found if each.value is not None and each.hours]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return round(fmean(values), 3) if values else None
+def _change(change: float | None, text: str, kind: str, baseline: Sequence[float]) -> Change:
+    mean = round(fmean(baseline), 3) if baseline else None
+    return Change(change=change, text=text, kind=kind, baseline=mean, periods=len(baseline))

@@ -38,6 +38,8 @@ from tasks_pipeline.storage.state.tables import health_days, report_revisions, r
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.zones import zones_version
 
+MOST_REVISED = 5
+"""Figures that a report tells of the revision of the one before."""
 _TRIES = 5
 _LOOKED_BACK = timedelta(days=70)  # of months two, of weeks five
 _NOTHING: dict[str, Any] = {"version": 0, "digest": "", "sessions": 0}
@@ -267,7 +269,7 @@ def _revised(connection: Connection, period: Period, scope: Scope) -> list[str]:
         return []
     c = report_revisions.c
     query = select(c.changes).where(c.report_id == found.id, c.revision == found.revision)
-    return told(connection.execute(query).scalar_one())
+    return told(connection.execute(query).scalar_one(), most=MOST_REVISED)
 
 
 def _newest(connection: Connection, period: Period, scope: Scope) -> _Known | None:

@@ -27,6 +27,7 @@ from tasks_pipeline.storage.state.tables import (
     report_revisions,
     reports,
 )
+from tasks_pipeline.words import counted
 
 BACK = {"day": 31, "week": 8, "month": 3}
 """So many periods are looked back at after downtime; of older ones there is no row."""
@@ -215,7 +216,8 @@ def why_not(
     if computed is None:
         return None
     if computed.first_at > period.end + most:
-        return f"too late: computed {(computed.first_at - period.end).days} days after its end"
+        after = counted((computed.first_at - period.end).days, "day")
+        return f"too late: computed {after} after its end"
     return ""
 
 

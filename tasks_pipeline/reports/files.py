@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from tasks_pipeline.notifications.message import clean
 from tasks_pipeline.reports.rendering.tables import Column, Table, exported_tables
 from tasks_pipeline.reports.report import Report
+from tasks_pipeline.texts import clean, safe_json
 
 SCHEMA = 1
 """Of report.json; fields are only ever added to one."""
@@ -44,9 +44,11 @@ def files_as(report: Report, form: Format) -> dict[str, bytes]:
 
 
 def report_json(report: Report) -> bytes:
-    """The report for programs: its fields, and `schema`, the version of their meaning."""
+    """The report for programs: its fields, and `schema`, the version of their meaning. Texts are as they were sent: what a reader of
+    the file would not see stands there as an escape of JSON."""
     document = {"schema": SCHEMA, **msgspec.to_builtins(report, str_keys=True)}
-    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1) + b"\n"
+    encoded = msgspec.json.encode(document, order="deterministic")
+    return safe_json(msgspec.json.format(encoded, indent=1)).encode() + b"\n"
 
 
 def report_html(report: Report) -> bytes:

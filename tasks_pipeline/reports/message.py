@@ -12,12 +12,13 @@ import msgspec
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
-from tasks_pipeline.notifications.message import GroupLine, Letter, clean
+from tasks_pipeline.notifications.message import GroupLine, Letter
 from tasks_pipeline.notifications.report_content import ReportContent
 from tasks_pipeline.notifications.subscriptions import ADVERBS, stand_in, unsubscribe_url
 from tasks_pipeline.notifications.what_to_do import typed
 from tasks_pipeline.reports.rendering import words
 from tasks_pipeline.reports.report import GroupRow, Report
+from tasks_pipeline.texts import clean
 
 GROUPS_SHOWN = 10
 PROJECTS_IN_DATA = 50
@@ -115,7 +116,7 @@ def why_words(kind: str, scope: str) -> str:
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for name in words.headlines(report):
-        value = words.shown(report.figures[name], words.form_of(report, name))
+        value = words.figure_words(name, report.figures[name])
         change = words.change_words(report, name)
         yield words.title_of(name), f"{value} ({change})" if change else value
 

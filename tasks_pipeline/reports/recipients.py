@@ -65,6 +65,19 @@ def recipients(config: Config, decided: Mapping[tuple[str, str], Decision]) -> l
     ]
 
 
+def unreached(config: Config) -> list[str]:
+    """Who is subscribed to reports by the configuration and cannot be sent any, a line for each, with the reason that their
+    deliveries would have."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for each in recipients(config, {}):
+        if each.reason:
+            kinds.setdefault((each.email or each.target, each.reason), []).append(ADVERBS[each.kind])
+    return [
+        f"{who} is subscribed to {' and '.join(adverbs)} reports and gets none: {reason}"
+        for (who, reason), adverbs in kinds.items()
+    ]
+
+
 def recipient_of_member(
     config: Config, member: Member, kind: Kind, scopes: Mapping[str, Scope] | None = None
 ) -> Recipient:

@@ -10,7 +10,7 @@ from tasks_pipeline.notifications.outbox import put_notifications
 from tasks_pipeline.reports.composing import Composer
 from tasks_pipeline.reports.due_deliveries import revised_reports
 from tasks_pipeline.reports.recipients import Recipient
-from tasks_pipeline.reports.rendering.words import form_of, shown, title_of
+from tasks_pipeline.reports.rendering.words import revised_words
 from tasks_pipeline.reports.report import HEADLINES
 from tasks_pipeline.reports.store import ReportMissing, read_report
 from tasks_pipeline.storage.state.tables import report_deliveries
@@ -54,6 +54,5 @@ def _changed_headlines(
     for name in HEADLINES:
         was, now = old.figures.get(name) or 0, new.figures.get(name) or 0
         if was != now and (not was or abs(now / was - 1) >= least):
-            form = form_of(new, name)
-            found.append(f"Revised: {title_of(name).lower()} {shown(was, form)} → {shown(now, form)}")
+            found.append(f"Revised: {revised_words(name, was, now)}")
     return found

@@ -6,13 +6,14 @@ without another revision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
+from tasks_pipeline.reports.rendering.words import place_of, revised_words
 from tasks_pipeline.reports.report import GroupRow, Groups, Number, Report
 
 WORDS = {
@@ -104,17 +105,18 @@ def _changed(before: Mapping[str, Number], after: Mapping[str, Number], cause: s
     ]
 
 
-def told(changes: list[dict[str, Any]]) -> list[str]:
-    """Changes in words, those of figures alone: `errors 1,204 → 1,260 (late symbols)`."""
+def told(changes: Sequence[Mapping[str, Any]], most: int = 50) -> list[str]:
+    """Changes in words, those of figures alone and at most so many, a text for each cause:
+    `errors 1,204 → 1,260, users affected 80 → 82 and 3 more (late symbols)`."""
+    by_cause: dict[str, list[str]] = {}
+    for change in sorted(changes, key=lambda each: place_of(each["figure"])):
+        if change["before"] is not None or change["after"] is not None:
+            said = revised_words(change["figure"], change["before"], change["after"])
+            by_cause.setdefault(change["cause"], []).append(said)
     return [
-        f"{change['figure'].replace('_', ' ')} {_number(change['before'])} → {_number(change['after'])} ({change['cause']})"
-        for change in changes
-        if change["before"] is not None or change["after"] is not None
+        f"{', '.join(said[:most])}{f' and {len(said) - most:,} more' if len(said) > most else ''} ({cause})"
+        for cause, said in by_cause.items()
     ]
-
-
-def _number(value: Number) -> str:
-    return "—" if value is None else f"{value:,}"
 
 
 def carried_over(report: Report, before: Report | None) -> Report:

@@ -71,13 +71,22 @@ def find_revision(
     return found
 
 
+_NEWEST = 10
+
+
 def _instead(stores: Stores, kind: Kind, key: date, name: str, stored: str, zone: str) -> str:
     """What to do where a report or a revision is missing, or why there can be none."""
-    r, of_scope = reports.c, "" if name == ORGANISATION else f" --scope {name}"
+    r, v = reports.c, report_revisions.c
+    of_scope = "" if name == ORGANISATION else f" --scope {name}"
+    others = (
+        select(v.revision)
+        .join(reports, r.id == v.report_id)
+        .where(r.kind == kind, r.key == key, r.scope == stored)
+    )
     with stores.state.read() as connection:
-        others = select(r.id).where(r.kind == kind, r.key == key, r.scope == stored).limit(1)
-        if connection.execute(others).first() is not None:
-            return f"`tasks-pipeline reports show {kind} {key}{of_scope}` lists its revisions"
+        newest = connection.execute(others.order_by(v.revision.desc()).limit(_NEWEST)).scalars().all()
+    if newest:
+        return f"the newest are {', '.join(map(str, sorted(newest)))}"
     period = period_of(kind, key, zone, stores.config.reports.week_starts)
     why = why_no_report(period, first_day(stores.state, stores.spool), datetime.now(UTC))
     return why or (

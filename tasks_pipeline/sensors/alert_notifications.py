@@ -12,6 +12,7 @@ from tasks_pipeline.sensors.workers import described, runs_going_on
 from tasks_pipeline.storage.ledger.backlog import backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import active_drains
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.words import counted
 
 
 @dg.sensor(
@@ -30,7 +31,7 @@ def alert_notifications_sensor(
     with stores.open() as opened:
         backlog = waiting_notifications(opened.state, now)
         if backlog.oldest is not None:
-            waiting = f"{backlog.count:,} messages wait, the oldest for {(now - backlog.oldest).total_seconds():.0f} s"
+            waiting = f"{counted(backlog.count, 'message')} waiting, the oldest for {(now - backlog.oldest).total_seconds():.0f} s"
         elif may_alert(opened.config) and _events_are_coming(opened):
             waiting = "no message waits, but events are on their way"
         else:

@@ -14,6 +14,7 @@ from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs, day_may_run
 from tasks_pipeline.storage.ledger.drains import ActiveDrain, active_drains, drained_runs, last_sign_of_run
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.words import counted
 
 STARTING = (
     dg.DagsterRunStatus.QUEUED,
@@ -112,7 +113,7 @@ def _silence(record: dg.RunRecord, state: StateDatabase) -> float:
 
 def _describe(backlog: DayBacklog) -> str:
     age = f", oldest {(datetime.now(UTC) - backlog.oldest).total_seconds():.0f} s" if backlog.oldest else ""
-    return f"{backlog.day}: {backlog.envelopes:,} envelopes wait{age}"
+    return f"{backlog.day}: {counted(backlog.envelopes, 'envelope')} waiting{age}"
 
 
 def _why_not(backlog: DayBacklog) -> str:

@@ -113,7 +113,9 @@ def spool(stores: Stores, now: datetime) -> Iterator[Reading]:
     yield lag(stores, days, now)
     broken = [day for day in days if day.broken]
     said = "; ".join(f"{day.day}: {day.broken}" for day in broken[:3])
-    detail = f"{len(broken)} days cannot be read as they should: {said}" if broken else "all days can be read"
+    detail = (
+        f"{counted(len(broken), 'day')} cannot be read in full: {said}" if broken else "all days can be read"
+    )
     yield Reading("spool", CRITICAL if broken else OK, len(broken), detail)
     yield failed_attempts(stores, days)
 
@@ -135,7 +137,9 @@ def lag(stores: Stores, waiting: Sequence[DayBacklog], now: datetime) -> Reading
     oldest = min((b.oldest for b in waiting if b.oldest is not None), default=None)
     seconds = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
     count = sum(b.envelopes for b in waiting)
-    detail = f"{count:,} envelopes wait, the oldest for {seconds:,.0f} s" if count else "nothing waits"
+    detail = (
+        f"{counted(count, 'envelope')} waiting, the oldest for {seconds:,.0f} s" if count else "nothing waits"
+    )
     return Reading("lag", above(seconds, stores.config.watch.lag_seconds), seconds, detail)
 
 
@@ -173,7 +177,7 @@ def outbox(stores: Stores, now: datetime) -> Reading:
     backlog = waiting_notifications(stores.state, now)
     seconds = max(0.0, (now - backlog.oldest).total_seconds()) if backlog.oldest else 0.0
     detail = (
-        f"{backlog.count:,} messages are due, the oldest for {seconds:,.0f} s"
+        f"{counted(backlog.count, 'message')} due, the oldest for {seconds:,.0f} s"
         if backlog.count
         else "nothing is due"
     )
@@ -186,7 +190,7 @@ def dead_notifications(stores: Stores, now: datetime) -> Reading:
     query = select(func.count()).where(n.status == "dead", n.not_before >= now - timedelta(hours=1))
     with stores.state.read() as connection:
         count = int(connection.execute(query).scalar_one())
-    detail = f"{count:,} messages of the last hour were given up"
+    detail = f"{counted(count, 'message')} given up in the last hour"
     return Reading("dead_notifications", above(count, stores.config.watch.dead_notifications), count, detail)
 
 

@@ -20,11 +20,12 @@ from tasks_pipeline.facts.configuration import note_configuration
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.channels import open_channel
 from tasks_pipeline.notifications.errors import SendFailure
-from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.notifications.what_to_do import about_pipeline
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.facts import all_probes, probe, set_probe
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.texts import clean
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.watch.probes import BROKEN, CRITICAL, DESCRIPTIONS, OK, WARNING, Reading, readings
 

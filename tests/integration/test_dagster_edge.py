@@ -397,7 +397,7 @@ def test_the_sensor_says_who_works_on_a_day(past: Day, instance: dg.DagsterInsta
     result = tick(past, instance)
     assert not result.run_requests
     assert result.skip_reason is not None
-    assert f"{past.date}: 1 envelopes wait" in (result.skip_reason.skip_message or "")
+    assert f"{past.date}: 1 envelope waiting" in (result.skip_reason.skip_message or "")
     assert "run 01234567 works on it" in (result.skip_reason.skip_message or "")
     end_drain(past.stores.state, drain_id)
     assert tick(past, instance).run_requests

@@ -185,7 +185,7 @@ def test_users_are_distinct_over_the_period_and_cut_to_its_slots(stores: Stores)
 
 
 def test_lists_of_groups(stores: Stores) -> None:
-    put_groups(stores, *range(1, 30))
+    put_groups(stores, *range(1, 32))
     write(
         stores,
         Facts(
@@ -195,6 +195,7 @@ def test_lists_of_groups(stores: Stores) -> None:
                 *(Error(MONDAY + HOUR, group=3) for _ in range(3)),
                 *(Error(MONDAY + HOUR, group=n) for n in range(5, 30)),
                 *(Error(MONDAY - DAY, group=1) for _ in range(10)),
+                *(Error(MONDAY + HOUR, group=n) for n in (30, 31) for _ in range(9)),
             ],
             [
                 *(Move(MONDAY - 9 * DAY, n, "created", "unresolved") for n in (1, 2, 4)),
@@ -202,13 +203,17 @@ def test_lists_of_groups(stores: Stores) -> None:
                 Move(MONDAY - DAY, 4, "resolve", "resolved", "person"),
                 Move(MONDAY + 2 * HOUR, 4, "regress", "regressed"),
                 Move(MONDAY + 3 * HOUR, 2, "assign", "unresolved", "person", assignee="team:ops"),
+                *(Move(MONDAY - 9 * DAY, n, "created", "unresolved") for n in (30, 31)),
+                Move(MONDAY - 8 * DAY, 30, "ignore", "ignored", "person"),
+                Move(MONDAY - 8 * DAY, 31, "resolve", "resolved", "person"),
             ],
         ),
     )
     found = report(stores).groups
-    assert [(row.id, row.events, row.before) for row in found.top[:3]] == [(1, 40, 10), (2, 20, 0), (3, 3, 0)]
+    most = [(row.id, row.events, row.before) for row in found.top[:5]]
+    assert most == [(1, 40, 10), (2, 20, 0), (30, 9, 0), (31, 9, 0), (3, 3, 0)]
     assert len(found.top) == 10
-    assert [row.id for row in found.top[3:]] == list(range(5, 12))  # ties by the number of the group
+    assert [row.id for row in found.top[5:]] == list(range(5, 10))  # ties by the number of the group
     assert (found.top[1].short_id, found.top[1].title, found.top[1].assignee) == (
         "SHOP-2",
         "Error 2",
@@ -217,7 +222,8 @@ def test_lists_of_groups(stores: Stores) -> None:
     assert [(row.id, row.users) for row in found.top_by_users] == [(2, 20), (1, 1)]
     assert [row.id for row in found.new] == [3]
     assert [row.id for row in found.returning] == [4]
-    assert [row.id for row in found.noisy] == [1]  # 2 is as loud, but somebody took it
+    # 2, 30 and 31 are loud too, but somebody took, ignored or resolved them
+    assert [row.id for row in found.noisy] == [1]
     assert len(report(stores, period_of("day", MONDAY.date(), "UTC")).groups.top) == 5
     assigned = report(stores, scope="team:ops")
     assert [row.id for row in assigned.groups.top] == [2]
@@ -242,16 +248,29 @@ def test_transactions(stores: Stores) -> None:
     timed += [Timed(MONDAY + HOUR, 10, "quick", project=2) for _ in range(60)]
     timed += [Timed(MONDAY + HOUR, 40, "slow", failed=n < 6, project=2) for n in range(50)]
     timed += [Timed(MONDAY - HOUR, 10, "slow", project=2) for _ in range(50)]
+    grown = {
+        "tiny": (2, 8),
+        "hardly": (1000, 1050),
+        "more": (1000, 1200),
+    }  # by too few ms, by too small a share, by enough
+    for name, (before, after) in grown.items():
+        timed += [
+            Timed(at, ms, name, project=2)
+            for at, ms in ((MONDAY - HOUR, before), (MONDAY, after))
+            for _ in range(50)
+        ]
     write(stores, Facts(timed=timed))
     shop = report(stores, scope="project:shop").transactions
     assert (shop.count, shop.apdex, shop.failure_rate) == (10, 0.65, 0.2)
     assert (shop.p50_ms, shop.p75_ms, shop.p95_ms) == pytest.approx((300, 1200, 5000), rel=0.0101)
     assert shop.slowest == []  # a name that came ten times says nothing
-    (slow, quick) = report(stores, week("UTC"), "organisation").transactions.slowest
+    found = report(stores).transactions
+    assert [row.name for row in found.growing] == ["slow", "more"]
+    slow, quick = (next(row for row in found.slowest if row.name == name) for name in ("slow", "quick"))
     assert (slow.name, quick.name, slow.failure_rate) == ("slow", "quick", 0.12)
     assert slow.growth == pytest.approx(3, rel=0.05)
     assert quick.growth is None
-    assert [row.name for row in report(stores).transactions.heaviest] == ["slow", "quick"]
+    assert [row.name for row in found.heaviest] == ["more", "hardly", "slow", "quick", "tiny"]
     assert report(stores, scope="team:ops").transactions.count == 0
 
 

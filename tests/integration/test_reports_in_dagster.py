@@ -92,7 +92,7 @@ def test_a_run_of_many_keys_the_sensor_and_the_checks(stores: Stores, instance: 
     assert sorted(shown) == [(FIRST + n * DAY).isoformat() for n in range(4)]
     last = shown[(TODAY - DAY).isoformat()]
     assert (last["errors"].value, last["reports"].value, last["revision"].value) == (24, 2, 1)
-    assert "| errors | 24 | 24 | 0 % |" in last["headline"].value
+    assert "| Errors | 24 | 24 | 0 % |" in last["headline"].value
     checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
     assert len(checks) == 4
     assert all(each.passed for each in checks.values()), [each.description for each in checks.values()]

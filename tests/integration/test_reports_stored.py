@@ -125,10 +125,15 @@ def test_other_figures_make_a_revision_that_says_what_and_why(stores: Stores, fa
     ]
     assert read_report(stores, "week", WEEK.key, "organisation", 1).figures["errors"] == 7
     following = compute(stores, NOW + 8 * DAY, WEEK.next())
-    assert following.report.revised[0] == "errors 7 → 8 (late symbols)"
+    assert following.report.revised == [
+        "errors 7 → 8, users affected 7 → 8, items received 7 → 8 (late symbols)"
+    ]
     shown = run(stores, "reports", "show", "week", "2026-W47").output
-    assert "errors 7 → 8 (late symbols)" in shown
+    assert "errors 7 → 8, users affected 7 → 8, items received 7 → 8 (late symbols)" in shown
     assert "<script>=HYPERLINK(" in shown
+    assert (
+        "the newest are 1, 2" in run(stores, "reports", "show", "week", "2026-W47", "--revision", "9").output
+    )
 
 
 def test_what_is_called_otherwise_now_is_no_other_report(stores: Stores, facts: Facts) -> None:
@@ -458,6 +463,52 @@ def test_a_report_shows_the_deliveries_that_tell_of_it(stores: Stores, facts: Fa
         for each in list_reports(stores.state, config, kind=None, scope=None, limit=10)
     }
     assert found == {"organisation": {"waiting": 1}, "project:shop": {"skipped": 1}}
+
+
+PEOPLE = """
+channels: [{name: mail, type: mail, host: localhost, sender: a@acme.example}]
+projects:
+  - {id: 1, slug: shop, keys: [{public_key: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk}]}
+  - {id: 2, slug: site, timezone: Asia/Kolkata, keys: [{public_key: llllllllllllllllllllllllllllllll}]}
+  - {id: 3, slug: app, keys: [{public_key: mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm}]}
+members:
+  - {email: anna@acme.example, reports: {projects: [site]}}
+  - {email: ben@acme.example, reports: {projects: mine}}
+  - {email: carl@acme.example, reports: {projects: mine}}
+  - {email: dora@acme.example, address: U0123, reports: {projects: [site, app]}}
+teams: [{slug: web, members: [ben@acme.example], projects: [shop, site], timezone: Europe/Berlin, reports: [daily]}]
+"""
+
+
+def test_a_preview_for_a_member_is_what_they_would_get(home: Home) -> None:
+    """Of one project, of a team, of several projects, each in its zone; and why it would not be sent."""
+    home.config_path.write_text(PEOPLE)
+    with open_stores(home) as stores:
+        counts = {1: 1, 2: 2, 3: 4}  # at the last hour of Sunday: in Kolkata and Berlin that is the next week
+        late = [Error(END - HOUR, project=p) for p, count in counts.items() for _ in range(count)]
+        early = [Error(MONDAY + DAY, project=p) for p in counts]
+        write_figures(stores, Facts(late + early), DAYS, now=NOW)
+        with closing(stores.spool.writer()) as writer:
+            writer.append([receipt(MONDAY, 1, event("First"))])
+        words = ("reports", "preview", "week", "--key", "2026-W47", "--for")
+        found = {}
+        for name in ("anna", "ben", "dora"):
+            result = run(stores, *words, f"{name}@acme.example", "--json")
+            told = json.loads(result.stdout)
+            found[name] = (told["scope"], told["zone"], told["figures"]["errors"], result.stderr.strip())
+        assert found == {
+            "anna": ("project:site", "Asia/Kolkata", 1, ""),
+            "ben": ("team:web", "Europe/Berlin", 2, ""),
+            "dora": ("organisation", "UTC", 8, "note: it would not be sent to dora@acme.example: no address"),
+        }
+        nothing = run(stores, *words, "carl@acme.example")
+        assert nothing.exit_code
+        assert "carl@acme.example gets no reports: no projects" in nothing.output
+    checked = run(stores, "config", "check").output
+    assert "note: carl@acme.example is subscribed to weekly reports and gets none: no projects" in checked
+    assert "note: dora@acme.example is subscribed to weekly reports and gets none: no address" in checked
+    assert "note: team:web is subscribed to daily reports and gets none: no channel" in checked
+    assert "anna@acme.example" not in checked
 
 
 def test_periods_need_no_installation() -> None:

@@ -138,8 +138,8 @@ def test_when_the_way_out_is_broken_another_one_is_taken(
             report = watch_pipeline(stores, DagsterFacts(), NOW)
         assert report.fallback.startswith("told on second")
         assert [posted.path for posted in http.posted] == ["/second"]
-        assert "1 messages are due" in http.posted[0].json["title"]
-        assert any("outbox is critical: 1 messages" in record.getMessage() for record in caplog.records)
+        assert "1 message due" in http.posted[0].json["title"]
+        assert any("outbox is critical: 1 message " in record.getMessage() for record in caplog.records)
         assert watch_pipeline(stores, DagsterFacts(), after(1)).fallback == "told already"
 
 

@@ -74,7 +74,7 @@ def report_value(
         "incidents": 2,
     }  # fmt: skip
     changes = {
-        "errors": Change(change=0.12, text="+12 %", baseline=sum(errors) * 0.8),
+        "errors": Change(change=0.12, text="+12 %", baseline=sum(errors) * 0.8, periods=3),
         "users": Change(change=-0.04, text="-4 %"),
         "new_groups": Change(change=None, text="new"),
         "open_groups": Change(change=2, text="+2", kind="difference"),
@@ -129,7 +129,7 @@ def report_value(
         ],
         "books": Books(outcomes={"error": {"accepted": sum(errors), "filtered": 12}}, accepted=sum(errors) + 12,
                        stored=sum(errors), gone=0, waiting=0, balanced=True),
-        "revised": ["errors 1,204 → 1,260: late symbols"],
+        "revised": ["errors 1,204 → 1,260 (late symbols)"],
     }  # fmt: skip
     return Report(**{**values, **more})
 

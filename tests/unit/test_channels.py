@@ -25,8 +25,9 @@ from tasks_pipeline.notifications.channels.http import retry_after
 from tasks_pipeline.notifications.channels.mail import MailSender
 from tasks_pipeline.notifications.channels.shapes.parts import markdown
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Frame, GroupLine, Message, Section, clean
+from tasks_pipeline.notifications.message import Frame, GroupLine, Message, Section
 from tasks_pipeline.notifications.rendering import render
+from tasks_pipeline.texts import clean
 from tests.support.outside import http_receiver, mail_server
 
 HOSTILE = "<img src=x onerror=alert(1)> <!channel> @everyone [x](javascript:y) ```x``` \u202egnp.exe \x1b[31m\r\nBcc: evil@x.example"

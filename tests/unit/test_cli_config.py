@@ -67,7 +67,7 @@ def test_check_of_whatever_became_of_the_file(tmp_path: Path, how: str, argument
 def test_check_as_json(tmp_path: Path) -> None:
     file = tmp_path / "tasks_pipeline.yaml"
     answer = msgspec.json.decode(call(tmp_path, "check", "--json").stdout)
-    assert answer == {"file": str(file), "good": True, "projects": 1, "mistakes": []}
+    assert answer == {"file": str(file), "good": True, "projects": 1, "mistakes": [], "notes": []}
     file.write_text(GOOD + "\nreceiver:\n  port: x\n")
     result = call(tmp_path, "check", "--json")
     assert result.exit_code == 1

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_pipeline.cli import COMMANDS, SECTIONS, main
-from tasks_pipeline.commands.common.output import cell, printable
+from tasks_pipeline.commands.common.output import cell
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.texts import printable
 
 
 def every_command() -> list[tuple[str, ...]]:

@@ -25,7 +25,7 @@ from tasks_pipeline.cli import COMMANDS, main
 from tasks_pipeline.commands import backfill
 from tasks_pipeline.commands.common import backfills
 from tasks_pipeline.commands.common.event_text import described, stack_lines
-from tasks_pipeline.commands.common.json_output import encoded, print_json, safe_json
+from tasks_pipeline.commands.common.json_output import encoded, print_json
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import age, size_text
 from tasks_pipeline.commands.common.tables import table
@@ -40,6 +40,7 @@ from tasks_pipeline.service.dagster_client import (
 )
 from tasks_pipeline.storage.lake.read_only import NotReadOnly, check_reads
 from tasks_pipeline.storage.sizes import folder_size
+from tasks_pipeline.texts import safe_json
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ATTACK = "\x1b]0;owned\x07 [red]x[/red] \x9b31m \u202egnp.exe \U000e0041"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import io
@@ -12,18 +13,20 @@ import unicodedata
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks_pipeline.assets.reports import small_picture
 from tasks_pipeline.reports.files import csv_files, files_of
 from tasks_pipeline.reports.periods import Kind
 from tasks_pipeline.reports.rendering import charts
 from tasks_pipeline.reports.rendering.mail import MAX_HTML, mail_html, mail_text, pictures_of
 from tasks_pipeline.reports.rendering.page import report_page
 from tasks_pipeline.reports.rendering.text import report_text
-from tasks_pipeline.reports.rendering.words import duration, in_a_line, share, small_svg
+from tasks_pipeline.reports.rendering.words import duration, in_a_line, share
 from tests.support.report_values import HOSTILE, empty_report, group_row, report_value
 
 texts = st.text(max_size=60) | st.sampled_from(
@@ -117,9 +120,11 @@ def test_a_picture_carries_nothing_that_the_text_lacks() -> None:
     html, text = mail_html(report, pictures, why="", unsubscribe=""), report_text(report)
     for picture in pictures:
         assert f'src="cid:{picture.cid}"' in html
-    for count in report.series.errors:
-        assert f": {count}" in pictures[0].alt
-        assert f"{count}" in text
+    words = " ".join(text.split())
+    for place, numbers in enumerate((report.series.errors, report.series.new_groups)):
+        said = pictures[place].alt.partition(": ")[2]
+        assert [int(part.rpartition(": ")[2]) for part in said.split(", ")] == list(numbers)
+        assert said in words
 
 
 def test_a_mail_is_never_so_large_that_it_is_cut() -> None:
@@ -206,10 +211,15 @@ def test_names_in_other_scripts_and_mathematics_are_drawn_as_text() -> None:
 
 
 def test_a_small_picture_fits_into_markdown() -> None:
-    for count in (0, 1, 24, 168, 745):
-        svg = small_svg([float(n) for n in range(count)])
-        assert len(svg) < 1000
-        ElementTree.fromstring(svg)
+    """Dagster's UI shows texts of less than 1,000 characters where they stand, and images in them that have a `data:` address."""
+    for count in (1, 24, 31, 168, 745):
+        full = report_value()
+        series = msgspec.structs.replace(full.series, errors=[1_000_000 + n for n in range(count)])
+        said = small_picture(msgspec.structs.replace(full, series=series))
+        assert len(said) < 1000
+        svg = base64.b64decode(said.partition("base64,")[2].removesuffix(")"))
+        assert ElementTree.fromstring(svg).get("width") == "240"
+        assert svg.count(b"z") == min(count, -(-count // -(-count // 31)))
 
 
 def test_words() -> None:

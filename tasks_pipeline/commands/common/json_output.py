@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,7 +9,8 @@ from decimal import Decimal
 import click
 import msgspec
 
-_UNSAFE = re.compile(r"[^\x20-\x7e\n]")
+from tasks_pipeline.texts import safe_json
+
 _INTEGERS = range(-(2**63), 2**64)  # what JSON of msgspec holds
 
 
@@ -22,19 +22,6 @@ def print_json(value: object) -> None:
 def encoded(value: object) -> bytes:
     """A value of a database as JSON: times in UTC with Z, whatever JSON does not know as text."""
     return msgspec.json.encode(plain(value))
-
-
-def safe_json(text: bytes) -> str:
-    """The same JSON with every character escaped that a terminal might obey instead of showing it."""
-    return _UNSAFE.sub(_escaped, text.decode())
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def plain(value: object) -> object:

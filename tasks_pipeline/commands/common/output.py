@@ -10,6 +10,7 @@ import click
 
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.home import Home
+from tasks_pipeline.texts import printable
 
 
 def current_home(ctx: click.Context, *, create: bool = False) -> Home:
@@ -55,10 +56,3 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.12g}"  # the digits beyond are how the machine counts
     return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """The text with line breaks as blanks and every other unprintable character as its escape."""
-    return "".join(
-        c if c.isprintable() else " " if c in "\r\n\t" else c.encode("unicode_escape").decode() for c in text
-    )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks_pipeline.commands.common.output import cell, printable, user_errors
+from tasks_pipeline.commands.common.output import cell, user_errors
+from tasks_pipeline.texts import printable
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:

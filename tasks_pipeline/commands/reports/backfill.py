@@ -10,11 +10,11 @@ import click
 
 from tasks_pipeline.commands.common.backfills import watched
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.output import printable
 from tasks_pipeline.commands.common.progress import days_progress
 from tasks_pipeline.commands.common.queries import one_line, open_all
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.reports.common import report_errors
+from tasks_pipeline.texts import printable
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config

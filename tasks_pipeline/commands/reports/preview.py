@@ -9,7 +9,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, project_option
-from tasks_pipeline.commands.common.output import current_home
+from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import open_all
 from tasks_pipeline.commands.reports.common import (
     key_of,
@@ -23,7 +23,8 @@ from tasks_pipeline.commands.reports.text import print_report
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
     from tasks_pipeline.config.people import Member
-    from tasks_pipeline.reports.periods import Period
+    from tasks_pipeline.reports.periods import Kind, Period
+    from tasks_pipeline.reports.recipients import Recipient
     from tasks_pipeline.stores import Stores
 
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--key", metavar="KEY", help="Its first day or its label.  [default: the period of now]")
 @scope_option
 @project_option("Of this project; the same as --scope project:SLUG.")
-@click.option("--for", "member", metavar="ADDRESS", help="Of the projects that this member is told of.")
+@click.option(
+    "--for", "member", metavar="ADDRESS", help="What this member would get, also of several projects."
+)
 @json_option
 @click.pass_context
 def preview(
@@ -63,14 +66,15 @@ def preview(
     now = datetime.now(UTC)
     with report_errors(), open_all(current_home(ctx), to_look=True) as stores:
         config = stores.config
-        wanted = scope_of(config, scope, project)
-        only = None if member is None else projects_of(config, _member(config, member))
+        recipient = None if member is None else _recipient(config, member, kind)
+        wanted = scope_of(config, recipient.scope if recipient else scope, project)
         starts = config.reports.week_starts
         if key is None:
             period = period_at(kind, now, wanted.zone, starts)
         else:
             period = period_of(kind, key_of(kind, key, config), wanted.zone, starts)
         _refuse(stores, period, now)
+        only = recipient.projects if recipient else None
         report = generate_analytics_report(stores, period, wanted, now, projects=only)
     if as_json:
         import msgspec
@@ -78,6 +82,19 @@ def preview(
         print_json(msgspec.to_builtins(report, str_keys=True))
     else:
         print_report(report)
+    if recipient and recipient.reason:
+        click.echo(f"note: it would not be sent to {cell(recipient.email)}: {recipient.reason}", err=True)
+
+
+def _recipient(config: Config, address: str, kind: Kind) -> Recipient:
+    """A member as reports are sent to them. Raises PeriodError where there is nothing to tell them of."""
+    from tasks_pipeline.reports.periods import PeriodError
+    from tasks_pipeline.reports.recipients import NO_PROJECTS, recipient_of_member
+
+    found = recipient_of_member(config, _member(config, address), kind)
+    if found.reason == NO_PROJECTS:
+        raise PeriodError(f"{cell(found.email)} gets no reports: {NO_PROJECTS}")
+    return found
 
 
 def _member(config: Config, address: str) -> Member:
@@ -85,18 +102,6 @@ def _member(config: Config, address: str) -> Member:
         return member
     there = ", ".join(member.email for member in config.members) or "none"
     raise click.ClickException(f"no member {address[:100]!r}; there are: {there}")
-
-
-def projects_of(config: Config, member: Member) -> list[int]:
-    """The numbers of the projects that a member's reports tell of."""
-    wanted = member.reports.projects
-    if wanted == "all":
-        return [p.id for p in config.projects]
-    if wanted == "mine":
-        slugs = {slug for team in config.teams if member.email in team.members for slug in team.projects}
-    else:
-        slugs = set(wanted)
-    return [p.id for p in config.projects if p.slug in slugs]
 
 
 def _refuse(stores: Stores, period: Period, now: datetime) -> None:

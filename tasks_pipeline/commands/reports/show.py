@@ -9,7 +9,7 @@ import click
 
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import Number, json_option
-from tasks_pipeline.commands.common.output import current_home, printable
+from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import one_line, open_all
 from tasks_pipeline.commands.reports.common import (
     key_of,
@@ -19,6 +19,7 @@ from tasks_pipeline.commands.reports.common import (
     scope_option,
 )
 from tasks_pipeline.commands.reports.text import print_report
+from tasks_pipeline.texts import printable
 
 if TYPE_CHECKING:
     from tasks_pipeline.stores import Stores

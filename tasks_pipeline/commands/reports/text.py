@@ -9,37 +9,30 @@ import click
 
 from tasks_pipeline.commands.common.output import cell
 from tasks_pipeline.commands.common.tables import field_lines, say, table
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, sparkline
 
 if TYPE_CHECKING:
     from tasks_pipeline.reports.report import GroupRow, Report
 
-_BARS = "▁▂▃▄▅▆▇█"
-_LISTS = {
-    "top": "Most events",
-    "top_by_users": "Most users",
-    "new": "New",
-    "returning": "Came back",
-    "noisy": "Noisy, and nobody looks",
-}
-
 
 def print_report(report: Report, revisions: Sequence[Mapping[str, Any]] = ()) -> None:
     """Print a report for people."""
+    from tasks_pipeline.reports.rendering.tables import GROUP_LISTS
+
     click.secho(f"{report.kind.capitalize()} {report.label} · {cell(report.scope)}", bold=True)
     for line in field_lines(_about(report)):
         click.echo(line)
     click.echo()
     table(
         _headline(report),
-        {"figure": "", "now": "now", "before": "before", "change": "change", "mean": "mean of 4"},
+        {"figure": "", "now": "now", "before": "before", "change": "change", "mean": ""},
     )
     if any(report.series.errors):
         click.echo()
         click.echo(
             f"errors per {'hour' if report.kind == 'day' else 'day'}  {sparkline(report.series.errors)}"
         )
-    for name, title in _LISTS.items():
+    for name, title in GROUP_LISTS.items():
         rows = getattr(report.groups, name)
         if rows:
             _print_groups(title, rows)
@@ -60,30 +53,24 @@ def _about(report: Report) -> list[tuple[str, str]]:
         ),
         ("state", state),
         ("revision", str(report.revision) if report.revision else "none: a preview"),
-        ("revised", "; ".join(f"of the period before: {text}" for text in report.revised)),
+        ("revised", f"the period before: {cell('; '.join(report.revised))}" if report.revised else ""),
     ]
 
 
 def _headline(report: Report) -> list[dict[str, Any]]:
-    rows = []
-    for name, value in report.figures.items():
-        change = report.changes.get(name)
-        rows.append(
-            {
-                "figure": name.replace("_", " "),
-                "now": _number(value),
-                "before": "" if report.previous is None else _number(report.previous.get(name)),
-                "change": "" if change is None else change.text,
-                "mean": ""
-                if change is None or change.baseline is None
-                else _number(round(change.baseline, 2)),
-            }
-        )
-    return rows
+    from tasks_pipeline.reports.rendering import words
 
-
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:,}"
+    previous = report.previous
+    return [
+        {
+            "figure": words.title_of(name),
+            "now": words.figure_words(name, report.figures[name]),
+            "before": "" if previous is None else words.figure_words(name, previous.get(name)),
+            "change": report.changes[name].text if name in report.changes else "",
+            "mean": words.baseline_words(report, name),
+        }
+        for name in sorted(report.figures, key=words.place_of)
+    ]
 
 
 def _print_groups(title: str, rows: Sequence[GroupRow]) -> None:
@@ -105,17 +92,19 @@ def _print_groups(title: str, rows: Sequence[GroupRow]) -> None:
 
 
 def _print_rest(report: Report) -> None:
+    from tasks_pipeline.reports.rendering.words import shown
+
     balance = report.groups.balance
-    t, n = report.transactions, report.notifications
+    t, n, m = report.transactions, report.notifications, report.monitors
     lines = [
         (
             "groups",
             f"{balance.open_at_start:,} open + {balance.entered:,} - {balance.left:,} = {balance.open_at_end:,}; "
             f"{balance.new:,} new, {balance.reopened:,} back, {balance.resolved:,} resolved, {balance.ignored:,} ignored",
         ),
-        ("transactions", f"{t.count:,}; p50 {_number(t.p50_ms)} ms, p95 {_number(t.p95_ms)} ms, apdex {_number(t.apdex)}" if t.count else ""),
+        ("transactions", f"{t.count:,}; p50 {shown(t.p50_ms, 'ms')}, p95 {shown(t.p95_ms, 'ms')}, apdex {shown(t.apdex, 'number')}" if t.count else ""),
         ("releases", ", ".join(cell(row.version) for row in report.releases.rows)),
-        ("monitors", f"{counted(report.monitors.incidents, 'incident')} of {len(report.monitors.rows)} monitors" if report.monitors.rows else ""),
+        ("monitors", f"{counted(m.incidents, 'incident')} of {counted(len(m.rows), 'monitor')}" if m.rows else ""),
         ("messages", f"{n.sent:,} sent, {n.failed:,} failed" if n.sent or n.failed else ""),
         ("dead letters", f"{report.pipeline.dead_letters:,}" if report.pipeline.dead_letters else ""),
     ]  # fmt: skip
@@ -131,9 +120,3 @@ def _print_revisions(revisions: Sequence[Mapping[str, Any]]) -> None:
     for row in revisions[1:]:
         changes = "; ".join(told(row["changes"])) or "what is below the headline"
         say(f"revision {row['revision']}, {row['computed_at']:%Y-%m-%d %H:%M} UTC: {cell(changes)}")
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Values as one line of bars."""
-    top = max(values) or 1
-    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * (len(_BARS) - 1) + 0.5))] for v in values)

@@ -18,8 +18,9 @@ from tasks_pipeline.config.channels import AppriseChannel
 from tasks_pipeline.notifications.channels.apprise_worker import Said, Task
 from tasks_pipeline.notifications.channels.base import Receipt
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.message import Message
 from tasks_pipeline.outbound import Deadline
+from tasks_pipeline.texts import clean
 
 TEXT_LENGTH = 8000
 START_SECONDS = 60.0  # for starting the process, in which nothing leaves yet

@@ -11,7 +11,8 @@ from tasks_pipeline import outbound
 from tasks_pipeline.config.channels import Channel
 from tasks_pipeline.notifications.channels.base import Receipt
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Message, clean
+from tasks_pipeline.notifications.message import Message
+from tasks_pipeline.texts import clean
 
 ANSWER_BYTES = 64 * 1024
 DETAIL_LENGTH = 300

@@ -19,8 +19,9 @@ from tasks_pipeline.config.channels import MailChannel
 from tasks_pipeline.notifications.channels.base import Receipt
 from tasks_pipeline.notifications.channels.smtp import Wire, greeted, start_tls
 from tasks_pipeline.notifications.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from tasks_pipeline.notifications.message import Letter, Message, clean
+from tasks_pipeline.notifications.message import Letter, Message
 from tasks_pipeline.notifications.rendering import render
+from tasks_pipeline.texts import clean
 
 SUBJECT_LENGTH = 180
 NOOP_SHARE = 0.25

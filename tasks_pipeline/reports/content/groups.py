@@ -35,6 +35,8 @@ MOST_OF_TEAMS = 200  # groups assigned to teams that are looked at beside those 
 MOST_NOTIFIED = 500
 NOISY_SHARE = 0.05
 NOISY_MESSAGES = 10
+_DECIDED = "('ignored', 'resolved')"
+"""SQL: statuses of groups that somebody has decided about, whenever that was: they are not waiting for anybody."""
 TITLE_LENGTH = 200
 
 
@@ -87,7 +89,7 @@ def read_lists(lake: Figures, state: StateDatabase, span: Bounds, before: Bounds
         row["notifications"] = told.get(row["group_id"], 0)
         share = row["events"] / totals[row["project_id"]] if row["events"] else 0
         loud = share >= NOISY_SHARE or row["notifications"] >= NOISY_MESSAGES
-        row["noisy"] = loud and row["events"] > 0 and not row["handled"]
+        row["noisy"] = loud and row["events"] > 0 and row["unattended"]
     return GroupLists(rows, totals)
 
 
@@ -99,7 +101,8 @@ def _candidates(span: Bounds, before: Bounds | None, told: str) -> str:
         joined AS (
             SELECT project_id, group_id, coalesce(now.events, 0) AS events, coalesce(earlier.events, 0) AS before,
             coalesce(affected.users, 0)::BIGINT AS users, coalesce(moved.created, false) AS created,
-            coalesce(moved.returned, false) AS returned, coalesce(moved.handled, false) AS handled,
+            coalesce(moved.returned, false) AS returned,
+            NOT coalesce(moved.handled, false) AND coalesce(known.status, '') NOT IN {_DECIDED} AS unattended,
             coalesce(known.assignee, '') AS assignee, coalesce(known.status, '') AS status
             FROM now FULL JOIN moved USING (project_id, group_id)
             LEFT JOIN earlier USING (project_id, group_id) LEFT JOIN affected USING (project_id, group_id)
@@ -107,7 +110,7 @@ def _candidates(span: Bounds, before: Bounds | None, told: str) -> str:
         )
         SELECT *, sum(events) OVER (PARTITION BY project_id) AS project_events FROM joined
         QUALIFY least({_place("events")}, {_place("users")}, {_place("events", "created")}, {_place("events", "returned")},
-            {_place("events", "NOT handled")}) <= {MOST}
+            {_place("events", "unattended")}) <= {MOST}
         OR (starts_with(assignee, 'team:') AND row_number() OVER (PARTITION BY assignee ORDER BY events DESC, group_id)
             <= {MOST_OF_TEAMS})
         OR group_id IN ({told})"""

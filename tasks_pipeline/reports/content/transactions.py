@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MOST = 10
 LEAST_COUNT = 50
 """Of fewer transactions of a name in the period nothing is said about the name."""
+LEAST_GROWTH, LEAST_GROWTH_MS = 0.1, 20
+"""p95 of a name must have grown by this share, and by so many milliseconds, to be told of as growth: less is chance, or felt by
+nobody."""
 EXACT_UP_TO = 200_000
 """Of so many transactions in the period percentiles are exact."""
 TOLERATED = 4
@@ -61,7 +64,7 @@ class Timings:
             misery_users=misery,
             misery=misery / users if misery is not None and users else None,
             slowest=_rows(own, "p95_ms", slugs),
-            growing=_rows([r for r in own if (r["growth"] or 0) > 0], "growth", slugs),
+            growing=_rows([r for r in own if r["slower"]], "growth", slugs),
             failing=_rows([r for r in own if r["failed"]], "failure_rate", slugs),
             heaviest=_rows(own, "total_ms", slugs),
         )
@@ -158,9 +161,11 @@ def _names(lake: Figures, span: Bounds, before: Bounds | None) -> list[dict[str,
         f"sum(n) OVER (PARTITION BY {key}) AS total FROM ({buckets})) GROUP BY ALL"
     )
     joined = f"SELECT * FROM ({added}) LEFT JOIN ({placed}) USING ({key})"
+    grown_ms = f"2 * (pow({GROWTH}, now.b95) - pow({GROWTH}, earlier.b95)) / {1 + GROWTH}"
+    grown = f"CASE WHEN {grown_ms} >= {LEAST_GROWTH_MS} THEN now.b95 - earlier.b95 END"
     places = ", ".join(
         f"row_number() OVER (PARTITION BY now.project_id ORDER BY {order} DESC NULLS LAST, now.name, now.op)"
-        for order in ("now.b95", "now.b95 - earlier.b95", "now.failed / now.count", "now.total_ms")
+        for order in ("now.b95", grown, "now.failed / now.count", "now.total_ms")
     )
     rows = lake.query(
         f"WITH joined AS ({joined}) SELECT now.project_id, now.name, now.op, now.count::BIGINT AS count, "
@@ -173,6 +178,7 @@ def _names(lake: Figures, span: Bounds, before: Bounds | None) -> list[dict[str,
         row |= {"p50_ms": _middle(row["b50"]), "p95_ms": _middle(row["b95"])}
         earlier = _middle(row["before_b95"])
         row["growth"] = round(row["p95_ms"] / earlier - 1, 6) if earlier and row["p95_ms"] else None
+        row["slower"] = (row["growth"] or 0) >= LEAST_GROWTH and row["p95_ms"] - earlier >= LEAST_GROWTH_MS
         row["failure_rate"] = round(row["failed"] / row["count"], 6)
     return rows
 

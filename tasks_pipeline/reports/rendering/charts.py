@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks_pipeline.notifications.message import clean
 from tasks_pipeline.reports.rendering.words import counted_parts, milliseconds, part_names
 from tasks_pipeline.reports.report import Report
+from tasks_pipeline.texts import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tasks_pipeline.reports.rendering.words import Form, form_of, headlines, shown, title_of
+from tasks_pipeline.reports.rendering.words import (
+    Form,
+    days_words,
+    form_of,
+    headlines,
+    place_of,
+    shown,
+    title_of,
+)
 from tasks_pipeline.reports.report import GroupRow, Report, TransactionRow
 
 Look = Literal["text", "whole", "number"]
@@ -148,11 +156,10 @@ def exported_tables(report: Report) -> list[Table]:
 
 def figures_table(report: Report) -> Table:
     """All figures with those of the period before."""
-    names = [*headlines(report), *sorted(set(report.figures) - set(headlines(report)))]
     rows = []
-    for name in names:
-        change = report.changes.get(name)
-        said = (change.change, change.text, change.baseline) if change else (None, "", None)
+    for name in sorted(report.figures, key=place_of):
+        c = report.changes.get(name)
+        said = (c.change, c.text, c.baseline, c.periods) if c else (None, "", None, None)
         rows.append((name, report.figures[name], (report.previous or {}).get(name), *said))
     columns = (
         Column("figure", "Figure"),
@@ -160,7 +167,8 @@ def figures_table(report: Report) -> Table:
         Column("previous", "Before", "number"),
         Column("change", "Change", "number"),
         Column("change_text", "Change"),
-        Column("baseline", "Mean of 4 before", "number"),
+        Column("baseline", "Mean before", "number"),
+        Column("periods", "Of periods", "count"),
     )
     return Table("figures", "Figures", columns, rows)
 
@@ -207,7 +215,7 @@ def _transaction_rows(rows: Iterable[TransactionRow]) -> list[tuple[Any, ...]]:
 def _projects(report: Report) -> Table:
     """A row for each project; the columns are the headlines that any of them has."""
     names = [n for n in headlines(report) if any(row.figures.get(n) is not None for row in report.projects)]
-    columns = (Column("project", "Project"), *(Column(n, title_of(n), form_of(report, n)) for n in names))
+    columns = (Column("project", "Project"), *(Column(n, title_of(n), form_of(n)) for n in names))
     rows = [(row.project, *(row.figures.get(name) for name in names)) for row in report.projects]
     return Table("projects", "Projects", columns, rows)
 
@@ -283,8 +291,9 @@ def _releases(report: Report) -> Table:
 
 def _shipping(report: Report) -> Table:
     found = report.releases
+    deploys = "Deploys to production" if report.kind == "month" else "Deploys"
     values: list[tuple[str, Any, Form]] = [
-        ("Deploys", found.deploys or None, "count"),
+        (deploys, found.deploys or None, "count"),
         ("Deploys a week", found.deploys_per_week, "number"),
         ("From commit to production, median", found.lead_time_seconds, "seconds"),
         ("Deploys that broke something", found.change_failure_rate, "share"),
@@ -361,7 +370,7 @@ def _pipeline(report: Report) -> Table:
     values: list[tuple[str, Any, Form]] = [
         ("From receipt until stored, 95 %", found.lag_p95_seconds, "seconds"),
         ("Could not be stored", found.dead_letters or None, "count"),
-        ("Days that are not final", ", ".join(map(str, found.open_days[:31])) or None, "text"),
+        ("Days that are not final", days_words(found.open_days) or None, "text"),
     ]
     return _named("pipeline", "The pipeline itself", values)
 

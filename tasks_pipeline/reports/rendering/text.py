@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from unicodedata import east_asian_width
 
 from tasks_pipeline.reports.rendering.tables import Cell, Table, shown_tables
 from tasks_pipeline.reports.rendering.words import (
-    bars,
     baseline_words,
     change_words,
-    form_of,
+    counted_parts,
+    figure_words,
     heading,
     headlines,
     part_names,
     scope_words,
-    shown,
     span_words,
     state_words,
     title_of,
 )
 from tasks_pipeline.reports.report import Report
-from tasks_pipeline.words import counted
+from tasks_pipeline.words import counted, sparkline
 
 WIDTH = 78
 _WIDEST = 44  # of a cell of text
@@ -41,7 +41,7 @@ def _headlines(report: Report) -> list[str]:
     rows: list[list[Cell]] = [
         [
             (title_of(name), "text"),
-            (shown(report.figures[name], form_of(report, name)), "number"),
+            (figure_words(name, report.figures[name]), "number"),
             (change_words(report, name), "text"),
             (baseline_words(report, name), "text"),
         ]
@@ -58,17 +58,19 @@ def _series(report: Report) -> list[str]:
     names = part_names(report)
     every = "hour" if report.kind == "day" else "day"
     lines = [f"Errors by {every}, {names[0]} to {names[-1]}" if names else f"Errors by {every}"]
-    lines.append(f"  {bars(series.errors)}  up to {max(series.errors, default=0):,}")
+    lines.append(f"  {sparkline(series.errors)}  up to {max(series.errors, default=0):,}")
     if series.before:
-        lines.append(f"  {bars(series.before)}  up to {max(series.before, default=0):,} in the period before")
-    if report.kind == "week":
-        lines += [
-            "",
-            *_aligned(
-                [[(name, "text"), (f"{n:,}", "number")] for name, n in zip(names, series.errors, strict=True)]
-            ),
-        ]
+        lines.append(
+            f"  {sparkline(series.before)}  up to {max(series.before, default=0):,} in the period before"
+        )
+    lines += ["", *_numbers(names, series.errors)]
+    if report.kind != "day" and any(series.new_groups):
+        lines += ["", "New groups by day", *_numbers(names, series.new_groups)]
     return lines
+
+
+def _numbers(names: Sequence[str], values: Sequence[float]) -> list[str]:
+    return [f"  {line}" for line in wrap(counted_parts(names, values), WIDTH - 2)]
 
 
 def _table(table: Table, most: int) -> list[str]:

@@ -7,15 +7,15 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from tasks_pipeline.notifications.message import clean
 from tasks_pipeline.reports.report import HEADLINES, Report
+from tasks_pipeline.texts import clean
+from tasks_pipeline.words import counted
 
 Form = Literal["text", "id", "person", "count", "number", "share", "seconds", "ms", "time"]
 Mood = Literal["better", "worse", "same"]
 
 NOTHING = "–"
 ADVERBS = {"day": "Daily", "week": "Weekly", "month": "Monthly"}
-_BARS = "▁▂▃▄▅▆▇█"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _TITLES = {
     "errors": "Errors",
@@ -23,12 +23,24 @@ _TITLES = {
     "new_groups": "New groups",
     "open_groups": "Open groups",
     "crash_free_sessions": "Crash-free sessions",
-    "crash_free_users": "Crash-free users",
     "failed_monitors": "Failed monitors",
+    "crash_free_users": "Crash-free users",
+    "incidents": "Incidents",
     "check_ins": "Check-ins",
+    "sessions": "Sessions",
+    "transactions": "Transactions",
+    "apdex": "Apdex",
+    "failure_rate": "Failed transactions",
+    "deploys": "Deploys",
+    "notifications": "Messages sent",
+    "items": "Items received",
+    "moves": "Changes of groups",
 }
+"""What people call the figures, in the order in which they are listed."""
+_PLACES = {name: place for place, name in enumerate(_TITLES)}
 _WORSE_UP = ("errors", "users", "new_groups", "open_groups", "failed_monitors", "incidents")
-_SHARES = ("crash_free_sessions", "crash_free_users", "failure_rate", "uptime", "misery", "adoption")
+_SPACES = str.maketrans("_.", "  ")
+_SHARES = ("crash_free_sessions", "crash_free_users", "failure_rate")
 
 
 def shown(value: Any, form: Form, limit: int = 200) -> str:
@@ -76,6 +88,14 @@ def milliseconds(value: float) -> str:
     return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.2f} s"
 
 
+def days_words(days: Sequence[date]) -> str:
+    """Days in their order, always short: `2026-11-22`, `2026-11-16 to 2026-11-22`, with gaps `5 days from 2026-11-16 to 2026-11-22`."""
+    if len(days) < 2:
+        return "".join(map(str, days))
+    span = f"{days[0]} to {days[-1]}"
+    return span if (days[-1] - days[0]).days + 1 == len(days) else f"{counted(len(days), 'day')} from {span}"
+
+
 def instant(value: datetime | date) -> str:
     """`2026-11-22 10:00`, of a date without the time."""
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value.isoformat()
@@ -96,13 +116,22 @@ _FORMS: dict[Form, Callable[[Any], str]] = {
 
 def title_of(figure: str) -> str:
     """What people call a figure."""
-    return _TITLES.get(figure, clean(figure.replace("_", " ").capitalize(), 60))
+    return _TITLES.get(figure, clean(figure.translate(_SPACES).capitalize(), 60))
 
 
-def form_of(report: Report, figure: str) -> Form:
-    """How a figure is shown: shares are compared in points."""
-    change = report.changes.get(figure)
-    return "share" if figure in _SHARES or (change and change.kind == "points") else "number"
+def figure_words(figure: str, value: float | None) -> str:
+    """A figure as people read it, by its name: `1,204`, `99.93 %`; NOTHING for None."""
+    return shown(value, form_of(figure))
+
+
+def form_of(figure: str) -> Form:
+    """How the values of a figure are shown."""
+    return "share" if figure in _SHARES else "number"
+
+
+def place_of(figure: str) -> tuple[int, str]:
+    """What figures are sorted by: the headlines, then the others in the order of their titles here, unknown ones last."""
+    return _PLACES.get(figure, len(_PLACES)), figure
 
 
 def mood_of(report: Report, figure: str) -> Mood:
@@ -127,16 +156,22 @@ def change_words(report: Report, figure: str) -> str:
     if change is None:
         return ""
     before = (report.previous or {}).get(figure)
-    against = f" against {shown(before, form_of(report, figure))}" if before is not None else ""
+    against = f" against {figure_words(figure, before)}" if before is not None else ""
     return f"{change.text}{against}"
 
 
 def baseline_words(report: Report, figure: str) -> str:
-    """`4 before: 980` of the mean of the four periods before; empty without one."""
+    """`mean of 4 before: 980`, of as many periods as there are data of; empty without one."""
     change = report.changes.get(figure)
     if change is None or change.baseline is None:
         return ""
-    return f"mean of 4 before: {shown(change.baseline, form_of(report, figure))}"
+    of = f" of {change.periods}" if change.periods else ""
+    return f"mean{of} before: {figure_words(figure, change.baseline)}"
+
+
+def revised_words(figure: str, before: float | None, after: float | None) -> str:
+    """`errors 1,204 → 1,260`."""
+    return f"{title_of(figure).lower()} {figure_words(figure, before)} → {figure_words(figure, after)}"
 
 
 def scope_words(scope: str) -> str:
@@ -155,9 +190,9 @@ def in_a_line(report: Report) -> str:
     said = []
     if (errors := report.figures.get("errors")) is not None:
         change = report.changes.get("errors")
-        said.append(f"{number(errors)} errors" + (f" ({change.text})" if change else ""))
+        said.append(counted(int(errors), "error") + (f" ({change.text})" if change else ""))
     if new := report.figures.get("new_groups"):
-        said.append(f"{number(new)} new group{'' if new == 1 else 's'}")
+        said.append(counted(int(new), "new group"))
     return ", ".join([*said, scope_words(report.scope)])
 
 
@@ -186,22 +221,17 @@ def state_words(report: Report) -> list[str]:
     if report.running:
         found.append("The period has not ended yet: these are the figures so far.")
     elif report.incomplete:
-        waited = f"{report.incomplete:,} envelope{'' if report.incomplete == 1 else 's'}"
+        waited = counted(report.incomplete, "envelope")
         found.append(f"Incomplete: {waited} of the period still waited when it was computed.")
     elif not report.final:
         found.append("Not final: sessions of its last days may still come.")
     if report.revision > 1:
         found.append(f"Revision {report.revision}: it was computed again after something changed.")
-    found += [f"The report before was revised: {clean(each, 200)}" for each in report.revised[:5]]
+    if report.revised:
+        found.append(f"The report before was revised: {clean('; '.join(report.revised), 400)}")
     if not report.books.balanced:
         found.append("The books of the period do not balance: see the checks of the report.")
     return found
-
-
-def bars(values: Sequence[float]) -> str:
-    """Values as a line of bars `▁▂▃`, one for each."""
-    top = max(values, default=0) or 1
-    return "".join(_BARS[min(len(_BARS) - 1, int(v / top * (len(_BARS) - 1) + 0.5))] for v in values)
 
 
 def part_names(report: Report) -> list[str]:
@@ -211,14 +241,14 @@ def part_names(report: Report) -> list[str]:
     return [start.astimezone(zone).strftime(form) for start in report.series.starts]
 
 
-def counted_parts(names: Sequence[str], values: Sequence[float], most: int = 31) -> str:
+def counted_parts(names: Sequence[str], values: Sequence[float]) -> str:
     """`Mon 16: 120, Tue 17: 98`: what a picture shows, in words."""
-    return ", ".join(f"{name}: {value:,.0f}" for name, value in list(zip(names, values, strict=True))[:most])
+    return ", ".join(f"{name}: {value:,.0f}" for name, value in zip(names, values, strict=True))
 
 
 def small_svg(values: Sequence[float], width: int = 240, height: int = 40) -> str:
-    """Values as bars in an SVG of less than 1,000 characters, which Dagster shows inside Markdown. At most 24 bars: neighbours are added up."""
-    every = -(-len(values) // 24) or 1
+    """Values as bars in an SVG of less than 680 characters, a picture for Markdown. At most 31 bars: neighbours are added up."""
+    every = -(-len(values) // 31) or 1
     sums = [sum(values[i : i + every]) for i in range(0, len(values), every)]
     top, step = max(sums, default=0) or 1, width / (len(sums) or 1)
     path = "".join(
