@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from tasks_pipeline import old_runs
 from tasks_pipeline.home import Home
-from tasks_pipeline.old_runs import drop_old_runs, shown_by_partitions
+from tasks_pipeline.old_runs import drop_old_runs, prune, shown_by_partitions
 from tasks_pipeline.service.dagster_home import dagster_environment, write_dagster_home
+from tasks_pipeline.storage import sqlite_space
 
 DAYS = dg.StaticPartitionsDefinition(["2026-11-01", "2026-11-02"])
 
@@ -30,6 +34,12 @@ def events() -> dg.MaterializeResult[None]:
 def outbox() -> dg.MaterializeResult[None]:
     """A table as a whole."""
     return dg.MaterializeResult()
+
+
+@dg.asset_check(asset=outbox)
+def sound() -> dg.AssetCheckResult:
+    """A check of it."""
+    return dg.AssetCheckResult(passed=True)
 
 
 @pytest.fixture
@@ -71,19 +81,118 @@ def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> 
     assert newest.run_id == kept[-1]
 
 
-def test_the_disk_space_is_given_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(old_runs, "WORTH_BYTES", 1)
+def test_what_stays_of_old_runs_is_thin(instance: dg.DagsterInstance) -> None:
+    kept = run(instance, events, "2026-11-01")
+    pruned = prune(instance, now(), now())
+    assert (pruned.runs, pruned.thinned) == ([], 1)
+    assert not _files_of(instance, kept)
+    assert prune(instance, now(), now()).thinned == 0
+    said = {
+        record.event_log_entry.dagster_event_type for record in instance.get_records_for_run(kept).records
+    }
+    assert said <= {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    assert instance.get_materialized_partitions(events.key) == {"2026-11-01"}
+    assert instance.get_run_by_id(kept) is not None
+    [record] = instance.fetch_materializations(events.key, limit=5).records
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.metadata["rows"].value == 1
+
+
+def test_the_newest_superseded_runs_stay_and_others_go_early(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_runs, "KEPT_RUNS", 1)
+    runs = [run(instance, outbox) for _ in range(4)]
+    assert drop_old_runs(instance, now() - timedelta(days=1)) == runs[:2]
+
+
+def test_checks_keep_their_last_result(instance: dg.DagsterInstance) -> None:
+    for _ in range(3):
+        dg.materialize([outbox, sound], instance=instance)
+    key = dg.AssetCheckKey(outbox.key, "sound")
+    for passed in (True, False):
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=outbox.key, check_name="reported", passed=passed)
+        )
+    pruned = prune(instance, now(), now())
+    assert (len(pruned.runs), pruned.check_results) == (2, 3)
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key, dg.AssetCheckKey(outbox.key, "reported")]
+    )
+    assert {name.name: record.status.value for name, record in found.items()} == {
+        "sound": "SUCCEEDED",
+        "reported": "FAILED",
+    }
+    assert len(instance.event_log_storage.get_asset_check_execution_history(key, limit=10)) == 1
+
+
+def test_what_sensors_reported_goes_but_for_the_newest(instance: dg.DagsterInstance) -> None:
+    for rows in range(3):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization("events", metadata={"rows": rows}, partition="2026-11-02")
+        )
+    assert prune(instance, now() - timedelta(days=1), now()).events == 0
+    assert prune(instance, now(), now()).events == 2
+    assert instance.get_materialized_partitions(events.key) == {"2026-11-02"}
+    [record] = instance.fetch_materializations(events.key, limit=5).records
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.metadata["rows"].value == 2
+
+
+def test_ticks_and_captured_output_of_any_kind_go(instance: dg.DagsterInstance) -> None:
+    for age, status in ((31, "SUCCESS"), (2, "SKIPPED"), (2, "SUCCESS"), (0, "SKIPPED")):
+        at = datetime.now(UTC) - timedelta(days=age)
+        instance.create_tick(
+            TickData("gone", "sensor", InstigatorType.SENSOR, TickStatus(status), at.timestamp(), run_ids=[])
+        )
+    output = Path(instance.storage_directory()) / "location" / "sensor" / "7.err"
+    output.parent.mkdir(parents=True)
+    output.write_text("said")
+    young = output.with_name("8.err")
+    young.write_text("said")
+    os.utime(output, (0, 0))
+    pruned = prune(instance, datetime.now(UTC) - timedelta(days=7), datetime.now(UTC))
+    assert (pruned.ticks, pruned.log_files) == (2, 1)
+    assert not output.exists()
+    assert young.exists()
+
+
+def test_a_kill_while_a_run_is_removed_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dagster_home(home)
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        old, kept = (run(instance, outbox) for _ in range(2))
+
+        def dies() -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(instance.run_storage, "connect", dies)
+            patched.setattr(old_runs, "shown_by_partitions", lambda _instance: {kept})
+            patched.setattr(old_runs, "_ended", lambda _instance, _before: [old])
+            patched.setattr(old_runs, "_superseded", lambda _instance, _kept: [])
+            with pytest.raises(KeyboardInterrupt):
+                drop_old_runs(instance, now())
+        assert drop_old_runs(instance, now()) == [old]
+        assert not _files_of(instance, old)
+        assert instance.has_run(kept)
+
+
+def test_the_disk_space_is_given_back(home: Home) -> None:
     write_dagster_home(home)
     index = home.dagster_home / "history" / "runs" / "index.db"
     with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
-        for _ in range(8):
+        for _ in range(4):
             run(instance, events, "2026-11-01")
-        before = index.stat().st_size
-        assert len(drop_old_runs(instance, now())) == 7
-    with closing(sqlite3.connect(index)) as connection:
-        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert index.stat().st_size < before
+        with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE large (bytes BLOB)")
+            connection.execute("INSERT INTO large VALUES (zeroblob(1000000))")
+            connection.execute("DROP TABLE large")
+        pruned = prune(instance, now(), now())
+        assert len(pruned.runs) == 3
+        assert pruned.bytes > 1_000_000
+        run(instance, events, "2026-11-01")
+    assert sqlite_space.free_bytes(index) == 0
+    assert sqlite_space.can_be_shortened(index)
 
 
 def test_runs_at_work_are_left_alone(instance: dg.DagsterInstance) -> None:

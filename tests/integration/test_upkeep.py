@@ -1,0 +1,314 @@
+"""The store looks after itself: few files, damage that is found and told, what uses the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from tasks_pipeline.cli import main
+from tasks_pipeline.definitions import build_defs
+from tasks_pipeline.home import Home
+from tasks_pipeline.jobs import optimize_database_job
+from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.schedules import optimize_database_schedule
+from tasks_pipeline.storage.lake import compaction
+from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.sizes import folder_size
+from tasks_pipeline.stores import Stores, open_stores
+from tasks_pipeline.upkeep import findings
+from tasks_pipeline.upkeep.health import look_at_lake_files, look_at_storage
+from tasks_pipeline.upkeep.optimize import STEPS, Optimized, optimize_database
+from tasks_pipeline.upkeep.pace import PATIENCE_SECONDS, Pace, Postponed
+from tasks_pipeline.upkeep.volumes import COUNTED_BLOBS, bytes_by_store, volumes
+from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.watch.probes import readings
+from tests.support.day import Day
+from tests.support.events import event, item
+
+TODAY = datetime.now(UTC).date()
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def today(home: Home) -> Iterator[Day]:
+    with open_stores(home) as stores:
+        yield Day(stores, TODAY, 1)
+
+
+@pytest.fixture
+def any_today(any_home: Home) -> Iterator[Day]:
+    with open_stores(any_home) as stores:
+        yield Day(stores, TODAY, 1)
+
+
+def store(day: Day, batches: int) -> list[str]:
+    """So many files of the day for each table that has rows."""
+    ids = []
+    for number in range(batches):
+        ids += day.send(event(f"E{number}"))
+        day.drain()
+        flush(day.stores.state, day.stores.lake)
+    return ids
+
+
+def files_of(day: Day, table: str = "events") -> list[Path]:
+    return [Path(f.path) for f in day.stores.lake.live_files() if f.table == table]
+
+
+def probes(stores: Stores) -> dict[str, tuple[str, str]]:
+    return {r.name: (r.status, r.detail) for r in readings(stores, DagsterFacts(), NOW)}
+
+
+def optimized(day: Day, *steps: str) -> Optimized:
+    return optimize_database(day.stores, NOW, steps or None, Pace(day.stores, sleep=lambda _s: None))
+
+
+def test_all_of_it_leaves_every_row_where_it_was(any_today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = any_today
+    monkeypatch.setattr(compaction, "FEW", 1)
+    ids = store(day, 3)
+    rows = day.lake()
+    done = optimized(day)
+    assert (done.damage, done.failed, done.postponed) == ([], {}, "")
+    assert len(files_of(day)) == 1
+    assert done.figures["files_merged"] >= 9
+    assert done.figures["lake_files_after"] < done.figures["lake_files_before"]
+    assert done.figures["parquet_files_checked"] >= 3
+    assert {f"{name}_seconds" for name in STEPS} <= done.figures.keys()
+    assert day.lake() == rows
+    day.assert_stored_once(ids)
+    found = look_at_storage(day.stores, NOW)
+    assert (found.files.missing, found.files.orphans) == ([], [])
+    assert {
+        name: status
+        for name, (status, _) in probes(day.stores).items()
+        if name in ("damage", "lake_files", "disk_days")
+    } == {
+        "damage": "ok",
+        "lake_files": "ok",
+        "disk_days": "ok",
+    }
+
+
+def test_few_files_of_today_are_left_alone(today: Day) -> None:
+    store(today, 2)
+    assert optimized(today, "merge_small_files").figures["files_merged"] == 0
+
+
+def test_a_step_that_fails_keeps_none_of_the_others(today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(compaction, "tidy", fails)
+    done = optimized(today)
+    assert list(done.failed) == ["trim_catalog"]
+    assert "no space left" in done.failed["trim_catalog"]
+    assert "check_integrity_seconds" in done.figures
+
+
+def test_it_stands_back_while_events_wait_for_long(today: Day) -> None:
+    long_ago = Day(today.stores, TODAY - timedelta(days=1), 1)
+    long_ago.send(event("A"))
+    slept: list[float] = []
+    pace = Pace(today.stores, sleep=slept.append)
+    with pytest.raises(Postponed, match="events wait"):
+        pace()
+    assert sum(slept) == PATIENCE_SECONDS
+    done = optimize_database(today.stores, NOW, pace=Pace(today.stores, sleep=slept.append))
+    assert done.postponed.startswith("merge_small_files: events wait")
+    assert done.figures == {"paused_seconds": PATIENCE_SECONDS}
+
+    def drained(_seconds: float) -> None:
+        long_ago.drain()
+
+    assert not optimize_database(today.stores, NOW, pace=Pace(today.stores, sleep=drained)).postponed
+
+
+def test_files_that_are_missing_or_cut_are_told(any_today: Day) -> None:
+    day = any_today
+    store(day, 2)
+    gone, cut = files_of(day)
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-10])
+    found = look_at_storage(day.stores, NOW).files
+    assert sorted(found.missing) == sorted(
+        [f"events/day={TODAY}/{gone.name}: is not there", f"events/day={TODAY}/{cut.name}: {_of(cut)}"]
+    )
+    status, detail = probes(day.stores)["lake_files"]
+    assert status == "critical"
+    assert gone.name in detail
+
+
+def _of(cut: Path) -> str:
+    size = cut.stat().st_size
+    return f"has {size:,} bytes, and the catalog says {size + 10:,}"
+
+
+def test_what_nobody_registered_is_an_orphan_when_it_is_old(today: Day) -> None:
+    store(today, 1)
+    orphan = files_of(today)[0].with_name("left.parquet")
+    orphan.write_bytes(b"left")
+    assert look_at_lake_files(today.stores, datetime.now(UTC)).orphans == [], (
+        "somebody may be about to register it"
+    )
+    [found] = look_at_lake_files(today.stores, NOW + timedelta(days=2)).orphans
+    assert (found.path, found.size) == (str(orphan), 4)
+
+
+def test_a_byte_that_changed_is_found(today: Day) -> None:
+    day = today
+    store(day, 1)
+    [payload] = files_of(day, "event_payloads")
+    content = bytearray(payload.read_bytes())
+    content[len(content) // 4] ^= 1
+    payload.write_bytes(content)
+    done = optimized(day, "check_integrity")
+    assert done.figures["damaged"] == 1
+    assert payload.name in done.damage[0]
+    assert probes(day.stores)["damage"][0] == "critical"
+
+
+def test_a_blob_that_is_not_what_its_name_says_is_found(today: Day) -> None:
+    shard = f"{NOW.date().toordinal() % 256:02x}"
+    digest = shard + "0" * 62
+    path = today.stores.home.root / "blobs" / shard / digest
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"something else")
+    assert optimized(today, "check_integrity").damage == [f"blob {digest} is not what its name says"]
+
+
+def test_an_index_that_is_not_valid_is_found(postgres_home: Home) -> None:
+    with open_stores(postgres_home) as stores:
+        with stores.state.write() as connection:
+            connection.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
+        day = Day(stores, TODAY, 1)
+        assert optimized(day, "check_integrity").figures["databases_checked"] > 50
+        with stores.state.write() as connection:
+            connection.execute(
+                text(
+                    "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'state.drains_pkey'::regclass"
+                )
+            )
+        assert "state.drains_pkey is not valid" in optimized(day, "check_integrity").damage[0]
+        with stores.state.write() as connection:
+            connection.execute(
+                text("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'state.drains_pkey'::regclass")
+            )
+
+
+def test_what_uses_the_disk_is_all_that_lies_there(today: Day) -> None:
+    day, other = today, replace(today, project=2)
+    store(day, 2)
+    day.spool(day.receipt(item("attachment", b"x" * 5000, filename="a.txt"), event("A")))
+    day.drain()
+    store(other, 1)
+    flush(day.stores.state, day.stores.lake)
+    (day.stores.home.root / "somebody's notes").write_bytes(b"n" * 777)
+    found = volumes(day.stores)
+    assert bytes_by_store(found)["home"] >= 777
+    with day.stores.state.read() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    whole = folder_size(day.stores.home.root)
+    assert sum(one.bytes for one in found) == pytest.approx(whole, rel=0.01)
+    events = {one.project: one for one in found if (one.store, one.table) == ("lake", "events")}
+    assert {project: one.rows for project, one in events.items()} == {1: 3, 2: 1}
+    assert all(one.bytes and one.estimate and one.oldest == one.newest == TODAY for one in events.values())
+    [envelopes] = [one for one in found if one.table == "envelopes"]
+    assert (envelopes.rows, envelopes.files) == (4, 1)
+
+
+def test_postgres_says_what_its_tables_take(postgres_home: Home) -> None:
+    with open_stores(postgres_home) as stores:
+        store(Day(stores, TODAY, 1), 1)
+        found = {(one.store, one.table): one for one in volumes(stores)}
+    assert found["spool", "envelopes"].oldest == TODAY
+    assert found["state", "event_ids"].bytes > 0
+    assert found["lake", "(catalog)"].bytes > 0
+    assert found["lake", "events"].rows == 1
+
+
+def test_many_blobs_are_not_counted_one_by_one(today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks_pipeline.upkeep.volumes.COUNTED_BLOBS", 10)
+    assert COUNTED_BLOBS > 10
+    for number in range(512):
+        folder = today.stores.home.root / "blobs" / f"{number % 256:02x}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}").write_bytes(b"x" * 100)
+    [blobs] = [one for one in volumes(today.stores) if one.store == "blobs"]
+    assert (blobs.bytes, blobs.files, blobs.estimate) == (51_200, 512, True)
+
+
+def test_the_command_says_it_by_table_and_by_day(today: Day) -> None:
+    store(today, 1)
+    home = str(today.stores.home.root)
+    run = CliRunner().invoke(main, ["--home", home, "storage", "--json"])
+    rows = json.loads(run.stdout)
+    assert {"store", "table", "project", "bytes", "rows", "files", "oldest", "newest"} <= rows[0].keys()
+    assert [row["bytes"] for row in rows] == sorted((row["bytes"] for row in rows), reverse=True)
+    [events] = [row for row in rows if row["table"] == "events" and row["store"] == "lake"]
+    assert (events["project"], events["rows"], events["oldest"]) == ("shop", 1, TODAY.isoformat())
+    by_table = CliRunner().invoke(main, ["--home", home, "storage"]).stdout
+    assert "free disk" in by_table
+    by_day = CliRunner().invoke(main, ["--home", home, "storage", "--by", "day"]).stdout
+    assert f"{TODAY}" in by_day
+    assert "of no day" in by_day
+
+
+def test_readings_of_the_disk_are_bounded_and_tell_when_it_is_full(today: Day) -> None:
+    state = today.stores.state
+    for number in range(findings.READINGS_KEPT + 20):
+        kept = findings.note_free_disk(state, 10**12 - number * 10**9, NOW + timedelta(hours=6 * number))
+    assert len(kept) == findings.READINGS_KEPT
+    assert probes(today.stores)["disk_days"] == ("ok", "the disk will be full in 215 days")
+    for number in range(findings.READINGS_KEPT):
+        findings.note_free_disk(state, 10**9 * (125 - number), NOW + timedelta(days=90, hours=6 * number))
+    assert probes(today.stores)["disk_days"] == ("critical", "the disk will be full in 1 day")
+
+
+def test_the_ui_shows_what_was_gained_and_files_are_merged_when_it_is_worth_it(
+    today: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "FEW", 1)
+    resource = StoresResource(home=str(today.stores.home.root))
+
+    def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+        with dg.build_schedule_context(instance, NOW, resources={"stores": resource}) as context:
+            asked = optimize_database_schedule(context)
+            assert isinstance(asked, dg.RunRequest | dg.SkipReason)
+            return asked
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert isinstance(tick(instance), dg.SkipReason)
+        store(today, 2)
+        asked = tick(instance)
+        assert isinstance(asked, dg.RunRequest)
+        assert asked.tags[LANE_TAG] == "maintenance"
+        defs = build_defs({"stores": resource})
+        job = defs.resolve_job_def(optimize_database_job.name)
+        assert job.execute_in_process(run_config=asked.run_config, instance=instance).success
+        assert isinstance(tick(instance), dg.SkipReason)
+        assert len(files_of(today)) == 1
+        newest = instance.get_latest_materialization_event(dg.AssetKey("optimize_database"))
+        assert newest is not None
+        assert newest.asset_materialization is not None
+        assert newest.asset_materialization.metadata["files_merged"].value == 6
+        for name in ("storage_health_job", "clear_expired_caches_job"):
+            assert defs.resolve_job_def(name).execute_in_process(instance=instance).success
+        shown = instance.get_latest_materialization_event(dg.AssetKey("storage_health"))
+        assert shown is not None
+        assert shown.asset_materialization is not None
+        assert {
+            "lake_bytes",
+            "state_bytes",
+            "free_bytes",
+            "missing_files",
+        } <= shown.asset_materialization.metadata.keys()
