@@ -164,7 +164,10 @@ def _large_tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the pages of a file, in a few lines; empty when all is well. Reads all of it, and writers go on."""
+    """What is wrong with the pages of a file, in a few lines; empty when all is well, or when it is gone. Reads all of it, and writers
+    go on."""
+    if not path.exists():
+        return ""
     try:
         with _open(path) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)").fetchall()]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -14,8 +13,8 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks_pipeline.home import Home
 from tasks_pipeline.storage import sqlite_space
+from tasks_pipeline.storage.blobs import BlobMissing
 from tasks_pipeline.storage.lake.catalog import StoredFile
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.stores import Stores
@@ -24,7 +23,6 @@ from tasks_pipeline.upkeep.pace import Pace
 FILES_READ, BYTES_READ = 200, 512 * 1024 * 1024
 """Of the lake and of blobs each, in a night."""
 PIECE = 1024 * 1024
-T = TypeVar("T")
 _INVALID = text(
     "SELECT n.nspname || '.' || c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -34,7 +32,7 @@ _AMCHECK = text("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'")
 _BTREES = text(
     "SELECT c.oid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "JOIN pg_am a ON a.oid = c.relam JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE a.amname = 'btree' AND c.relkind = 'i' AND n.nspname IN ('spool', 'state', 'lake', 'dagster')"
+    "WHERE a.amname = 'btree' AND c.relkind = 'i' AND i.indisvalid AND n.nspname IN ('spool', 'state', 'lake', 'dagster')"
 )
 
 
@@ -102,8 +100,15 @@ def _parquet_files(stores: Stores, now: datetime) -> Iterator[str]:
         (f for f in stores.lake.stored_files() if f.live and f.rows is not None), key=lambda f: f.path
     )
     random.Random(now.date().toordinal()).shuffle(files)
-    for file in _within(files, lambda file: file.size):
-        yield _named(_short(stores.home, file.path), damage_of_file(file))
+    left = BYTES_READ
+    for file in files[:FILES_READ]:
+        wrong = damage_of_file(file)
+        if wrong and file not in stores.lake.stored_files():
+            wrong = ""  # it was merged with others meanwhile
+        yield _named(file.path.removeprefix(f"{stores.home.lake_files}/main/"), wrong)
+        left -= file.size
+        if left <= 0:
+            return
 
 
 def damage_of_file(file: StoredFile) -> str:
@@ -124,34 +129,26 @@ def damage_of_file(file: StoredFile) -> str:
 
 
 def _blobs(stores: Stores, now: datetime) -> Iterator[str]:
-    """What is wrong with blobs: those of a two hundred and fiftieth of all names, another part each night."""
-    shard = f"{now.date().toordinal() % 256:02x}"
-    found = list(stores.blobs.digests(shard))
-    for digest in _within(found, stores.blobs.size):
+    """What is wrong with blobs: those of one of 256 parts of all names, another each night."""
+    number, left = now.date().toordinal(), BYTES_READ
+    digests = list(stores.blobs.digests(f"{number % 256:02x}"))
+    random.Random(number).shuffle(digests)
+    for digest in digests[:FILES_READ]:
         seen = hashlib.sha256()
         try:
             with stores.blobs.open(digest) as file:
                 while piece := file.read(PIECE):
                     seen.update(piece)
+                    left -= len(piece)
+        except BlobMissing:
+            continue  # it was removed meanwhile
         except OSError as error:
             yield f"blob {digest} cannot be read: {reason_of(error)}"
         else:
             yield "" if seen.hexdigest() == digest else f"blob {digest} is not what its name says"
-
-
-def _within(files: Sequence[T], size_of: Callable[[T], int]) -> Iterator[T]:
-    """The first files, as many as a night may read; one at least."""
-    left = BYTES_READ
-    for file in files[:FILES_READ]:
-        yield file
-        left -= size_of(file)
         if left <= 0:
             return
 
 
 def _named(name: str, wrong: str) -> str:
     return f"{name}: {wrong}" if wrong else ""
-
-
-def _short(home: Home, path: str) -> str:
-    return path.removeprefix(f"{home.lake_files}/main/")

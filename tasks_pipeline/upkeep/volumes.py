@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import defaultdict
@@ -9,15 +10,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import duckdb
 from sqlalchemy import Connection, Row, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.sizes import folder_size
 from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.state.tables import artifact_bundles, debug_files
 from tasks_pipeline.stores import Stores
+
+if TYPE_CHECKING:
+    from tasks_pipeline.storage.lake.lake import Lake
+
+log = logging.getLogger(__name__)
 
 COUNTED_BLOBS = 4_096
 """With more than so many in the first sixteenth, the others are not counted: names are digests, so all parts are alike."""
@@ -30,6 +38,10 @@ _DAY_TABLE = re.compile(r"envelopes_(\d{4})_(\d{2})_(\d{2})")
 _BTREES = text(
     "SELECT s.tbl_name AS name, sum(d.pgsize) AS size FROM dbstat d JOIN sqlite_schema s ON s.name = d.name "
     "WHERE d.aggregate = TRUE GROUP BY s.tbl_name"
+)
+_ATTACHMENTS = (
+    "SELECT project_id, day, count(DISTINCT digest) AS files, count(*) AS rows, sum(size) AS bytes "
+    "FROM lake.attachments WHERE digest IS NOT NULL GROUP BY ALL"
 )
 _RELATIONS = text(
     "SELECT n.nspname AS schema, c.relname AS name, pg_total_relation_size(c.oid) AS size, c.reltuples AS rows "
@@ -104,13 +116,12 @@ def _sum(one: Volume, other: Volume) -> Volume:
 def _lake(stores: Stores) -> Iterator[Volume]:
     """Files of the newest snapshot by table, day and project, and what else lies in the folder of the lake."""
     lake = stores.lake
-    weighed = {
-        name: _of_days(lake.project_rows(name))
-        for name in {volume.table for volume in lake.day_volumes()}
-        if name != "event_payloads" and any(c.name == "project_id" for c in LAKE_TABLES[name].columns)
-    }
+    of_days = lake.day_volumes()
+    # Figures of days are many small files, and take little.
+    asked = {volume.table for volume in of_days} & set(RECEIVED_TABLES) - {"event_payloads"}
+    weighed = {name: _of_days(_project_rows(lake, name)) for name in sorted(asked)}
     weighed["event_payloads"] = weighed.get("events", {})
-    for volume in lake.day_volumes():
+    for volume in of_days:
         of_day = weighed.get(volume.table, {}).get(volume.day, {})
         whole = Volume(
             "lake", volume.table, None, volume.size, volume.rows, volume.files, volume.day, volume.day
@@ -122,9 +133,18 @@ def _lake(stores: Stores) -> Iterator[Volume]:
             share = volume.size * weight // total
             yield replace(whole, project=project, bytes=share, rows=rows, estimate=len(of_day) > 1)
     if not stores.home.data_url:
-        live = sum(volume.size for volume in lake.day_volumes())
+        live = sum(volume.size for volume in of_days)
         rest = folder_size(Path(stores.home.lake_files)) - live
         yield Volume("lake", "(of older snapshots)", bytes=max(0, rest))
+
+
+def _project_rows(lake: Lake, table: str) -> dict[tuple[date, int], tuple[int, int]]:
+    """As the lake says; nothing of a table of which a file cannot be read: what it takes is known all the same."""
+    try:
+        return lake.project_rows(table)
+    except (duckdb.Error, OSError):
+        log.warning("the rows of %s cannot be told by project", table, exc_info=True)
+        return {}
 
 
 def _of_days(
@@ -233,10 +253,11 @@ def _blobs(stores: Stores) -> Iterator[Volume]:
 
 
 def _attachments(stores: Stores) -> Iterator[Volume]:
-    rows = stores.lake.query(
-        "SELECT project_id, day, count(DISTINCT digest) AS files, count(*) AS rows, sum(size) AS bytes "
-        "FROM lake.attachments WHERE digest IS NOT NULL GROUP BY ALL"
-    )
+    try:
+        rows = stores.lake.query(_ATTACHMENTS)
+    except (duckdb.Error, OSError):
+        log.warning("attachments cannot be told by project", exc_info=True)
+        return
     for row in rows:
         size = int(row["bytes"] or 0)
         yield Volume(
@@ -248,7 +269,7 @@ def _attachments(stores: Stores) -> Iterator[Volume]:
             row["files"],
             row["day"],
             row["day"],
-            True,
+            estimate=True,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -16,10 +17,8 @@ from sqlalchemy import text
 from tasks_pipeline.cli import main
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
-from tasks_pipeline.jobs import optimize_database_job
 from tasks_pipeline.lanes import LANE_TAG
 from tasks_pipeline.resources.stores import StoresResource
-from tasks_pipeline.schedules import optimize_database_schedule
 from tasks_pipeline.storage.lake import compaction
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.sizes import folder_size
@@ -74,13 +73,14 @@ def optimized(day: Day, *steps: str) -> Optimized:
 
 def test_all_of_it_leaves_every_row_where_it_was(any_today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
     day = any_today
-    monkeypatch.setattr(compaction, "FEW", 1)
-    ids = store(day, 3)
+    ids = store(day, 2)
     rows = day.lake()
+    assert optimized(day, "merge_small_files").figures["files_merged"] == 0, "few files are left alone"
+    monkeypatch.setattr(compaction, "FEW", 1)
     done = optimized(day)
     assert (done.damage, done.failed, done.postponed) == ([], {}, "")
     assert len(files_of(day)) == 1
-    assert done.figures["files_merged"] >= 9
+    assert done.figures["files_merged"] == 6
     assert done.figures["lake_files_after"] < done.figures["lake_files_before"]
     assert done.figures["parquet_files_checked"] >= 3
     assert {f"{name}_seconds" for name in STEPS} <= done.figures.keys()
@@ -99,9 +99,22 @@ def test_all_of_it_leaves_every_row_where_it_was(any_today: Day, monkeypatch: py
     }
 
 
-def test_few_files_of_today_are_left_alone(today: Day) -> None:
-    store(today, 2)
-    assert optimized(today, "merge_small_files").figures["files_merged"] == 0
+def test_postgres_says_what_its_tables_take_and_whether_its_indexes_are_sound(postgres_home: Home) -> None:
+    with open_stores(postgres_home) as stores:
+        day = Day(stores, TODAY, 1)
+        day.send(event("A"))
+        with stores.state.write() as connection:
+            connection.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
+        found = {(one.store, one.table): one for one in volumes(stores)}
+        assert found["spool", "envelopes"].oldest == TODAY
+        assert found["state", "event_ids"].bytes > 0
+        assert found["lake", "(catalog)"].bytes > 0
+        broken = "UPDATE pg_index SET indisvalid = {} WHERE indexrelid = 'state.drains_pkey'::regclass"
+        with stores.state.write() as connection:
+            connection.execute(text(broken.format("false")))
+        done = optimized(day, "check_integrity")
+        assert done.damage == ["index state.drains_pkey is not valid: REINDEX it"]
+        assert done.figures["databases_checked"] > 50
 
 
 def test_a_step_that_fails_keeps_none_of_the_others(today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +122,10 @@ def test_a_step_that_fails_keeps_none_of_the_others(today: Day, monkeypatch: pyt
         raise OSError("no space left on device")
 
     monkeypatch.setattr(compaction, "tidy", fails)
-    done = optimized(today)
+    done = optimized(today, "trim_catalog", "take_statistics")
     assert list(done.failed) == ["trim_catalog"]
     assert "no space left" in done.failed["trim_catalog"]
-    assert "check_integrity_seconds" in done.figures
+    assert "tables_analysed" in done.figures
 
 
 def test_it_stands_back_while_events_wait_for_long(today: Day) -> None:
@@ -130,11 +143,12 @@ def test_it_stands_back_while_events_wait_for_long(today: Day) -> None:
     def drained(_seconds: float) -> None:
         long_ago.drain()
 
-    assert not optimize_database(today.stores, NOW, pace=Pace(today.stores, sleep=drained)).postponed
+    done = optimize_database(today.stores, NOW, ["take_statistics"], Pace(today.stores, sleep=drained))
+    assert not done.postponed
 
 
-def test_files_that_are_missing_or_cut_are_told(any_today: Day) -> None:
-    day = any_today
+def test_files_that_are_missing_or_cut_are_told(today: Day) -> None:
+    day = today
     store(day, 2)
     gone, cut = files_of(day)
     gone.unlink()
@@ -186,25 +200,6 @@ def test_a_blob_that_is_not_what_its_name_says_is_found(today: Day) -> None:
     assert optimized(today, "check_integrity").damage == [f"blob {digest} is not what its name says"]
 
 
-def test_an_index_that_is_not_valid_is_found(postgres_home: Home) -> None:
-    with open_stores(postgres_home) as stores:
-        with stores.state.write() as connection:
-            connection.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
-        day = Day(stores, TODAY, 1)
-        assert optimized(day, "check_integrity").figures["databases_checked"] > 50
-        with stores.state.write() as connection:
-            connection.execute(
-                text(
-                    "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'state.drains_pkey'::regclass"
-                )
-            )
-        assert "state.drains_pkey is not valid" in optimized(day, "check_integrity").damage[0]
-        with stores.state.write() as connection:
-            connection.execute(
-                text("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'state.drains_pkey'::regclass")
-            )
-
-
 def test_what_uses_the_disk_is_all_that_lies_there(today: Day) -> None:
     day, other = today, replace(today, project=2)
     store(day, 2)
@@ -224,16 +219,6 @@ def test_what_uses_the_disk_is_all_that_lies_there(today: Day) -> None:
     assert all(one.bytes and one.estimate and one.oldest == one.newest == TODAY for one in events.values())
     [envelopes] = [one for one in found if one.table == "envelopes"]
     assert (envelopes.rows, envelopes.files) == (4, 1)
-
-
-def test_postgres_says_what_its_tables_take(postgres_home: Home) -> None:
-    with open_stores(postgres_home) as stores:
-        store(Day(stores, TODAY, 1), 1)
-        found = {(one.store, one.table): one for one in volumes(stores)}
-    assert found["spool", "envelopes"].oldest == TODAY
-    assert found["state", "event_ids"].bytes > 0
-    assert found["lake", "(catalog)"].bytes > 0
-    assert found["lake", "events"].rows == 1
 
 
 def test_many_blobs_are_not_counted_one_by_one(today: Day, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,11 +241,10 @@ def test_the_command_says_it_by_table_and_by_day(today: Day) -> None:
     assert [row["bytes"] for row in rows] == sorted((row["bytes"] for row in rows), reverse=True)
     [events] = [row for row in rows if row["table"] == "events" and row["store"] == "lake"]
     assert (events["project"], events["rows"], events["oldest"]) == ("shop", 1, TODAY.isoformat())
-    by_table = CliRunner().invoke(main, ["--home", home, "storage"]).stdout
-    assert "free disk" in by_table
     by_day = CliRunner().invoke(main, ["--home", home, "storage", "--by", "day"]).stdout
     assert f"{TODAY}" in by_day
     assert "of no day" in by_day
+    assert "free disk" in by_day
 
 
 def test_readings_of_the_disk_are_bounded_and_tell_when_it_is_full(today: Day) -> None:
@@ -275,40 +259,39 @@ def test_readings_of_the_disk_are_bounded_and_tell_when_it_is_full(today: Day) -
 
 
 def test_the_ui_shows_what_was_gained_and_files_are_merged_when_it_is_worth_it(
-    today: Day, monkeypatch: pytest.MonkeyPatch
+    today: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compaction, "FEW", 1)
     resource = StoresResource(home=str(today.stores.home.root))
+    defs = build_defs({"stores": resource})
+    repository = defs.get_repository_def()
 
-    def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-        with dg.build_schedule_context(instance, NOW, resources={"stores": resource}) as context:
-            asked = optimize_database_schedule(context)
-            assert isinstance(asked, dg.RunRequest | dg.SkipReason)
-            return asked
+    def tick(instance: dg.DagsterInstance) -> dg.ScheduleExecutionData:
+        with dg.build_schedule_context(
+            instance, scheduled_execution_time=NOW, repository_def=repository, resources={"stores": resource}
+        ) as context:
+            return repository.get_schedule_def("optimize_database_schedule").evaluate_tick(context)
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert isinstance(tick(instance), dg.SkipReason)
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+
+        def shown(job: str, asset: str, config: Any = None) -> dict[str, Any]:
+            done = defs.resolve_job_def(job).execute_in_process(run_config=config, instance=instance)
+            assert done.success
+            [materialised] = done.asset_materializations_for_node(asset)
+            return {name: value.value for name, value in materialised.metadata.items()}
+
+        assert tick(instance).skip_message == "nothing was stored since the last look"
         store(today, 2)
-        asked = tick(instance)
-        assert isinstance(asked, dg.RunRequest)
+        [asked] = tick(instance).run_requests or []
         assert asked.tags[LANE_TAG] == "maintenance"
-        defs = build_defs({"stores": resource})
-        job = defs.resolve_job_def(optimize_database_job.name)
-        assert job.execute_in_process(run_config=asked.run_config, instance=instance).success
-        assert isinstance(tick(instance), dg.SkipReason)
+        assert shown("optimize_database_job", "optimize_database", asked.run_config)["files_merged"] == 6
+        assert tick(instance).skip_message == "the files of today are few"
         assert len(files_of(today)) == 1
-        newest = instance.get_latest_materialization_event(dg.AssetKey("optimize_database"))
-        assert newest is not None
-        assert newest.asset_materialization is not None
-        assert newest.asset_materialization.metadata["files_merged"].value == 6
-        for name in ("storage_health_job", "clear_expired_caches_job"):
-            assert defs.resolve_job_def(name).execute_in_process(instance=instance).success
-        shown = instance.get_latest_materialization_event(dg.AssetKey("storage_health"))
-        assert shown is not None
-        assert shown.asset_materialization is not None
-        assert {
+        assert shown("storage_health_job", "storage_health").keys() >= {
             "lake_bytes",
             "state_bytes",
             "free_bytes",
             "missing_files",
-        } <= shown.asset_materialization.metadata.keys()
+        }
+        assert shown("clear_expired_caches_job", "clear_expired_caches")["removed_files"] == 0
