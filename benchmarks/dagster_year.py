@@ -1,4 +1,4 @@
-"""`python -m benchmarks.dagster_year`: what Dagster's own store comes to after a year of runs every five minutes, with its nightly cleanup.
+"""`python -m benchmarks dagster_year`: what Dagster's own store comes to after a year of runs every five minutes, with its nightly cleanup.
 
 One real run of an asset with a check is copied, under new ids and times, into each of its places: a simulated day takes a second instead
 of minutes. Every run writes the partition of its day, so that one run a day has to stay for ever. Prints one JSON object.

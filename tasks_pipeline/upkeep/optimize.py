@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.lake import compaction
@@ -121,15 +122,19 @@ def take_statistics(stores: Stores, _now: datetime, pace: Pace) -> Figures:
     """Have the databases know how large tables are made: on Postgres those that autovacuum passes by."""
     if stores.home.embedded:
         return {"tables_analysed": sqlite_space.take_statistics(stores.home.root / "state.sqlite")}
-    engine = stores.state.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with stores.state.read() as connection:
         names = [row.name for row in connection.execute(_STALE_TABLES)]
-        for name in names:
-            pace()
-            connection.execute(text("SET lock_timeout = '100ms'"))
-            connection.execute(text(f"ANALYZE {name}"))
-        connection.execute(text("RESET lock_timeout"))
-    return {"tables_analysed": len(names)}
+    analysed = 0
+    for name in names:
+        pace()
+        try:
+            with stores.state.write() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+                connection.execute(text(f"ANALYZE {name}"))
+        except OperationalError:  # somebody changes the table just now: the next night
+            continue
+        analysed += 1
+    return {"tables_analysed": analysed}
 
 
 def check_integrity(stores: Stores, now: datetime, pace: Pace) -> Figures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -61,7 +60,7 @@ def now() -> datetime:
 
 
 def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> None:
-    old = [run(instance, events, "2026-11-01") for _ in range(3)]
+    old = [run(instance, events, "2026-11-01") for _ in range(2)]
     kept = [run(instance, events, day) for day in ("2026-11-01", "2026-11-02")]
     old.append(run(instance, outbox))
     kept.append(run(instance, outbox))
@@ -81,80 +80,63 @@ def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> 
     assert newest.run_id == kept[-1]
 
 
-def test_what_stays_of_old_runs_is_thin(instance: dg.DagsterInstance) -> None:
+def test_what_else_grows_goes_too(instance: dg.DagsterInstance) -> None:
+    """Steps of runs that stay, results of checks, what sensors reported, ticks, captured output."""
     kept = run(instance, events, "2026-11-01")
-    pruned = prune(instance, now(), now())
-    assert (pruned.runs, pruned.thinned) == ([], 1)
-    assert not _files_of(instance, kept)
-    assert prune(instance, now(), now()).thinned == 0
-    said = {
-        record.event_log_entry.dagster_event_type for record in instance.get_records_for_run(kept).records
-    }
-    assert said <= {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-    assert instance.get_materialized_partitions(events.key) == {"2026-11-01"}
-    assert instance.get_run_by_id(kept) is not None
-    [record] = instance.fetch_materializations(events.key, limit=5).records
-    assert record.asset_materialization is not None
-    assert record.asset_materialization.metadata["rows"].value == 1
-
-
-def test_the_newest_superseded_runs_stay_and_others_go_early(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(old_runs, "KEPT_RUNS", 1)
-    runs = [run(instance, outbox) for _ in range(3)]
-    assert drop_old_runs(instance, now() - timedelta(days=1)) == runs[:1]
-
-
-def test_checks_keep_their_last_result(instance: dg.DagsterInstance) -> None:
     for _ in range(2):
         dg.materialize([outbox, sound], instance=instance)
-    key = dg.AssetCheckKey(outbox.key, "sound")
-    for passed in (True, False):
+    for number in range(3):
         instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(asset_key=outbox.key, check_name="reported", passed=passed)
+            dg.AssetMaterialization("events", metadata={"rows": number}, partition="2026-11-02")
         )
-    pruned = prune(instance, now(), now())
-    assert (len(pruned.runs), pruned.check_results) == (1, 2)
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [key, dg.AssetCheckKey(outbox.key, "reported")]
-    )
-    assert {name.name: record.status.value for name, record in found.items()} == {
-        "sound": "SUCCEEDED",
-        "reported": "FAILED",
-    }
-    assert len(instance.event_log_storage.get_asset_check_execution_history(key, limit=10)) == 1
-
-
-def test_what_sensors_reported_goes_but_for_the_newest(instance: dg.DagsterInstance) -> None:
-    for rows in range(3):
         instance.report_runless_asset_event(
-            dg.AssetMaterialization("events", metadata={"rows": rows}, partition="2026-11-02")
+            dg.AssetCheckEvaluation(asset_key=outbox.key, check_name="reported", passed=number < 2)
         )
-    assert prune(instance, now() - timedelta(days=1), now()).events == 0
-    assert prune(instance, now(), now()).events == 2
-    assert instance.get_materialized_partitions(events.key) == {"2026-11-02"}
-    [record] = instance.fetch_materializations(events.key, limit=5).records
-    assert record.asset_materialization is not None
-    assert record.asset_materialization.metadata["rows"].value == 2
-
-
-def test_ticks_and_captured_output_of_any_kind_go(instance: dg.DagsterInstance) -> None:
     for age, status in ((31, "SUCCESS"), (2, "SKIPPED"), (2, "SUCCESS"), (0, "SKIPPED")):
-        at = datetime.now(UTC) - timedelta(days=age)
+        at = (datetime.now(UTC) - timedelta(days=age)).timestamp()
         instance.create_tick(
-            TickData("gone", "sensor", InstigatorType.SENSOR, TickStatus(status), at.timestamp(), run_ids=[])
+            TickData("gone", "sensor", InstigatorType.SENSOR, TickStatus(status), at, run_ids=[])
         )
     output = Path(instance.storage_directory()) / "location" / "sensor" / "7.err"
     output.parent.mkdir(parents=True)
     output.write_text("said")
-    young = output.with_name("8.err")
-    young.write_text("said")
-    os.utime(output, (0, 0))
-    pruned = prune(instance, datetime.now(UTC) - timedelta(days=7), datetime.now(UTC))
-    assert (pruned.ticks, pruned.log_files) == (2, 1)
+
+    early = prune(instance, now() - timedelta(days=1), now())
+    assert (early.runs, early.thinned, early.events, early.check_results) == ([], 0, 0, 0)
+    assert early.ticks == 2
+    assert output.exists()
+    pruned = prune(instance, now(), now())
+    assert (len(pruned.runs), pruned.thinned, pruned.check_results) == (1, 2, 3)
+    assert pruned.events == 2 + 2
     assert not output.exists()
-    assert young.exists()
+    again = prune(instance, now(), now())
+    assert (again.runs, again.thinned, again.events, again.check_results) == ([], 0, 0, 0)
+
+    assert instance.get_run_by_id(kept) is not None
+    assert not _files_of(instance, kept)
+    assert instance.get_materialized_partitions(events.key) == {"2026-11-01", "2026-11-02"}
+    rows = [
+        record.asset_materialization.metadata["rows"].value
+        for record in instance.fetch_materializations(events.key, limit=5).records
+        if record.asset_materialization is not None
+    ]
+    assert rows == [2, 1]
+    wanted = [dg.AssetCheckKey(outbox.key, name) for name in ("sound", "reported")]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
+    assert {key.name: record.status.value for key, record in found.items()} == {
+        "sound": "SUCCEEDED",
+        "reported": "FAILED",
+    }
+
+
+def test_the_newest_superseded_runs_stay_and_others_go_early(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_runs, "KEPT_RUNS", 1)
+    write_dagster_home(home)
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        runs = [run(instance, outbox) for _ in range(3)]
+        assert drop_old_runs(instance, now() - timedelta(days=1)) == runs[:1]
 
 
 def test_a_kill_while_a_run_is_removed_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +166,7 @@ def test_the_disk_space_is_given_back(home: Home) -> None:
         run(instance, events, "2026-11-01")
         with closing(sqlite3.connect(index, isolation_level=None)) as connection:
             connection.execute("CREATE TABLE large (bytes BLOB)")
-            connection.execute("INSERT INTO large VALUES (zeroblob(1000000))")
+            connection.execute("INSERT INTO large VALUES (zeroblob(2000000))")
             connection.execute("DROP TABLE large")
         pruned = prune(instance, now(), now())
         assert pruned.bytes > 1_000_000

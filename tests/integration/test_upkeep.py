@@ -232,7 +232,7 @@ def test_many_blobs_are_not_counted_one_by_one(today: Day, monkeypatch: pytest.M
     assert (blobs.bytes, blobs.files, blobs.estimate) == (51_200, 512, True)
 
 
-def test_the_command_says_it_by_table_and_by_day(today: Day) -> None:
+def test_the_command_says_it_by_table(today: Day) -> None:
     store(today, 1)
     home = str(today.stores.home.root)
     run = CliRunner().invoke(main, ["--home", home, "storage", "--json"])
@@ -241,10 +241,6 @@ def test_the_command_says_it_by_table_and_by_day(today: Day) -> None:
     assert [row["bytes"] for row in rows] == sorted((row["bytes"] for row in rows), reverse=True)
     [events] = [row for row in rows if row["table"] == "events" and row["store"] == "lake"]
     assert (events["project"], events["rows"], events["oldest"]) == ("shop", 1, TODAY.isoformat())
-    by_day = CliRunner().invoke(main, ["--home", home, "storage", "--by", "day"]).stdout
-    assert f"{TODAY}" in by_day
-    assert "of no day" in by_day
-    assert "free disk" in by_day
 
 
 def test_readings_of_the_disk_are_bounded_and_tell_when_it_is_full(today: Day) -> None:
