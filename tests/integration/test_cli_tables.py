@@ -40,7 +40,7 @@ WHOLE = {
     "analytics types": ("name",),
     "status": (),
     "storage": ("store",),
-    "storage --by day": ("day",),
+    "storage --by day": (),
     "alerts list --since 7d": ("at", "group"),
     "alerts rules": ("project",),
     "alerts test everything --since 7d": (),
