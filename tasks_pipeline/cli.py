@@ -37,6 +37,7 @@ COMMANDS = {
     "analytics": ("commands.analytics.group", "analytics", "Look at figures of days, and at facts."),
     "sql": ("commands.sql", "sql", "Run read-only SQL over everything stored."),
     "status": ("commands.status", "status", "Show what came, what became of it, what waits, how big it is."),
+    "storage": ("commands.storage", "storage", "Show what uses the disk."),
     "watch": ("commands.watch", "watch", "Show how the pipeline itself is doing."),
     "config": ("commands.config", "config", "Check or show the configuration."),
     "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
@@ -61,6 +62,7 @@ SECTIONS = {
     ),
     "Operate": (
         "status",
+        "storage",
         "watch",
         "config",
         "token",

@@ -12,10 +12,8 @@ from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
     drop_expired_envelopes,
     drop_finished,
-    drop_old_runs,
     drop_stale_chunks,
     end_quiet_days,
-    tidy_lake,
 )
 from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, STATISTICS, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
@@ -27,6 +25,12 @@ from tasks_pipeline.assets.report_deliveries import deliver_reports
 from tasks_pipeline.assets.reports import report_assets
 from tasks_pipeline.assets.statistics import compute_days
 from tasks_pipeline.assets.suspect_commits import find_suspect_commits
+from tasks_pipeline.assets.upkeep import (
+    clear_expired_caches,
+    drop_old_runs,
+    optimize_database,
+    storage_health,
+)
 from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
@@ -34,14 +38,17 @@ from tasks_pipeline.checks.releases import check_release_health
 from tasks_pipeline.checks.report_deliveries import check_report_deliveries
 from tasks_pipeline.checks.reports import check_reports
 from tasks_pipeline.checks.statistics import check_statistics
+from tasks_pipeline.checks.upkeep import UPKEEP_CHECKS
 from tasks_pipeline.jobs import (
     check_day_job,
     check_monitors_job,
+    clear_expired_caches_job,
     deliver_reports_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    optimize_database_job,
     process_analytics_job,
     process_events_job,
     process_releases_job,
@@ -53,20 +60,25 @@ from tasks_pipeline.jobs import (
     send_alert_notification_job,
     send_digest_job,
     statistics_job,
+    storage_health_job,
 )
 from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
+    clear_expired_caches_schedule,
     drop_expired_envelopes_schedule,
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
     merge_events_schedule,
+    optimize_database_nightly_schedule,
+    optimize_database_schedule,
     process_analytics_schedule,
     release_adoption_schedule,
     release_health_nightly_schedule,
     release_health_schedule,
     statistics_schedule,
+    storage_health_schedule,
 )
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
@@ -109,10 +121,12 @@ def build_defs(
                 process_new_release,
                 drop_expired_envelopes,
                 drop_finished,
-                drop_old_runs,
                 drop_stale_chunks,
                 end_quiet_days,
-                tidy_lake,
+                drop_old_runs,
+                optimize_database,
+                clear_expired_caches,
+                storage_health,
                 compute_release_health,
                 release_adoption,
                 process_analytics_event,
@@ -131,6 +145,7 @@ def build_defs(
             check_report_deliveries,
             *check_reports(periods),
             check_statistics(days),
+            *UPKEEP_CHECKS,
         ],
         jobs=[
             process_events_job,
@@ -146,6 +161,9 @@ def build_defs(
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
+            optimize_database_job,
+            clear_expired_caches_job,
+            storage_health_job,
             release_health_job,
             release_adoption_job,
             process_analytics_job,
@@ -170,6 +188,10 @@ def build_defs(
             drop_expired_envelopes_schedule,
             drop_stale_chunks_schedule,
             drop_old_runs_schedule,
+            optimize_database_schedule,
+            optimize_database_nightly_schedule,
+            clear_expired_caches_schedule,
+            storage_health_schedule,
             merge_events_schedule,
             release_health_schedule,
             release_health_nightly_schedule,

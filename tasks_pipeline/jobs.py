@@ -115,10 +115,10 @@ process_analytics_job = dg.define_asset_job(
 
 drop_expired_envelopes_job = dg.define_asset_job(
     "drop_expired_envelopes_job",
-    selection=dg.AssetSelection.assets("expired_envelopes", "finished_work", "lake_files", "quiet_days"),
+    selection=dg.AssetSelection.assets("expired_envelopes", "finished_work", "quiet_days"),
     run_tags=MAINTENANCE.tags,
     description="Removes raw envelopes whose retention is over, and what the state database needs only while something is at "
-    "work; tidies the files of the lake; ends days on which nothing came. Stored events stay; days without raw envelopes cannot "
+    "work; ends days on which nothing came. Stored events stay; days without raw envelopes cannot "
     "be recomputed any more.",
 )
 
@@ -133,8 +133,29 @@ drop_old_runs_job = dg.define_asset_job(
     "drop_old_runs_job",
     selection=dg.AssetSelection.assets("old_runs"),
     run_tags=MAINTENANCE.tags,
-    description="Removes old runs with their events and captured output. The newest run of each partition stays, and so "
-    "does what it says of it.",
+    description="Removes old runs with their events and captured output, results of checks and ticks. The newest run of each partition "
+    "stays, and so does what it says of it.",
+)
+
+optimize_database_job = dg.define_asset_job(
+    "optimize_database_job",
+    selection=dg.AssetSelection.assets("optimize_database"),
+    run_tags=MAINTENANCE.tags,
+    description="Merges small files of the lake, trims its catalog, gives disk space back, takes statistics, and looks for damage.",
+)
+
+clear_expired_caches_job = dg.define_asset_job(
+    "clear_expired_caches_job",
+    selection=dg.AssetSelection.assets("clear_expired_caches"),
+    run_tags=MAINTENANCE.tags,
+    description="Removes entries of caches that nobody used for long, or that are too many.",
+)
+
+storage_health_job = dg.define_asset_job(
+    "storage_health_job",
+    selection=dg.AssetSelection.assets("storage_health"),
+    run_tags=MAINTENANCE.tags,
+    description="Measures what each store takes, compares the lake with its catalog, and says how long the disk will do.",
 )
 
 release_health_job = dg.define_asset_job(

@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 from tasks_pipeline.analytics.statistics.days import recent_due
 from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
 from tasks_pipeline.jobs import (
+    clear_expired_caches_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
     drop_stale_chunks_job,
     merge_events_job,
+    optimize_database_job,
     process_analytics_job,
     release_adoption_job,
     release_health_job,
     statistics_job,
+    storage_health_job,
 )
 from tasks_pipeline.lanes import MAINTENANCE
 from tasks_pipeline.partitions import tags_of_day, tags_of_days
@@ -24,9 +27,14 @@ from tasks_pipeline.releases.adoption import stages_due
 from tasks_pipeline.releases.health_days import due_days, due_tonight
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import UNDER_WAY, described, runs_under_way
+from tasks_pipeline.storage.lake.compaction import of_today
+from tasks_pipeline.storage.ledger.drains import stored_since
+from tasks_pipeline.upkeep.optimize import BY_DAY
 
 MANY_FACTS, FACTS_WAIT = 1_000, timedelta(minutes=30)
 """So many facts, or one that waits for so long, are worth a run of their own."""
+LOOKED_BACK = timedelta(minutes=20)
+"""Longer than between two looks at the files of today."""
 
 drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     name="drop_expired_envelopes_schedule",
@@ -63,6 +71,61 @@ drop_old_runs_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night.",
 )
+
+
+optimize_database_nightly_schedule = dg.ScheduleDefinition(
+    name="optimize_database_nightly_schedule",
+    job=optimize_database_job,
+    cron_schedule="47 3 * * *",  # behind what removes things
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: all of it, when other cleanups are done.",
+)
+
+clear_expired_caches_schedule = dg.ScheduleDefinition(
+    name="clear_expired_caches_schedule",
+    job=clear_expired_caches_job,
+    cron_schedule="7 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night.",
+)
+
+storage_health_schedule = dg.ScheduleDefinition(
+    name="storage_health_schedule",
+    job=storage_health_job,
+    cron_schedule="22 */6 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Four times a day.",
+)
+
+
+@dg.schedule(
+    name="optimize_database_schedule",
+    job=optimize_database_job,
+    cron_schedule="12,27,42,57 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every 15 minutes, when so much was stored that small files of the lake are worth merging.",
+)
+def optimize_database_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> dg.RunRequest | dg.SkipReason:
+    """A run that merges files, unless there are few."""
+    now = datetime.now(UTC)
+    with stores.open() as opened:
+        with opened.state.read() as connection:
+            stored = stored_since(connection, now - LOOKED_BACK)
+        if not stored:  # to open the lake costs more than to ask this
+            return dg.SkipReason("nothing was stored since the last look")
+        small = sum(len(files) for files in of_today(opened.lake, now.date()))
+    if not small:
+        return dg.SkipReason("the files of today are few")
+    if _under_way(context.instance, optimize_database_job.name):
+        return dg.SkipReason(f"{small} small files of today; a run is under way")
+    config = dg.RunConfig(ops={"optimize_database": {"config": {"steps": list(BY_DAY)}}})
+    return dg.RunRequest(run_config=config, tags=MAINTENANCE.tags)
 
 
 @dg.schedule(

@@ -1,13 +1,15 @@
 """All stores of an installation, opened together and handed around as one.
 
-`python -m tasks_pipeline.stores` says whether the databases can be used: the service asks before it starts.
+`python -m tasks_pipeline.stores` says whether the databases can be used, and prepares files of earlier versions: the service asks
+before it starts.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, InForce, Stamp
+from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.spool.interface import Spool
@@ -97,5 +100,15 @@ def unusable(home: Home) -> str:
     return ""
 
 
+def prepare(home: Home) -> None:
+    """Have the SQLite files of an earlier version give space back from now on. Before a service starts, and in a process that has
+    none of them open. One that is damaged or in use stays as it is: whoever opens it says so."""
+    if home.embedded:
+        for path in (home.root / "state.sqlite", home.lake_catalog):
+            with suppress(sqlite3.Error):
+                sqlite_space.prepare(path)
+
+
 if __name__ == "__main__":
+    prepare(Home.resolve())
     sys.exit(unusable(Home.resolve()) or None)

@@ -11,13 +11,12 @@ from tasks_pipeline.assets.metadata import OF_A_DAY, RAW_GONE, envelopes_of, row
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import quiet_days
-from tasks_pipeline.words import counted
 
 GROUP = "maintenance"
 DAYS_ENDED = 31
 """Looked at in one night, the newest; who needs more materialises the asset again."""
-_TAGS = {LANE_TAG: MAINTENANCE.name}
-_NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
+TAGS = {LANE_TAG: MAINTENANCE.name}
+NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 
 
 class DropConfig(dg.Config):
@@ -31,8 +30,8 @@ class DropConfig(dg.Config):
     deps=["envelopes"],
     group_name=GROUP,
     kinds={"sqlite", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Raw envelopes that were removed because `retention.raw_days` is over and nothing of their day waited. Stored "
     "events stay; such a day cannot be recomputed any more, only what is stored of it can be processed again.",
 )
@@ -46,7 +45,7 @@ def drop_expired_envelopes(
         dropped = drop_expired_days(opened, datetime.now(UTC).date(), dry_run=config.dry_run)
         left = opened.spool.days()
     for day, envelopes in dropped.items():
-        context.log.info(f"{day}: {envelopes} raw envelopes {_removed(config.dry_run)}")
+        context.log.info(f"{day}: {envelopes} raw envelopes {removed_text(config.dry_run)}")
         if not config.dry_run:
             context.log_event(envelopes_of(day, 0, {"raw_envelopes": RAW_GONE, "removed": envelopes}))
     return dg.MaterializeResult(
@@ -64,8 +63,8 @@ def drop_expired_envelopes(
     name="finished_work",
     group_name=GROUP,
     kinds={"sql", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Rows of the state database that were removed because they were needed only while something was at work: "
     "drains, replacements, regroupings, entries of digests that were sent.",
 )
@@ -80,33 +79,11 @@ def drop_finished(context: dg.AssetExecutionContext, stores: StoresResource) -> 
 
 
 @dg.asset(
-    name="lake_files",
-    group_name=GROUP,
-    kinds={"ducklake", "parquet"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
-    description="The files of the lake, tidied: those of days that are over are merged, old snapshots are forgotten, files that "
-    "dead processes left are removed. What the tables hold stays the same.",
-)
-def tidy_lake(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
-    """Merge the files of days that are over, forget old snapshots, and remove files that dead processes left."""
-    from tasks_pipeline.storage.lake import compaction
-
-    with stores.open() as opened:
-        lake, now = opened.lake, datetime.now(UTC)
-        merged = compaction.compact(lake, compaction.of_past_days(lake, now.date()))
-        compaction.tidy(lake, now)
-        orphans = compaction.drop_orphans(lake, now)
-    context.log.info(f"{counted(merged, 'file')} merged, {orphans} removed that nobody had registered")
-    return dg.MaterializeResult(metadata={"merged": merged, "orphans": orphans})
-
-
-@dg.asset(
     name="stale_chunks",
     group_name=GROUP,
     kinds={"file", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Pieces of uploads that were removed because nobody asked for them in `uploads.chunk_hours`. What was uploaded "
     "stays.",
 )
@@ -122,33 +99,11 @@ def drop_stale_chunks(context: dg.AssetExecutionContext, stores: StoresResource)
 
 
 @dg.asset(
-    name="old_runs",
-    group_name=GROUP,
-    kinds={"dagster", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
-    description="Runs of Dagster that were removed with their events and captured output, `retention.dagster_days` after their "
-    "end. The newest run of each partition stays, and so does what it says of it.",
-)
-def drop_old_runs(
-    context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
-) -> dg.MaterializeResult[Any]:
-    """Remove runs, their events and their captured output after `retention.dagster_days`."""
-    from tasks_pipeline import old_runs
-
-    days = stores.resolve().config_in_force().config.retention.dagster_days
-    before = datetime.now(UTC) - timedelta(days=days)
-    dropped = old_runs.drop_old_runs(context.instance, before, dry_run=config.dry_run)
-    context.log.info(f"{len(dropped)} runs that ended more than {days} days ago {_removed(config.dry_run)}")
-    return dg.MaterializeResult(metadata={"runs": len(dropped), "days": days, "dry_run": config.dry_run})
-
-
-@dg.asset(
     name="quiet_days",
     group_name=GROUP,
     kinds={"sql", "table"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Days that are over and on which nothing was received: their partitions are marked as done, with no rows, so "
     "that a day that is missing is one that should be looked at.",
 )
@@ -171,7 +126,8 @@ def end_quiet_days(context: dg.AssetExecutionContext, stores: StoresResource) ->
     )
 
 
-def _removed(dry_run: bool) -> str:
+def removed_text(dry_run: bool) -> str:
+    """What a cleanup says that it did."""
     return "would be removed" if dry_run else "removed"
 
 

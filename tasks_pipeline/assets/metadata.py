@@ -60,6 +60,10 @@ _DOCUMENTS = {
     "pipeline_probes": "docs/watch.md",
     "release_adoption": "docs/adoption.md",
     "report_deliveries": "docs/report-delivery.md",
+    "optimize_database": "docs/upkeep.md",
+    "clear_expired_caches": "docs/upkeep.md",
+    "storage_health": "docs/upkeep.md",
+    "old_runs": "docs/upkeep.md",
 }
 """By asset, else by group: where it is explained."""
 

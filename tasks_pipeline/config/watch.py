@@ -51,6 +51,9 @@ class Watch(Model):
     disk_free_bytes: Limits = Field(
         Limits(warning=2048 * MIB, critical=512 * MIB), description="Free space where the data lies."
     )
+    disk_days: Limits = Field(
+        Limits(warning=14, critical=3), description="Days until the disk is full, if it goes on as it did."
+    )
     clock_skew_seconds: Limits = Field(
         Limits(warning=5, critical=60), description="Between this machine's clock and the database's."
     )
@@ -70,7 +73,7 @@ class Watch(Model):
         for name in type(self).model_fields:
             limits = getattr(self, name)
             if isinstance(limits, Limits):
-                falls = name == "disk_free_bytes"
+                falls = name in ("disk_free_bytes", "disk_days")
                 if (limits.critical > limits.warning) if falls else (limits.critical < limits.warning):
                     allowed = "at most warning" if falls else "at least warning"
                     said = f"critical is {limits.critical:g}; allowed is {allowed} ({limits.warning:g})"

@@ -14,6 +14,8 @@ _ABOUT_PROBES = {
     "channels": ("notifications", "queue"),
     "dead_notifications": ("notifications", "log", "--status", "dead", "--attempts"),
     "configuration": ("config", "check"),
+    "disk": ("storage",),
+    "disk_days": ("storage",),
 }
 """What shows more of a probe; of the others `status` does."""
 

@@ -34,7 +34,7 @@ class Upkeep:
         self,
         stores: Stores,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        tidied: Callable[[Lake], None] = tidy,
+        tidied: Callable[[Lake], object] = tidy,
     ) -> None:
         self._stores = stores
         self._clock = clock

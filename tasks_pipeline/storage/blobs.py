@@ -118,11 +118,11 @@ class BlobStore:
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._path(digest))
 
-    def digests(self) -> Iterator[str]:
-        """The digests of all blobs, in order, a shard of 1/256 at a time in memory."""
-        for shard in self._names(self._root):
-            if _SHARD.fullmatch(shard):
-                yield from filter(_DIGEST.fullmatch, self._names(f"{self._root}/{shard}"))
+    def digests(self, shard: str | None = None) -> Iterator[str]:
+        """The digests of all blobs, in order, a shard of 1/256 at a time in memory; or of one shard, its two hex digits."""
+        for name in self._names(self._root) if shard is None else [shard]:
+            if _SHARD.fullmatch(name):
+                yield from filter(_DIGEST.fullmatch, self._names(f"{self._root}/{name}"))
 
     def _keep(self, path: Path, digest: str) -> None:
         """Make a durable local file a blob; the file may be gone afterwards."""

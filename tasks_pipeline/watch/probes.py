@@ -19,6 +19,8 @@ from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.upkeep import findings
+from tasks_pipeline.upkeep.forecast import MOST_DAYS, days_until_full
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.words import counted
 
@@ -50,6 +52,9 @@ DESCRIPTIONS = {
     "dead_notifications": "Messages that were given up within the last hour.",
     "channels": "Channels that are left alone because they fail.",
     "disk": "Free space where the data lies, in bytes.",
+    "disk_days": "For how many days the free disk will do, if it goes on as in the last weeks.",
+    "lake_files": "Files of the lake that its catalog names and that are not there, or not as it says.",
+    "damage": "What could not be read as it was written, when it was looked at last night.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
     "failed_ticks": "Ticks of a sensor or schedule that failed in a row.",
@@ -63,6 +68,7 @@ UNITS = {
     "invalid_items": ("percent", 1),
     "outbox": ("seconds", 1),
     "disk": ("GiB", 1024**3),
+    "disk_days": ("days", 1),
     "clock": ("seconds", 1),
 }
 """What people are shown a value in, and how much of it that is; the others are counts."""
@@ -94,6 +100,9 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("dead_notifications",), lambda: [dead_notifications(stores, now)]),
         (("channels",), lambda: [channels(stores, now)]),
         (("disk",), lambda: [disk(stores)]),
+        (("disk_days",), lambda: [disk_days(stores)]),
+        (("lake_files",), lambda: [lake_files(stores)]),
+        (("damage",), lambda: [damage(stores)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
         (("configuration",), lambda: [configuration(stores)]),
@@ -214,6 +223,39 @@ def disk(stores: Stores) -> Reading:
 
 def _existing(path: Path) -> set[Path]:
     return {path} if path.exists() else set()
+
+
+def disk_days(stores: Stores) -> Reading:
+    """How long the disk will do, as the asset `storage_health` measured it over the last weeks."""
+    with stores.state.read() as connection:
+        days = days_until_full(findings.free_disk(connection))
+    if days is None:
+        return Reading("disk_days", OK, None, "it is not known for long enough how much disk is free")
+    said = (
+        "the disk does not fill"
+        if days >= MOST_DAYS
+        else f"the disk will be full in {counted(int(days), 'day')}"
+    )
+    return Reading("disk_days", below(days, stores.config.watch.disk_days), round(days, 1), said)
+
+
+def lake_files(stores: Stores) -> Reading:
+    """Files of the lake that are missing, as the asset `storage_health` found them."""
+    return _found(stores, "lake_files", findings.FILES, "all files that the catalog names are there")
+
+
+def damage(stores: Stores) -> Reading:
+    """What is damaged, as the asset `optimize_database` found it."""
+    return _found(stores, "damage", findings.DAMAGE, "all that was read is as it was written")
+
+
+def _found(stores: Stores, name: str, kind: str, well: str) -> Reading:
+    with stores.state.read() as connection:
+        found = findings.finding(connection, kind)
+    if found is None:
+        return Reading(name, OK, 0, "nobody has looked yet")
+    seen = f"{found.at:%Y-%m-%d %H:%M} UTC: {found.detail or well}"
+    return Reading(name, CRITICAL if found.count else OK, found.count, seen)
 
 
 def clock(stores: Stores) -> Reading:

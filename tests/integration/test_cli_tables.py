@@ -39,6 +39,8 @@ WHOLE = {
     "analytics stats": (),
     "analytics types": ("name",),
     "status": (),
+    "storage": ("store",),
+    "storage --by day": (),
     "alerts list --since 7d": ("at", "group"),
     "alerts rules": ("project",),
     "alerts test everything --since 7d": (),

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from tasks_pipeline import old_runs
 from tasks_pipeline.home import Home
-from tasks_pipeline.old_runs import drop_old_runs, shown_by_partitions
+from tasks_pipeline.old_runs import drop_old_runs, prune, shown_by_partitions
 from tasks_pipeline.service.dagster_home import dagster_environment, write_dagster_home
+from tasks_pipeline.storage import sqlite_space
 
 DAYS = dg.StaticPartitionsDefinition(["2026-11-01", "2026-11-02"])
 
@@ -30,6 +33,12 @@ def events() -> dg.MaterializeResult[None]:
 def outbox() -> dg.MaterializeResult[None]:
     """A table as a whole."""
     return dg.MaterializeResult()
+
+
+@dg.asset_check(asset=outbox)
+def sound() -> dg.AssetCheckResult:
+    """A check of it."""
+    return dg.AssetCheckResult(passed=True)
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def now() -> datetime:
 
 
 def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> None:
-    old = [run(instance, events, "2026-11-01") for _ in range(3)]
+    old = [run(instance, events, "2026-11-01") for _ in range(2)]
     kept = [run(instance, events, day) for day in ("2026-11-01", "2026-11-02")]
     old.append(run(instance, outbox))
     kept.append(run(instance, outbox))
@@ -71,19 +80,99 @@ def test_runs_go_and_what_partitions_say_stays(instance: dg.DagsterInstance) -> 
     assert newest.run_id == kept[-1]
 
 
-def test_the_disk_space_is_given_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(old_runs, "WORTH_BYTES", 1)
+def test_what_else_grows_goes_too(instance: dg.DagsterInstance) -> None:
+    """Steps of runs that stay, results of checks, what sensors reported, ticks, captured output."""
+    kept = run(instance, events, "2026-11-01")
+    for _ in range(2):
+        dg.materialize([outbox, sound], instance=instance)
+    for number in range(3):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization("events", metadata={"rows": number}, partition="2026-11-02")
+        )
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=outbox.key, check_name="reported", passed=number < 2)
+        )
+    for age, status in ((31, "SUCCESS"), (2, "SKIPPED"), (2, "SUCCESS"), (0, "SKIPPED")):
+        at = (datetime.now(UTC) - timedelta(days=age)).timestamp()
+        instance.create_tick(
+            TickData("gone", "sensor", InstigatorType.SENSOR, TickStatus(status), at, run_ids=[])
+        )
+    output = Path(instance.storage_directory()) / "location" / "sensor" / "7.err"
+    output.parent.mkdir(parents=True)
+    output.write_text("said")
+
+    early = prune(instance, now() - timedelta(days=1), now())
+    assert (early.runs, early.thinned, early.events, early.check_results) == ([], 0, 0, 0)
+    assert early.ticks == 2
+    assert output.exists()
+    pruned = prune(instance, now(), now())
+    assert (len(pruned.runs), pruned.thinned, pruned.check_results) == (1, 2, 3)
+    assert pruned.events == 2 + 3, "results of checks have a table of their own"
+    assert not output.exists()
+    again = prune(instance, now(), now())
+    assert (again.runs, again.thinned, again.events, again.check_results) == ([], 0, 0, 0)
+
+    assert instance.get_run_by_id(kept) is not None
+    assert not _files_of(instance, kept)
+    assert instance.get_materialized_partitions(events.key) == {"2026-11-01", "2026-11-02"}
+    rows = [
+        record.asset_materialization.metadata["rows"].value
+        for record in instance.fetch_materializations(events.key, limit=5).records
+        if record.asset_materialization is not None
+    ]
+    assert rows == [2, 1]
+    wanted = [dg.AssetCheckKey(outbox.key, name) for name in ("sound", "reported")]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
+    assert {key.name: record.status.value for key, record in found.items()} == {
+        "sound": "SUCCEEDED",
+        "reported": "FAILED",
+    }
+
+
+def test_the_newest_superseded_runs_stay_and_others_go_early(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_runs, "KEPT_RUNS", 1)
+    write_dagster_home(home)
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        runs = [run(instance, outbox) for _ in range(3)]
+        assert drop_old_runs(instance, now() - timedelta(days=1)) == runs[:1]
+
+
+def test_a_kill_while_a_run_is_removed_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dagster_home(home)
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        old, kept = (run(instance, outbox) for _ in range(2))
+
+        def dies() -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(instance.run_storage, "connect", dies)
+            patched.setattr(old_runs, "shown_by_partitions", lambda _instance: {kept})
+            patched.setattr(old_runs, "_ended", lambda _instance, _before: [old])
+            patched.setattr(old_runs, "_superseded", lambda _instance, _kept: [])
+            with pytest.raises(KeyboardInterrupt):
+                drop_old_runs(instance, now())
+        assert drop_old_runs(instance, now()) == [old]
+        assert not _files_of(instance, old)
+        assert instance.has_run(kept)
+
+
+def test_the_disk_space_is_given_back(home: Home) -> None:
     write_dagster_home(home)
     index = home.dagster_home / "history" / "runs" / "index.db"
     with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
-        for _ in range(8):
-            run(instance, events, "2026-11-01")
-        before = index.stat().st_size
-        assert len(drop_old_runs(instance, now())) == 7
-    with closing(sqlite3.connect(index)) as connection:
-        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert index.stat().st_size < before
+        run(instance, events, "2026-11-01")
+        with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE large (bytes BLOB)")
+            connection.execute("INSERT INTO large VALUES (zeroblob(2000000))")
+            connection.execute("DROP TABLE large")
+        pruned = prune(instance, now(), now())
+        assert pruned.bytes > 1_000_000
+        run(instance, events, "2026-11-01")
+    assert sqlite_space.free_bytes(index) == 0
+    assert sqlite_space.can_be_shortened(index)
 
 
 def test_runs_at_work_are_left_alone(instance: dg.DagsterInstance) -> None:

@@ -46,6 +46,7 @@ from tasks_pipeline.releases.known import delete_release, first_after, last_befo
 from tasks_pipeline.releases.proofs import prove
 from tasks_pipeline.releases.sent_commits import SentCommit, SentRef
 from tasks_pipeline.shipping.loop import ship_releases
+from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.lake.events import EventFilter, event_ids_beginning, find_event, newest_events
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.drains import active_drains, end_drains_of_run, last_sign_of_run
@@ -380,11 +381,12 @@ def everything(work: Work) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What SQLite was asked, how it makes the tables, and what it would read whole."""
+    """What SQLite was asked, how it makes the tables, and what it would read whole; also with statistics of all tables."""
 
     statements: dict[str, Any]
     tables: str
     scans: list[str]
+    scans_by_statistics: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -394,7 +396,16 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     root.mkdir(mode=0o700)
     with working(Home(root)) as work:
         statements, state = everything(work), work.day.stores.state
-        return Seen(statements, schema(state), scans(state, statements))
+        found = scans(state, statements)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sqlite_space, "WORTH_STATISTICS", 1_000)
+            assert sqlite_space.take_statistics(root / "state.sqlite", lambda _seconds: None) > 20
+        state.close()  # who has it open already plans as before
+        return Seen(statements, schema(state), found, scans(state, statements))
+
+
+def test_nor_does_it_when_it_knows_how_tables_are_made(on_sqlite: Seen) -> None:
+    assert on_sqlite.scans_by_statistics == [], "\n\n".join(on_sqlite.scans_by_statistics)
 
 
 def test_sqlite_reads_no_growing_table_from_end_to_end(on_sqlite: Seen) -> None:

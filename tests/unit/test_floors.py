@@ -13,7 +13,7 @@ from tests.support.imports import Import, circles, imports_of, modules_of
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "protocol grouping lanes files partitions words texts zones asgi outbound old_runs dagster_process",
+        "protocol grouping lanes files partitions words texts zones asgi outbound dagster_process",
         "filtering scrubbing run_coordinator",
         "config",
         "home symbolication",
@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "facts",
         "uploads releases code_server",
         "stores web_api warming",
-        "groups retention resources warm_run",
+        "groups retention resources warm_run old_runs upkeep",
         "notifications",
         "alerts shipping",
         "monitors watch",
@@ -38,7 +38,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 )
 """Lower ones first. A package imports from itself and from floors below its own, never from its neighbours."""
 ROOMS: tuple[frozenset[str], ...] = tuple(
-    frozenset(floor.split()) for floor in ("disk state", "sizes blobs spool lake", "ledger")
+    frozenset(floor.split()) for floor in ("sqlite_space", "disk state", "sizes blobs spool lake", "ledger")
 )
 """The floors within `storage`: engines, and above them the ledger that says what was done with what they hold."""
 SETTINGS = "tasks_pipeline.config"

@@ -10,7 +10,7 @@ from datetime import date, datetime
 import duckdb
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS
+from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, quoted
 from tasks_pipeline.storage.lake.files import LakeFile, exists
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RETIRED_COLUMNS, LakeTable
 from tasks_pipeline.storage.state.database import process_lock
@@ -28,6 +28,29 @@ class LiveFile:
     path: str
     size: int
     deletes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that the catalog names. `size` is in bytes; `rows` is None of files that say which rows are gone, `table` empty of those
+    to be removed. `live` says whether the newest snapshot holds it."""
+
+    table: str
+    path: str
+    size: int
+    rows: int | None
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DayVolume:
+    """What a table has of a day: files, their bytes, and rows that were not deleted."""
+
+    table: str
+    day: date
+    files: int
+    size: int
+    rows: int
 
 
 class LakeElsewhere(OSError):
@@ -162,6 +185,44 @@ def live_files(
     ]
 
 
+def stored_files(connection: duckdb.DuckDBPyConnection, home: Home) -> list[StoredFile]:
+    """Every file that the catalog names: of the newest snapshot, of older ones, and those that are to be removed."""
+    metadata = _metadata(home)
+    where = f"'{quoted(home.lake_files)}/main/' || t.table_name || '/' || f.path"
+    rows = connection.execute(
+        f"SELECT t.table_name, CASE WHEN f.path_is_relative THEN {where} ELSE f.path END AS path, "
+        "f.file_size_bytes, f.record_count, f.end_snapshot IS NULL AND t.end_snapshot IS NULL "
+        f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
+        f"UNION ALL SELECT t.table_name, CASE WHEN f.path_is_relative THEN {where} ELSE f.path END, "
+        "f.file_size_bytes, NULL, f.end_snapshot IS NULL AND t.end_snapshot IS NULL "
+        f"FROM {metadata}.ducklake_delete_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
+        f"UNION ALL SELECT NULL, CASE WHEN f.path_is_relative THEN '{quoted(home.lake_files)}/' || f.path ELSE f.path END, "
+        f"0, NULL, false FROM {metadata}.ducklake_files_scheduled_for_deletion f"
+    ).fetchall()
+    return [
+        StoredFile(table or "", path, int(size or 0), None if count is None else int(count), bool(live))
+        for table, path, size, count, live in rows
+    ]
+
+
+def day_volumes(connection: duckdb.DuckDBPyConnection, home: Home) -> list[DayVolume]:
+    """What each table has of each day in the newest snapshot, from the catalog alone."""
+    metadata = _metadata(home)
+    rows = connection.execute(
+        "SELECT t.table_name, regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, count(*), "
+        "sum(f.file_size_bytes) + coalesce(sum(d.file_size_bytes), 0), "
+        "sum(f.record_count) - coalesce(sum(d.delete_count), 0) "
+        f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
+        f"LEFT JOIN {metadata}.ducklake_delete_file d "
+        "ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL "
+        "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return [
+        DayVolume(table, date.fromisoformat(day), int(files), int(size), int(count))
+        for table, day, files, size, count in rows
+    ]
+
+
 def known_paths(connection: duckdb.DuckDBPyConnection, home: Home, paths: Iterable[str]) -> set[str]:
     """Those of the paths that some snapshot knows."""
     names = {path.rpartition("/")[2]: path for path in paths}
@@ -204,16 +265,16 @@ def drop_from_catalog(connection: duckdb.DuckDBPyConnection, files: Iterable[Liv
         )
 
 
-def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
-    """Forget snapshots older than a moment, never the newest, and remove the files that only they held. Gives how many
-    snapshots went. The caller holds the lock.
+def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime, most: int | None = None) -> int:
+    """Forget snapshots older than a moment, the oldest first and at most so many, never the newest, and remove the files that only
+    they held. Gives how many snapshots went. The caller holds the lock.
 
     By their numbers: on a SQLite catalog DuckLake compares times as texts (docs/storage.md).
     """
     rows = connection.execute(
         "SELECT snapshot_id FROM ducklake_snapshots('stored') WHERE snapshot_time < ? "
-        "AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshots('stored'))",
-        [before],
+        "AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshots('stored')) ORDER BY snapshot_id LIMIT ?",
+        [before, most],
     ).fetchall()
     if rows:
         numbers = ", ".join(str(int(number)) for (number,) in rows)
@@ -239,7 +300,7 @@ def drop_dead_markers(connection: duckdb.DuckDBPyConnection, home: Home) -> None
 
 
 def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
-    """Remove files that no snapshot knows and that were written before a moment; gives how many. The caller holds the lock."""
+    """Remove files that no snapshot knows and that were written before a moment; gives how many."""
     return len(
         connection.execute(
             "CALL ducklake_delete_orphaned_files('stored', older_than => ?)", [before]

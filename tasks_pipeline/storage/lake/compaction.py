@@ -6,7 +6,7 @@ Rows are written again by us, without the lock; under it whole files are exchang
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from tasks_pipeline.storage.lake.catalog import LiveFile
@@ -20,6 +20,10 @@ MERGED = 24
 MOST = 56
 SMALL_BYTES = 64 * 1024 * 1024
 """Files of days that are over become one while they are smaller than this."""
+FEW, SMALL_TODAY_BYTES = 8, 8 * 1024 * 1024
+"""Files of today that are smaller become one where there are more than FEW: each row is written twice more that day."""
+SNAPSHOTS_AT_ONCE = 10
+"""So many are forgotten while the lock is held."""
 SNAPSHOTS_FOR = timedelta(minutes=15)
 """A query that takes longer may find that files it wants are gone, and has to be asked again."""
 ORPHANS_AFTER = timedelta(days=1)
@@ -32,6 +36,15 @@ def crowded(lake: Lake, more_than: int = CROWDED) -> list[list[LiveFile]]:
     return [
         sorted(files, key=lambda file: file.size)[:MERGED]
         for files in _by_day(lake.live_files(more_than=more_than)).values()
+    ]
+
+
+def of_today(lake: Lake, today: date) -> list[list[LiveFile]]:
+    """The small files of each table of today that has more than FEW of them."""
+    found = lake.live_files(more_than=FEW, before=today + timedelta(days=1))
+    small = _by_day([file for file in found if file.day == today and file.size < SMALL_TODAY_BYTES])
+    return [
+        sorted(files, key=lambda file: file.size)[:MERGED] for files in small.values() if len(files) > FEW
     ]
 
 
@@ -65,15 +78,21 @@ def compact(lake: Lake, groups: Sequence[Sequence[LiveFile]]) -> int:
     return sum(len(files) for files in groups if merge_files(lake, files))
 
 
-def tidy(lake: Lake, now: datetime | None = None) -> None:
-    """Forget old snapshots, remove files that no snapshot holds, and old rows of the marker."""
-    moment = now or datetime.now(UTC)
-    with lake.lock():
-        lake.forget_before(moment - SNAPSHOTS_FOR)
+def tidy(lake: Lake, now: datetime | None = None, between: Callable[[], object] = lambda: None) -> int:
+    """Forget old snapshots, remove files that no snapshot holds, and old rows of the marker; gives how many snapshots went. In steps,
+    with `between` two of them whatever lets others come first."""
+    before = (now or datetime.now(UTC)) - SNAPSHOTS_FOR
+    forgotten = 0
+    while True:
+        with lake.lock():
+            step = lake.forget_before(before, SNAPSHOTS_AT_ONCE)
+        forgotten += step
+        if step < SNAPSHOTS_AT_ONCE:
+            return forgotten
+        between()
 
 
 def drop_orphans(lake: Lake, now: datetime | None = None) -> int:
-    """Remove files that were written and never registered, by processes that died; gives how many."""
-    moment = now or datetime.now(UTC)
-    with lake.lock():
-        return lake.drop_orphans(moment - ORPHANS_AFTER)
+    """Remove files that were written and never registered, by processes that died; gives how many. Without the lock: nobody
+    registers what is so old."""
+    return lake.drop_orphans((now or datetime.now(UTC)) - ORPHANS_AFTER)

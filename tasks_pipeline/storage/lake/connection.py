@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.sqlite_space import make_empty
 from tasks_pipeline.storage.state.database import process_lock
 
 MEMORY_LIMIT = "512MB"
@@ -73,6 +74,8 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
     with process_lock(home, "lake"):  # the first to come creates the catalog
         if not home.embedded:
             _create_catalog_schema(home)
+        elif not home.lake_catalog.exists():  # DuckDB's SQLite would make one that cannot be shortened
+            make_empty(home.lake_catalog)
         connection.execute(f"ATTACH '{target}' AS stored ({options})")
     connection.execute("SET ducklake_max_retry_count = 100")
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import fsspec
@@ -32,6 +32,46 @@ class LakeFile:
     table: str
     path: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LyingFile:
+    """A file in the folder of the lake, whether the catalog knows it or not: its bytes, and when it was written, where that is known."""
+
+    path: str
+    size: int
+    at: datetime | None
+
+
+def lying_files(home: Home) -> list[LyingFile]:
+    """All files that lie where those of the lake are."""
+    if not home.data_url:
+        return [
+            LyingFile(str(path), found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+            for path in Path(home.lake_files).rglob("*")
+            if not path.is_dir() and (found := _stat(path)) is not None
+        ]
+    fs, root = fsspec.core.url_to_fs(home.lake_files, use_listings_cache=False)
+    prefix = home.lake_files.removesuffix(str(root).strip("/"))
+    return [
+        LyingFile(f"{prefix}{str(path).strip('/')}", int(found["size"] or 0), _written_at(found))
+        for path, found in fs.find(root, detail=True).items()
+    ]
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:  # its process has just finished with it
+        return None
+
+
+def _written_at(found: Mapping[str, object]) -> datetime | None:
+    """When an object was written, as stores name it."""
+    moment = found.get("LastModified") or found.get("created") or found.get("mtime")
+    if isinstance(moment, int | float):
+        return datetime.fromtimestamp(moment, UTC)
+    return moment if isinstance(moment, datetime) else None
 
 
 def exists(home: Home, path: str) -> bool:
@@ -83,6 +123,7 @@ class FileBeingWritten:
             # A dictionary of payloads never repeats, and statistics of them would be payloads again.
             use_dictionary=columns,
             write_statistics=columns,
+            write_page_checksum=True,  # by which a byte that changed is found
         )
 
     def add(self, rows: pa.Table) -> None:

@@ -21,10 +21,13 @@ import pyarrow as pa
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.catalog import (
     FLUSHED,
+    DayVolume,
     LiveFile,
+    StoredFile,
     add_files,
     catalog_rows,
     create_missing_tables,
+    day_volumes,
     delete_orphans,
     drop_dead_markers,
     drop_from_catalog,
@@ -32,6 +35,7 @@ from tasks_pipeline.storage.lake.catalog import (
     known_paths,
     live_files,
     settle,
+    stored_files,
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
 from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
@@ -401,16 +405,40 @@ class Lake:
             add_files(connection, new)
         return True
 
-    def forget_before(self, moment: datetime) -> int:
-        """Forget snapshots older than that, the files that only they held, and what the marker was before. Gives how
-        many snapshots went. The caller holds the lock."""
+    def stored_files(self) -> list[StoredFile]:
+        """Every file that the catalog names, also those that only older snapshots hold."""
+        return stored_files(self._stored, self.home)
+
+    def day_volumes(self) -> list[DayVolume]:
+        """What each table has of each day in files, from the catalog alone."""
+        return day_volumes(self._stored, self.home)
+
+    def project_rows(self, table: str) -> dict[tuple[date, int], tuple[int, int]]:
+        """Rows of a table in files by day and project, and what they weigh: bytes as sent for events, else rows. One or two
+        columns are read, and no payload."""
+        weight = "sum(payload_bytes)" if table == "events" else "count(*)"
+        rows = self._stored.execute(
+            f"SELECT day, project_id, count(*), {weight} FROM stored.{table} GROUP BY ALL"
+        ).fetchall()
+        return {(day, project): (int(count), int(weight or 0)) for day, project, count, weight in rows}
+
+    def damage_of_catalog(self) -> str:
+        """What is wrong with the pages of an embedded catalog; empty when all is well. Asked of the SQLite that has it open."""
+        found = self._stored.execute(
+            "SELECT * FROM sqlite_query('__ducklake_metadata_stored', 'PRAGMA quick_check(5)')"
+        ).fetchall()
+        return "" if found == [("ok",)] else "; ".join(str(row[0]) for row in found)[:500]
+
+    def forget_before(self, moment: datetime, most: int | None = None) -> int:
+        """Forget snapshots older than that, at most so many, the files that only they held, and what the marker was before.
+        Gives how many snapshots went. The caller holds the lock."""
         self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
-        forgotten = expire_snapshots(self._stored, moment)
+        forgotten = expire_snapshots(self._stored, moment, most)
         drop_dead_markers(self._stored, self.home)
         return forgotten
 
     def drop_orphans(self, before: datetime) -> int:
-        """Remove files written before that moment that no snapshot knows; gives how many. The caller holds the lock."""
+        """Remove files written before that moment that no snapshot knows; gives how many."""
         if not self.home.data_url:
             drop_unfinished(Path(self.home.lake_files), before)
         return delete_orphans(self._stored, before)

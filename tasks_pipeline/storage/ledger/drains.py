@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import UtcDateTime, drains
@@ -68,6 +68,12 @@ def end_drains_of_run(state: StateDatabase, run_id: str) -> int:
         return connection.execute(
             update(drains).where(drains.c.run_id == run_id, drains.c.ended_at.is_(None)).values(ended)
         ).rowcount
+
+
+def stored_since(connection: Connection, moment: datetime) -> bool:
+    """Whether a drain that was alive since a moment has stored anything since."""
+    query = select(drains.c.id).where(drains.c.heartbeat_at >= moment, drains.c.stored_at >= moment).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def active_drains(state: StateDatabase) -> list[ActiveDrain]:

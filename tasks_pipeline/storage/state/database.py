@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.sqlite_space import INCREMENTAL
 
 SCHEMA = "state"
 HEAD = "0009"  # newest revision in migrations/versions; a test keeps it true
@@ -193,6 +194,7 @@ def _file_of(home: Home) -> tuple[int, int] | None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin decides, see below
+    connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")  # of a file that is empty yet
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
