@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "facts",
         "uploads releases code_server",
         "stores web_api warming",
-        "groups retention resources warm_run",
+        "groups retention backup resources warm_run",
         "notifications",
         "alerts shipping",
         "monitors watch",
