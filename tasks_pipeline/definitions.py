@@ -10,6 +10,7 @@ from tasks_pipeline.assets.analytics import process_analytics_event
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
+    back_up,
     drop_expired_envelopes,
     drop_finished,
     drop_old_runs,
@@ -35,6 +36,7 @@ from tasks_pipeline.checks.report_deliveries import check_report_deliveries
 from tasks_pipeline.checks.reports import check_reports
 from tasks_pipeline.checks.statistics import check_statistics
 from tasks_pipeline.jobs import (
+    backup_job,
     check_day_job,
     check_monitors_job,
     deliver_reports_job,
@@ -58,6 +60,7 @@ from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
+    backup_schedule,
     drop_expired_envelopes_schedule,
     drop_old_runs_schedule,
     drop_stale_chunks_schedule,
@@ -111,6 +114,7 @@ def build_defs(
                 drop_finished,
                 drop_old_runs,
                 drop_stale_chunks,
+                back_up,
                 end_quiet_days,
                 tidy_lake,
                 compute_release_health,
@@ -146,6 +150,7 @@ def build_defs(
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
+            backup_job,
             release_health_job,
             release_adoption_job,
             process_analytics_job,
@@ -170,6 +175,7 @@ def build_defs(
             drop_expired_envelopes_schedule,
             drop_stale_chunks_schedule,
             drop_old_runs_schedule,
+            backup_schedule,
             merge_events_schedule,
             release_health_schedule,
             release_health_nightly_schedule,

@@ -1,6 +1,7 @@
 """Jobs: what can be started as one, each on its lane."""
 
 import dagster as dg
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
@@ -135,6 +136,13 @@ drop_old_runs_job = dg.define_asset_job(
     run_tags=MAINTENANCE.tags,
     description="Removes old runs with their events and captured output. The newest run of each partition stays, and so "
     "does what it says of it.",
+)
+
+backup_job = dg.define_asset_job(
+    "backup_job",
+    selection=dg.AssetSelection.assets("backup"),
+    run_tags={**MAINTENANCE.tags, MAX_RUNTIME_SECONDS_TAG: str(24 * 3600)},
+    description="Makes a backup where `backup.to` says. Started by backup_schedule every `backup.every_hours`.",
 )
 
 release_health_job = dg.define_asset_job(

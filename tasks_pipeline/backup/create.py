@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import pyarrow as pa
 from fsspec.core import url_to_fs
@@ -15,7 +14,7 @@ from fsspec.core import url_to_fs
 from tasks_pipeline.backup import history, tables
 from tasks_pipeline.backup.manifest import FORMAT, BackupError, File, Manifest, Report, counted_rows
 from tasks_pipeline.backup.moment import Moment, moment_of
-from tasks_pipeline.backup.target import Target, pieces_of
+from tasks_pipeline.backup.target import Target, open_target, pieces_of
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.home import CONFIG_COPY, Home
@@ -61,7 +60,7 @@ def create_backup(
     target cannot be used; what of the installation cannot be read is among the problems of the report, and not in it.
     """
     started, home = time.monotonic(), stores.home
-    target = open_target(home, url)
+    target = _target_beside(home, url)
     with process_lock(home, BACKUP):
         began = datetime.now(UTC)
         try:
@@ -95,13 +94,12 @@ class _Copy:
         self._files: list[File] = []
         self._problems: list[str] = []
         self._variables: set[str] = set()
-        self._stored = set(target.files.digests())
-        self._earlier = {file.path: file for file in _newest(target) if file.sha256 in self._stored}
+        target.look_around()
+        self._earlier = {file.path: file for file in _newest(target) if file.sha256 in target.known}
 
     def run(self) -> Iterator[File]:
         """Copy all stores, and give each file that is done."""
         for file in self._all():
-            self._stored.add(file.sha256)
             self._files.append(file)
             yield file
 
@@ -188,7 +186,7 @@ class _Copy:
                 )
 
     def _blob(self, path: str, digest: str, blobs: BlobStore) -> File:
-        if digest in self._stored:
+        if digest in self._target.known:
             return File(path, digest, blobs.size(digest))
         with blobs.open(digest) as source:
             return self._target.store(path, pieces_of(source))
@@ -256,13 +254,10 @@ def _tidy(target: Target, began: datetime, keep: int | None) -> list[str]:
     return []
 
 
-def open_target(home: Home, url: str) -> Target:
-    """The target of a URL or folder. Raises BackupError for one that cannot be, or lies within the home."""
-    try:
-        target = Target(url if "://" in url else str(Path(url).expanduser().resolve()))
-    except (ImportError, ValueError) as error:
-        raise BackupError(f"{url} is no folder and no URL that can be used: {error}") from error
-    if target.folder is not None and target.folder.resolve().is_relative_to(home.root.resolve()):
+def _target_beside(home: Home, url: str) -> Target:
+    """The target of a URL or folder. Raises BackupError for one that lies within the home."""
+    target = open_target(url)
+    if target.folder is not None and target.folder.is_relative_to(home.root.resolve()):
         raise BackupError(
             f"{url} lies within the home {home.root}: what takes one would take both; choose another disk"
         )

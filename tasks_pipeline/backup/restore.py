@@ -40,7 +40,6 @@ _MAY_BE_THERE = frozenset({CONFIG_FILE, "run", "logs"})
 """In an empty home: a configuration that was put there before, and what a command leaves that only looks."""
 _OBJECTS = frozenset({"lake", "blobs", "upload-chunks"})
 """Stores that `data_url` takes."""
-_ENVELOPES = 2_000
 
 
 def restore_backup(
@@ -153,10 +152,11 @@ def _restore_spool(home: Home, target: Target, files: Sequence[File]) -> Iterato
 def _envelopes(target: Target, files: Sequence[File]) -> Iterator[list[Row]]:
     for file in files:
         with target.verified(file) as path:
-            for batch in pq.ParquetFile(path).iter_batches(_ENVELOPES):
+            source = pq.ParquetFile(path)
+            for group in range(source.num_row_groups):  # as many as were read at once
                 columns = (
                     column.cast(pa.int64()) if column.type == tables.TIME else column
-                    for column in batch.columns
+                    for column in source.read_row_group(group).columns
                 )
                 yield list(zip(*(column.to_pylist() for column in columns), strict=True))
 

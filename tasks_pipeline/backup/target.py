@@ -37,7 +37,10 @@ class Damaged(Exception):
 
 
 class Target:
-    """A folder or fsspec URL that holds the backups of one installation. Trouble with it is OSError, as everywhere in fsspec."""
+    """A folder or fsspec URL that holds the backups of one installation. Trouble with it is OSError, as everywhere in fsspec.
+
+    `known` are the files that need not be stored again, `stored` the bytes of those that were.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -45,7 +48,12 @@ class Target:
         self._fs, root = url_to_fs(f"{self.url}/backups", use_listings_cache=False)
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        self.known: set[str] = set()
         self.stored = 0
+
+    def look_around(self) -> None:
+        """Find out what is stored here, so that it is not stored again."""
+        self.known = set(self.files.digests())
 
     @property
     def folder(self) -> Path | None:
@@ -62,6 +70,11 @@ class Target:
         return sorted(
             name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != "."
         )
+
+    def newest_at(self) -> datetime | None:
+        """When the newest backup was made, as its name says; None without any."""
+        names = self.names()
+        return datetime.strptime(f"{names[-1][:16]}+0000", "%Y%m%dT%H%M%SZ%z") if names else None
 
     def choose(self, name: str | None) -> tuple[str, Manifest]:
         """A backup by its name or how that begins, the newest without one. Raises BackupError."""
@@ -154,10 +167,10 @@ class Target:
             return self._kept(draft, path, count)
 
     def _kept(self, draft: BlobDraft, path: str, rows: int) -> File:
-        new = draft.size
-        digest = draft.keep()
-        self.stored += new
-        return File(path, digest, new, rows)
+        if draft.digest not in self.known:
+            self.known.add(draft.keep())
+            self.stored += draft.size
+        return File(path, draft.digest, draft.size, rows)
 
     @contextmanager
     def verified(self, file: File) -> Iterator[Path]:
@@ -212,6 +225,14 @@ class Target:
 
     def _place(self, file: File) -> str:
         return f"{self.url}/files/{file.sha256[:2]}/{file.sha256}"
+
+
+def open_target(url: str) -> Target:
+    """The target of a folder or an fsspec URL. Raises BackupError for what is neither."""
+    try:
+        return Target(url if "://" in url else str(Path(url).expanduser().resolve()))
+    except (ImportError, ValueError) as error:
+        raise BackupError(f"{url} is no folder and no URL that can be used: {error}") from error
 
 
 _WHAT_TO_DO = "the next backup stores it again where it still is as it was, and this backup is whole again then; else take another one"
