@@ -69,11 +69,11 @@ def create_backup(
                 progress(file)
             manifest = copy.manifest(began)
             name = target.publish(manifest)
-            left = _tidy(target, began, None if manifest.problems else keep)
         except OSError as error:
             raise BackupError(
                 f"{url} cannot be written: {error}; the backups that are in it are as they were"
             ) from error
+        left = _tidy(target, began, None if manifest.problems else keep)
     return Report(
         name=name,
         files=len(manifest.files),
@@ -245,12 +245,12 @@ def _unreadable(part: str, why: str) -> str:
 
 def _tidy(target: Target, began: datetime, keep: int | None) -> list[str]:
     """Withdraw backups but the newest, and remove files of none; gives what keeps that from being done."""
-    for name in target.names()[: -keep if keep else 0]:
-        target.withdraw(name)
     try:
+        for name in target.names()[: -keep if keep else 0]:
+            target.withdraw(name)
         target.sweep(began)
-    except BackupError as error:
-        return [f"nothing was removed from {target.url}: {error}"]
+    except (BackupError, OSError) as error:
+        return [f"what is of no backup was not removed from {target.url}: {error}"]
     return []
 
 

@@ -22,12 +22,15 @@ from tasks_pipeline.storage.disk import make_folder
 STORE = "dagster"
 _FOLDERS = ("history", "schedules", "storage")
 """Of DAGSTER_HOME; what else lies there is written at each start."""
+_COPIES = "backup-copies-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _LOCK_SECONDS = 30
 
 
 def store_files(home: Home, target: Target) -> Iterator[File]:
     """Store databases, as they are now, and captured output. One that is removed meanwhile is left out."""
+    for left in home.run_dir.glob(f"{_COPIES}*"):  # by a backup that was killed
+        shutil.rmtree(left)
     for folder in _FOLDERS:
         for path in sorted((home.dagster_home / folder).rglob("*")):
             if not path.is_file() or path.name.endswith(_SIDE_FILES):
@@ -46,7 +49,7 @@ def store_files(home: Home, target: Target) -> Iterator[File]:
 
 def _store_database(home: Home, target: Target, path: Path, name: str) -> File:
     make_folder(home.run_dir)
-    with tempfile.TemporaryDirectory(prefix="backup-", dir=home.run_dir) as folder:
+    with tempfile.TemporaryDirectory(prefix=_COPIES, dir=home.run_dir) as folder:
         copy = Path(folder) / "copy"
         source = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_LOCK_SECONDS)
         with closing(source), closing(sqlite3.connect(copy)) as taken:

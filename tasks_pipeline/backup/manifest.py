@@ -113,9 +113,12 @@ def decode(name: str, text: bytes) -> Manifest:
     if name.rpartition("-")[2] != _hash(text):
         raise _damaged(name)
     try:
-        return msgspec.convert(known, Manifest)
+        manifest = msgspec.convert(known, Manifest)
     except msgspec.ValidationError as error:
         raise _damaged(name) from error
+    if any(file.path.startswith("/") or ".." in file.path.split("/") for file in manifest.files):
+        raise _damaged(name)  # a restore would write outside of the home
+    return manifest
 
 
 def check_version(name: str, manifest: Manifest) -> None:

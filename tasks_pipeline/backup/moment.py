@@ -5,6 +5,7 @@ Why this order loses no event and doubles none is in docs/backup.md.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def moment_of(stores: Stores) -> Iterator[Moment]:
 
     The caller holds the lock of backups, which keeps the files of the lake.
     """
+    _allow_many_files()
     with ExitStack() as stack:
         with stores.lake.lock():
             state = stack.enter_context(stores.state.read())
@@ -57,6 +59,12 @@ def moment_of(stores: Stores) -> Iterator[Moment]:
                 spool = freeze_tables(state)
             lake = _lake_then(stores.lake)
         yield Moment(state, revision, spool, lake)
+
+
+def _allow_many_files() -> None:
+    """A part of the spool takes three open files: a year of them more than processes may have unless they ask."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _revision(state: Connection) -> str:

@@ -9,7 +9,6 @@ backups/<time>-<hash>.json   a backup; without one the files are nothing
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -279,5 +278,4 @@ def pieces_of(source: IO[bytes]) -> Iterator[bytes]:
 def file_pieces(path: Path) -> Iterator[bytes]:
     """The bytes of a local file. Raises OSError."""
     with path.open("rb", buffering=0) as source:
-        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         yield from pieces_of(source)
