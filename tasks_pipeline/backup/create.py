@@ -156,15 +156,24 @@ class _Copy:
                 deletes = file.deletes.rpartition("/")[2].removesuffix(".parquet")
                 name = f"{name.removesuffix('.parquet')}-without-{deletes}.parquet"
             path = f"lake/{file.table}/day={file.day}/{name}"
-            yield self._earlier.get(path) or self._lake_file(path, file)
+            stored = self._earlier.get(path) or self._lake_file(path, file)  # what bears a name never changes
+            if stored is not None:
+                yield stored
 
-    def _lake_file(self, path: str, file: LiveFile) -> File:
-        """Files of the lake never change: what bears the same name is the same."""
+    def _lake_file(self, path: str, file: LiveFile) -> File | None:
+        """Store a file of the lake; None, and a problem, when it is not what the catalog says."""
+        fs, name = url_to_fs(file.path, use_listings_cache=False)
+        size = fs.size(name) if fs.exists(name) else 0
+        if size != file.size:
+            self._problems.append(
+                f"{file.path} is not in this backup: it has {size:,} bytes instead of {file.size:,}; restore it from an "
+                "earlier backup, or compute its day again"
+            )
+            return None
         if file.deletes:
             lake, schema = self._stores.lake, LAKE_TABLES[file.table].arrow
             rows = lake.rows_of([file], _READ_ROWS, snapshot=self._lake.snapshot)
             return self._target.store_one(path, schema, rows)
-        fs, name = url_to_fs(file.path)
         with fs.open(name, "rb") as source:
             return self._target.store(path, pieces_of(source), file.rows)
 
@@ -240,7 +249,7 @@ def _envelopes(rows: list[Row]) -> pa.Table:
 
 
 def _unreadable(part: str, why: str) -> str:
-    return f"part {part} of the spool is not in this backup: {why}; docs/spool.md says how to mend it"
+    return f"part {part} of the spool is not whole in this backup: {why}; docs/spool.md says how to mend it"
 
 
 def _tidy(target: Target, began: datetime, keep: int | None) -> list[str]:

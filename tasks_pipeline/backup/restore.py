@@ -14,10 +14,12 @@ from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.backup import history, tables
 from tasks_pipeline.backup.create import CONFIG_FILE
@@ -30,6 +32,7 @@ from tasks_pipeline.storage.disk import make_folder, sync_folder
 from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.lake.remake import remake_lake
 from tasks_pipeline.storage.spool.copies import Row, fill_file, fill_tables
+from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.spool.postgres import SCHEMA as SPOOL_SCHEMA
 from tasks_pipeline.storage.spool.postgres import PostgresSpool
 from tasks_pipeline.storage.state.database import SCHEMA as STATE_SCHEMA
@@ -38,6 +41,7 @@ from tasks_pipeline.storage.state.refill import filling, is_marked, mark
 _SCHEMAS = (STATE_SCHEMA, SPOOL_SCHEMA, "lake", DAGSTER_SCHEMA)
 _MAY_BE_THERE = frozenset({CONFIG_FILE, "run", "logs"})
 """In an empty home: a configuration that was put there before, and what a command leaves that only looks."""
+_FAILURES = (Damaged, OSError, DagsterHomeError, SpoolError, SQLAlchemyError, duckdb.Error, pa.ArrowException)
 _OBJECTS = frozenset({"lake", "blobs", "upload-chunks"})
 """Stores that `data_url` takes."""
 
@@ -62,7 +66,7 @@ def restore_backup(
             progress(file)
     except BaseException as error:
         _empty(home, keep_config=had_config)
-        if isinstance(error, Damaged | OSError | DagsterHomeError):
+        if isinstance(error, _FAILURES):
             raise BackupError(f"nothing was restored: {error}") from error
         raise
     return Report(

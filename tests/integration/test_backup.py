@@ -272,16 +272,22 @@ def test_files_that_a_backup_copies_are_kept_until_it_ends(home: Home) -> None:
 def test_what_cannot_be_read_costs_itself_and_is_told(home: Home, tmp_path: Path) -> None:
     to = tmp_path / "to"
     with open_stores(home) as stores:
-        Day(stores, DAY, PROJECT).send(event("A"))
+        day = Day(stores, DAY, PROJECT)
+        day.send(event("A"))
+        day.drain()
+        flush(stores.state, stores.lake)
+        cut = next(file.path for file in stores.lake.live_files() if file.table == "events")
+        _cut(Path(cut))
         broken = home.spool_dir / "2020-01-02-r0.sqlite"
         broken.write_bytes(b"this is no database " * 100)
         digest = stores.blobs.put(b"a core dump")
         Path(stores.blobs.local_path(digest) or "").write_bytes(b"something else")
         report = create_backup(stores, str(to), keep=1)
     assert not report.ok
-    assert ["2020-01-02-r0" in report.problems[0], digest in report.problems[1]] == [True, True]
+    for place, problem in zip(("2020-01-02-r0", cut, digest), report.problems, strict=True):
+        assert place in problem
     said = json.loads(command(home, "verify", "--from", str(to), "--json").stdout)
-    assert (said["ok"], len(said["problems"])) == (False, 2)
+    assert (said["ok"], len(said["problems"])) == (False, 3)
     assert newest(to)[1].rows[f"spool/{DAY}/r0"] == 1
 
 
@@ -324,11 +330,12 @@ def test_backups_make_themselves_when_they_are_wanted_and_the_newest_is_old(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores = StoresResource(home=str(home.root))
+    (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
 
         def tick() -> Any:
-            context = dg.build_schedule_context(instance=instance, resources={"stores": stores})
-            return backup_schedule(context)
+            with dg.build_schedule_context(instance=instance, resources={"stores": stores}) as context:
+                return backup_schedule(context)
 
         assert isinstance(tick(), dg.SkipReason)
         home.config_path.write_text(f"{CONFIG}backup: {{to: {tmp_path / 'to'}, every_hours: 6}}\n")
