@@ -344,7 +344,7 @@ def test_backups_make_themselves_when_they_are_wanted_and_the_newest_is_old(
         (materialised,) = made.asset_materializations_for_node("backup")
         figures = {name: value.value for name, value in materialised.metadata.items()}
         assert figures["problems"] == 0
-        assert figures["bytes"] == figures["bytes_stored"] > 0
+        assert figures["bytes"] >= figures["bytes_stored"] > 0
         assert isinstance(tick(), dg.SkipReason)
         monkeypatch.setattr(Target, "newest_at", lambda _: datetime.now(UTC) - timedelta(hours=6))
         assert isinstance(tick(), dg.RunRequest)
