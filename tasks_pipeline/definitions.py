@@ -10,6 +10,7 @@ from tasks_pipeline.assets.analytics import process_analytics_event
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
+    back_up,
     drop_expired_envelopes,
     drop_finished,
     drop_stale_chunks,
@@ -40,6 +41,7 @@ from tasks_pipeline.checks.reports import check_reports
 from tasks_pipeline.checks.statistics import check_statistics
 from tasks_pipeline.checks.upkeep import UPKEEP_CHECKS
 from tasks_pipeline.jobs import (
+    backup_job,
     check_day_job,
     check_monitors_job,
     clear_expired_caches_job,
@@ -66,6 +68,7 @@ from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
+    backup_schedule,
     clear_expired_caches_schedule,
     drop_expired_envelopes_schedule,
     drop_old_runs_schedule,
@@ -122,6 +125,7 @@ def build_defs(
                 drop_expired_envelopes,
                 drop_finished,
                 drop_stale_chunks,
+                back_up,
                 end_quiet_days,
                 drop_old_runs,
                 optimize_database,
@@ -164,6 +168,7 @@ def build_defs(
             optimize_database_job,
             clear_expired_caches_job,
             storage_health_job,
+            backup_job,
             release_health_job,
             release_adoption_job,
             process_analytics_job,
@@ -192,6 +197,7 @@ def build_defs(
             optimize_database_nightly_schedule,
             clear_expired_caches_schedule,
             storage_health_schedule,
+            backup_schedule,
             merge_events_schedule,
             release_health_schedule,
             release_health_nightly_schedule,

@@ -1,6 +1,7 @@
 """Jobs: what can be started as one, each on its lane."""
 
 import dagster as dg
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
@@ -156,6 +157,13 @@ storage_health_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("storage_health"),
     run_tags=MAINTENANCE.tags,
     description="Measures what each store takes, compares the lake with its catalog, and says how long the disk will do.",
+)
+
+backup_job = dg.define_asset_job(
+    "backup_job",
+    selection=dg.AssetSelection.assets("backup"),
+    run_tags={**MAINTENANCE.tags, MAX_RUNTIME_SECONDS_TAG: str(24 * 3600)},
+    description="Makes a backup where `backup.to` says. Started by backup_schedule every `backup.every_hours`.",
 )
 
 release_health_job = dg.define_asset_job(

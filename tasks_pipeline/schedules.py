@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from tasks_pipeline.analytics.statistics.days import recent_due
 from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
 from tasks_pipeline.jobs import (
+    backup_job,
     clear_expired_caches_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
@@ -126,6 +127,31 @@ def optimize_database_schedule(
         return dg.SkipReason(f"{small} small files of today; a run is under way")
     config = dg.RunConfig(ops={"optimize_database": {"config": {"steps": list(BY_DAY)}}})
     return dg.RunRequest(run_config=config, tags=MAINTENANCE.tags)
+
+
+@dg.schedule(
+    name="backup_schedule",
+    job=backup_job,
+    cron_schedule="47 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Looks every hour whether the newest backup in `backup.to` is `backup.every_hours` old; does nothing without that.",
+)
+def backup_schedule(
+    context: dg.ScheduleEvaluationContext, stores: StoresResource
+) -> dg.RunRequest | dg.SkipReason:
+    """A run, unless none are wanted, the newest backup is new enough, or one is under way."""
+    from tasks_pipeline.backup.target import open_target
+
+    wanted = stores.resolve().config_in_force().config.backup
+    if wanted.to is None:
+        return dg.SkipReason("no backups are wanted: `backup.to` is not set")
+    newest = open_target(wanted.to).newest_at()
+    if newest is not None and datetime.now(UTC) - newest < timedelta(hours=wanted.every_hours - 0.5):
+        return dg.SkipReason(f"the newest backup is of {newest:%Y-%m-%d %H:%M} UTC")
+    if _under_way(context.instance, backup_job.name):
+        return dg.SkipReason("a backup is under way")
+    return dg.RunRequest(tags=MAINTENANCE.tags)
 
 
 @dg.schedule(

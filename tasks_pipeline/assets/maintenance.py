@@ -11,6 +11,7 @@ from tasks_pipeline.assets.metadata import OF_A_DAY, RAW_GONE, envelopes_of, row
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.backlog import quiet_days
+from tasks_pipeline.words import counted
 
 GROUP = "maintenance"
 DAYS_ENDED = 31
@@ -96,6 +97,40 @@ def drop_stale_chunks(context: dg.AssetExecutionContext, stores: StoresResource)
         dropped = upload_chunks.drop_stale_chunks(opened, datetime.now(UTC) - timedelta(hours=hours))
     context.log.info(f"{dropped} pieces of uploads removed")
     return dg.MaterializeResult(metadata={"chunks": dropped, "hours": hours})
+
+
+@dg.asset(
+    name="backup",
+    group_name=GROUP,
+    kinds={"file", "parquet"},
+    tags=TAGS,
+    description="Backups of everything, where `backup.to` says: what never changes is stored there once, and the newest "
+    "`backup.keep` stay.",
+)
+def back_up(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Make a backup, and remove those that are too many."""
+    from tasks_pipeline.backup.create import create_backup
+
+    with stores.open() as opened:
+        wanted = opened.config.backup
+        if wanted.to is None:
+            raise dg.Failure("there is nowhere to put a backup: set `backup.to`")
+        report = create_backup(opened, wanted.to, keep=wanted.keep)
+    if report.problems:
+        raise dg.Failure(f"backup {report.name} is there, but not whole: {'; '.join(report.problems)}")
+    context.log.info(f"backup {report.name}: {counted(report.files, 'file')}, {report.bytes:,} bytes")
+    return dg.MaterializeResult(
+        metadata={
+            "name": report.name,
+            "files": report.files,
+            "bytes": report.bytes,
+            "bytes_stored": report.stored,
+            "rows": report.rows,
+            "seconds": report.seconds,
+            "problems": len(report.problems),
+            "left_out": ", ".join(report.left_out),
+        }
+    )
 
 
 @dg.asset(

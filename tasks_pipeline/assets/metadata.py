@@ -57,6 +57,7 @@ _DOCUMENTS = {
     "session_users": "docs/health.md",
     "envelopes": "docs/spool.md",
     "alerts": "docs/alerts.md",
+    "backup": "docs/backup.md",
     "pipeline_probes": "docs/watch.md",
     "release_adoption": "docs/adoption.md",
     "report_deliveries": "docs/report-delivery.md",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.analytics import Analytics
+from tasks_pipeline.config.backup import Backup
 from tasks_pipeline.config.channels import AnyChannel
 from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
@@ -28,6 +29,7 @@ class Config(Model):
     receiver: Receiver = Receiver()
     processing: Processing = Processing()
     retention: Retention = Retention()
+    backup: Backup = Backup()
     uploads: Uploads = Uploads()
     symbols: Symbols = Symbols()
     notifications: Notifications = Notifications()

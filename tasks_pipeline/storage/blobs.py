@@ -168,11 +168,16 @@ class BlobDraft:
         """Let others that open the file see all of it."""
         self._file.flush()
 
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return str(self._hash.hexdigest())
+
     def keep(self) -> str:
         """Make it a blob, durably, and give its digest. Nothing may be written afterwards."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        digest = str(self._hash.hexdigest())
+        digest = self.digest
         self._store._keep(self.path, digest)
         return digest
 

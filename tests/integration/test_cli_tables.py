@@ -70,6 +70,7 @@ NO_TABLE = frozenset(
         *(f"releases {word}" for word in "archive restore delete".split()),
         *("monitors mute", "monitors unmute", "notifications retry", "notifications send"),
         *("config check", "config show", "token create", "token revoke"),
+        *(f"backup {word}" for word in "create list verify restore".split()),
         *("groups show", "events show", "reports show"),
         *(f"reports {word}" for word in "send export subscribe unsubscribe".split()),
         "analytics record",

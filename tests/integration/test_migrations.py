@@ -49,9 +49,9 @@ def _config() -> Config:
 
 def _at(home: Home, revision: str, statements: Sequence[str]) -> None:
     """A database of an earlier version of the code, with rows in it."""
-    engine, config = database._engine(home), _config()
+    engine, config = database.open_engine(home), _config()
     if not home.embedded:
-        database._create_schema(engine)
+        database.create_schema(engine)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

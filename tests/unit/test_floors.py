@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "facts",
         "uploads releases code_server",
         "stores web_api warming",
-        "groups retention resources warm_run old_runs upkeep",
+        "groups retention backup resources warm_run old_runs upkeep",
         "notifications",
         "alerts shipping",
         "monitors watch",

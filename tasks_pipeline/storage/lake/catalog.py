@@ -21,12 +21,13 @@ FLUSHED = "flushed_segments"
 
 @dataclass(frozen=True, slots=True)
 class LiveFile:
-    """A file that the newest snapshot holds. `size` is in bytes; `deletes` names what says which rows of it are gone."""
+    """A file that the newest snapshot holds. `size` is in bytes, `rows` counts also those that are gone by what `deletes` names."""
 
     table: str
     day: date
     path: str
     size: int
+    rows: int
     deletes: str | None
 
 
@@ -142,15 +143,19 @@ def _known_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]
     return known
 
 
-def add_files(connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile]) -> None:
-    """Add written files to their tables, in the caller's transaction."""
+def add_files(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[LakeFile], *, of_any_version: bool = False
+) -> None:
+    """Add written files to their tables, in the caller's transaction. Those `of_any_version` may hold columns that were retired
+    since."""
     paths: dict[str, list[str]] = defaultdict(list)
     for file in files:
         paths[file.table].append(file.path)
     for table, found in paths.items():
         connection.execute(
-            "CALL ducklake_add_data_files('stored', ?, ?, hive_partitioning => true, allow_missing => true)",
-            [table, found],
+            "CALL ducklake_add_data_files('stored', ?, ?, hive_partitioning => true, allow_missing => true, "
+            "ignore_extra_columns => ?)",
+            [table, found, of_any_version],
         )
 
 
@@ -164,9 +169,9 @@ def live_files(
     """
     metadata = _metadata(home)
     rows = connection.execute(
-        "SELECT name, day, path, path_is_relative, size, deletes FROM (SELECT t.table_name AS name, "
+        "SELECT name, day, path, path_is_relative, size, rows, deletes FROM (SELECT t.table_name AS name, "
         "regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, f.path, f.path_is_relative, "
-        "f.file_size_bytes AS size, d.path AS deletes, count(*) OVER (PARTITION BY name, day) AS files "
+        "f.file_size_bytes AS size, f.record_count AS rows, d.path AS deletes, count(*) OVER (PARTITION BY name, day) AS files "
         f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
         f"LEFT JOIN {metadata}.ducklake_delete_file d "
         "ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL "
@@ -179,9 +184,10 @@ def live_files(
             date.fromisoformat(day),
             f"{home.lake_files}/main/{name}/{path}" if relative else path,
             int(size),
+            int(count),
             deletes,
         )
-        for name, day, path, relative, size, deletes in rows
+        for name, day, path, relative, size, count, deletes in rows
     ]
 
 

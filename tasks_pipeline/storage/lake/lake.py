@@ -42,10 +42,12 @@ from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinishe
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail import Place
-from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase, is_locked, process_lock
 
 log = logging.getLogger(__name__)
 
+BACKUP = "backup"
+"""The lock of whoever needs the files of a snapshot for long; it is taken before the writer lock."""
 REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again
 
 
@@ -383,13 +385,22 @@ class Lake:
         """Rows of all tables of the catalog: what grows with files, columns and snapshots."""
         return catalog_rows(self._stored, self.home)
 
-    def rows_of(self, files: Sequence[LiveFile], batch: int) -> Iterator[pa.Table]:
-        """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows."""
+    def newest_snapshot(self) -> int:
+        """The number of the newest snapshot. It can be read until `forget_before` forgets it."""
+        rows = self._stored.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('stored')").fetchall()
+        return int(rows[0][0])
+
+    def rows_of(
+        self, files: Sequence[LiveFile], batch: int, *, snapshot: int | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows; as they were in a
+        snapshot, or are now."""
         table = LAKE_TABLES[files[0].table]
         order = f"ORDER BY {table.sorted_by}" if table.sort else ""
         names = ", ".join("?" * len(files))
+        source = f"stored.{table.name}" + (f" AT (VERSION => {snapshot})" if snapshot is not None else "")
         rows = self._stored.execute(
-            f"SELECT {table.selected} FROM stored.{table.name} WHERE day = ? AND filename IN ({names}) {order}",
+            f"SELECT {table.selected} FROM {source} WHERE day = ? AND filename IN ({names}) {order}",
             [files[0].day, *(file.path for file in files)],
         )
         for piece in rows.to_arrow_reader(batch):
@@ -431,7 +442,12 @@ class Lake:
 
     def forget_before(self, moment: datetime, most: int | None = None) -> int:
         """Forget snapshots older than that, at most so many, the files that only they held, and what the marker was before.
-        Gives how many snapshots went. The caller holds the lock."""
+        Gives how many snapshots went. The caller holds the lock.
+
+        None while a backup is under way, which copies the files of one of them for longer than others read.
+        """
+        if is_locked(self.home, BACKUP):
+            return 0
         self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
         forgotten = expire_snapshots(self._stored, moment, most)
         drop_dead_markers(self._stored, self.home)

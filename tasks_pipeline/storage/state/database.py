@@ -6,7 +6,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,8 @@ from tasks_pipeline.storage.sqlite_space import INCREMENTAL
 
 SCHEMA = "state"
 HEAD = "0009"  # newest revision in migrations/versions; a test keeps it true
+RESTORING = "restoring"
+"""In the place of a revision: what a backup held is being put into this database, so nobody may use it (see refill.py)."""
 BUSY_SECONDS = 60
 CHUNK = 500
 T = TypeVar("T")
@@ -51,12 +53,16 @@ class NewerSchema(SQLAlchemyError):
     """A database was written by a version of this software that is not this one; the message says which."""
 
 
+class HalfRestored(SQLAlchemyError):
+    """What a backup held is not all in this database yet; the message says what to do."""
+
+
 class StateDatabase:
     """An open state database. Use `read()` for queries, `write()` for a transaction that changes something."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.engine = _engine(home)
+        self.engine = open_engine(home)
         self._compiled: dict[Any, Compiled] = {}
         key = (home.state_url, _file_of(home))
         if key in _at_head:
@@ -85,7 +91,7 @@ class StateDatabase:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction; it is durable when the block ends and undone when the block raises."""
-        with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+        with write_transaction(self.engine) as connection:
             yield connection
 
     def insert(self, table: Table) -> SqliteInsert:
@@ -135,12 +141,16 @@ class StateDatabase:
         self._refuse_newer()
         with process_lock(self.home, "migrate"):
             if not self.is_sqlite:
-                _create_schema(self.engine)
+                create_schema(self.engine)
             if self.revision() != HEAD:
                 self._migrate()
 
     def _refuse_newer(self) -> None:
         revision = self.revision()
+        if revision == RESTORING:
+            raise HalfRestored(
+                "a restore of this home is under way, or was interrupted: `tasks-pipeline backup restore` again begins anew"
+            )
         if revision is not None and not (revision.isdecimal() and int(revision) <= int(HEAD)):
             raise NewerSchema(
                 f"the state database has schema {revision[:50]!r}, and this version knows those up to {HEAD}:"
@@ -148,17 +158,30 @@ class StateDatabase:
             )
 
     def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config as AlembicConfig
-
-        config = AlembicConfig()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         with self.write() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
 
 
-def _engine(home: Home) -> Engine:
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction of an engine of `open_engine`; it is durable when the block ends and undone when the block raises."""
+    with engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+        yield connection
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to a revision, in the transaction of the connection."""
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def open_engine(home: Home) -> Engine:
+    """The engine of a home's state database, whatever that holds."""
     if home.embedded:
         engine = create_engine(
             home.state_url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=5
@@ -176,7 +199,7 @@ def _engine(home: Home) -> Engine:
     )
 
 
-def _create_schema(engine: Engine) -> None:
+def create_schema(engine: Engine) -> None:
     """Make the schema when it is missing: asking for it otherwise takes a role that may create schemas."""
     there = text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
     with engine.begin() as connection:
@@ -214,8 +237,7 @@ def process_lock(home: Home, name: str) -> Iterator[None]:
     A file lock below the home when embedded, an advisory lock in Postgres.
     """
     if home.embedded:
-        home.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(home.run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _lock_file(home, name)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -225,10 +247,35 @@ def process_lock(home: Home, name: str) -> Iterator[None]:
     connection = _lock_connection(home)
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (zlib.crc32(f"tasks_pipeline:{name}".encode()),))
+            cursor.execute("SELECT pg_advisory_lock(%s)", (_lock_key(name),))
         yield
     finally:
         connection.close()
+
+
+def is_locked(home: Home, name: str) -> bool:
+    """Whether anybody holds a lock of `process_lock` just now."""
+    if home.embedded:
+        descriptor = _lock_file(home, name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+    with closing(_lock_connection(home)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_lock_key(name),))
+        return not cursor.fetchone()[0]
+
+
+def _lock_file(home: Home, name: str) -> int:
+    home.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.open(home.run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock_key(name: str) -> int:
+    return zlib.crc32(f"tasks_pipeline:{name}".encode())
 
 
 def _lock_connection(home: Home) -> Any:

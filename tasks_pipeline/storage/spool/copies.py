@@ -1,0 +1,175 @@
+"""Parts of the spool as they are: read out at one moment for a backup, put into an empty spool by a restore.
+
+Both engines give and take the same rows, so what was read from one can be put into the other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from tasks_pipeline.storage.disk import make_folder
+from tasks_pipeline.storage.spool import postgres, sqlite
+from tasks_pipeline.storage.spool.interface import SpoolError
+
+PIECE_ROWS = 2_000
+PIECE_BYTES = 16 * 1024 * 1024
+
+Place = tuple[date, str]
+"""A part: day and name."""
+Row = tuple[int, int, int, str, str | None, str, int, int, str, bytes | None]
+"""Position, microseconds since 1970 of the receipt, project, public key, event id, encoding, items, size of the body, meta
+(JSON), body; no body where what was sent was erased."""
+
+_PIECE = """
+SELECT position, received_at, project_id, public_key, event_id, encoding, items, size, meta, body
+FROM envelopes LEFT JOIN bodies USING (position) WHERE position BETWEEN ? AND ? ORDER BY position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """All parts as they were at a moment, whatever is appended, erased or dropped since; `broken` says which cannot be read."""
+
+    parts: Mapping[Place, Callable[[], Iterator[list[Row]]]]
+    broken: Mapping[Place, str] = field(default_factory=dict)
+
+
+def freeze_files(folder: Path, stack: ExitStack) -> Frozen:
+    """The parts in a folder, until the stack is closed. Each keeps its file open."""
+    parts: dict[Place, Callable[[], Iterator[list[Row]]]] = {}
+    broken: dict[Place, str] = {}
+    for day, part in sorted(sqlite._files(folder)):
+        path = sqlite._path(folder, day, part)
+        if not path.exists():  # dropped just now, or by a process that died of it
+            continue
+        try:
+            connection = stack.enter_context(closing(sqlite._connect(path)))
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            connection.execute(sqlite._LAST).fetchone()
+        except sqlite3.Error as error:
+            broken[day, part] = str(error)
+        else:
+            parts[day, part] = _reader_of_file(path, connection)
+    return Frozen(parts, broken)
+
+
+def _reader_of_file(path: Path, connection: sqlite3.Connection) -> Callable[[], Iterator[list[Row]]]:
+    def pieces() -> Iterator[list[Row]]:
+        after = 0
+        try:
+            while (end := sqlite._end(connection, after, PIECE_ROWS, PIECE_BYTES)) > after:
+                yield connection.execute(_PIECE, (after + 1, end)).fetchall()
+                after = end
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path} cannot be read: {error}") from error
+
+    return pieces
+
+
+def freeze_tables(connection: Connection) -> Frozen:
+    """The parts in Postgres as the transaction of a connection sees them. Their tables can be appended to, but not dropped until it
+    ends."""
+    totals = postgres.TOTALS
+    rows = connection.execute(select(totals.c.day, totals.c.part).order_by(totals.c.day, totals.c.part))
+    return Frozen({(day, part): _reader_of_table(connection, day, part) for day, part in rows})
+
+
+def keep_tables(connection: Connection) -> None:
+    """Have no partition dropped until the transaction ends. To be said before anything is read in it."""
+    connection.execute(text(f"LOCK TABLE {postgres.ENVELOPES} IN ACCESS SHARE MODE"))
+
+
+def _reader_of_table(connection: Connection, day: date, part: str) -> Callable[[], Iterator[list[Row]]]:
+    table = postgres.ENVELOPES
+
+    def pieces() -> Iterator[list[Row]]:
+        after = 0
+        while (end := postgres._end(connection, day, part, after, PIECE_ROWS, PIECE_BYTES)) > after:
+            within = table.c.position.between(after + 1, end)
+            query = select(table).where(*postgres._of(table, day, part), within).order_by(table.c.position)
+            yield [
+                (
+                    row.position,
+                    (row.received_at - sqlite._EPOCH) // sqlite._MICROSECOND,
+                    row.project_id,
+                    row.public_key,
+                    row.event_id,
+                    row.encoding,
+                    row.items,
+                    row.size,
+                    row.meta,
+                    None if row.encoding == postgres.ERASED else bytes(row.body),
+                )
+                for row in connection.execute(query)
+            ]
+            after = end
+
+    return pieces
+
+
+def fill_file(folder: Path, place: Place, pieces: Iterable[Sequence[Row]]) -> None:
+    """Make the file of a part that is not there."""
+    make_folder(folder)
+    path = sqlite._path(folder, *place)
+    with closing(sqlite._open_for_writing(path)) as connection:
+        items_through = size_through = 0
+        for rows in pieces:
+            envelopes, bodies = [], []
+            for position, *request, items, size, meta, body in rows:
+                items_through += items
+                size_through += size
+                envelopes.append((position, *request, items, items_through, size, size_through, meta))
+                if body is not None:
+                    bodies.append((position, body))
+            connection.execute("BEGIN")
+            connection.executemany(sqlite._INSERT_ENVELOPE, envelopes)
+            connection.executemany(sqlite._INSERT_BODY, bodies)
+            connection.execute("COMMIT")
+
+
+def fill_tables(spool: postgres.PostgresSpool, place: Place, pieces: Iterable[Sequence[Row]]) -> None:
+    """Make the rows of a part that is not there."""
+    spool.create_day(*place)
+    with spool._transaction() as connection:
+        _fill(connection, *place, pieces)
+
+
+def _fill(connection: Connection, day: date, part: str, pieces: Iterable[Sequence[Row]]) -> None:
+    totals = {"last_position": 0, "items": 0, "bytes": 0}
+    received_at: datetime | None = None
+    for rows in pieces:
+        values = []
+        for position, moment, project, key, event_id, encoding, items, size, meta, body in rows:
+            totals["last_position"] = position
+            totals["items"] += items
+            totals["bytes"] += size
+            received_at = datetime.fromtimestamp(0, UTC) + moment * sqlite._MICROSECOND
+            values.append(
+                {
+                    "day": day,
+                    "part": part,
+                    "position": position,
+                    "received_at": received_at,
+                    "project_id": project,
+                    "public_key": key,
+                    "event_id": event_id,
+                    "encoding": postgres.ERASED if body is None else encoding,
+                    "items": items,
+                    "items_through": totals["items"],
+                    "size": size,
+                    "size_through": totals["bytes"],
+                    "meta": meta,
+                    "body": b"" if body is None else body,
+                }
+            )
+        connection.execute(insert(postgres.ENVELOPES), values)
+    of_part = postgres._of(postgres.TOTALS, day, part)
+    connection.execute(update(postgres.TOTALS).where(*of_part).values(**totals, last_received_at=received_at))
