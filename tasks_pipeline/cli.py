@@ -42,6 +42,7 @@ COMMANDS = {
     "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
     "debug-files": ("commands.debug_files", "debug_files", "List uploaded debug files and source maps."),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
+    "cleanup": ("commands.cleanup", "cleanup", "Remove what is older than its retention."),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
 }
@@ -66,6 +67,7 @@ SECTIONS = {
         "token",
         "debug-files",
         "backfill",
+        "cleanup",
         "grouping",
         "receive",
     ),

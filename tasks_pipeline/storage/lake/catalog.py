@@ -162,6 +162,32 @@ def live_files(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class DayTotals:
+    """What a table holds of a day in files: rows, files, and their bytes."""
+
+    table: str
+    day: date
+    rows: int
+    files: int
+    size: int
+
+
+def day_totals(connection: duckdb.DuckDBPyConnection, home: Home) -> list[DayTotals]:
+    """What each table holds of each day, by the catalog alone; the oldest day first."""
+    metadata = _metadata(home)
+    rows = connection.execute(
+        "SELECT t.table_name, regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, "
+        "sum(f.record_count - coalesce(d.delete_count, 0))::BIGINT, count(*), sum(f.file_size_bytes)::BIGINT "
+        f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
+        f"LEFT JOIN {metadata}.ducklake_delete_file d "
+        "ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL "
+        "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    found = (DayTotals(name, date.fromisoformat(day), *map(int, n)) for name, day, *n in rows if day)
+    return sorted(found, key=lambda each: (each.day, each.table))
+
+
 def known_paths(connection: duckdb.DuckDBPyConnection, home: Home, paths: Iterable[str]) -> set[str]:
     """Those of the paths that some snapshot knows."""
     names = {path.rpartition("/")[2]: path for path in paths}

@@ -21,10 +21,12 @@ import pyarrow as pa
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.catalog import (
     FLUSHED,
+    DayTotals,
     LiveFile,
     add_files,
     catalog_rows,
     create_missing_tables,
+    day_totals,
     delete_orphans,
     drop_dead_markers,
     drop_from_catalog,
@@ -375,17 +377,31 @@ class Lake:
         """The files of each table and day that has more than so many; `before` leaves out that day and later ones."""
         return live_files(self._stored, self.home, more_than=more_than, before=before)
 
+    def day_totals(self) -> list[DayTotals]:
+        """Rows, files and bytes of each table and day, the oldest day first. What lies in the tail is not among them."""
+        return day_totals(self._stored, self.home)
+
+    def drop_days(self, tables_of: Mapping[date, Collection[str]]) -> int:
+        """Take all files of these days out of these tables, in one transaction; gives how many. The files go with the last
+        snapshot that holds them. The caller holds the lock."""
+        old = [file for file in self.live_files() if file.table in tables_of.get(file.day, ())]
+        if old:
+            with self._transaction() as connection:
+                drop_from_catalog(connection, old)
+        return len(old)
+
     def catalog_rows(self) -> int:
         """Rows of all tables of the catalog: what grows with files, columns and snapshots."""
         return catalog_rows(self._stored, self.home)
 
-    def rows_of(self, files: Sequence[LiveFile], batch: int) -> Iterator[pa.Table]:
-        """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows."""
+    def rows_of(self, files: Sequence[LiveFile], batch: int, where: str = "true") -> Iterator[pa.Table]:
+        """The rows of files of one table and day that meet a condition, in the table's order, in pieces of about `batch` rows."""
         table = LAKE_TABLES[files[0].table]
         order = f"ORDER BY {table.sorted_by}" if table.sort else ""
         names = ", ".join("?" * len(files))
         rows = self._stored.execute(
-            f"SELECT {table.selected} FROM stored.{table.name} WHERE day = ? AND filename IN ({names}) {order}",
+            f"SELECT {table.selected} FROM stored.{table.name} WHERE day = ? AND filename IN ({names}) "
+            f"AND ({where}) {order}",
             [files[0].day, *(file.path for file in files)],
         )
         for piece in rows.to_arrow_reader(batch):

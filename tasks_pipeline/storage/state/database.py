@@ -197,6 +197,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA cache_size=-65536")
+    connection.execute("PRAGMA secure_delete=ON")  # what is deleted is nowhere in the file any more
 
 
 def _begin_sqlite(connection: Connection) -> None:
