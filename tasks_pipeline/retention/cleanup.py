@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from tasks_pipeline.retention.lake import remove_planned
 from tasks_pipeline.retention.plan import Asked, Plan, Reason, Removal, plan_lake
@@ -86,7 +86,13 @@ def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Re
                 Removal(over.category, over.table.name, over.project_id, None, dropped, 0, 0, _reason(asked))
             )
     tidy(stores.lake)
+    stores.lake.scrub_catalog()
     return report
+
+
+def left_over(stores: Stores, now: datetime) -> list[Removal]:
+    """What is older than its retention by more than a day, and nothing makes it wait: a night did not do its work."""
+    return plan_cleanup(stores, now - timedelta(days=1)).removals
 
 
 def _reason(asked: Asked) -> Reason:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -262,6 +264,39 @@ def drop_dead_markers(connection: duckdb.DuckDBPyConnection, home: Home) -> None
             f'DELETE FROM {metadata}."{name}" WHERE end_snapshot IS NOT NULL '
             f"AND end_snapshot <= (SELECT min(snapshot_id) FROM {metadata}.ducklake_snapshot)"
         )
+
+
+def forget_extremes(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Have the catalog's least and greatest text of each column be those of the files that are there: DuckLake only ever widens them,
+    and they are somebody's title, address or name. The caller holds the lock."""
+    metadata = _metadata(home)
+    of_files = (
+        f"FROM {metadata}.ducklake_file_column_stats s JOIN {metadata}.ducklake_data_file f USING (data_file_id) "
+        "WHERE f.end_snapshot IS NULL"
+    )
+    texts = f"SELECT table_id, column_id FROM {metadata}.ducklake_column WHERE column_type = 'varchar'"
+    rows = connection.execute(
+        "WITH there AS (SELECT s.table_id, s.column_id, min(s.min_value) AS least, max(s.max_value) AS greatest "
+        f"{of_files} GROUP BY ALL) SELECT t.table_id, t.column_id, least, greatest "
+        f"FROM {metadata}.ducklake_table_column_stats t LEFT JOIN there USING (table_id, column_id) "
+        f"WHERE (t.table_id, t.column_id) IN ({texts}) AND (t.min_value IS DISTINCT FROM least OR t.max_value IS DISTINCT FROM greatest)"
+    ).fetchall()
+    for table, column, least, greatest in rows:
+        connection.execute(
+            f"UPDATE {metadata}.ducklake_table_column_stats SET min_value = ?, max_value = ? "
+            "WHERE table_id = ? AND column_id = ?",
+            [least, greatest, table, column],
+        )
+
+
+def rewrite_catalog(home: Home) -> None:
+    """Write an embedded catalog anew, so that nothing that was deleted is left in its pages: DuckDB overwrites none. No lake is open in
+    this process; the caller holds the lock."""
+    if not home.embedded:
+        return
+    with closing(sqlite3.connect(home.lake_catalog, timeout=60, isolation_level=None)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:

@@ -31,8 +31,10 @@ from tasks_pipeline.storage.lake.catalog import (
     drop_dead_markers,
     drop_from_catalog,
     expire_snapshots,
+    forget_extremes,
     known_paths,
     live_files,
+    rewrite_catalog,
     settle,
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
@@ -424,6 +426,13 @@ class Lake:
         forgotten = expire_snapshots(self._stored, moment)
         drop_dead_markers(self._stored, self.home)
         return forgotten
+
+    def scrub_catalog(self) -> None:
+        """Have the catalog hold no text of rows that are gone."""
+        with self.lock():
+            forget_extremes(self._stored, self.home)
+            self.close()  # two SQLite libraries in one process release each other's locks
+            rewrite_catalog(self.home)
 
     def drop_orphans(self, before: datetime) -> int:
         """Remove files written before that moment that no snapshot knows; gives how many. The caller holds the lock."""
