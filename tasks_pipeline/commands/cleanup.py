@@ -86,9 +86,12 @@ def cleanup(
 
 
 def _asked(stores: Stores, project: str | None, before: date | None, categories: Sequence[str]) -> Asked:
+    from tasks_pipeline.retention.cleanup import ALL
     from tasks_pipeline.retention.plan import Asked
     from tasks_pipeline.retention.policy import ATTACHMENTS, CATEGORIES, EVENTS
 
+    if not categories and project is None:
+        return ALL
     known = [name for name, each in CATEGORIES.items() if each.by in (EVENTS, ATTACHMENTS)]
     for name in categories:
         if name not in known:

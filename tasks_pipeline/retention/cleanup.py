@@ -4,14 +4,16 @@ process: the next cleanup plans anew, and goes on."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from tasks_pipeline.retention.lake import remove_planned
+from tasks_pipeline.retention.limits import beyond_disk, sample_events
 from tasks_pipeline.retention.plan import Asked, Plan, Reason, Removal, plan_lake
 from tasks_pipeline.retention.policy import EVENTS
 from tasks_pipeline.retention.rows import planned, rows_over
+from tasks_pipeline.retention.waiting import waiting_days
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.stores import Stores
 
@@ -65,7 +67,20 @@ def cleanup_old_events(
     Files of the lake go with the last snapshot that holds them: what was removed before is forgotten here, the rest by whoever
     looks after the lake next.
     """
-    return remove(stores, now or datetime.now(UTC), asked.among(EVENTS), on_removed)
+    now = now or datetime.now(UTC)
+    report = remove(stores, now, asked.among(EVENTS), on_removed)
+    if asked == ALL:
+        for some in _beyond_limits(stores, now.date()):
+            report.removed += some
+            for removal in some:
+                on_removed(removal)
+    return report
+
+
+def _beyond_limits(stores: Stores, today: date) -> Iterator[list[Removal]]:
+    waiting = waiting_days(stores, today)
+    yield from sample_events(stores, today, waiting)
+    yield from remove_planned(stores, beyond_disk(stores, today, waiting))
 
 
 def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Removal], None]) -> Cleanup:

@@ -26,6 +26,7 @@ from tasks_pipeline.retention.spool import drop_expired_days
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.sizes import store_sizes
 from tasks_pipeline.storage.state.tables import debug_files
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
@@ -320,3 +321,46 @@ def test_pages_of_the_state_database_are_free_again(alone: Day) -> None:
     before = free()
     cleanup_old_events(alone.stores, night(alone, 91))
     assert free() > before
+
+
+# ── before their time
+
+
+def test_the_oldest_days_go_while_too_much_disk_is_taken(alone: Day) -> None:
+    later = alone.next()
+    for day in (alone, later):
+        filled(day, event("A"))
+    flush(alone.stores.state, alone.stores.lake)
+    sizes = store_sizes(alone.stores.home, alone.stores.state)
+    used = sum(sizes[name] or 0 for name in ("spool", "state", "blobs")) + sum(
+        each.size for each in alone.stores.lake.day_totals()
+    )
+    limited = settings(alone.stores, max_disk=64 * 2**20)
+    assert cleanup_old_events(limited, night(alone, 3)).removed == []
+    config = limited.config.model_copy(
+        update={"retention": limited.config.retention.model_copy(update={"max_disk": used - 1})}
+    )
+    removed = cleanup_old_events(replace(limited, config=config), night(alone, 3)).removed
+    assert {(r.day, r.reason) for r in removed} == {(alone.date, "max_disk")}
+    assert (alone.ids(), len(later.ids())) == ([], 1)
+    assert cleanup_old_events(replace(limited, config=config), night(alone, 1)).removed == []  # today never
+
+
+def test_of_too_many_events_a_sample_stays_with_what_is_rare(alone: Day) -> None:
+    loud = [event("A", timestamp=alone.at(n).timestamp()) for n in range(30)]
+    rare = [event("B"), event("A", release="shop@1")]
+    filled(alone, *loud, *rare)
+    stores = of_project(alone.stores, alone.project)
+    (own,) = stores.config.projects
+    kept = own.model_copy(update={"retention": own.retention.model_copy(update={"max_events": 10})})
+    stores = replace(stores, config=stores.config.model_copy(update={"projects": (kept,)}))
+    removed = cleanup_old_events(stores, night(alone, 3)).removed
+    assert {(r.table, r.rows, r.reason) for r in removed} == {
+        ("events", 23, "max_events"), ("event_payloads", 23, "max_events"),
+    }  # fmt: skip
+    ids = set(alone.ids())
+    assert ids == set(alone.ids("event_payloads"))
+    assert ids >= {loud[0]["event_id"], loud[-1]["event_id"], *(each["event_id"] for each in rare)}
+    assert sum(group["times_seen"] for group in alone.groups()) == 32
+    assert cleanup_old_events(stores, night(alone, 3)).removed == []
+    alone.assert_balanced()
