@@ -311,6 +311,14 @@ def test_a_secret_of_an_event_is_nowhere_any_more(home: Home) -> None:
     assert found_in(home.root, secret.encode()) == []
 
 
+def test_rows_of_today_are_seen_after_the_catalog_was_written_anew(alone: Day) -> None:
+    """They lie in the tail, of which each connection has a copy."""
+    alone.send(event("A"))
+    alone.drain()
+    alone.stores.lake.scrub_catalog()
+    assert len(alone.ids()) == 1
+
+
 def test_pages_of_the_state_database_are_free_again(alone: Day) -> None:
     filled(alone, *(event("A", user={"id": str(n)}) for n in range(300)))
 

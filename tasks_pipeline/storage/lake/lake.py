@@ -446,6 +446,7 @@ class Lake:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                self._mirror = Mirror(self._state)  # what it had seen was in that connection
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:
