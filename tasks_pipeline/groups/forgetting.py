@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, select, update
 
 from tasks_pipeline.groups.lifecycle import Status
-from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.pieces import Rows, delete_in_pieces
 from tasks_pipeline.storage.state.tables import (
     alerts,
@@ -31,7 +31,6 @@ from tasks_pipeline.storage.state.tables import (
     suspect_commits,
 )
 
-VALUES_AT_ONCE = 2_000
 _OWN: tuple[Table, ...] = (
     group_hashes, group_days, group_values, group_explanations, group_signatures, suspect_commits,
 )  # fmt: skip
@@ -51,7 +50,7 @@ def forget_values(
         among = groups.c.project_id.not_in(projects) if others else groups.c.project_id.in_(projects)
         of_projects = exists().where(groups.c.id == group_values.c.group_id, among)
         dropped += delete_in_pieces(
-            state, group_values, group_values.c.day == day, of_projects, before=_count_users, rows=VALUES_AT_ONCE
+            state, group_values, group_values.c.day == day, of_projects, before=_count_users
         )  # fmt: skip
     return dropped
 
@@ -107,13 +106,19 @@ def forget_groups(state: StateDatabase, conditions: Sequence[ColumnElement[bool]
     stay until the next time, and one that got events by it for good.
     """
     keys = exists().where(group_hashes.c.group_id == groups.c.id)
-    found = select(groups.c.id).where(*conditions)
-    delete_in_pieces(state, group_hashes, group_hashes.c.group_id.in_(found))
+    with state.read() as connection:
+        found = list(connection.execute(select(groups.c.id).where(*conditions)).scalars())
+    for some in chunks(found):
+        with state.write() as connection:
+            still = connection.execute(
+                select(groups.c.id).where(groups.c.id.in_(some), *conditions)
+            ).scalars()
+            connection.execute(delete(group_hashes).where(group_hashes.c.group_id.in_(list(still))))
     with state.read() as connection:
         opened = select(batches.c.id).where(batches.c.status == "open", batches.c.opened_at <= now)
         if connection.execute(opened.limit(1)).first() is not None:
             return 0
-    return delete_in_pieces(state, groups, *conditions, ~keys, before=_forget_own, rows=100)
+    return delete_in_pieces(state, groups, *conditions, ~keys, before=_forget_own, walk=True)
 
 
 def _forget_own(connection: Connection, rows: Rows) -> None:

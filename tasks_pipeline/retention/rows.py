@@ -102,9 +102,10 @@ class _Finder:
     def _over(
         self, category: str, table: Table, *conditions: ColumnElement[bool], drop: Callable[[], int] | None = None,
         before: Callable[[Connection, Rows], None] = lambda _connection, _rows: None, project_id: int = 0,
+        walk: bool = False,
     ) -> Over:  # fmt: skip
         def plainly() -> int:
-            return delete_in_pieces(self._state, table, *conditions, before=before)
+            return delete_in_pieces(self._state, table, *conditions, before=before, walk=walk)
 
         return Over(category, table, conditions, drop or plainly, project_id)
 
@@ -145,7 +146,12 @@ class _Finder:
         for first, whose, project_id in cuts if self._asked.wants("transactions") else ():
             first = min(first, self._first("transactions", project_id or None))
             yield self._over(
-                "events", event_ids, whose, event_ids.c.day < first, event_ids.c.day.not_in(self._waiting)
+                "events",
+                event_ids,
+                whose,
+                event_ids.c.day < first,
+                event_ids.c.day.not_in(self._waiting),
+                walk=True,
             )
         for first, _, project_id in cuts:
             numbers = {n for _, _, n in cuts if n}
