@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks_pipeline.analytics.statistics.compute import compute_statistics
+from tasks_pipeline.config import ProjectRetention
 from tasks_pipeline.groups import forgetting
 from tasks_pipeline.home import Home
 from tasks_pipeline.retention import lake as retention_lake
@@ -21,13 +22,12 @@ from tasks_pipeline.retention.blobs import delete_old_file_attachments
 from tasks_pipeline.retention.cleanup import cleanup_old_events, plan_cleanup
 from tasks_pipeline.retention.plan import Asked
 from tasks_pipeline.storage.blobs import BlobStore
+from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
 from tests.support.events import event, item
-from tests.support.figures import count
 
 FIRST = date(2020, 1, 1)
 PROJECT, OTHER = 1000, 1001
@@ -99,30 +99,64 @@ def test_a_cleanup_killed_at_any_step_is_finished_by_the_next(
         day.assert_balanced()
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TABLES = {"events": 90, "transactions": 30, "dead_letters": 90, "user_reports": 90}
+"""Tables of the test, and the days that the installation keeps them."""
+Row = tuple[str, int, int]
+"""Table, age in days, project."""
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    ages=st.lists(st.sampled_from([0, 1, 29, 30, 31, 60, 90, 91, 92, 400]), min_size=1, max_size=4),
-    data=st.data(),
-)
-def test_what_is_kept_stays_and_what_is_over_goes(alone: Day, ages: list[int], data: st.DataObject) -> None:
-    """Days of any age: of each category exactly the days within its retention are there, whatever was cleaned before."""
-    today = data.draw(st.dates(date(2020, 6, 1), date(2025, 1, 1)))
-    stores = alone.stores
-    for age in sorted(set(ages)):
-        day = replace(alone, date=date.fromordinal(today.toordinal() - age))
-        day.send(event("A"))
-        day.drain()
-        count(day, now=datetime(2026, 1, 1, tzinfo=UTC))
-    before = {name: rows(stores, name) for name in RECEIVED_TABLES}
-    at_night = datetime(today.year, today.month, today.day, 2, tzinfo=UTC)
-    cleanup_old_events(stores, at_night)
-    kept_days = {"events": 90, "event_payloads": 90, "outcomes": 90}
-    for name, found in before.items():
-        oldest = date.fromordinal(today.toordinal() - kept_days.get(name, 90))
-        assert rows(stores, name) == [row for row in found if row[0] >= oldest], name
-    assert plan_cleanup(stores, at_night).removals == []
+    rows=st.lists(
+        st.tuples(st.sampled_from([*TABLES]), st.sampled_from([0, 12, 13, 90, 91, 200, 201, 500]), st.integers(1, 3)),
+        min_size=1, max_size=12,
+    ),
+    own_days=st.sampled_from([12, 200]),
+)  # fmt: skip
+def test_what_is_kept_stays_and_what_is_over_goes(alone: Day, rows: list[Row], own_days: int) -> None:
+    """Of any rows, with a project that keeps its things for shorter or longer: exactly those within their retention are left."""
+    today = date(2026, 12, 31)
+    put(alone.stores, today, rows)
+    own = {name.removesuffix("s") + "_days": own_days for name in TABLES}
+    project = alone.stores.config.projects[0].model_copy(
+        update={"id": 2, "retention": ProjectRetention(**own)}
+    )
+    config = alone.stores.config.model_copy(update={"projects": (project,)})
+    stores, night = replace(alone.stores, config=config), datetime(2026, 12, 31, 2, tzinfo=UTC)
+    before = found(stores)
+    cleanup_old_events(stores, night)
+    assert found(stores) == [
+        (name, day, project_id)
+        for name, day, project_id in before
+        if (today - day).days <= (own_days if project_id == 2 else TABLES[name])
+        or (name == "transactions" and day >= date(2026, 12, 1))
+    ]
+    assert plan_cleanup(stores, night).removals == []
 
 
-def rows(stores: Stores, table: str) -> list[tuple[date, int]]:
-    found = stores.lake.query(f"SELECT day, project_id FROM lake.{table} ORDER BY ALL")
-    return [(row["day"], row["project_id"]) for row in found]
+def put(stores: Stores, today: date, rows: list[Row]) -> None:
+    """Write rows as files of the lake, a file each."""
+    for number, (name, age, project_id) in enumerate(rows):
+        day = today - timedelta(days=age)
+        row = {
+            "day": day,
+            "part": "1",
+            "position": number,
+            "item": 0,
+            "project_id": project_id,
+            "event_id": f"{number:032x}",
+        }
+        with stores.lake.writing(day, "test") as files:
+            files.add(to_arrow({name: [row]}))
+            files.finish()
+            with stores.lake.lock():
+                stores.lake.register(files.finished)
+
+
+def found(stores: Stores) -> list[tuple[str, date, int]]:
+    """Table, day and project of each row."""
+    union = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, day, project_id FROM lake.{name}" for name in TABLES
+    )
+    rows = stores.lake.query(f"SELECT * FROM ({union}) ORDER BY ALL")
+    return [(row["name"], row["day"], row["project_id"]) for row in rows]
