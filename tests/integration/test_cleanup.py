@@ -83,6 +83,18 @@ def test_days_that_are_over_go_and_the_others_stay(alone: Day) -> None:
     assert cleanup_old_events(alone.stores, night(alone, 91)).removed == []
 
 
+def test_it_is_so_on_both_databases(own_day: Day) -> None:
+    filled(own_day, event("A", user={"id": "1"}))
+    short = of_project(own_day.stores, own_day.project, event_days=10)
+    assert plan_cleanup(short, night(own_day, 11)).removals != []
+    cleanup_old_events(short, night(own_day, 11))
+    assert (own_day.rows("events"), own_day.state()["values"]) == ([], [])
+    cleanup_old_events(own_day.stores, night(own_day, 900))
+    delete_old_file_attachments(own_day.stores, night(own_day, 900))
+    assert (own_day.state()["event_ids"], own_day.groups()) == ([], [])
+    own_day.assert_balanced()
+
+
 def test_the_plan_says_what_goes(alone: Day) -> None:
     filled(alone, event("A", user={"id": "1"}))
     flush(alone.stores.state, alone.stores.lake)
