@@ -48,6 +48,7 @@ COMMANDS = {
         "Make, list and verify backups, restore one, move to PostgreSQL.",
     ),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
+    "cleanup": ("commands.cleanup", "cleanup", "Remove what is older than its retention."),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
 }
@@ -74,6 +75,7 @@ SECTIONS = {
         "debug-files",
         "backup",
         "backfill",
+        "cleanup",
         "grouping",
         "receive",
     ),

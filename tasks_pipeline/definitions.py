@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from tasks_pipeline.assets.analytics import process_analytics_event
+from tasks_pipeline.assets.cleanup import cleanup, delete_attachments, plan_of_cleanup
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
@@ -33,6 +34,7 @@ from tasks_pipeline.assets.upkeep import (
     storage_health,
 )
 from tasks_pipeline.checks.analytics import check_analytics_events
+from tasks_pipeline.checks.cleanup import check_cleanup
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
@@ -44,6 +46,7 @@ from tasks_pipeline.jobs import (
     backup_job,
     check_day_job,
     check_monitors_job,
+    cleanup_job,
     clear_expired_caches_job,
     deliver_reports_job,
     drop_expired_envelopes_job,
@@ -69,6 +72,7 @@ from tasks_pipeline.releases.health_days import DAYS_AFTER
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import (
     backup_schedule,
+    cleanup_schedule,
     clear_expired_caches_schedule,
     drop_expired_envelopes_schedule,
     drop_old_runs_schedule,
@@ -122,6 +126,9 @@ def build_defs(
                 check_monitors,
                 pipeline_probes,
                 process_new_release,
+                plan_of_cleanup,
+                cleanup,
+                delete_attachments,
                 drop_expired_envelopes,
                 drop_finished,
                 drop_stale_chunks,
@@ -143,6 +150,7 @@ def build_defs(
         ),
         asset_checks=[
             check_events(days),
+            check_cleanup,
             check_pipeline,
             check_release_health(begun),
             check_analytics_events(begun),
@@ -162,6 +170,7 @@ def build_defs(
             deliver_reports_job,
             check_monitors_job,
             process_releases_job,
+            cleanup_job,
             drop_expired_envelopes_job,
             drop_stale_chunks_job,
             drop_old_runs_job,
@@ -190,6 +199,7 @@ def build_defs(
             statistics_sensor,
         ],
         schedules=[
+            cleanup_schedule,
             drop_expired_envelopes_schedule,
             drop_stale_chunks_schedule,
             drop_old_runs_schedule,

@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
-from tasks_pipeline.assets.metadata import COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
+from tasks_pipeline.assets.metadata import CLEANUP, COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
@@ -112,6 +112,13 @@ process_analytics_job = dg.define_asset_job(
     run_tags=MAINTENANCE.tags,
     description="process_analytics_event: takes the facts that wait in the outbox to the lake, of whichever day, and proves that "
     "each is there once. Started by process_analytics_schedule.",
+)
+
+cleanup_job = dg.define_asset_job(
+    "cleanup",
+    selection=dg.AssetSelection.assets(*CLEANUP),
+    run_tags=MAINTENANCE.tags,
+    description="Removes what is older than its retention: cleanup_old_events, and delete_old_file_attachments.",
 )
 
 drop_expired_envelopes_job = dg.define_asset_job(

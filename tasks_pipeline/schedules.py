@@ -10,6 +10,7 @@ from tasks_pipeline.analytics.statistics.days import recent_due
 from tasks_pipeline.facts.outbox import COUNTED, waiting_facts
 from tasks_pipeline.jobs import (
     backup_job,
+    cleanup_job,
     clear_expired_caches_job,
     drop_expired_envelopes_job,
     drop_old_runs_job,
@@ -44,6 +45,15 @@ drop_expired_envelopes_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night, after yesterday's last drain.",
+)
+
+cleanup_schedule = dg.ScheduleDefinition(
+    name="cleanup_schedule",
+    job=cleanup_job,
+    cron_schedule="37 2 * * *",  # so that the files are free when drop_expired_envelopes_job tidies the lake
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night.",
 )
 
 merge_events_schedule = dg.ScheduleDefinition(

@@ -29,8 +29,11 @@ OF_FACTS = ("analytics_events",)
 """Assets with a partition for each UTC day on which facts were so."""
 REPORTS = {"day": "daily_report", "week": "weekly_report", "month": "monthly_report"}
 """By kind of period: the asset with a partition for each."""
+CLEANUP = ("cleanup_plan", "cleanup_old_events", "delete_old_file_attachments")
+"""Assets of what is removed because its retention is over."""
 STATISTICS = "statistics"
 """The asset of all tables of figures, with a partition for each UTC day."""
+ROWS_GONE = "gone: their retention is over"
 RAW_GONE = "gone; only what is stored of the day can be processed again"
 _OWNERS = {
     "event_processing": "team:ingest",
@@ -51,6 +54,9 @@ _DOCUMENTS = {
     "monitoring": "docs/monitors.md",
     "analytics": "docs/analytics.md",
     "maintenance": "docs/dagster.md",
+    "cleanup_plan": "docs/retention.md",
+    "cleanup_old_events": "docs/retention.md",
+    "delete_old_file_attachments": "docs/retention.md",
     "reports": "docs/reports.md",
     "statistics": "docs/figures.md",
     "release_health": "docs/health.md",

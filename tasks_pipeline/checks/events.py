@@ -86,7 +86,7 @@ def _books_balance(stores: Stores, day: date) -> dg.AssetCheckResult:
         check_name=BOOKS,
         passed=books.difference == 0,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{day}: balanced"
+        description=f"{day}: balanced{books.gone and f'; {books.gone}'}"
         if books.difference == 0
         else f"{day}: {counted(books.difference, 'item')} unaccounted for",
         metadata={"day": day.isoformat(), **figures, "difference": books.difference},

@@ -7,7 +7,8 @@ from tasks_pipeline.config.document import Config, default_config
 from tasks_pipeline.config.loading import config_schema, load_config, parse_config
 from tasks_pipeline.config.mistake import ConfigError, Mistake, UnreadableConfig
 from tasks_pipeline.config.projects import Category, Key, Organisation, Project, Quota
-from tasks_pipeline.config.service import Processing, Receiver, Retention
+from tasks_pipeline.config.retention import ProjectRetention, Retention
+from tasks_pipeline.config.service import Processing, Receiver
 
 __all__ = [
     "Category",
@@ -18,6 +19,7 @@ __all__ = [
     "Organisation",
     "Processing",
     "Project",
+    "ProjectRetention",
     "Quota",
     "Receiver",
     "Retention",

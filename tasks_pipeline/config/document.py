@@ -15,7 +15,8 @@ from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team, folded
 from tasks_pipeline.config.projects import Key, Organisation, Project
 from tasks_pipeline.config.reports import Reports
-from tasks_pipeline.config.service import Processing, Receiver, Retention
+from tasks_pipeline.config.retention import RAW_WITHIN, Retention
+from tasks_pipeline.config.service import Processing, Receiver
 from tasks_pipeline.config.symbols import Symbols
 from tasks_pipeline.config.uploads import Uploads
 from tasks_pipeline.config.watch import Watch
@@ -140,6 +141,34 @@ class Config(Model):
             )
             refuse([Wrong(("receiver", "max_event_bytes"), said)])
         return self
+
+    @model_validator(mode="after")
+    def _kept_as_long_as_raw(self) -> Config:
+        raw_days = self.retention.raw_days
+        places: list[tuple[tuple[str | int, ...], Model]] = [(("retention",), self.retention)]
+        places += [(("projects", i, "retention"), p.retention) for i, p in enumerate(self.projects)]
+        refuse(
+            [
+                Wrong(
+                    (*path, name),
+                    f"{days} is less than retention.raw_days: what was received would still be there; allowed is at least {raw_days}",
+                )
+                for path, section in places
+                for name in RAW_WITHIN
+                if name in section.model_fields_set
+                and (days := getattr(section, name)) is not None
+                and days < raw_days
+            ]
+        )
+        return self
+
+    def kept_days(self, setting: str, project_id: int | None = None) -> int:
+        """How many days something is kept, by the name of its setting in `retention`: of a project, or of one that says nothing
+        about it. What raw envelopes hold stays as long as these."""
+        project = None if project_id is None else self.project(project_id)
+        own = None if project is None else getattr(project.retention, setting, None)
+        days: int = getattr(self.retention, setting) if own is None else own
+        return max(days, self.retention.raw_days) if setting in RAW_WITHIN else days
 
     def channel(self, name: str) -> AnyChannel | None:
         """The channel of this name, or None."""

@@ -17,6 +17,7 @@ from tasks_pipeline.config.ownership import Ownership
 from tasks_pipeline.config.people import TimeZone
 from tasks_pipeline.config.performance import Performance
 from tasks_pipeline.config.releases import Releases, Repository
+from tasks_pipeline.config.retention import ProjectRetention
 from tasks_pipeline.config.scrubbing import Scrubbing
 from tasks_pipeline.config.suspects import SuspectCommits
 from tasks_pipeline.config.uptime import UptimeMonitor
@@ -69,6 +70,7 @@ class Project(Model):
     releases: Releases = Field(Releases(), description="How its releases come into being.")
     timezone: TimeZone | None = Field(None, description="Zone of its reports; that of `reports` when absent.")
     performance: Performance = Field(Performance(), description="How its transactions are judged.")
+    retention: ProjectRetention = Field(ProjectRetention(), description="How long its things are kept.")
     production: tuple[str, ...] = Field(
         ("production", "prod"),
         min_length=1,

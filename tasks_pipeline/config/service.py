@@ -1,4 +1,4 @@
-"""Sections `receiver`, `processing` and `retention`: how the installation takes, processes and keeps things."""
+"""Sections `receiver` and `processing`: how the installation takes and processes things."""
 
 from __future__ import annotations
 
@@ -51,26 +51,3 @@ class Processing(Model):
         description="Most drains at work on one day when much waits; more than 1 needs spare cores.",
     )
     batch_bytes: int = Field(32 * MIB, ge=1024, description="Most compressed bytes in one batch.")
-
-
-class Retention(Model):
-    """How long things are kept, in days."""
-
-    raw_days: int = Field(
-        7,
-        ge=0,
-        le=365,
-        description="Raw envelopes in the spool; days in here can be recomputed. 0: gone once they are processed.",
-    )
-    dagster_days: int = Field(
-        7,
-        ge=1,
-        le=3650,
-        description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
-    )
-    analytics_days: int = Field(
-        400, ge=1, le=3650, description="Facts and figures: analytics_events and what is known of each."
-    )
-    report_revision_days: int = Field(
-        31, ge=1, le=3650, description="Files of revisions of reports; those of the newest stay."
-    )

@@ -34,6 +34,7 @@ from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_da
 from tasks_pipeline.protocol.release import SEARCH_WORD
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
+from tasks_pipeline.storage.state.removals import removed_days
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
@@ -41,6 +42,8 @@ if TYPE_CHECKING:  # the lake's libraries take half a second to import
 
 T = TypeVar("T")
 Newest = Mapping[str, Any]
+GroupDay = tuple[int, date]
+"""A group and a day of receipt."""
 WRITTEN_ROWS = 10_000  # in one transaction: a tenth of a second of everybody's time
 EVENTS_LOOKED_AT = 50_000  # of groups that are compared together: their users are in memory
 GROUPS_LOOKED_AT = 500
@@ -115,13 +118,16 @@ def derive_counters(
     """Make the counters of groups, and what people see of them, follow from the events that meet a condition.
 
     Of one `day`, or of all; of these groups, or of all that the day has or had. `metadata_of` gives the metadata of a
-    group from its newest event; without it type and value are taken over. Gives the groups that were looked at. The caller
-    holds the lake's lock. `why` is noted for days whose figures of groups change by it beside those of events: see `shown_since`.
+    group from its newest event; without it type and value are taken over. Gives the groups that were looked at. Days of which
+    retention took events keep what was counted of them. The caller holds the lake's lock. `why` is noted for days whose figures of groups change by it beside those of events: see `shown_since`.
     """
     scoped = where if group_ids is None else f"{where} AND {_among(group_ids)}"
     days = {(row["group_id"], row["day"]): row for row in lake_days(lake, scoped)}
     with state.read() as connection:
         counted = _counted_days(connection, day, group_ids)
+        kept = _kept_days(connection, {*days, *counted})
+    days = {key: row for key, row in days.items() if key not in kept}
+    counted = {key: row for key, row in counted.items() if key not in kept}
     events: dict[int, int] = dict.fromkeys((group_id for group_id, _ in counted), 0)
     events |= dict.fromkeys(group_ids or (), 0)
     for (group_id, _), row in days.items():
@@ -137,9 +143,21 @@ def derive_counters(
             some,
             {key: row for key, row in days.items() if key[0] in of_these},
             {key: row for key, row in counted.items() if key[0] in of_these},
+            {key for key in kept if key[0] in of_these},
             metadata_of,
         )
     return set(events)
+
+
+def _kept_days(connection: Connection, keys: Collection[GroupDay]) -> set[GroupDay]:
+    """Those of the groups' days of which retention took events: they are not counted again from less."""
+    removed = removed_days(connection, "events")
+    among = sorted({group_id for group_id, on in keys if on in removed.projects})
+    projects: dict[int, int] = {}
+    for some in chunks(among):
+        rows = connection.execute(select(groups.c.id, groups.c.project_id).where(groups.c.id.in_(some)))
+        projects |= dict(rows.tuples().all())
+    return {key for key in keys if key[0] in projects and removed.has(key[1], projects[key[0]])}
 
 
 def _derive(
@@ -151,15 +169,18 @@ def _derive(
     group_ids: Sequence[int],
     days: Mapping[tuple[int, date], Mapping[str, Any]],
     counted: Mapping[tuple[int, date], Mapping[str, Any]],
+    kept: Collection[GroupDay],
     metadata_of: Callable[[Lake, Newest], Mapping[str, Any] | None] | None,
 ) -> None:
     """Some groups: days come before values and go after them, so that a day is known of as long as it has values."""
     values = {
         (row["group_id"], row["kind"], row["value"], row["day"]): row["times_seen"]
         for row in lake_values(lake, where)
+        if (row["group_id"], row["day"]) not in kept
     }
     with state.read() as connection:
-        stale = _counted_values(connection, day, group_ids)
+        counted_values = _counted_values(connection, day, group_ids)
+    stale = {key: n for key, n in counted_values.items() if (key[0], key[3]) not in kept}
     newest = lake_newest(lake, where)
     metadata = (
         {group_id: metadata_of(lake, shown) for group_id, shown in newest.items()} if metadata_of else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import exists, func, not_, select
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS, accepted_items, counts_of_day, outside_open_ranges
+from tasks_pipeline.storage.state.removals import removed_at
 from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.stores import Stores
 
@@ -27,7 +28,7 @@ class Books:
 
     `accepted` is what the receivers counted (where the raw envelopes are gone or cannot be read, what the batches counted
     when they were done), `waiting` what is not processed yet, the rest what became of the others. `failed_attempts` were
-    made at what waits; `broken` says what of the day cannot be read.
+    made at what waits; `broken` says what of the day cannot be read, `gone` what retention removed of it.
     """
 
     day: date
@@ -41,6 +42,7 @@ class Books:
     oldest_waiting: datetime | None = None
     failed_attempts: int = 0
     broken: str = ""
+    gone: str = ""
 
     @property
     def difference(self) -> int:
@@ -59,9 +61,16 @@ def books_of_state(stores: Stores, day: date) -> Books:
 
 
 def books_of_lake(stores: Stores, day: date) -> Books:
-    """The books by what lies in the lake, under its lock: for proof."""
+    """The books by what lies in the lake, under its lock: for proof. Where retention took that, they are those of the batches."""
     with stores.lake.lock():
-        return _read(stores, day, lambda: _lake_counts(stores, day))
+        with stores.state.read() as connection:
+            at = removed_at(connection, day, ("outcomes",))
+        if at is None:
+            return _read(stores, day, lambda: _lake_counts(stores, day))
+    return replace(
+        books_of_state(stores, day),
+        gone=f"the outcomes of {day} were removed by retention on {at:%Y-%m-%d}: the books are those of its batches",
+    )
 
 
 def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Books:
@@ -84,6 +93,7 @@ def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Bo
         oldest_waiting=waiting.oldest,
         failed_attempts=waiting.failed_attempts,
         broken=waiting.broken,
+        gone="",
         **found,
     )
 

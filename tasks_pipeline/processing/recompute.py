@@ -19,7 +19,9 @@ from tasks_pipeline.releases.figures import releases_of_day
 from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush_locked
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
+from tasks_pipeline.storage.state.removals import removed_at
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
 
@@ -49,7 +51,8 @@ def recompute_day(
     """Process every batch of a day that is done once more, and swap the day's rows in one transaction.
 
     Batches still open, and those that come meanwhile, keep their rows: recomputing a day that is being drained is
-    safe. `on_progress` gets (batches done, batches). Raises RawGone when raw envelopes of the day are missing.
+    safe. `on_progress` gets (batches done, batches). Raises RawGone when raw envelopes of the day are missing, or
+    retention took stored rows of it.
     """
     report = RecomputeReport(day)
     batches = done_batches(stores.state, day)
@@ -60,6 +63,7 @@ def recompute_day(
             f"the raw envelopes of {day} are gone (retention.raw_days is {stores.config.retention.raw_days}); "
             "the day stays as it is"
         )
+    _refuse_less(stores, day)
     with stores.state.read() as connection:
         arrived, regrouped = last_arrival(connection), last_regrouping(connection)
     stores.tools.arrived_through(arrived)
@@ -71,6 +75,7 @@ def recompute_day(
         _flush(collected, files)
         files.finish()
         with stores.lake.lock():
+            _refuse_less(stores, day)  # retention may have come to the day meanwhile
             told = DayRecomputed(
                 day=day.isoformat(), envelopes=report.envelopes, stored=report.counts["stored"]
             )
@@ -92,6 +97,16 @@ def recompute_day(
             finish_regroupings(stores.state, stores.lake)
     report.watch.at("")
     return report
+
+
+def _refuse_less(stores: Stores, day: date) -> None:
+    """Raise RawGone where retention took stored rows of the day: they would be back."""
+    with stores.state.read() as connection:
+        at = removed_at(connection, day, tuple(RECEIVED_TABLES))
+    if at is not None:
+        raise RawGone(
+            f"stored rows of {day} were removed by retention on {at:%Y-%m-%d}; the day stays as it is"
+        )
 
 
 def is_raw(stores: Stores, batch: Batch) -> bool:

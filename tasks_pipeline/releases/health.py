@@ -23,6 +23,7 @@ from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of,
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.removals import removed_days
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
@@ -129,7 +130,7 @@ def _used(sql: str, day: date) -> dict[str, Any]:
 def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now: datetime) -> tuple[int, int]:
     """How many rows there are of sessions that began on a day, and what these weigh, in rows with names of usual length: what
     strangers call a release is held for each session. Raises SessionsGone."""
-    gone = days_gone(lake, day, known)
+    gone = days_gone(lake, state, day, known)
     if gone:
         with state.write() as connection:  # or it would be asked for every night
             note_computed(state, connection, day, known.changes, known.rows_read, known.computed_at or now)
@@ -146,10 +147,14 @@ def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now:
     return int(row["rows"]), int(row["rows"]) + int(row["more"] or 0) // NAMES_BYTES
 
 
-def days_gone(lake: Lake, day: date, known: HealthDay) -> list[date]:
-    """Days of receipt that stored sessions once, as their outcomes say, and hold none. Rows that a rule keeps out today are
-    not gone: storing a day again changes its outcomes too."""
+def days_gone(lake: Lake, state: StateDatabase, day: date, known: HealthDay) -> list[date]:
+    """Days of receipt of which retention took sessions, or that stored some once, as their outcomes say, and hold none. Rows that a
+    rule keeps out today are not gone: storing a day again changes its outcomes too."""
     first, last = receipt_days(day)
+    with state.read() as connection:
+        taken = [on for on in removed_days(connection, "sessions").projects if first <= on <= last]
+    if taken:
+        return sorted(taken)
     rows = lake.query(
         "SELECT day, coalesce(sum(quantity) FILTER (outcome = 'stored' AND reason = ''), 0)::BIGINT AS stored "
         "FROM lake.outcomes WHERE day BETWEEN $first AND $last AND category = 'session' GROUP BY day ORDER BY day",

@@ -88,7 +88,7 @@ def prove(lake: Lake, state: StateDatabase, day: date) -> Proof:
         users=_by_project(users, "users"),
         of_a_release=_by_project(users, "of_a_release"),
         due=known.is_due or known != before,
-        provable=not days_gone(lake, day, known),
+        provable=not days_gone(lake, state, day, known),
     )
 
 

@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _DRAFTS = ".drafts"
 """Folder of a local store for files that are not blobs yet; on the same disk, so that they become one by a rename."""
+
+
+_SWEPT = ".swept"
+YOUNG = timedelta(hours=12)
+"""Objects are written again when they are older, so that nobody sweeps what was stored again."""
 
 
 class BlobMissing(Exception):
@@ -43,11 +48,11 @@ class BlobStore:
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def put(self, data: bytes) -> str:
-        """Store bytes and give their digest. On return they are durable; storing them again changes nothing."""
+        """Store bytes and give their digest. On return they are durable; storing them again only makes them young again."""
         digest = hashlib.sha256(data).hexdigest()
         if self._local:
             _put_file(Path(self._path(digest)), data)
-        elif not self.exists(digest):
+        elif not self._is_young(digest):
             self._fs.pipe_file(self._path(digest), data)
         return digest
 
@@ -124,11 +129,53 @@ class BlobStore:
             if _SHARD.fullmatch(name):
                 yield from filter(_DIGEST.fullmatch, self._names(f"{self._root}/{name}"))
 
+    def old(self, before: datetime) -> Iterator[tuple[str, int]]:
+        """Digest and size of the blobs that were last stored before a moment, in order."""
+        for shard in filter(_SHARD.fullmatch, self._names(self._root)):
+            for digest in filter(_DIGEST.fullmatch, self._names(f"{self._root}/{shard}")):
+                with suppress(FileNotFoundError):
+                    if self._modified(digest) < before:
+                        yield digest, self.size(digest)
+
+    def settle(self, before: datetime) -> None:
+        """Put back what a killed process was about to sweep, and remove what others were writing before a moment."""
+        for shard in filter(_SHARD.fullmatch, self._names(self._root) if self._local else ()):
+            _settle_folder(Path(self._root, shard), before)
+
+    def sweep(self, digest: str, before: datetime) -> bool:
+        """Remove a blob unless it was stored again since that moment; gives whether. Whoever stores it at the same time has it."""
+        path = self._path(digest)
+        if not self._local:
+            with suppress(FileNotFoundError):
+                if self._modified(digest) < before:
+                    self._fs.rm_file(path)
+                    return True
+            return False
+        aside = Path(path).with_name(f".{digest}{_SWEPT}")
+        with suppress(FileNotFoundError):
+            Path(path).rename(aside)  # from here on whoever stores it writes it anew
+            if _modified_at(aside) < before:
+                aside.unlink()
+                return True
+            _put_back(aside)
+        return False
+
+    def _modified(self, digest: str) -> datetime:
+        found: datetime = self._fs.modified(self._path(digest))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    def _is_young(self, digest: str) -> bool:
+        """Whether there is such a blob and nobody is about to sweep it."""
+        try:
+            return datetime.now(UTC) - self._modified(digest) < YOUNG
+        except FileNotFoundError:
+            return False
+
     def _keep(self, path: Path, digest: str) -> None:
         """Make a durable local file a blob; the file may be gone afterwards."""
         target = self._path(digest)
         if not self._local:
-            if not self.exists(digest):
+            if not self._is_young(digest):
                 self._fs.put_file(str(path), target)
             return
         make_folder(Path(target).parent)
@@ -182,10 +229,33 @@ class BlobDraft:
         return digest
 
 
+def _settle_folder(folder: Path, before: datetime) -> None:
+    for path in folder.glob(".*"):
+        if path.name.endswith(_SWEPT):
+            _put_back(path)
+        else:
+            with suppress(FileNotFoundError):
+                if _modified_at(path) < before:
+                    path.unlink()
+
+
+def _put_back(aside: Path) -> None:
+    target = aside.with_name(aside.name[1 : -len(_SWEPT)])
+    with suppress(FileExistsError):  # it was stored anew
+        os.link(aside, target)
+    aside.unlink()
+
+
+def _modified_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
 def _put_file(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all, and durable on return."""
     make_folder(path.parent)
-    if not path.exists():
+    try:
+        os.utime(path)  # nobody sweeps what was stored again
+    except FileNotFoundError:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

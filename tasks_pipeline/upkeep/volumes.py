@@ -116,7 +116,7 @@ def _sum(one: Volume, other: Volume) -> Volume:
 def _lake(stores: Stores) -> Iterator[Volume]:
     """Files of the newest snapshot by table, day and project, and what else lies in the folder of the lake."""
     lake = stores.lake
-    of_days = lake.day_volumes()
+    of_days = lake.day_totals()
     # Figures of days are many small files, and take little.
     asked = {volume.table for volume in of_days} & set(RECEIVED_TABLES) - {"event_payloads"}
     weighed = {name: _of_days(_project_rows(lake, name)) for name in sorted(asked)}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Table, and_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import artifact_bundles, artifacts, debug_files
 from tasks_pipeline.symbolication.source import Artifact, DebugFile, SymbolFileMissing
 from tasks_pipeline.uploads.arrivals import last_arrival
+
+log = logging.getLogger(__name__)
 
 MOST_FOUND = 100
 """Most files that one lookup gives, the newest."""
@@ -39,6 +45,7 @@ class StateSymbolSource:
         self._cache_dir = cache_dir
         self._cache_bytes = cache_bytes
         self._fetched: set[str] = set()
+        self._used: dict[tuple[str, int], date] = {}
 
     def generation(self) -> int:
         """Grows with every arrival; results of lookups may be kept while it stays the same."""
@@ -54,10 +61,12 @@ class StateSymbolSource:
             .limit(MOST_FOUND)
         )
         with self._state.read() as connection:
-            return [
-                DebugFile(row.debug_id, row.kind, tuple(row.features), row.arch, row.name, row.digest)
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(query).all()
+        self._note_used(debug_files, [row.id for row in rows])
+        return [
+            DebugFile(row.debug_id, row.kind, tuple(row.features), row.arch, row.name, row.digest)
+            for row in rows
+        ]
 
     def artifacts_by_debug_id(self, project_id: int, debug_id: str) -> Sequence[Artifact]:
         """Artifacts with this debug id, whatever their type, newest bundle first."""
@@ -79,14 +88,36 @@ class StateSymbolSource:
     def _artifacts(self, wanted: ColumnElement[bool]) -> list[Artifact]:
         a = artifacts.c
         query = (
-            select(artifact_bundles.c.digest, a.path, a.type, a.url, a.debug_id, a.source_map)
+            select(a.bundle_id, artifact_bundles.c.digest, a.path, a.type, a.url, a.debug_id, a.source_map)
             .join(artifact_bundles, artifact_bundles.c.id == a.bundle_id)
             .where(wanted)
             .order_by(a.bundle_id.desc(), a.path)
             .limit(MOST_FOUND)
         )
         with self._state.read() as connection:
-            return [Artifact(*row) for row in connection.execute(query)]
+            rows = connection.execute(query).tuples().all()
+        self._note_used(artifact_bundles, [row[0] for row in rows])
+        return [Artifact(*row[1:]) for row in rows]
+
+    def _note_used(self, table: Table, ids: Sequence[int]) -> None:
+        """Note that files were found, once a day: what nobody looks for goes some day. A database that is away costs the note, not
+        the lookup."""
+        now = datetime.now(UTC)
+        new = sorted({number for number in ids if self._used.get((table.name, number)) != now.date()})
+        if not new:
+            return
+        used, begin = table.c.used_at, datetime.combine(now.date(), time_of_day(), UTC)
+        due = table.c.id.in_(new), used.is_(None) | (used < begin)
+        try:
+            with self._state.read() as connection:
+                is_due = connection.execute(select(table.c.id).where(*due).limit(1)).first() is not None
+            if is_due:
+                with self._state.write() as connection:
+                    connection.execute(update(table).where(*due).values(used_at=now))
+        except SQLAlchemyError:
+            log.warning("it could not be noted that files of symbols are used", exc_info=True)
+            return
+        self._used |= {(table.name, number): now.date() for number in new}
 
     def fetch(self, digest: str) -> Path:
         """The blob as a local file, which stays there at least for the process. Raises SymbolFileMissing."""

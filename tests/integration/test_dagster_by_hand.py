@@ -18,6 +18,7 @@ from dagster._core.remote_origin import (
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
@@ -311,6 +312,31 @@ def test_what_was_removed_is_said_where_people_look(home: Home, instance: dg.Dag
         assert [r.data for r in figures["removed"].records] == [{"day": day.date.isoformat(), "envelopes": 2}]
         assert shown(instance, "envelopes", day)["raw_envelopes"].startswith("gone")
         assert shown(instance, "finished_work").keys() >= {"drains", "replacements"}
+
+
+def test_a_cleanup_says_what_went_and_its_partitions_that_it_is_gone(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    with open_stores(home) as stores:
+        day = Day(stores, TODAY - timedelta(days=92), 1)
+        day.send(event(), event())
+        day.drain()
+        compute_statistics(stores, [day.date], day.at() + timedelta(days=3))
+        check = dg.AssetCheckKey(dg.AssetKey("cleanup_old_events"), "nothing_is_older_than_its_retention")
+        job = definitions(day).resolve_implicit_global_asset_job_def()
+        job = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        (found,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        assert not found.passed
+        assert materialise(day, instance, "cleanup_plan").success
+        figures = shown(instance, "cleanup_plan")
+        assert figures["rows"] > 0
+        assert len(day.ids()) == 2
+
+        assert definitions(day).resolve_job_def("cleanup").execute_in_process(instance=instance).success
+        assert shown(instance, "cleanup_old_events")["rows"] == figures["rows"]
+        assert shown(instance, "events", day)["rows"].startswith("gone")
+        (found,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        assert found.passed
 
 
 def test_a_sensor_that_found_no_failure_says_so(past: Day, instance: dg.DagsterInstance) -> None:

@@ -23,7 +23,14 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
-from tasks_pipeline.storage.state.tables import batches, drains, group_explanations, metadata, releases
+from tasks_pipeline.storage.state.tables import (
+    batches,
+    drains,
+    group_explanations,
+    metadata,
+    releases,
+    report_deliveries,
+)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -137,3 +144,24 @@ def test_known_releases_get_their_order(any_home: Home) -> None:
     assert (rows["c0ffee"].package, rows["c0ffee"].version_key) == (None, None)
     assert rows["shop@1.3"].order_date == rows["shop@1.3"].created_at
     assert rows["shop@1.3"].package == "shop"
+
+
+def test_addresses_come_in_small_letters(any_home: Home) -> None:
+    """And a reader who was written in two ways is one; channels keep their names."""
+    due = "INSERT INTO report_deliveries (kind, key, target, due_at, reason) VALUES ('week', '2026-11-16', '{}', '2026-11-23', '{}')"
+    rows = {
+        "member:Kim@Acme.example": "old",
+        "member:kim@acme.example": "kept",
+        "member:Ann@acme.example": "one",
+        "channel:Ops": "name",
+    }
+    _at(any_home, "0010", [due.format(target, reason) for target, reason in rows.items()])
+    with closing(StateDatabase(any_home)) as state, state.read() as connection:
+        found = dict(
+            connection.execute(select(report_deliveries.c.target, report_deliveries.c.reason)).tuples().all()
+        )
+    assert found == {
+        "member:kim@acme.example": "kept",
+        "member:ann@acme.example": "one",
+        "channel:Ops": "name",
+    }

@@ -56,8 +56,9 @@ CHANGED_BY: dict[str, frozenset[str]] = {
     "privacy": EVENT_TABLES | {"transaction_stats"},
 }
 """Tables that a reason changes, beside those that are computed each time. What retention takes away is never counted again."""
-GONE_BY_RETENTION = _RECEIVED | {"usage_stats"}
-"""Tables that keep what they have, once retention took rows of a day that they are made of."""
+GONE_BY_RETENTION = _RECEIVED | {"usage_stats", "group_moves", "group_levels", "release_moves"}
+"""Tables that keep what they have, once retention took rows of a day: those that they are made of, and in time groups and releases
+that were new on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -41,17 +43,6 @@ class StoredFile:
     size: int
     rows: int | None
     live: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DayVolume:
-    """What a table has of a day: files, their bytes, and rows that were not deleted."""
-
-    table: str
-    day: date
-    files: int
-    size: int
-    rows: int
 
 
 class LakeElsewhere(OSError):
@@ -211,22 +202,31 @@ def stored_files(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Stor
     ]
 
 
-def day_volumes(connection: duckdb.DuckDBPyConnection, home: Home) -> list[DayVolume]:
-    """What each table has of each day in the newest snapshot, from the catalog alone."""
+@dataclass(frozen=True, slots=True)
+class DayTotals:
+    """What a table holds of a day in files: rows, files, and their bytes."""
+
+    table: str
+    day: date
+    rows: int
+    files: int
+    size: int
+
+
+def day_totals(connection: duckdb.DuckDBPyConnection, home: Home) -> list[DayTotals]:
+    """What each table holds of each day, by the catalog alone; the oldest day first."""
     metadata = _metadata(home)
     rows = connection.execute(
-        "SELECT t.table_name, regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, count(*), "
-        "sum(f.file_size_bytes) + coalesce(sum(d.file_size_bytes), 0), "
-        "sum(f.record_count) - coalesce(sum(d.delete_count), 0) "
+        "SELECT t.table_name, regexp_extract(f.path, 'day=([0-9-]{10})', 1) AS day, "
+        "sum(f.record_count - coalesce(d.delete_count, 0))::BIGINT, count(*), "
+        "sum(f.file_size_bytes + coalesce(d.file_size_bytes, 0))::BIGINT "
         f"FROM {metadata}.ducklake_data_file f JOIN {metadata}.ducklake_table t ON t.table_id = f.table_id "
         f"LEFT JOIN {metadata}.ducklake_delete_file d "
         "ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL "
         "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    return [
-        DayVolume(table, date.fromisoformat(day), int(files), int(size), int(count))
-        for table, day, files, size, count in rows
-    ]
+    found = (DayTotals(name, date.fromisoformat(day), *map(int, n)) for name, day, *n in rows if day)
+    return sorted(found, key=lambda each: (each.day, each.table))
 
 
 def known_paths(connection: duckdb.DuckDBPyConnection, home: Home, paths: Iterable[str]) -> set[str]:
@@ -303,6 +303,39 @@ def drop_dead_markers(connection: duckdb.DuckDBPyConnection, home: Home) -> None
             f'DELETE FROM {metadata}."{name}" WHERE end_snapshot IS NOT NULL '
             f"AND end_snapshot <= (SELECT min(snapshot_id) FROM {metadata}.ducklake_snapshot)"
         )
+
+
+def forget_extremes(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Have the catalog's least and greatest text of each column be those of the files that are there: DuckLake only ever widens them,
+    and they are somebody's title, address or name. The caller holds the lock."""
+    metadata = _metadata(home)
+    of_files = (
+        f"FROM {metadata}.ducklake_file_column_stats s JOIN {metadata}.ducklake_data_file f USING (data_file_id) "
+        "WHERE f.end_snapshot IS NULL"
+    )
+    texts = f"SELECT table_id, column_id FROM {metadata}.ducklake_column WHERE column_type = 'varchar'"
+    rows = connection.execute(
+        "WITH there AS (SELECT s.table_id, s.column_id, min(s.min_value) AS least, max(s.max_value) AS greatest "
+        f"{of_files} GROUP BY ALL) SELECT t.table_id, t.column_id, least, greatest "
+        f"FROM {metadata}.ducklake_table_column_stats t LEFT JOIN there USING (table_id, column_id) "
+        f"WHERE (t.table_id, t.column_id) IN ({texts}) AND (t.min_value IS DISTINCT FROM least OR t.max_value IS DISTINCT FROM greatest)"
+    ).fetchall()
+    for table, column, least, greatest in rows:
+        connection.execute(
+            f"UPDATE {metadata}.ducklake_table_column_stats SET min_value = ?, max_value = ? "
+            "WHERE table_id = ? AND column_id = ?",
+            [least, greatest, table, column],
+        )
+
+
+def rewrite_catalog(home: Home) -> None:
+    """Write an embedded catalog anew, so that nothing that was deleted is left in its pages: DuckDB overwrites none. No lake is open in
+    this process; the caller holds the lock."""
+    if not home.embedded:
+        return
+    with closing(sqlite3.connect(home.lake_catalog, timeout=60, isolation_level=None)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:

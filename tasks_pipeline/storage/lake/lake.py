@@ -21,19 +21,21 @@ import pyarrow as pa
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.catalog import (
     FLUSHED,
-    DayVolume,
+    DayTotals,
     LiveFile,
     StoredFile,
     add_files,
     catalog_rows,
     create_missing_tables,
-    day_volumes,
+    day_totals,
     delete_orphans,
     drop_dead_markers,
     drop_from_catalog,
     expire_snapshots,
+    forget_extremes,
     known_paths,
     live_files,
+    rewrite_catalog,
     settle,
     stored_files,
 )
@@ -381,6 +383,19 @@ class Lake:
         """The files of each table and day that has more than so many; `before` leaves out that day and later ones."""
         return live_files(self._stored, self.home, more_than=more_than, before=before)
 
+    def day_totals(self) -> list[DayTotals]:
+        """Rows, files and bytes of each table and day, the oldest day first. What lies in the tail is not among them."""
+        return day_totals(self._stored, self.home)
+
+    def drop_days(self, tables_of: Mapping[date, Collection[str]]) -> int:
+        """Take all files of these days out of these tables, in one transaction; gives how many. The files go with the last
+        snapshot that holds them. The caller holds the lock."""
+        old = [file for file in self.live_files() if file.table in tables_of.get(file.day, ())]
+        if old:
+            with self._transaction() as connection:
+                drop_from_catalog(connection, old)
+        return len(old)
+
     def catalog_rows(self) -> int:
         """Rows of all tables of the catalog: what grows with files, columns and snapshots."""
         return catalog_rows(self._stored, self.home)
@@ -391,16 +406,16 @@ class Lake:
         return int(rows[0][0])
 
     def rows_of(
-        self, files: Sequence[LiveFile], batch: int, *, snapshot: int | None = None
+        self, files: Sequence[LiveFile], batch: int, where: str = "true", *, snapshot: int | None = None
     ) -> Iterator[pa.Table]:
-        """The rows of files of one table and day, in the table's order, in pieces of about `batch` rows; as they were in a
-        snapshot, or are now."""
+        """The rows of files of one table and day that meet a condition, in the table's order, in pieces of about `batch` rows; as
+        they were in a snapshot, or are now."""
         table = LAKE_TABLES[files[0].table]
         order = f"ORDER BY {table.sorted_by}" if table.sort else ""
         names = ", ".join("?" * len(files))
         source = f"stored.{table.name}" + (f" AT (VERSION => {snapshot})" if snapshot is not None else "")
         rows = self._stored.execute(
-            f"SELECT {table.selected} FROM {source} WHERE day = ? AND filename IN ({names}) {order}",
+            f"SELECT {table.selected} FROM {source} WHERE day = ? AND filename IN ({names}) AND ({where}) {order}",
             [files[0].day, *(file.path for file in files)],
         )
         for piece in rows.to_arrow_reader(batch):
@@ -419,10 +434,6 @@ class Lake:
     def stored_files(self) -> list[StoredFile]:
         """Every file that the catalog names, also those that only older snapshots hold."""
         return stored_files(self._stored, self.home)
-
-    def day_volumes(self) -> list[DayVolume]:
-        """What each table has of each day in files, from the catalog alone."""
-        return day_volumes(self._stored, self.home)
 
     def project_rows(self, table: str) -> dict[tuple[date, int], tuple[int, int]]:
         """Rows of a table in files by day and project, and what they weigh: bytes as sent for events, else rows. One or two
@@ -453,6 +464,13 @@ class Lake:
         drop_dead_markers(self._stored, self.home)
         return forgotten
 
+    def scrub_catalog(self) -> None:
+        """Have the catalog hold no text of rows that are gone."""
+        with self.lock():
+            forget_extremes(self._stored, self.home)
+            self.close()  # two SQLite libraries in one process release each other's locks
+            rewrite_catalog(self.home)
+
     def drop_orphans(self, before: datetime) -> int:
         """Remove files written before that moment that no snapshot knows; gives how many."""
         if not self.home.data_url:
@@ -465,6 +483,7 @@ class Lake:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                self._mirror = Mirror(self._state)  # what it had seen was in that connection
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:

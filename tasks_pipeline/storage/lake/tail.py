@@ -221,6 +221,15 @@ def texts_of(connection: Connection, segments: Sequence[int]) -> list[Row[Any]]:
     return list(connection.execute(query))
 
 
+def tail_totals(connection: Connection, above: int) -> dict[tuple[str, date], int]:
+    """Rows of each table of the lake and day that are in the tail, in segments above a number."""
+    t, p = tail_rows.c, tail_payloads.c
+    rows = select(t.name, t.day, func.sum(t.quantity)).where(t.segment > above).group_by(t.name, t.day)
+    payloads = select(p.day, func.count()).where(p.segment > above).group_by(p.day)
+    found = {(name, day): int(n) for name, day, n in connection.execute(rows)}
+    return found | {("event_payloads", day): int(n) for day, n in connection.execute(payloads)}
+
+
 def payloads_of(connection: Connection, segments: Sequence[int], day: date) -> Iterator[Row[Any]]:
     """Rows of payloads of these segments and a day; `payload` is still zipped."""
     query = (

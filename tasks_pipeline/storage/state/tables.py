@@ -778,6 +778,7 @@ debug_files = Table(
     Column("digest", String(64), nullable=False, comment="the blob that holds it"),
     Column("size", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime, nullable=True, comment="the day on which a lookup last found it"),
     UniqueConstraint("project_id", "sha1", "debug_id"),
     Index("debug_files_by_debug_id", "project_id", "debug_id"),
 )
@@ -794,6 +795,7 @@ artifact_bundles = Table(
     Column("dist", String(64), nullable=True),
     Column("files", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime, nullable=True, comment="the day on which a lookup last found it"),
     Index("artifact_bundles_by_sha1", "project_id", "sha1"),
     comment="Uploaded bundles of sources and source maps, a row per project.",
 )
@@ -1140,6 +1142,17 @@ day_changes = Table(
     Column("changed_at", UtcDateTime, nullable=False, comment="when it last happened"),
     _partial("day_changes_due", "changes > computed", "day"),
     comment="What happened to the rows that figures of a day are computed from.",
+)
+retention_removals = Table(
+    "retention_removals",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("name", String(32), primary_key=True, comment="table of the lake"),
+    Column("project_id", BigInteger, primary_key=True, autoincrement=False, comment="0: all projects"),
+    Column("rows", BigInteger, nullable=False, comment="that went, in all"),
+    Column("reason", String(16), nullable=False, comment="age, before, max_disk or max_events"),
+    Column("removed_at", UtcDateTime, nullable=False, comment="when some last went"),
+    comment="Days of which retention took rows: what was counted of them is not counted again. Noted before the rows go.",
 )
 statistics_days = Table(
     "statistics_days",

@@ -1,0 +1,114 @@
+"""cleanup_old_events: everything that is older than its retention goes, in small steps, the lake first. Each step may be the last of a
+process: the next cleanup plans anew, and goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from tasks_pipeline.retention.lake import remove_planned
+from tasks_pipeline.retention.limits import beyond_disk, sample_events
+from tasks_pipeline.retention.plan import Asked, Plan, Reason, Removal, plan_lake
+from tasks_pipeline.retention.policy import EVENTS
+from tasks_pipeline.retention.rows import planned, rows_over
+from tasks_pipeline.retention.waiting import waiting_days
+from tasks_pipeline.storage.lake.compaction import tidy
+from tasks_pipeline.stores import Stores
+
+log = logging.getLogger(__name__)
+
+ALL = Asked()
+
+
+@dataclass(slots=True)
+class Cleanup:
+    """What went: `removed`, and the days that have to stay for now, with the reason."""
+
+    removed: list[Removal] = field(default_factory=list)
+    waiting: dict[date, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows that went."""
+        return sum(each.rows for each in self.removed)
+
+    @property
+    def size(self) -> int:
+        """Bytes of files that went."""
+        return sum(each.size for each in self.removed)
+
+    @property
+    def days(self) -> int:
+        """Days of the lake of which something went."""
+        return len({each.day for each in self.removed if each.day is not None})
+
+
+def plan_cleanup(stores: Stores, now: datetime, asked: Asked = ALL) -> Plan:
+    """What a cleanup would remove; nothing is changed."""
+    plan = plan_lake(stores, now.date(), asked)
+    for over in rows_over(stores, now, asked, plan.waiting):
+        found = planned(stores, over, _reason(asked))
+        if found is not None:
+            plan.removals.append(found)
+    return plan
+
+
+def cleanup_old_events(
+    stores: Stores,
+    now: datetime | None = None,
+    asked: Asked = ALL,
+    on_removed: Callable[[Removal], None] = lambda _removal: None,
+) -> Cleanup:
+    """Remove what is older than its retention, or than what was asked for; attachments and files of symbols are removed by
+    `delete_old_file_attachments`. `on_removed` hears of each step.
+
+    Files of the lake go with the last snapshot that holds them: what was removed before is forgotten here, the rest by whoever
+    looks after the lake next.
+    """
+    now = now or datetime.now(UTC)
+    report = remove(stores, now, asked.among(EVENTS), on_removed)
+    if asked == ALL:
+        for some in _beyond_limits(stores, now.date()):
+            report.removed += some
+            for removal in some:
+                on_removed(removal)
+    return report
+
+
+def _beyond_limits(stores: Stores, today: date) -> Iterator[list[Removal]]:
+    waiting = waiting_days(stores, today)
+    yield from sample_events(stores, today, waiting)
+    yield from remove_planned(stores, beyond_disk(stores, today, waiting))
+
+
+def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Removal], None]) -> Cleanup:
+    """Remove what is over of the categories that are asked for."""
+    plan = plan_lake(stores, now.date(), asked)
+    report = Cleanup(waiting=plan.waiting)
+
+    def went(removal: Removal) -> None:
+        report.removed.append(removal)
+        on_removed(removal)
+
+    for some in remove_planned(stores, plan.removals):
+        for removal in some:
+            went(removal)
+    for over in rows_over(stores, now, asked, plan.waiting):
+        if dropped := over.drop():
+            went(
+                Removal(over.category, over.table.name, over.project_id, None, dropped, 0, 0, _reason(asked))
+            )
+    tidy(stores.lake)
+    stores.lake.scrub_catalog()
+    return report
+
+
+def left_over(stores: Stores, now: datetime) -> list[Removal]:
+    """What is older than its retention by more than a day, and nothing makes it wait: a night did not do its work."""
+    return plan_cleanup(stores, now - timedelta(days=1)).removals
+
+
+def _reason(asked: Asked) -> Reason:
+    return "age" if asked.before is None else "before"
