@@ -27,6 +27,6 @@ def downgrade() -> None:
 
 
 def _fold(table: str, column: str, like: str) -> None:
-    held = sa.column(column)
+    held = sa.column(column, sa.String())
     wanted = (held.like(like), held != sa.func.lower(held))
     op.execute(sa.update(sa.table(table, held)).where(*wanted).values({column: sa.func.lower(held)}))
