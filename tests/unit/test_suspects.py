@@ -205,4 +205,4 @@ def test_fifty_thousand_files_of_one_name_cost_little(depth: int) -> None:
     index = ChangedFiles(files)
     found = [index.best(frame)[0] for frame in frames if frame is not None]
     assert found == [depth + 2] * MOST_FRAMES
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 3
