@@ -29,6 +29,8 @@ Kind = Literal["day", "week", "month"]
 ADVERBS: dict[Kind, str] = {"day": "daily", "week": "weekly", "month": "monthly"}
 """Kinds of reports, and what settings call them."""
 PATH = "/unsubscribe/"
+LOCK = "subscriptions"
+"""Held by who decides, and by who puts a message that depends on it: neither overtakes the other."""
 _TOKEN_BYTES = 24
 
 
@@ -75,6 +77,7 @@ def decide(
 
     `actor` is who said so: the member, unless it was somebody else.
     """
+    state.serialise(connection, LOCK)
     member = folded(member)
     known = decisions(connection, member).get((member, kind))
     if known is not None and known.wanted == wanted:
@@ -89,6 +92,18 @@ def decide(
         fact = ReportUnsubscribed(kind=kind, member=hashed(state, connection, member), by=by)
         record(state, connection, fact, at=now, actor=actor or person(member))
     return True
+
+
+def refusal(state: StateDatabase, connection: Connection, member: str | None, kind: Kind) -> Decision | None:
+    """What a member decided who wants no more of a kind of report; None of all others, and of nobody (`member` is None).
+
+    It stays so until the transaction ends: what is put in it is withdrawn by whoever unsubscribes next.
+    """
+    if member is None:
+        return None
+    state.serialise(connection, LOCK)
+    own = decisions(connection, member).get((folded(member), kind))
+    return None if own is None or own.wanted else own
 
 
 def _withdraw(connection: Connection, member: str, kind: Kind) -> None:

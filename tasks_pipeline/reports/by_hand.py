@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.notifications.outbox import put_notifications
-from tasks_pipeline.notifications.subscriptions import Decision, Kind, decisions
+from tasks_pipeline.notifications.subscriptions import Decision, Kind, decisions, refusal
 from tasks_pipeline.reports.composing import Composer
 from tasks_pipeline.reports.deliveries import deliveries_of, keep_row, put_message
 from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.reports.recipients import Recipient, recipient_of_member, recipient_of_team, recipients
+from tasks_pipeline.reports.store import ReportMissing
 from tasks_pipeline.stores import Stores
 
 
@@ -30,7 +30,8 @@ def send_by_hand(
 ) -> list[ByHand]:
     """Put the messages of a stored report into the outbox, due or not: to all subscribers, or to `target` (member:…, team:…).
 
-    Who has theirs gets it only `again`; who unsubscribed gets none, whoever asks. Raises ReportMissing.
+    Who has theirs gets it only `again`; who unsubscribed gets none, whoever asks. Raises ReportMissing when
+    nobody gets any because of that.
     """
     with stores.state.read() as connection:
         decided = decisions(connection)
@@ -38,7 +39,16 @@ def send_by_hand(
     if target is not None:
         chosen = [r for r in chosen if r.target == target] or [_named(stores.config, target, kind)]
     composer = Composer(stores, now)
-    return [_by_hand(stores, composer, recipient, key, now, decided, again) for recipient in chosen]
+    done, missing = [], None
+    for recipient in chosen:
+        try:
+            done.append(_by_hand(stores, composer, recipient, key, now, decided, again))
+        except ReportMissing as error:  # there are those of other scopes
+            missing = error
+            done.append(ByHand(recipient.target, False, str(error)))
+    if missing is not None and not any(each.put for each in done):
+        raise missing
+    return done
 
 
 def _named(config: Config, target: str, kind: Kind) -> Recipient:
@@ -63,9 +73,7 @@ def _by_hand(
     target, kind = recipient.target, recipient.kind
     own = decided.get((recipient.email or "", kind))
     if own is not None and not own.wanted:
-        return ByHand(
-            target, False, f"unsubscribed on {own.at:%Y-%m-%d} ({own.by}); only they can change that"
-        )
+        return _refused(target, own)
     if recipient.reason:
         return ByHand(target, False, recipient.reason)
     with stores.state.read() as connection:
@@ -81,15 +89,20 @@ def _by_hand(
     if message is None:
         return ByHand(target, False, "empty: nothing happened in the period")
     with stores.state.write() as connection:
+        if own := refusal(stores.state, connection, recipient.email, kind):  # while it was composed
+            return _refused(target, own)
         if first:
             period = period_of(kind, key, recipient.zone, stores.config.reports.week_starts)
             keep_row(stores.state, connection, recipient, period, now)
-            put_message(stores.state, connection, message, kind, key, target)
-        else:
-            put_notifications(stores.state, connection, [message])
+        put_message(stores.state, connection, message, kind, key, target)
     held = (
         f", held until {message.not_before:%Y-%m-%d %H:%M} UTC by quiet hours"
         if message.not_before > now
         else ""
     )
     return ByHand(target, True, f"put into the outbox for {recipient.channel}{held}")
+
+
+def _refused(target: str, own: Decision) -> ByHand:
+    said = f"unsubscribed on {own.at:%Y-%m-%d} ({own.by}); only they can change that"
+    return ByHand(target, False, said)

@@ -31,8 +31,7 @@ from tasks_pipeline.reports.revisions import (
     told,
 )
 from tasks_pipeline.reports.scopes import Scope
-from tasks_pipeline.reports.store import JSON_FILE
-from tasks_pipeline.storage.blobs import BlobMissing
+from tasks_pipeline.reports.store import ReportMissing, report_in
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import health_days, report_revisions, reports, statistics_days
 from tasks_pipeline.stores import Stores
@@ -284,8 +283,8 @@ def _newest(connection: Connection, period: Period, scope: Scope) -> _Known | No
 
 
 def _stored(stores: Stores, known: _Known) -> Report | None:
-    """The report of a revision; None where its files are gone."""
+    """The report of a revision; None where its files are gone or cannot be read."""
     try:
-        return msgspec.json.decode(stores.blobs.get(known.files[JSON_FILE]), type=Report)
-    except (BlobMissing, KeyError, msgspec.ValidationError):
+        return report_in(stores.blobs, known.files)
+    except ReportMissing:
         return None

@@ -144,11 +144,24 @@ def due_deliveries(connection: Connection, config: Config, now: datetime) -> lis
 
 
 def _together(one: Delivery) -> tuple[Any, ...]:
-    """What follows each other can use the same report."""
-    part = one.recipient
-    return (
-        one.kind, one.key, part.scope if part else "", sorted(part.projects or ()) if part else [], one.target,
-    )  # fmt: skip
+    return together(one.kind, one.key, one.recipient), one.target
+
+
+def together(kind: Kind, key: date, of: Recipient | None) -> tuple[Any, ...]:
+    """What is sorted by this follows what can use the same report."""
+    return kind, key, of.scope if of else "", sorted(of.projects or ()) if of else []
+
+
+def next_due(
+    config: Config, recipient: Recipient, newest: Mapping[str, Any] | None, now: datetime
+) -> datetime:
+    """When somebody gets their next report, by the newest row that there is of theirs: of a period that is over it may not be made
+    yet, and is due all the same, unless it would be too late."""
+    closed = closed_period(config, recipient, now)
+    if newest is not None and newest["key"] >= closed.key:
+        return newest["due_at"] if newest["decided_at"] is None else due_at(recipient, closed.next())
+    due = due_at(recipient, closed)
+    return due if now <= due + lateness(config, recipient.kind) else due_at(recipient, closed.next())
 
 
 def next_delivery(connection: Connection, config: Config, now: datetime) -> tuple[datetime, str] | None:
@@ -318,14 +331,14 @@ def without_row(connection: Connection, config: Config, now: datetime) -> list[t
 
 def twice_told(connection: Connection, since: datetime) -> list[str]:
     """Of messages of reports that were put since, those that somebody got a second of, by what they are about. What was sent again
-    by hand, and revisions that somebody asked for, say so in their keys."""
+    by hand, and revisions that somebody asked for, say so in their keys. Only these are read: messages are 100 KB each."""
     n = notifications.c
-    query = select(n.key, n.target, n.data).where(n.created_at >= since, n.type == TYPE)
+    query = select(n.key, n.target).where(n.created_at >= since, n.type == TYPE)
     told: Counter[str] = Counter()
     for row in connection.execute(query):
-        about = row.data["report"]
         if row.key.endswith(row.target.removeprefix("member:")):
-            told[f"{about['kind']} {about['key']} {row.target}"] += 1
+            _, adverb, key, _ = row.key.split(":", 3)  # as outbox_key made it
+            told[f"{adverb} {key} {row.target}"] += 1
     return sorted(name for name, count in told.items() if count > 1)
 
 
@@ -345,7 +358,7 @@ def keep_row(
 def put_message(
     state: StateDatabase, connection: Connection, message: NewNotification, kind: str, key: date, target: str
 ) -> None:
-    """Put a message into the outbox, and note it in its row."""
+    """Put a message into the outbox, and note it in its row with the revision that it tells of, in place of an earlier one."""
     put_notifications(state, connection, [message])
     sent = connection.execute(
         select(notifications.c.id).where(notifications.c.key == message.key)

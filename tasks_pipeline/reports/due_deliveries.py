@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -19,8 +19,10 @@ from tasks_pipeline.reports.deliveries import (
     due_deliveries,
     newer_of,
     plan_deliveries,
+    together,
     why_not,
 )
+from tasks_pipeline.reports.last_run import last_run
 from tasks_pipeline.reports.recipients import Recipient, recipients
 from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -34,14 +36,15 @@ d = report_deliveries.c
 
 @dataclass
 class Due:
-    """What is due, and why each row is not sent: `why` as of `why_not`."""
+    """What is due, and why each row is not sent: `why` as of `why_not`. `paused`: names of rows that failed lately."""
 
     rows: list[tuple[Delivery, str | None]] = field(default_factory=list)
+    paused: frozenset[str] = frozenset()
 
     @property
     def ready(self) -> int:
-        """Rows that can be decided now."""
-        return sum(why is not None for _, why in self.rows)
+        """Rows that can be decided now; those that failed lately are left until later, unless they are not sent at all."""
+        return sum(why is not None and not (why == "" and one.name in self.paused) for one, why in self.rows)
 
     @property
     def waiting(self) -> list[Delivery]:
@@ -52,25 +55,28 @@ class Due:
 def look(state: StateDatabase, config: Config, now: datetime) -> Due:
     """What is due, and what of it can be decided."""
     computed: dict[tuple[Any, ...], Computed | None] = {}
-    found = Due()
     with state.read() as connection:
+        found = Due(paused=last_run(connection).paused(now))
         due = due_deliveries(connection, config, now)
         newest = newer_of(due)
         for one in due:
             later = newest[one.kind, one.target]
-            known = _computed(connection, one, computed)
+            known = _computed(connection, one.recipient, one.key, computed)
             found.rows.append((one, why_not(config, one, known, later if later > one.key else None, now)))
     return found
 
 
 def _computed(
-    connection: Connection, one: Delivery, known: dict[tuple[Any, ...], Computed | None]
+    connection: Connection,
+    recipient: Recipient | None,
+    key: date,
+    known: dict[tuple[Any, ...], Computed | None],
 ) -> Computed | None:
-    if one.recipient is None:
+    if recipient is None:
         return None
-    place = one.kind, one.key, one.recipient.zone, one.recipient.stored
+    place = recipient.kind, key, recipient.zone, recipient.stored
     if place not in known:
-        known[place] = computed_report(connection, one.recipient, one.key)
+        known[place] = computed_report(connection, recipient, key)
     return known[place]
 
 
@@ -79,31 +85,57 @@ def plan(stores: Stores, now: datetime) -> int:
     return plan_deliveries(stores.state, stores.config, now, lambda: first_day(stores.state, stores.spool))
 
 
-def revised(connection: Connection, config: Config, now: datetime) -> str:
-    """Which reports that somebody got lately have a newer revision, in a word that changes when others do; empty for none."""
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """A report of which somebody was told in one revision, and that has a newer one."""
+
+    recipient: Recipient
+    key: date
+    told: int
+    newest: int
+
+    @property
+    def name(self) -> str:
+        """`revision 2 of the weekly report of 2026-11-16 for member:anna@acme.example`."""
+        who = self.recipient
+        return f"revision {self.newest} of the {ADVERBS[who.kind]} report of {self.key} for {who.target}"
+
+
+def revised(connection: Connection, config: Config, now: datetime) -> bool:
+    """Whether reports that somebody got lately have revisions that no run considered; those that failed lately are left until
+    later."""
     if config.reports.mail_revisions_above is None:
-        return ""
-    found = [
-        (r.kind, key.isoformat(), r.target, newest)
-        for r, key, _, newest in revised_reports(connection, config, now)
-    ]
-    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:32] if found else ""
+        return False
+    last = last_run(connection)
+    paused = last.paused(now)
+    found = [one for one in revised_reports(connection, config, now) if one.name not in paused]
+    return bool(found) and digest_of(config, found) != last.considered
 
 
-def revised_reports(
-    connection: Connection, config: Config, now: datetime
-) -> Iterator[tuple[Recipient, date, int, int]]:
-    """Recipients of reports that were decided lately, with the revision that they were told of and the newest."""
-    known = {(r.kind, r.target): r for r in recipients(config, decisions(connection))}
+def digest_of(config: Config, found: Iterable[Revised]) -> str:
+    """Another for other revisions, and for another `mail_revisions_above`."""
+    said = repr((config.reports.mail_revisions_above, sorted(one.name for one in found)))
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def revised_reports(connection: Connection, config: Config, now: datetime) -> list[Revised]:
+    """Revisions of reports that were decided lately by a message, for those who can still be sent one; what can use the same report
+    follows each other."""
+    known = {(r.kind, r.target): r for r in recipients(config, decisions(connection)) if not r.reason}
+    computed: dict[tuple[Any, ...], Computed | None] = {}
+    # No month that was told of within REVISED_WITHIN began before.
+    since = now.date() - timedelta(days=62)
+    revisions = []
     for kind in ADVERBS:
-        since = now.date() - timedelta(
-            days=62
-        )  # no month that was told of within REVISED_WITHIN began before
         query = select(d.key, d.target, d.revision).where(
             d.kind == kind, d.key >= since, d.decided_at >= now - REVISED_WITHIN, d.revision.is_not(None)
         )
         for row in connection.execute(query):
             recipient = known.get((kind, row.target))
-            found = computed_report(connection, recipient, row.key) if recipient else None
+            found = _computed(connection, recipient, row.key, computed)
             if recipient is not None and found is not None and found.revision > row.revision:
-                yield recipient, row.key, row.revision, found.revision
+                revisions.append(Revised(recipient, row.key, row.revision, found.revision))
+    return sorted(
+        revisions,
+        key=lambda one: (together(one.recipient.kind, one.key, one.recipient), one.recipient.target),
+    )

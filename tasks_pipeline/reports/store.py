@@ -3,7 +3,7 @@ stored is in compute.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks_pipeline.reports.periods import Kind, period_of
 from tasks_pipeline.reports.possible import why_no_report
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.scopes import ORGANISATION, Scope, ScopeError, scope_named
-from tasks_pipeline.storage.blobs import BlobMissing
+from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import report_revisions, reports
@@ -35,10 +35,21 @@ def read_report(
     """A stored report, in its newest revision or a given one. Raises ReportMissing, ScopeError."""
     row = find_revision(stores, kind, key, scope, revision)
     try:
-        return msgspec.json.decode(stores.blobs.get(row.files[JSON_FILE]), type=Report)
+        return report_in(stores.blobs, row.files)
+    except ReportMissing as error:
+        name = scope if isinstance(scope, str) else scope.name
+        raise ReportMissing(f"revision {row.revision} of report {kind} {key} of {name}: {error}") from error
+
+
+def report_in(blobs: BlobStore, files: Mapping[str, str]) -> Report:
+    """The report in the files of a revision. Raises ReportMissing where they are gone, or hold none that this version reads."""
+    try:
+        return msgspec.json.decode(blobs.get(files[JSON_FILE]), type=Report)
     except (BlobMissing, KeyError) as error:
+        raise ReportMissing("its files are gone (retention.report_revision_days)") from error
+    except ValueError as error:  # of another schema, cut off, or no UTF-8
         raise ReportMissing(
-            f"the files of revision {row.revision} are gone (retention.report_revision_days)"
+            f"{JSON_FILE} cannot be read ({error}); `tasks-pipeline backfill --report` computes the newest revision again"
         ) from error
 
 

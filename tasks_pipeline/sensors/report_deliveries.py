@@ -1,6 +1,6 @@
 """report_deliveries_sensor: makes the rows of periods that are over, and starts deliver_reports when some can be decided."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -9,11 +9,9 @@ from tasks_pipeline.lanes import MAINTENANCE
 from tasks_pipeline.notifications.subscriptions import ADVERBS
 from tasks_pipeline.reports.deliveries import next_delivery
 from tasks_pipeline.reports.due_deliveries import Due, look, plan, revised
+from tasks_pipeline.reports.last_run import PAUSE, LastRun, last_run
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.workers import described, runs_under_way
-
-FAILED_PAUSE = timedelta(minutes=30)
-"""After a run that failed: what it failed at is still due, and another one a minute later would fail at it too."""
 
 
 @dg.sensor(
@@ -38,15 +36,15 @@ def report_deliveries_sensor(
         with opened.state.read() as connection:
             following = next_delivery(connection, config, now)
             newer = revised(connection, config, now)
-    told = newer and newer != context.cursor
-    if not due.ready and not told:
-        return dg.SkipReason(f"{_waiting(due)}{_next(following)}")
+            last = last_run(connection)
+    if not due.ready and not newer:
+        return dg.SkipReason(f"{_waiting(due)}{_failed(last, now)}{_next(following)}")
     what = f"{due.ready} reports are due" if due.ready else "reports were revised"
     if at_work := runs_under_way(context.instance, deliver_reports_job.name):
         return dg.SkipReason(f"{what}; {described(at_work)}")
-    if failed := _failed_lately(context.instance, now):
+    if failed := _died_lately(context.instance, last, now):
         return dg.SkipReason(f"{what}; run {failed[:8]} failed, another one is tried later")
-    return dg.SensorResult(run_requests=[dg.RunRequest(tags=dict(MAINTENANCE.tags))], cursor=newer or None)
+    return dg.SensorResult(run_requests=[dg.RunRequest(tags=dict(MAINTENANCE.tags))])
 
 
 def _waiting(due: Due) -> str:
@@ -58,6 +56,13 @@ def _waiting(due: Due) -> str:
     return f"{len(due.waiting)} are due and wait until {some} is computed; "
 
 
+def _failed(last: LastRun, now: datetime) -> str:
+    """What could not be composed, and is left for a while."""
+    count = len(last.paused(now))
+    again = f"another run is tried after {last.again_at:%H:%M} UTC"
+    return f"{count} could not be composed, {again}; " if count else ""
+
+
 def _next(following: tuple[datetime, str] | None) -> str:
     if following is None:
         return "nobody is subscribed"
@@ -65,10 +70,13 @@ def _next(following: tuple[datetime, str] | None) -> str:
     return f"the next one is due at {at:%Y-%m-%d %H:%M} UTC, to {target}"
 
 
-def _failed_lately(instance: dg.DagsterInstance, now: datetime) -> str | None:
-    """The newest run, when it failed a short while ago."""
+def _died_lately(instance: dg.DagsterInstance, last: LastRun, now: datetime) -> str | None:
+    """The newest run, when it failed a short while ago before it was through: another would fail as it did. One that went through
+    says what failed, and nothing else waits for that."""
     for record in instance.get_run_records(dg.RunsFilter(job_name=deliver_reports_job.name), limit=1):
+        began = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else now
         ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
-        if record.dagster_run.status == dg.DagsterRunStatus.FAILURE and now - ended < FAILED_PAUSE:
+        failed = record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+        if failed and last.at < began and now - ended < PAUSE:
             return record.dagster_run.run_id
     return None

@@ -12,15 +12,19 @@ import pytest
 from click.testing import CliRunner
 
 from tasks_pipeline.cli import main
+from tasks_pipeline.commands.reports.wanted import reports_of
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
+from tasks_pipeline.reports.by_hand import send_by_hand
+from tasks_pipeline.reports.deliver import deliver_reports
 from tasks_pipeline.reports.periods import period_at
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.report_deliveries import report_deliveries_sensor
 from tasks_pipeline.stores import open_stores
+from tests.support.alerting import outbox
 from tests.support.day import Day
 from tests.support.events import event
-from tests.support.report_values import report_value, store_report
+from tests.support.report_values import WEEK, report_value, store_report
 
 NOW = datetime.now(UTC)
 YESTERDAY = period_at("day", NOW, "UTC").previous()
@@ -93,7 +97,7 @@ def test_a_tick_says_what_it_waits_for_and_starts_a_run_for_what_is_due(
     assert said(tick(home, instance)).startswith("the next one is due at ")
 
 
-def test_a_run_that_fails_is_not_started_again_at_once(
+def test_a_run_for_what_failed_is_not_started_again_at_once(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(home)
@@ -108,7 +112,59 @@ def test_a_run_that_fails_is_not_started_again_at_once(
     monkeypatch.setattr(mail, "mail_html", broken)
     assert isinstance(tick(home, instance), dg.SensorResult)
     assert not run(home, instance).success
-    assert "failed, another one is tried later" in said(tick(home, instance))
+    assert said(tick(home, instance)).startswith("1 could not be composed, another run is tried after ")
+    more = f"members: [{{email: {ANNA}, reports: {{daily: true, weekly: false, at: '00:00'}}}}, {{email: b@acme.example, reports: {{daily: true, weekly: false, at: '00:00'}}}}]"  # fmt: skip
+    write(home, more)
+    assert isinstance(tick(home, instance), dg.SensorResult)  # nobody else waits for it
+
+
+def test_a_run_that_dies_is_tried_again_later_with_all_that_it_had_to_do(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with revisions, for which nothing else would start one."""
+    write(home)
+    with home.config_path.open("a") as file:
+        file.write("reports: {mail_revisions_above: 20}\n")
+    received(home)
+    with open_stores(home) as stores:
+        store_report(stores, report_value("day", YESTERDAY.key))
+        deliver_reports(stores, NOW)
+        more = {**report_value().figures, "errors": 5000}
+        store_report(stores, report_value("day", YESTERDAY.key, revision=2, figures=more))
+    assert isinstance(tick(home, instance), dg.SensorResult)
+
+    def away(*args: object, **options: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.reports.deliver.tell_revision", away)
+        assert not run(home, instance).success
+    assert "reports were revised; run " in said(tick(home, instance))
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.sensors.report_deliveries.PAUSE", timedelta())
+        assert isinstance(tick(home, instance), dg.SensorResult)
+    assert run(home, instance).success
+    assert said(tick(home, instance)).startswith("the next one is due at ")
+    with open_stores(home) as stores:
+        assert [row["key"].rpartition(ANNA)[2] for row in outbox(stores, 0)] == ["", ":revision:2"]
+
+
+def test_what_is_over_and_has_no_row_yet_is_due_next(home: Home) -> None:
+    """Between the end of a period and the first tick after it."""
+    write(home, f"members: [{{email: {ANNA}}}]")
+    end = datetime(2026, 11, 23, tzinfo=UTC)
+    with open_stores(home) as stores:
+        (anna,) = stores.config.members
+
+        def due(hours: float) -> object:
+            rows = reports_of(stores.config, stores.state, anna, end + timedelta(hours=hours))
+            return next(row["next_due"] for row in rows if row["report"] == "weekly")
+
+        this, following = end + timedelta(hours=8), end + timedelta(days=7, hours=8)
+        assert [due(hours) for hours in (-1, 0.1, 9, 24 * 4)] == [this, this, this, following]
+        store_report(stores, report_value())
+        assert [each.put for each in send_by_hand(stores, "week", WEEK, end)] == [True]
+        assert due(0.1) == following
 
 
 def test_commands_say_who_gets_what_and_write_files(home: Home, tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 def reports_of(config: Config, state: StateDatabase, member: Member, now: datetime) -> list[dict[str, Any]]:
     """A row for each kind of report."""
     from tasks_pipeline.notifications.subscriptions import ADVERBS, decisions, subscription_of
-    from tasks_pipeline.reports.deliveries import deliveries_of
-    from tasks_pipeline.reports.periods import period_at
-    from tasks_pipeline.reports.recipients import due_at, recipient_of_member
+    from tasks_pipeline.reports.deliveries import deliveries_of, next_due
+    from tasks_pipeline.reports.recipients import recipient_of_member
 
     with state.read() as connection:
         decided = decisions(connection, member.email)
@@ -30,16 +29,14 @@ def reports_of(config: Config, state: StateDatabase, member: Member, now: dateti
     for kind, name in ADVERBS.items():
         said = subscription_of(member, kind, decided)
         recipient = recipient_of_member(config, member, kind)
-        running = period_at(kind, now, recipient.zone, config.reports.week_starts)
         row = next(iter(lately[kind]), None)
-        due = row["due_at"] if row and row["decided_at"] is None else due_at(recipient, running)
         at = f" on {cell(said.at)} UTC" if said.at else ""
         rows.append(
             {
                 "report": name, "wanted": "yes" if said.wanted else "no", "decided_by": f"{said.by}{at}",
                 "projects": _projects(config, recipient.projects) or recipient.scope,
                 "channel": recipient.channel or recipient.reason,
-                "next_due": due if said.wanted and not recipient.reason else None,
+                "next_due": next_due(config, recipient, row, now) if said.wanted and not recipient.reason else None,
                 "last": _last(row),
             }
         )  # fmt: skip

@@ -36,6 +36,7 @@ LOCK_ORDER = (
     "watch",
     "alerts",
     "digests",
+    "subscriptions",
     "artifact_bundles",
     "symbol_arrivals",
     "commits",
