@@ -259,7 +259,7 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
     """Compute the figures of days again in this process."""
     import duckdb
 
-    from tasks_pipeline.analytics.statistics.compute import SWAPPED, compute_statistics
+    from tasks_pipeline.analytics.statistics.compute import SWAPPED, DaysFailed, compute_statistics
 
     results: list[Result] = []
     with days_progress(days) as advance:
@@ -269,6 +269,9 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
                 compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
             except duckdb.Error as error:
                 results += [Result(day, f"failed: {first_line(error)}") for day in some]
+            except DaysFailed as failure:
+                failed = {day: f"failed: {first_line(error)}" for day, error in failure.failed.items()}
+                results += [Result(day, failed.get(day, "done")) for day in some]
             else:
                 results += [Result(day, "done") for day in some]
     return results
