@@ -230,8 +230,8 @@ def _changed_days(connection: Connection, since: datetime | None, first: date, l
     s = statistics_days.c
     if since is None:
         return sorted(connection.execute(newest_versions(first, last, s.day)).scalars())
-    query = select(s.day).where(s.computed_at > since, s.closed, s.day >= first).distinct()
-    return sorted(connection.execute(query).scalars())
+    query = select(s.day).where(s.computed_at > since, s.closed)
+    return sorted({day for day in connection.execute(query).scalars() if day >= first})
 
 
 def _of_other_figures(connection: Connection, changed: Sequence[date]) -> Iterator[Row[Any]]:
