@@ -31,6 +31,11 @@ def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def error_text(error: Exception) -> str:
+    """What an error is and says, as one line that may stand anywhere once it is escaped."""
+    return clean(f"{type(error).__name__}: {error}", 200)
+
+
 def _seen(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp"):
         return " "

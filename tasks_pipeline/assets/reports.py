@@ -3,7 +3,8 @@ clocks of each report's own zone say, and reaches into the UTC days beside it.""
 
 import warnings
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ GROUP = "reports"
 READ = ("statistics", "release_health")
 """Assets that reports are computed from, by the UTC days of their period."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
+MOST_NAMED = 50
+"""Reports that could not be computed and that the failure of a run names; the log has them all."""
 _PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
 
 
@@ -51,34 +54,58 @@ def _made(kind: Kind) -> dg.AssetsDefinition:
     def compute(
         context: dg.AssetExecutionContext, stores: StoresResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that is killed left whole
-        ones. Keys of which there can be none are left out, and stay as they were."""
+        """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that fails or is ended
+        leaves whole ones, and their keys are marked. Keys of which there can be none are left out, and stay as they were."""
         keys = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
-        with stores.open() as opened:
-            found = list(compute_reports(opened, kind, keys, datetime.now(UTC)))
-        if not any(each.why_not for each in found):
-            for each in found:
-                context.add_asset_metadata(report_metadata(each), partition_key=each.key.isoformat())
+        marks: list[_Mark] = []
+        try:
+            with stores.open() as opened:
+                for each in compute_reports(opened, kind, keys, datetime.now(UTC)):
+                    mark = _Mark(each.key, report_metadata(each), each.why_not, each.failed)
+                    marks.append(mark)
+        except BaseException:
+            _tell(context, adverb, marks)
+            raise
+        if not any(mark.why_not for mark in marks):
+            for mark in marks:
+                context.add_asset_metadata(mark.metadata, partition_key=mark.key.isoformat())
             yield dg.MaterializeResult()
             return
-        for each in found:
-            context.log_event(_told(adverb, each))
-            if each.why_not:
-                context.log.warning(f"{each.key} is left out: {each.why_not}")
-        failed = [why for each in found for why in each.failed]
+        _tell(context, adverb, marks)
+        failed = [why for mark in marks for why in mark.failed]
         if failed:
-            raise dg.Failure("; ".join(failed[:5]), allow_retries=False)
+            raise dg.Failure(_listed(failed), allow_retries=False)
 
     return compute
 
 
-def _told(adverb: str, each: OfKey) -> dg.AssetMaterialization | dg.AssetObservation:
-    """A key of a run of which some were left out: materialised if it was not, else only the reason."""
-    asset, partition = f"{adverb}_report", each.key.isoformat()
-    if not each.why_not:
-        return dg.AssetMaterialization(asset, metadata=report_metadata(each), partition=partition)
-    why = each.why_not
-    return dg.AssetObservation(asset, description=why, metadata={"left_out": why}, partition=partition)
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a key of a run shows: `metadata` of its reports, or `why_not` all could be had; `failed` are those that should."""
+
+    key: date
+    metadata: dict[str, Any]
+    why_not: str
+    failed: Sequence[str]
+
+
+def _tell(context: dg.AssetExecutionContext, adverb: str, marks: Sequence[_Mark]) -> None:
+    """Mark the keys of a run, not all of which have their reports: those that do as materialised, of the others only the reason."""
+    asset = f"{adverb}_report"
+    for mark in marks:
+        partition, why = mark.key.isoformat(), mark.why_not
+        if not why:
+            context.log_event(dg.AssetMaterialization(asset, metadata=mark.metadata, partition=partition))
+            continue
+        context.log_event(
+            dg.AssetObservation(asset, description=why, metadata={"left_out": why}, partition=partition)
+        )
+        context.log.warning(f"{partition} is left out: {why}")
+
+
+def _listed(failed: Sequence[str]) -> str:
+    shown = "; ".join(failed[:MOST_NAMED])
+    return f"{shown}; and {len(failed) - MOST_NAMED:,} more" if len(failed) > MOST_NAMED else shown
 
 
 def report_metadata(each: OfKey) -> dict[str, Any]:

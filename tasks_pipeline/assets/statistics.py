@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from tasks_pipeline.analytics.process_analytics_event import store_facts
-from tasks_pipeline.analytics.statistics.compute import StatisticsReport, compute_statistics
+from tasks_pipeline.analytics.statistics.compute import DaysFailed, StatisticsReport, compute_statistics
 from tasks_pipeline.assets.analytics import facts_of_days
 from tasks_pipeline.assets.metadata import STATISTICS, rows_metadata
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
@@ -59,12 +59,18 @@ def compute_days(
         # Facts that wait are figures too.
         for event in facts_of_days(opened, store_facts(opened).days):
             context.log_event(event)
-        reports = compute_statistics(
-            opened,
-            days,
-            everything=not config.only_changed,
-            on_progress=lambda day: context.log.debug(f"{day}: computed"),
-        )
+        try:
+            reports = compute_statistics(
+                opened,
+                days,
+                everything=not config.only_changed,
+                on_progress=lambda day: context.log.debug(f"{day}: computed"),
+            )
+        except DaysFailed as failure:
+            for report in failure.reports:  # what failed gives no result that could mark these
+                key, metadata = report.day.isoformat(), _figures(report)
+                context.log_event(dg.AssetMaterialization(STATISTICS, metadata=metadata, partition=key))
+            raise dg.Failure(f"not computed: {failure}", allow_retries=False) from failure
     for report in reports:
         context.log.info(
             f"{report.day}: {report.errors:,} errors, version {report.version}"

@@ -130,6 +130,7 @@ def backfill(
         elif service is None:
             results = _here(stores, wanted, _reprocess if stored else _recompute)
         else:
+            since = datetime.now(UTC)
             mode = "statistics" if statistics else "reprocess" if stored else "recompute"
             backfill_id = _launch(service.ui_url, wanted, mode)
             if not wait:
@@ -137,11 +138,14 @@ def backfill(
                     print_json({"backfill_id": backfill_id})
                 return
             results = _follow(service.ui_url, backfill_id, wanted)
+            if statistics:
+                results = _counted_all_the_same(stores, results, since)
         rows = _figures(stores, results) if statistics else [_row(stores, result) for result in results]
     if as_json:
         print_json(rows)
     elif statistics:
-        table(rows, list(rows[0]), wrap=["result", "changed by"])
+        shown = [{**row, "changed by": ", ".join(row["changed by"])} for row in rows]
+        table(shown, list(shown[0]), wrap=["result", "changed by"])
     else:
         unused = [name for name in ("events", *_COUNTS) if not any(row[name] for row in rows)]
         table(rows, ["day", "result", "events", *_COUNTS], wrap=["result"], drop=[*unused, "events"])
@@ -259,7 +263,7 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
     """Compute the figures of days again in this process."""
     import duckdb
 
-    from tasks_pipeline.analytics.statistics.compute import SWAPPED, compute_statistics
+    from tasks_pipeline.analytics.statistics.compute import SWAPPED, DaysFailed, compute_statistics
 
     results: list[Result] = []
     with days_progress(days) as advance:
@@ -269,6 +273,9 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
                 compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
             except duckdb.Error as error:
                 results += [Result(day, f"failed: {first_line(error)}") for day in some]
+            except DaysFailed as failure:
+                failed = {day: f"failed: {first_line(error)}" for day, error in failure.failed.items()}
+                results += [Result(day, failed.get(day, "done")) for day in some]
             else:
                 results += [Result(day, "done") for day in some]
     return results
@@ -331,6 +338,16 @@ def _result(day: date, found: Backfill, why: Callable[[Run], str]) -> Result:
     if run.status == "SUCCESS":
         return Result(day, "done")
     return Result(day, f"{run.status.lower()}: {why(run) or f'see run {run.run_id[:8]}'}")
+
+
+def _counted_all_the_same(stores: Stores, results: Sequence[Result], since: datetime) -> list[Result]:
+    """Days of a run that failed have their figures where it was another day that raised."""
+    from tasks_pipeline.analytics.statistics.days import versions_of
+
+    with stores.state.read() as connection:
+        versions = versions_of(connection, [result.day for result in results])
+    counted = {day for day, version in versions.items() if version.checked_at >= since}
+    return [Result(each.day, "done") if each.day in counted else each for each in results]
 
 
 def _row(stores: Stores, result: Result) -> dict[str, Any]:

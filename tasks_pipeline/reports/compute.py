@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from tasks_pipeline import __version__
 from tasks_pipeline.analytics.statistics.days import causes_after
@@ -19,6 +19,7 @@ from tasks_pipeline.facts.record import record
 from tasks_pipeline.facts.types import ReportComputed
 from tasks_pipeline.reports.files import files_of
 from tasks_pipeline.reports.generate import Generator
+from tasks_pipeline.reports.inputs import NOTHING, Input, inputs_between, inputs_of
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.revisions import (
@@ -33,7 +34,7 @@ from tasks_pipeline.reports.revisions import (
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.reports.store import ReportMissing, report_in
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import health_days, report_revisions, reports, statistics_days
+from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.zones import zones_version
 
@@ -41,7 +42,6 @@ MOST_REVISED = 5
 """Figures that a report tells of the revision of the one before."""
 _TRIES = 5
 _LOOKED_BACK = timedelta(days=70)  # of months two, of weeks five
-_NOTHING: dict[str, Any] = {"version": 0, "digest": "", "sessions": 0}
 
 
 class FiguresGone(Exception):
@@ -66,7 +66,7 @@ class _Known:
     id: int
     revision: int
     digest: str
-    inputs: dict[str, Any]
+    inputs: dict[str, Input]
     files: dict[str, str]
     code_version: str
     zones_version: str
@@ -80,7 +80,7 @@ class Computing:
         self._stores, self._now = stores, now
         self._kept = now.date() - timedelta(days=stores.config.retention.analytics_days)
         with stores.state.read() as connection:
-            self._inputs = _all_inputs(connection, self._kept)
+            self._inputs = inputs_between(connection, self._kept, now.date())
         self.generator = Generator(stores, now)
 
     def compute(self, period: Period, scope: Scope) -> Result:
@@ -107,7 +107,7 @@ class Computing:
 
     def _try(self, period: Period, scope: Scope) -> Result | None:
         stores = self._stores
-        inputs = self._inputs_of(period)
+        inputs = inputs_of(period, self._inputs)
         with stores.state.read() as connection:
             known = _newest(connection, period, scope)
             revised = _revised(connection, period.previous(), scope)
@@ -116,41 +116,20 @@ class Computing:
         made = msgspec.structs.replace(self.generator.report(period, scope), revised=revised)
         return _settle(stores, period, scope, self._now, known, before, carried_over(made, before), inputs)
 
-    def _inputs_of(self, period: Period) -> dict[str, Any]:
-        return {day.isoformat(): self._inputs[day] for day in period.utc_days if day in self._inputs}
-
-    def _refuse_less(self, period: Period, known: _Known | None, inputs: dict[str, Any]) -> None:
+    def _refuse_less(self, period: Period, known: _Known | None, inputs: dict[str, Input]) -> None:
         if known is None:
             return
         gone = [
             day
             for day, was in known.inputs.items()
             if was["version"]
-            and (not inputs.get(day, _NOTHING)["version"] or date.fromisoformat(day) < self._kept)
+            and (not inputs.get(day, NOTHING)["version"] or date.fromisoformat(day) < self._kept)
         ]
         if gone:
             raise FiguresGone(
                 f"report {period.kind} {period.key} stays at revision {known.revision}: figures of {', '.join(gone[:3])}"
                 f"{' …' if len(gone) > 3 else ''} are beyond retention.analytics_days"
             )
-
-
-def _all_inputs(connection: Connection, since: date) -> dict[date, dict[str, Any]]:
-    """By day from then on the version and digest of its figures, and how many changes of sessions its health has."""
-    s, h = statistics_days.c, health_days.c
-    newest = (
-        select(s.day, func.max(s.version).label("version")).where(s.day >= since).group_by(s.day).subquery()
-    )
-    query = select(s.day, s.version, s.digest).join(
-        newest, and_(newest.c.day == s.day, newest.c.version == s.version)
-    )
-    found = {
-        row.day: {"version": row.version, "digest": row.digest, "sessions": 0}
-        for row in connection.execute(query)
-    }
-    for day, computed in connection.execute(select(h.day, h.computed).where(h.day >= since)):
-        found.setdefault(day, dict(_NOTHING))["sessions"] = computed
-    return found
 
 
 def _settle(
@@ -161,12 +140,12 @@ def _settle(
     known: _Known | None,
     before: Report | None,
     made: Report,
-    inputs: dict[str, Any],
+    inputs: dict[str, Input],
 ) -> Result | None:
     """Store what was made; None when another process stored something meanwhile."""
     digest = content_digest(made)
     if known is not None and known.digest == digest:
-        return _same(stores, known, before, made, now)
+        return _same(stores, known, before, made, now, inputs)
     revision = 1 if known is None else known.revision + 1
     made = msgspec.structs.replace(made, revision=revision)
     files = _put_files(stores, made)
@@ -193,16 +172,27 @@ def _settle(
     return Result(made, revision, True, changes, files)
 
 
-def _same(stores: Stores, known: _Known, before: Report | None, made: Report, now: datetime) -> Result:
-    """Note that a report came out as it was; its marks may be others, and then its files are."""
+def _same(
+    stores: Stores,
+    known: _Known,
+    before: Report | None,
+    made: Report,
+    now: datetime,
+    inputs: dict[str, Input],
+) -> Result:
+    """Note that a report came out as it was, and of what: the next revision tells what happened since. Its marks may be others,
+    and then its files are."""
     made = msgspec.structs.replace(made, revision=known.revision)
     files = known.files if made == before else _put_files(stores, made)
+    noted = {
+        "files": files, "inputs": inputs, "code_version": __version__, "zones_version": zones_version(),
+    }  # fmt: skip
     c = report_revisions.c
     with stores.state.write() as connection:
         connection.execute(update(reports).where(reports.c.id == known.id).values(checked_at=now))
-        if files != known.files:
+        if any(noted[name] != getattr(known, name) for name in noted):
             of_this = and_(c.report_id == known.id, c.revision == known.revision, c.digest == known.digest)
-            connection.execute(update(report_revisions).where(of_this).values(files=files, final=made.final))
+            connection.execute(update(report_revisions).where(of_this).values(**noted, final=made.final))
     return Result(made, known.revision, False, files=files)
 
 
@@ -234,17 +224,17 @@ def _claim(
 
 
 def _changes(
-    connection: Connection, known: _Known, before: Report, made: Report, inputs: dict[str, Any]
+    connection: Connection, known: _Known, before: Report, made: Report, inputs: dict[str, Input]
 ) -> list[dict[str, Any]]:
     cause = _cause(connection, known, inputs)
     return [change.as_dict() for change in changes_between(before, made, cause)]
 
 
-def _cause(connection: Connection, known: _Known, inputs: dict[str, Any]) -> str:
+def _cause(connection: Connection, known: _Known, inputs: dict[str, Input]) -> str:
     """Why a report came out otherwise, in words: by the days that it is made of, else by the code."""
     reasons: dict[str, None] = {}
     for day, now in inputs.items():
-        was = known.inputs.get(day, _NOTHING)
+        was = known.inputs.get(day, NOTHING)
         if not was["version"] and now["version"]:
             reasons[NOT_COUNTED] = None
         elif was["digest"] != now["digest"]:

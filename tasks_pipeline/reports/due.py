@@ -5,18 +5,21 @@ What a period waits for is said in words, for who looks at the sensor. Asked eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import chain
+from typing import Any
 
-from sqlalchemy import Connection, and_, select, text
+from sqlalchemy import Connection, Row, and_, select, text
 
-from tasks_pipeline.analytics.statistics.days import DayVersion, versions_of
+from tasks_pipeline.analytics.statistics.days import DayVersion, newest_versions, versions_of
 from tasks_pipeline.config import Config
 from tasks_pipeline.releases.spans import DAY, begin_of
 from tasks_pipeline.reports.content.pipeline import sessions_final_at
 from tasks_pipeline.reports.content.spans import Bounds
-from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period, period_at
+from tasks_pipeline.reports.inputs import has_other_figures, inputs_between
+from tasks_pipeline.reports.periods import ADVERBS, KINDS, WEEK_STARTS, Kind, Period, period_at
 from tasks_pipeline.reports.scopes import Scope, scopes_of
 from tasks_pipeline.storage.ledger.backlog import backlog, first_day
 from tasks_pipeline.storage.spool.interface import Spool
@@ -32,8 +35,9 @@ from tasks_pipeline.words import counted
 
 MISSED: dict[Kind, int] = {"day": 8, "week": 5, "month": 2}
 """So many closed periods are made up for by themselves after downtime; older ones by a backfill."""
-MOST_STALE = 50
-"""So many reports are computed again at once, the newest first."""
+OVERLAP = timedelta(hours=1)
+"""Changes of figures are looked at for so long: a day is committed some moments after its clock was read, and machines have
+clocks of their own."""
 SETTLED = timedelta(minutes=5)
 """Figures of a day that still goes on have what was received before a moment when they were computed so long after it."""
 _LONGEST = timedelta(days=33)  # of a period, with what zones add
@@ -42,7 +46,7 @@ _LONGEST = timedelta(days=33)  # of a period, with what zones add
 @dataclass(slots=True)
 class Due:
     """Keys of reports to be computed, by kind: `fresh` have none yet, `stale` other figures; oldest first. `waits` says what periods
-    that ended wait for, and `seen` up to when changes of figures are taken care of when no stale ones are left."""
+    that ended wait for, and `seen` up to when changes of figures are taken care of: no further as long as one is stale."""
 
     fresh: dict[Kind, list[date]] = field(default_factory=dict)
     stale: dict[Kind, list[date]] = field(default_factory=dict)
@@ -70,8 +74,7 @@ def reports_due(
             if not looked[period]:
                 due.fresh.setdefault(period.kind, []).append(period.key)
         due.waits = [why for why in dict.fromkeys(looked.values()) if why]
-        kept = begin_of(now.date() - timedelta(days=config.retention.analytics_days))
-        due.stale, due.seen = _stale(connection, since, kept, now)
+        due.stale, due.seen = _stale(connection, config, since, now)
     due.fresh = {kind: sorted(set(keys)) for kind, keys in due.fresh.items()}
     for kind, keys in due.fresh.items():  # computing them has what changed
         due.stale[kind] = [key for key in due.stale.get(kind, []) if key not in keys]
@@ -192,54 +195,76 @@ def _sessions_due(connection: Connection, days: Sequence[date], end: datetime) -
 
 
 def _stale(
-    connection: Connection, since: datetime | None, kept: datetime, now: datetime
+    connection: Connection, config: Config, since: datetime | None, now: datetime
 ) -> tuple[dict[Kind, list[date]], datetime | None]:
-    """Keys of reports whose days have other figures since they were computed, and of those that became final, at most
-    MOST_STALE; and when the newest figures of a closed day were computed. Those that begin before `kept` stay as they are: they
-    are never computed from less."""
-    s = statistics_days.c
-    query = select(s.day, s.computed_at).where(s.closed).order_by(s.computed_at)
-    if since is not None:
-        query = query.where(s.computed_at > since)
-    changed: dict[date, datetime] = {row.day: row.computed_at for row in connection.execute(query)}
-    found: dict[tuple[Kind, date], datetime] = {}
-    for day, at in changed.items():
-        found.update(_made_of(connection, day, at, kept))
-    found.update(_became_final(connection, since, kept, now))
-    newest_first = sorted(found, key=lambda each: (found[each], each), reverse=True)[:MOST_STALE]
+    """Keys of reports whose days have other figures than they were made of, and of those that became final; and up to when
+    changes of figures are taken care of. Those that begin before what is kept stay as they are: they are never computed from
+    less."""
+    first = now.date() - timedelta(days=config.retention.analytics_days)
+    kept = begin_of(first)
+    looked_from = None if since is None else min(since, now - OVERLAP)
+    changed = _changed_days(connection, looked_from, first, now.date())
+    rows = chain(_of_other_figures(connection, changed), _became_final(connection, since, kept, now))
+    found = {(row.kind, row.key) for row in filter(_computed_again(config, kept), rows)}
     keys: dict[Kind, list[date]] = {}
-    for kind, key in sorted(newest_first):
+    for kind, key in sorted(found):
         keys.setdefault(kind, []).append(key)
-    return keys, max(changed.values(), default=since)
+    return keys, now - OVERLAP if changed and not found else since
 
 
-def _made_of(
-    connection: Connection, day: date, at: datetime, kept: datetime
-) -> dict[tuple[Kind, date], datetime]:
-    """Reports that a day lies in and that were computed before a moment, with their end."""
-    r = reports.c
-    begin = begin_of(day)
-    query = select(r.kind, r.key, r.end).where(
-        r.end > begin, r.end <= begin + _LONGEST, r.start < begin + DAY, r.start >= kept, r.checked_at < at
+def _computed_again(config: Config, kept: datetime) -> Callable[[Row[Any]], bool]:
+    """Tells of a stored report (kind, key, scope, zone, start) whether it is computed again: not those of scopes, zones and weeks
+    that there are no more, nor those of days that are not kept."""
+    scopes = {(scope.stored, scope.zone) for scope in scopes_of(config)}
+    weekday = WEEK_STARTS[config.reports.week_starts]
+
+    def is_computed(row: Row[Any]) -> bool:
+        begins = row.kind != "week" or row.key.weekday() == weekday
+        return begins and row.start >= kept and (row.scope, row.zone) in scopes
+
+    return is_computed
+
+
+def _changed_days(connection: Connection, since: datetime | None, first: date, last: date) -> list[date]:
+    """Days whose figures were computed since, closed ones, in order; of all times those that have any."""
+    s = statistics_days.c
+    if since is None:
+        return sorted(connection.execute(newest_versions(first, last, s.day)).scalars())
+    query = select(s.day).where(s.computed_at > since, s.closed)
+    return sorted({day for day in connection.execute(query).scalars() if day >= first})
+
+
+def _of_other_figures(connection: Connection, changed: Sequence[date]) -> Iterator[Row[Any]]:
+    """Reports near these days that were made of other figures than closed days have now."""
+    if not changed:
+        return
+    first, last = begin_of(changed[0]), begin_of(changed[-1]) + DAY
+    now = inputs_between(connection, changed[0] - _LONGEST, changed[-1] + _LONGEST)
+    r, v = reports.c, report_revisions.c
+    query = (
+        select(r.kind, r.key, r.scope, r.zone, r.start, r.end, v.inputs)
+        .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
+        .where(r.end > first, r.end <= last + _LONGEST, r.start < last)
     )
-    return {(row.kind, row.key): row.end for row in connection.execute(query)}
+    for row in connection.execute(query):
+        closed = (day for day in Bounds(row.start, row.end).days if day in now and now[day]["closed"])
+        if any(has_other_figures(row.inputs.get(day.isoformat()), now[day]) for day in closed):
+            yield row
 
 
 def _became_final(
     connection: Connection, since: datetime | None, kept: datetime, now: datetime
-) -> dict[tuple[Kind, date], datetime]:
+) -> Iterator[Row[Any]]:
     """Reports that were computed while sessions of their days could still be received, and of which none can be any more. Those of
     before `since` were seen to then: what became so during downtime is found however long it was."""
     r, v = reports.c, report_revisions.c
     from_on = kept if since is None else max(kept, min(since, now) - timedelta(days=9))
     query = (
-        select(r.kind, r.key, r.start, r.end, r.checked_at)
+        select(r.kind, r.key, r.scope, r.zone, r.start, r.end, r.checked_at)
         .select_from(reports.join(report_revisions, and_(v.report_id == r.id, v.revision == r.revision)))
-        .where(r.end > from_on, r.end <= now - timedelta(days=5), r.start >= kept, v.final.is_(False))
+        .where(r.end > from_on, r.end <= now - timedelta(days=5), v.final.is_(False))
     )
-    found: dict[tuple[Kind, date], datetime] = {}
     for row in connection.execute(query):
         final_at = sessions_final_at(Bounds(row.start, row.end))
         if row.checked_at < final_at <= now:
-            found[row.kind, row.key] = row.end
-    return found
+            yield row

@@ -3,8 +3,9 @@ compute.py."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -13,7 +14,11 @@ from tasks_pipeline.reports.compute import Computing, FiguresGone, Result
 from tasks_pipeline.reports.periods import Kind, Period
 from tasks_pipeline.reports.possible import computable, periods_named, why_no_report
 from tasks_pipeline.storage.ledger.backlog import first_day
+from tasks_pipeline.storage.state.passed_over import is_own_fault
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.texts import error_text
+
+log = logging.getLogger(__name__)
 
 AHEAD = 14
 """Figures of so many keys are read at once."""
@@ -21,8 +26,8 @@ AHEAD = 14
 
 @dataclass(slots=True)
 class OfKey:
-    """What became of a key: its reports with their periods; of which scopes there can be none, and which were not computed again
-    since figures are gone, both with the reason; how long it took."""
+    """What became of a key: its reports with their periods; of which scopes there can be none, and which reports were not
+    computed, since figures are gone or they raised, all with the reason; how long it took."""
 
     key: date
     results: list[tuple[Period, Result]] = field(default_factory=list)
@@ -44,15 +49,25 @@ class OfKey:
 
 
 def compute_reports(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> Iterator[OfKey]:
-    """Compute and store the reports of keys, in their order: the oldest should come first. Raises PeriodError."""
+    """Compute and store the reports of keys, in their order: the oldest should come first. One that raises costs itself alone.
+    Raises PeriodError."""
     first = first_day(stores.state, stores.spool)
     with closing(Computing(stores, now)) as computing:
         for number, key in enumerate(keys):
             if number % AHEAD == 0:
                 near = (computable(stores.config, kind, k, first, now) for k in keys[number : number + AHEAD])
-                computing.generator.read_ahead({period for found in near for period, _ in found})
+                _read_ahead(computing, {period for found in near for period, _ in found})
             yield _compute(stores, computing, kind, key, first, now)
             computing.forget(key)
+
+
+def _read_ahead(computing: Computing, periods: Collection[Period]) -> None:
+    """Read what several keys need. Where that fails each reads for itself, and only those fail that need what cannot be read."""
+    try:
+        computing.generator.read_ahead(periods)
+    except Exception as error:
+        if not is_own_fault(error):
+            raise
 
 
 def _compute(
@@ -68,5 +83,11 @@ def _compute(
             found.results.append((period, computing.compute(period, scope)))
         except FiguresGone as gone:
             found.failed.append(str(gone))
+        except Exception as error:
+            if not is_own_fault(error):
+                raise
+            named = f"report {period.kind} {key} of {scope.name}"
+            log.exception("%s could not be computed", named)
+            found.failed.append(f"{named}: {error_text(error)}")
     found.seconds = time.monotonic() - began
     return found

@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select
-
 from tasks_pipeline.releases.spans import days_between
 from tasks_pipeline.reports.content.measures import BOOKED
 from tasks_pipeline.reports.content.pipeline import days_of
 from tasks_pipeline.reports.content.spans import Bounds, moment
+from tasks_pipeline.reports.inputs import has_other_figures, inputs_between
 from tasks_pipeline.reports.periods import Kind, Period, period_at, period_of
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.scopes import Scope, scopes_of
 from tasks_pipeline.reports.store import ReportMissing, find_revision, read_report
-from tasks_pipeline.storage.state.tables import statistics_days
 from tasks_pipeline.stores import Stores
 
 _SHARES = ("crash_free_sessions", "crash_free_users", "apdex", "failure_rate")
@@ -94,15 +92,14 @@ def local_days(period: Period) -> list[Period]:
 
 
 def _changed_since(stores: Stores, each: Stored) -> bool:
-    """Whether figures of its days were computed after it: it is stale, and computed again soon."""
+    """Whether its days have other figures than it was made of: it is stale, and computed again soon."""
     days = each.period.utc_days
     if not days:
         return True
     row = find_revision(stores, each.period.kind, each.period.key, each.scope)
-    s = statistics_days.c
-    newer = select(s.day).where(s.day.between(days[0], days[-1]), s.computed_at > row.checked_at).limit(1)
     with stores.state.read() as connection:
-        return connection.execute(newer).first() is not None
+        now = inputs_between(connection, days[0], days[-1])
+    return any(has_other_figures(row.inputs.get(day.isoformat()), now[day]) for day in now)
 
 
 def impossible(found: Sequence[Stored]) -> list[str]:

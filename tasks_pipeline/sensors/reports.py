@@ -1,8 +1,7 @@
 """reports_sensor: starts reports of periods that ended, and computes those again whose days came out otherwise since."""
 
-import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
@@ -13,10 +12,11 @@ from tasks_pipeline.partitions import tags_of_range
 from tasks_pipeline.reports.due import Due, reports_due
 from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.sensors.failures import held_back, told
 from tasks_pipeline.sensors.workers import described, runs_under_way
 
-AFTER_FAILURE = timedelta(minutes=15)
-"""So long after a run of reports failed another is started."""
+MOST_STALE = 50
+"""So many keys are computed again at once, the newest first."""
 
 
 @dg.sensor(
@@ -36,20 +36,34 @@ def reports_sensor(
         since = datetime.fromisoformat(context.cursor) if context.cursor else None
         due = reports_due(opened.state, opened.spool, opened.config, now, since)
     requests: list[dg.RunRequest] = []
-    busy: list[str] = []
-    for kind in KINDS:
-        keys = due.fresh.get(kind), due.stale.get(kind)
-        if not any(keys):
-            continue
-        if why := _why_not(context.instance, kind):
-            busy.append(why)
-            continue
-        requests += _requests(kind, due.fresh.get(kind, []), MAINTENANCE)
-        requests += _requests(kind, due.stale.get(kind, []), RECOMPUTE)
-    cursor = due.seen.isoformat() if due.seen and not due.stale else context.cursor
+    why_not: list[str] = []
+    for kind, fresh, stale in _free(context.instance, due, now, why_not):
+        requests += _requests(kind, fresh, MAINTENANCE)
+        requests += _requests(kind, stale, RECOMPUTE)
+    cursor = due.seen.isoformat() if due.seen else None
     if not requests:
-        return dg.SensorResult(skip_reason=_reason(due, busy), cursor=cursor)
+        return dg.SensorResult(skip_reason=_reason(due, why_not), cursor=cursor)
     return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+
+def _free(
+    instance: dg.DagsterInstance, due: Due, now: datetime, why_not: list[str]
+) -> Iterator[tuple[Kind, list[date], list[date]]]:
+    """By kind the keys that are computed now: fresh ones, and as many stale ones as may be. What holds up others is noted."""
+    left = MOST_STALE
+    for kind in KINDS:
+        fresh, stale = due.fresh.get(kind, []), due.stale.get(kind, [])
+        if not fresh and not stale:
+            continue
+        if at_work := runs_under_way(instance, _job(kind)):
+            why_not.append(f"{ADVERBS[kind]} reports are due; {described(at_work)}")
+            continue
+        held = held_back(instance, _job(kind), [*fresh, *stale], now)
+        if held:
+            why_not.append(f"{ADVERBS[kind]} reports: {told(held)}")
+        newest = [key for key in stale if key not in held][-left:] if left else []
+        left -= len(newest)
+        yield kind, [key for key in fresh if key not in held], newest
 
 
 def _requests(kind: Kind, keys: Sequence[date], lane: Lane) -> Iterator[dg.RunRequest]:
@@ -74,26 +88,12 @@ def _follows(kind: Kind, one: date, other: date) -> bool:
     return days == {"day": 1, "week": 7}.get(kind, days if 28 <= days <= 31 else -1)
 
 
-def _why_not(instance: dg.DagsterInstance, kind: Kind) -> str:
-    """Why no run of a kind is started now; empty when one can be."""
-    job = _job(kind)
-    if at_work := runs_under_way(instance, job):
-        return f"{ADVERBS[kind]} reports are due; {described(at_work)}"
-    records = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
-    if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
-        ended = records[0].end_time or 0.0
-        left = ended + AFTER_FAILURE.total_seconds() - time.time()
-        if left > 0:
-            return f"{ADVERBS[kind]} reports are due; the last run failed, another is started in {left:.0f} s"
-    return ""
-
-
 def _job(kind: Kind) -> str:
     return f"{REPORTS[kind]}s"
 
 
-def _reason(due: Due, busy: Sequence[str]) -> str:
-    if busy or due.waits:
-        return " · ".join([*busy, *due.waits])
+def _reason(due: Due, why_not: Sequence[str]) -> str:
+    if why_not or due.waits:
+        return " · ".join([*why_not, *due.waits])
     ends = f"; the next period ends at {due.next_end:%Y-%m-%d %H:%M} UTC" if due.next_end else ""
     return f"every period that ended has its report{ends}"

@@ -145,6 +145,25 @@ def test_an_example_does_what_it_says(shop: Home, example: Example) -> None:
     assert result.output.strip()
 
 
+def sql_of_pages() -> Iterator[str]:
+    """Each statement of the blocks of SQL in the documents."""
+    for page in sorted((PROJECT / "docs").glob("*.md")):
+        for block in re.findall(
+            r"^```sql\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            code = re.sub(r"^\s*--.*\n", "", block, flags=re.MULTILINE)
+            yield from (each.strip() for each in code.split(";") if each.strip())
+
+
+def test_the_sql_of_documents_runs(filled: Home) -> None:
+    refused = {}
+    for statement in sql_of_pages():
+        result = CliRunner().invoke(main, ["--home", str(filled.root), "sql", statement])
+        if result.exit_code:
+            refused[statement] = result.output
+    assert refused == {}
+
+
 def test_what_is_not_run_is_still_there() -> None:
     lines = {example.line for example in examples()}
     assert {*NOT_RUN, *FAILS, *MAY_FAIL} - lines == set()

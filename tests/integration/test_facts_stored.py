@@ -270,6 +270,9 @@ def test_commands_list_facts_and_record_ones_own(home: Home) -> None:
     home.config_path.write_text(project + "analytics: {custom: true}\n")
     for words in (("custom.Spring",), ("spring",), ("custom.spring", "=1"), ("custom.spring", "Name=1")):
         run("analytics", "record", *words, code=2 if "=1" in words else 1)
+    assert "201 characters" in run("analytics", "record", "custom.spring", f"name={'x' * 201}", code=2)
+    for number in ("1" * 19, f"0.{'1' * 19}"):
+        assert "more than 18 digits" in run("analytics", "record", "custom.spring", f"n={number}", code=2)
     wanted = (
         "custom.spring",
         "mail=anna@acme.example",

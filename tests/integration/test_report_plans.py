@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
+from tasks_pipeline.analytics.statistics.days import closed_due
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.subscriptions import ADVERBS, decide, decisions
@@ -20,6 +21,7 @@ from tasks_pipeline.reports.deliveries import (
     twice_told,
     without_row,
 )
+from tasks_pipeline.reports.due import reports_due
 from tasks_pipeline.reports.due_deliveries import look, plan, revised
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.stores import Stores, open_stores
@@ -67,9 +69,21 @@ def history(stores: Stores) -> None:
             insert(t.report_revisions), [{**revision, "report_id": 10_000 + n} for n in range(YEARS)]
         )
         connection.execute(
+            insert(t.statistics_days), [version_of_yesterday(number) for number in range(2, YEARS)]
+        )
+        connection.execute(
             insert(t.report_deliveries),
             [{**row, "key": day, "notification_id": 10_000 + n} for n, day in enumerate(days)],
         )
+
+
+def version_of_yesterday(number: int) -> dict[str, object]:
+    """As each merge of groups makes one of all their days."""
+    at = NOW - timedelta(hours=6)
+    return {
+        "day": NOW.date() - timedelta(days=1), "version": number, "digest": f"{number:064}", "tables": {}, "causes": ["regrouped"],
+        "seen": {}, "computed_at": at, "checked_at": at, "closed": True,
+    }  # fmt: skip
 
 
 def steps_of(stores: Stores) -> dict[str, Callable[[], object]]:
@@ -88,6 +102,8 @@ def steps_of(stores: Stores) -> dict[str, Callable[[], object]]:
             decide(state, connection, "anna@acme.example", "day", True, "command", NOW)
 
     return {
+        "reports due": lambda: reports_due(state, stores.spool, config, NOW, NOW - timedelta(hours=2)),
+        "days due": asked(closed_due, [], NOW),
         "plan": lambda: plan(stores, NOW),
         "look": lambda: look(state, config, NOW),
         "deliver": lambda: deliver_reports(stores, NOW),
@@ -108,12 +124,15 @@ def test_nothing_is_read_from_end_to_end_and_history_costs_nothing(
     any_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Asked once for each period that ended, and by the service when it starts.
-    monkeypatch.setattr(
-        "tasks_pipeline.reports.due_deliveries.first_day", lambda _state, _spool: date(2026, 1, 1)
-    )
+    for module in ("due", "due_deliveries"):
+        monkeypatch.setattr(
+            f"tasks_pipeline.reports.{module}.first_day", lambda _state, _spool: date(2026, 1, 1)
+        )
     with open_stores(any_home) as opened:
         stores = replace(opened, config=parse_config(CONFIG))
         store_report(stores, report_value())
+        with stores.state.write() as connection:
+            connection.execute(insert(t.statistics_days), [version_of_yesterday(1)])
         with recorded(stores.state) as statements:
             for step in steps_of(stores).values():
                 step()

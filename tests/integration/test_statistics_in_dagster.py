@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from tasks_pipeline.analytics.statistics import compute
+from tasks_pipeline.analytics.statistics.work import Work
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG
@@ -130,6 +132,28 @@ def test_the_sensor_asks_for_days_that_are_over_and_says_what_others_wait_for(
     waits = sensed(first, instance)
     assert isinstance(waits, dg.SkipReason)
     assert waits.skip_message == f"{first.date}: 1 envelope still waits"
+
+
+def test_a_day_that_fails_is_told_and_tried_again_later(
+    days: list[Day], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = days[:2]
+    write = compute.groups.write
+
+    def raising(work: Work, wanted: set[str]) -> None:
+        if work.day == first.date:
+            raise ZeroDivisionError("division by zero")
+        write(work, wanted)
+
+    monkeypatch.setattr(compute.groups, "write", raising)
+    result = run(first, instance, first.date, second.date)
+    assert f"not computed: {first.date}: ZeroDivisionError" in str(
+        result.get_step_failure_events()[0].step_failure_data.user_failure_data
+    )
+    assert instance.get_materialized_partitions(dg.AssetKey("statistics")) == {second.date.isoformat()}
+    held = sensed(first, instance)
+    assert isinstance(held, dg.SkipReason)
+    assert f"{first.date} failed and is tried again at" in str(held.skip_message)
 
 
 def test_the_schedule_is_silent_until_something_happens_today(

@@ -7,10 +7,11 @@ the days due.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tasks_pipeline.analytics.statistics import (
@@ -45,7 +46,9 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, STATISTICS_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.state.day_changes import Reason
+from tasks_pipeline.storage.state.passed_over import is_own_fault
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.texts import error_text
 
 SWAPPED = 31
 """Days that are swapped in one transaction."""
@@ -78,6 +81,16 @@ class StatisticsReport:
     hours: Sequence[int] = field(default_factory=lambda: [0] * 24)
 
 
+class DaysFailed(Exception):
+    """Days whose figures could not be computed, with the error of each in `failed`; they keep those that they have. What became
+    of the others is in `reports`."""
+
+    def __init__(self, reports: list[StatisticsReport], failed: Mapping[date, Exception]) -> None:
+        super().__init__("; ".join(f"{day}: {error_text(error)}" for day, error in failed.items()))
+        self.reports = reports
+        self.failed = failed
+
+
 @dataclass(slots=True)
 class _Computed:
     """A day whose figures lie in files that nobody knows yet."""
@@ -102,21 +115,32 @@ def compute_statistics(
     """Compute the tables of figures of UTC days; gives what became of each, in order.
 
     Without `everything` only the tables that something changed since. The same rows give the same figures and the same digest:
-    nothing is written then. Some days at a time are swapped together; what changes meanwhile leaves its day due.
+    nothing is written then. Some days at a time are swapped together; what changes meanwhile leaves its day due. Raises
+    DaysFailed for days that raised by themselves, once the others have their figures.
     """
-    now = now or datetime.now(UTC)
+    now, began = now or datetime.now(UTC), time.monotonic()
     waiting = {b.day: b.envelopes for b in backlogs(stores.state, stores.spool)}
     ordered = sorted(set(days))
     reports: list[StatisticsReport] = []
+    failed: dict[date, Exception] = {}
     for start in range(0, len(ordered), SWAPPED):
         with ExitStack() as stack:
             found = []
             for day in ordered[start : start + SWAPPED]:
                 files = stack.enter_context(stores.lake.writing(day, "statistics"))
-                found.append(_compute(stores, day, now, everything, files))
+                try:
+                    found.append(_compute(stores, day, now, everything, files))
+                except Exception as error:
+                    if not is_own_fault(error):
+                        raise
+                    failed[day] = error
                 on_progress(day)
-            kept = _put(stores, found, now, waiting)
+            # As of the commit: who looks for what is new would pass over figures that say they are older than what it saw.
+            at = now + timedelta(seconds=time.monotonic() - began)
+            kept = _put(stores, found, now, at, waiting) if found else []
         reports += _reports(stores, found, kept, waiting)
+    if failed:
+        raise DaysFailed(reports, failed)
     return reports
 
 
@@ -155,9 +179,9 @@ def _digest_health(work: Work, table: str, digest: TableDigest) -> None:
 
 
 def _put(
-    stores: Stores, found: Sequence[_Computed], now: datetime, waiting: Mapping[date, int]
+    stores: Stores, found: Sequence[_Computed], now: datetime, at: datetime, waiting: Mapping[date, int]
 ) -> list[DayVersion]:
-    """Put the figures of days in their place, and note their versions."""
+    """Put the figures of days, read as of `now`, in their place, and note their versions as of `at`."""
     lake, state = stores.lake, stores.state
     days = [one.day for one in found]
     with lake.lock():
@@ -173,7 +197,7 @@ def _put(
             kept = []
             for one in found:
                 former = formers.get(one.day)
-                kept.append(put_version(state, connection, former, _version(one, former, now, waiting)))
+                kept.append(put_version(state, connection, former, _version(one, former, now, at, waiting)))
                 note_computed(connection, one.day, one.known)
     return kept
 
@@ -202,7 +226,7 @@ def _rows_held(lake: Lake, days: Collection[date]) -> dict[tuple[str, date], int
 
 
 def _version(
-    one: _Computed, former: DayVersion | None, now: datetime, waiting: Mapping[date, int]
+    one: _Computed, former: DayVersion | None, now: datetime, at: datetime, waiting: Mapping[date, int]
 ) -> DayVersion:
     tables = dict(former.tables) if former is not None else {}
     tables |= {name: {"rows": d.rows, "digest": d.digest} for name, d in one.digests.items()}
@@ -213,7 +237,7 @@ def _version(
     ):  # logs go on all the time: they are the reason where nothing else is
         causes.update(logs_grown(former.seen, one.seen))
     closed = is_closed(one.day, now, waiting)
-    return DayVersion(one.day, 1, digest, tables, tuple(sorted(causes)), closed, now, now, one.seen)
+    return DayVersion(one.day, 1, digest, tables, tuple(sorted(causes)), closed, at, now, one.seen)
 
 
 def is_closed(day: date, now: datetime, waiting: Mapping[date, int]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Column, Connection, Row, Select, and_, func, select, text, update
 
 from tasks_pipeline.releases.spans import DAY, begin_of
 from tasks_pipeline.storage.ledger.backlog import DayBacklog
@@ -34,7 +34,7 @@ from tasks_pipeline.words import counted
 GRACE = timedelta(minutes=2)
 """Receipts of the last second reach the spool after midnight."""
 MOST = 31
-"""Days that one run is asked for."""
+"""Days that a tick asks for."""
 
 EVENT_TABLES = frozenset({"event_stats", "event_users", "group_stats"})
 HEALTH_TABLES = frozenset({"release_health", "session_users"})
@@ -102,10 +102,23 @@ def versions_of(connection: Connection, days: Collection[date]) -> dict[date, Da
     """The newest version of each of these days that has one."""
     s = statistics_days.c
     found: dict[date, DayVersion] = {}
-    for some in chunks(sorted(days)):
-        query = select(statistics_days).where(s.day.in_(some)).order_by(s.day, s.version)
-        found |= {row.day: _version(row) for row in connection.execute(query)}
+    for day in days:
+        newest = select(statistics_days).where(s.day == day).order_by(s.version.desc()).limit(1)
+        if row := connection.execute(newest).first():
+            found[day] = _version(row)
     return found
+
+
+def newest_versions(first: date, last: date, *columns: Column[Any]) -> Select[Any]:
+    """A query of columns of the newest version of each day from one to another that has one. It seeks each day, however many
+    versions there are: a merge of groups makes one of all days of theirs."""
+    s, other = statistics_days.c, statistics_days.alias().c
+    days = select(func.min(s.day).label("day")).where(s.day.between(first, last)).cte("days", recursive=True)
+    following = select(func.min(other.day)).where(other.day > days.c.day, other.day <= last)
+    days = days.union_all(select(following.scalar_subquery()).where(days.c.day.is_not(None)))
+    newest = select(other.version).where(other.day == days.c.day).order_by(other.version.desc()).limit(1)
+    of_newest = and_(s.day == days.c.day, s.version == newest.scalar_subquery())
+    return select(*columns).select_from(days.join(statistics_days, of_newest))
 
 
 def causes_after(connection: Connection, day: date, version: int) -> list[str]:
@@ -246,7 +259,8 @@ def recent_due(connection: Connection, now: datetime) -> list[date]:
 
 
 def closed_due(connection: Connection, backlogs: Sequence[DayBacklog], now: datetime) -> Due:
-    """Days that are over and changed since, or were never closed; not those of which envelopes may be stored soon."""
+    """Days that are over and changed since, or were never closed; not those of which envelopes may be stored soon. Of those
+    that changed the newest."""
     today = (now - GRACE).date()
     c = day_changes.c
     changed = select(c.day).where(text("changes > computed"), c.day < today)
@@ -260,7 +274,7 @@ def closed_due(connection: Connection, backlogs: Sequence[DayBacklog], now: date
         f"{day}: {counted(waits[day].envelopes, 'envelope')} still {'waits' if waits[day].envelopes == 1 else 'wait'}"
         for day in sorted(days & waits.keys())
     ]
-    return Due(free[:MOST], waiting)
+    return Due(free, waiting)
 
 
 def _never_closed(connection: Connection, today: date) -> set[date]:
@@ -270,7 +284,7 @@ def _never_closed(connection: Connection, today: date) -> set[date]:
     first = connection.execute(select(func.min(s.day))).scalar()
     if first is None:
         return set()
-    newest_last = select(s.day, s.closed).where(s.day.between(first, today)).order_by(s.day, s.version)
-    closed = {row.day: row.closed for row in connection.execute(newest_last)}
-    days = (first + timedelta(days=n) for n in range((today - first).days))
-    return {day for day in days if not closed.get(day, False)}
+    closed = {
+        row.day for row in connection.execute(newest_versions(first, today, s.day, s.closed)) if row.closed
+    }
+    return {first + timedelta(days=n) for n in range((today - first).days)} - closed

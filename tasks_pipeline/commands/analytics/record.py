@@ -14,8 +14,9 @@ from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import open_state, project_number
 from tasks_pipeline.commands.common.user import user_name
 
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
-_DECIMAL = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
+_WHOLE = re.compile(r"-?[0-9]+")
+_DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
+_MOST_DIGITS = 18  # a whole number of the database, and a decimal one that JSON keeps, have room for these
 _WORDS = {"true": True, "false": False}
 
 
@@ -38,8 +39,8 @@ def record(
 ) -> None:
     """Record a fact of your own, to be counted beside the others: a campaign, an experiment, a night of maintenance.
 
-    The configuration has to allow it: `analytics: {custom: true}`. Values are texts of at most 200 characters, numbers, true or
-    false; addresses in them are not kept.
+    The configuration has to allow it: `analytics: {custom: true}`. Values are texts of at most 200 characters, numbers of at most
+    18 digits, true or false; addresses in them are not kept.
 
     \b
     Example:
@@ -76,11 +77,21 @@ def record(
 
 
 def _attribute(text: str) -> tuple[str, str | int | float | bool]:
+    from tasks_pipeline.facts.types import LONGEST
+
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise click.BadParameter(f"{text[:80]!r} is no KEY=VALUE", param_hint="KEY=VALUE")
     if value in _WORDS:
         return key, _WORDS[value]
-    if _WHOLE.fullmatch(value):
-        return key, int(value)
-    return key, float(value) if _DECIMAL.fullmatch(value) else value
+    if len(value) > LONGEST:
+        raise _refused(key, f"has {len(value):,} characters; a text has at most {LONGEST}")
+    if not _WHOLE.fullmatch(value) and not _DECIMAL.fullmatch(value):
+        return key, value
+    if any(len(digits) > _MOST_DIGITS for digits in value.lstrip("-").split(".")):
+        raise _refused(key, f"is a number with more than {_MOST_DIGITS} digits before or behind its point")
+    return key, float(value) if "." in value else int(value)
+
+
+def _refused(key: str, why: str) -> click.BadParameter:
+    return click.BadParameter(f"{key[:80]!r} {why}", param_hint="KEY=VALUE")

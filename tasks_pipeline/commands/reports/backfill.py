@@ -19,7 +19,7 @@ from tasks_pipeline.texts import printable
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
     from tasks_pipeline.home import Home
-    from tasks_pipeline.reports.periods import Kind
+    from tasks_pipeline.reports.periods import Kind, Period
     from tasks_pipeline.stores import Stores
 
 MOST_KEYS = 400
@@ -58,8 +58,8 @@ def backfill_reports(
 def keys_between(
     config: Config, kind: Kind, first: date, last: date | None, begun: date | None, now: datetime
 ) -> list[date]:
-    """Keys of the periods that touch these days and that there can be reports of, oldest first; those of both ends that are left out
-    are told. `begun`: the UTC day of the first envelope. Raises PeriodError, UsageError."""
+    """Keys of the periods that touch these days and that there can be reports of, oldest first; those that are left out are told,
+    as ranges. `begun`: the UTC day of the first envelope. Raises PeriodError, UsageError."""
     from tasks_pipeline.releases.spans import begin_of
     from tasks_pipeline.reports.periods import PeriodError, period_at, period_with
     from tasks_pipeline.reports.possible import computable, why_no_report
@@ -70,22 +70,32 @@ def keys_between(
     newest = running.previous() if last is None else period_with(kind, last, zone, weeks)
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")
-    keys: list[date] = []
+    found: list[Period] = []
     if begun is not None:
         # Of other zones, a day that is another one's first or last may be theirs or not.
-        period = max(oldest, period_at(kind, begin_of(begun), zone, weeks).previous(), key=lambda p: p.key)
+        period = max(oldest, period_at(kind, begin_of(begun), zone, weeks).previous(), key=_key)
         while period.key <= min(newest.key, running.key):
             if computable(config, kind, period.key, begun, now):
-                keys.append(period.key)
+                found.append(period)
             period = period.next()
-    if len(keys) > MOST_KEYS:
-        raise click.UsageError(f"{len(keys)} reports are too many at once; at most {MOST_KEYS}")
-    why = [why_no_report(each, begun, now) for each in (oldest, newest) if each.key not in keys]
-    if not keys:
-        raise PeriodError(why[0])
-    for each in dict.fromkeys(why):
-        click.echo(f"left out: {each}", err=True)
-    return keys
+    if len(found) > MOST_KEYS:
+        raise click.UsageError(f"{len(found)} reports are too many at once; at most {MOST_KEYS}")
+    if not found:
+        raise PeriodError(why_no_report(oldest, begun, now))
+    following = found[-1].next()
+    for each, until in (
+        (oldest, found[0].previous()),
+        (following, min(running, newest, key=_key)),
+        (max(following, running.next(), key=_key), newest),
+    ):
+        if each.key <= until.key:
+            others = f"; the same holds up to {kind} {until.label}" if each.key < until.key else ""
+            click.echo(f"left out: {why_no_report(each, begun, now)}{others}", err=True)
+    return [period.key for period in found]
+
+
+def _key(period: Period) -> date:
+    return period.key
 
 
 def _here(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> list[dict[str, Any]]:
@@ -120,7 +130,9 @@ def _follow(
     stores: Stores, ui_url: str, backfill_id: str, kind: Kind, keys: Sequence[date], since: datetime
 ) -> list[dict[str, Any]]:
     """Wait for a backfill, which is one run: how far it is is seen by the reports that it stored."""
+    from tasks_pipeline.reports.possible import computable
     from tasks_pipeline.reports.store import computed_since
+    from tasks_pipeline.storage.ledger.backlog import first_day
 
     found = None
     with days_progress(keys, f"{kind}s") as advance:
@@ -128,11 +140,13 @@ def _follow(
             for key in computed_since(stores.state, kind, keys, since):
                 advance(key, 1.0)
     done = computed_since(stores.state, kind, keys, since)
+    begun = first_day(stores.state, stores.spool)
+    wanted = {key: len(computable(stores.config, kind, key, begun, since)) for key in keys}
     why = (found.error or found.status.lower()) if found is not None else "not started"
     return [
         {
             "kind": kind, "key": key, "reports": done.get(key, (0, 0))[0], "new_revisions": done.get(key, (0, 0))[1],
-            "result": "done" if key in done else f"not computed: {why}",
+            "result": "done" if done.get(key, (0, 0))[0] >= wanted[key] else f"not all computed: {why}",
         }
         for key in keys
     ]  # fmt: skip

@@ -74,6 +74,16 @@ class HeldFigures:
                 self._days[name] = {each for each in days if each >= day}
 
     def _take(self, table: LakeTable, condition: str) -> None:
+        """Take rows of the lake, all or none: who tries again after an error must not have some of them twice."""
+        self._connection.execute("BEGIN")
+        try:
+            self._take_pieces(table, condition)
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _take_pieces(self, table: LakeTable, condition: str) -> None:
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         rows = self._lake.pieces(
             f"SELECT {columns} FROM lake.{table.name} WHERE {condition}", rows=PIECE_ROWS

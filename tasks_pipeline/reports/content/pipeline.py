@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 
+from tasks_pipeline.analytics.statistics.days import newest_versions
 from tasks_pipeline.releases.durations import percentile
 from tasks_pipeline.releases.spans import is_final
 from tasks_pipeline.reports.content.held import Figures
@@ -37,8 +38,8 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
         return Days()
     between = (days[0], days[-1])
     with state.read() as connection:
-        versions = _VERSIONS.where(statistics_days.c.day.between(*between))
-        closed = {row.day: row.closed for row in connection.execute(versions)}  # the newest comes last
+        versions = newest_versions(*between, statistics_days.c.day, statistics_days.c.closed)
+        closed = {row.day: row.closed for row in connection.execute(versions)}
         with_sessions = set(
             connection.execute(select(health_days.c.day).where(health_days.c.day.between(*between))).scalars()
         )
@@ -77,11 +78,6 @@ def pipeline_of(lake: Figures, span: Bounds, scope: Scope, days: Days) -> Pipeli
         dead_letters=sum(int(row["n"]) for row in dead if scope.holds(row["project_id"])),
         open_days=days.open_days,
     )
-
-
-_VERSIONS = select(statistics_days.c.day, statistics_days.c.version, statistics_days.c.closed).order_by(
-    statistics_days.c.day, statistics_days.c.version
-)
 
 
 def _is_closed(day: date, closed: dict[date, bool], with_sessions: Collection[date], today: date) -> bool:
