@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.reports.compute import Result
@@ -24,6 +25,16 @@ READ = ("statistics", "release_health")
 """Assets that reports are computed from, by the UTC days of their period."""
 _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor names its own lane
 _PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
+
+
+class ReportsConfig(dg.Config):
+    """Which reports of the keys are computed."""
+
+    only_due: bool = Field(
+        False,
+        description="Leave out first reports of periods that still wait for something, as those of another time zone may; what "
+        "the sensor asks for.",
+    )
 
 
 def _asset(kind: Kind) -> dg.AssetsDefinition:
@@ -49,13 +60,14 @@ def _made(kind: Kind) -> dg.AssetsDefinition:
         "ones make a revision that says what changed and why. Nothing is sent here.",
     )
     def compute(
-        context: dg.AssetExecutionContext, stores: StoresResource
+        context: dg.AssetExecutionContext, config: ReportsConfig, stores: StoresResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that is killed left whole
         ones. Keys of which there can be none are left out, and stay as they were."""
         keys = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
         with stores.open() as opened:
-            found = list(compute_reports(opened, kind, keys, datetime.now(UTC)))
+            now = datetime.now(UTC)
+            found = list(compute_reports(opened, kind, keys, now, only_due=config.only_due))
         if not any(each.why_not for each in found):
             for each in found:
                 context.add_asset_metadata(report_metadata(each), partition_key=each.key.isoformat())
@@ -87,6 +99,8 @@ def report_metadata(each: OfKey) -> dict[str, Any]:
     found["new_revisions"] = each.new_revisions
     if each.left_out:
         found["left_out"] = "; ".join(each.left_out[:5])
+    if each.early:
+        found["computed_early"] = "; ".join(each.early[:5])
     for period, result in each.results:
         if result.report.scope == ORGANISATION:
             found |= _shown(period, result)

@@ -18,7 +18,7 @@ from tasks_pipeline.reports.content.pipeline import sessions_final_at
 from tasks_pipeline.reports.content.spans import Bounds
 from tasks_pipeline.reports.periods import ADVERBS, KINDS, Kind, Period, period_at
 from tasks_pipeline.reports.scopes import Scope, scopes_of
-from tasks_pipeline.storage.ledger.backlog import backlog, first_day
+from tasks_pipeline.storage.ledger.backlog import first_day, waiting_before
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import (
@@ -66,7 +66,7 @@ def reports_due(
         looked: dict[Period, str] = {}
         for period in missing:
             if period not in looked:
-                looked[period] = _waits_for(connection, state, spool, config, period, now)
+                looked[period] = waits_for(connection, state, spool, config, period, now)
             if not looked[period]:
                 due.fresh.setdefault(period.kind, []).append(period.key)
         due.waits = [why for why in dict.fromkeys(looked.values()) if why]
@@ -128,7 +128,7 @@ def _there(connection: Connection, periods: Iterable[Period]) -> set[tuple[str, 
     return found
 
 
-def _waits_for(
+def waits_for(
     connection: Connection, state: StateDatabase, spool: Spool, config: Config, period: Period, now: datetime
 ) -> str:
     """What a period that ended waits for, in words; empty when it can be computed."""
@@ -162,12 +162,9 @@ def _lacks_figures(
 
 
 def _waiting(state: StateDatabase, spool: Spool, period: Period) -> int:
-    """Envelopes received before the end of a period that are not stored."""
-    days = set(period.utc_days)
-    found = (backlog(state, spool, day) for day in spool.days() if day in days)
-    return sum(
-        each.envelopes for each in found if each.oldest_coming is not None and each.oldest_coming < period.end
-    )
+    """Envelopes of a period that are not stored and may be soon; the report counts those of batches that keep failing too."""
+    found = waiting_before(state, spool, set(period.utc_days), period.end)
+    return sum(b.envelopes for b in found if b.oldest_coming is not None and b.oldest_coming < period.end)
 
 
 def _due_days(connection: Connection, days: Sequence[date]) -> set[date]:

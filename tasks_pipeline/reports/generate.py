@@ -31,7 +31,7 @@ from tasks_pipeline.reports.figures import Past, changes_of, figures_of
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Groups, ProjectRow, Releases, Report
 from tasks_pipeline.reports.scopes import ORGANISATION, Scope, organisation, scope_named
-from tasks_pipeline.storage.ledger.backlog import backlog
+from tasks_pipeline.storage.ledger.backlog import waiting_before
 from tasks_pipeline.stores import Stores
 
 MOST_PROJECTS = 100
@@ -177,7 +177,9 @@ class Generator:
             releases=read_releases(held, stores.state, span),
             shipping=read_shipping(held, stores.state, span, projects) if period.kind == "month" else None,
             days=days_of(stores.state, span, self._now),
-            waiting=waiting_of(stores, span, self._now),
+            waiting=sum(
+                b.envelopes for b in waiting_before(stores.state, stores.spool, set(span.days), span.end)
+            ),
         )
 
     def _past(self, period: Period, scope: Scope) -> Past | None:
@@ -236,10 +238,3 @@ class Generator:
             if running
             else changes_of(now, before, [], min_sessions=self._stores.config.reports.min_sessions),
         )
-
-
-def waiting_of(stores: Stores, span: Bounds, now: datetime) -> int:
-    """Envelopes of the days of a period that wait to be stored."""
-    last = {day for day in span.days if day <= now.date()}
-    spooled = set(stores.spool.days()) & last
-    return sum(backlog(stores.state, stores.spool, day).envelopes for day in sorted(spooled))

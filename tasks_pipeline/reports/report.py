@@ -17,8 +17,8 @@ HEADLINES = ("errors", "users", "new_groups", "open_groups", "crash_free_session
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure against the period before. `change`: relative (0.5: half more), of shares the difference in points, of levels
-    the difference; None where there is none to tell. `kind`: relative, points or difference. `baseline`: mean of the periods
+    """A figure against the period before. `change`: relative (0.5: half more), of shares the difference in points, of levels,
+    sets and scores the difference; None where there is none to tell. `kind`: relative, points or difference. `baseline`: mean of the periods
     before, at most four, and `periods` of how many; 0 where that was not noted yet."""
 
     change: float | None
