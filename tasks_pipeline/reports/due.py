@@ -21,6 +21,7 @@ from tasks_pipeline.reports.scopes import Scope, scopes_of
 from tasks_pipeline.storage.ledger.backlog import first_day, waiting_before
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.proofs import failed_days, mended_days
 from tasks_pipeline.storage.state.tables import (
     day_changes,
     health_days,
@@ -72,6 +73,8 @@ def reports_due(
         due.waits = [why for why in dict.fromkeys(looked.values()) if why]
         kept = begin_of(now.date() - timedelta(days=config.retention.analytics_days))
         due.stale, due.seen = _stale(connection, since, kept, now)
+        for kind, key in _mended(connection, scopes, kept, now):
+            due.stale[kind] = sorted({*due.stale.get(kind, ()), key})
     due.fresh = {kind: sorted(set(keys)) for kind, keys in due.fresh.items()}
     for kind, keys in due.fresh.items():  # computing them has what changed
         due.stale[kind] = [key for key in due.stale.get(kind, []) if key not in keys]
@@ -147,6 +150,8 @@ def waits_for(
             return f"{named}: the figures of {day} are not computed as of its end"
     for day in _sessions_due(connection, days, period.end):
         return f"{named}: the sessions of {day} are not counted as of its end"
+    for failed in failed_days(connection, days).values():
+        return f"{named}: wrong are the {failed}"
     return ""
 
 
@@ -220,6 +225,29 @@ def _made_of(
         r.end > begin, r.end <= begin + _LONGEST, r.start < begin + DAY, r.start >= kept, r.checked_at < at
     )
     return {(row.kind, row.key): row.end for row in connection.execute(query)}
+
+
+def _mended(
+    connection: Connection, scopes: Sequence[Scope], kept: datetime, now: datetime
+) -> set[tuple[Kind, date]]:
+    """Reports that were made of figures that were known to be wrong, and hold since: they may come out the same, with no version of
+    their own."""
+    r = reports.c
+    of_now = {(scope.stored, scope.zone) for scope in scopes}
+    found: set[tuple[Kind, date]] = set()
+    for day, at in mended_days(connection, now).items():
+        begin = begin_of(day)
+        query = select(r.kind, r.key, r.scope, r.zone).where(
+            r.end > begin,
+            r.end <= begin + _LONGEST,
+            r.start < begin + DAY,
+            r.start >= kept,
+            r.checked_at < at,
+        )
+        found.update(
+            (row.kind, row.key) for row in connection.execute(query) if (row.scope, row.zone) in of_now
+        )
+    return found
 
 
 def _became_final(

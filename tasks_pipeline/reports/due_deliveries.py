@@ -34,9 +34,10 @@ d = report_deliveries.c
 
 @dataclass
 class Due:
-    """What is due, and why each row is not sent: `why` as of `why_not`."""
+    """What is due, and why each row is not sent: `why` as of `why_not`. `wrong`: checks for which some wait."""
 
     rows: list[tuple[Delivery, str | None]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     @property
     def ready(self) -> int:
@@ -45,7 +46,7 @@ class Due:
 
     @property
     def waiting(self) -> list[Delivery]:
-        """Rows whose report is not computed yet."""
+        """Rows whose report is not computed yet, or known to be wrong."""
         return [one for one, why in self.rows if why is None]
 
 
@@ -60,6 +61,7 @@ def look(state: StateDatabase, config: Config, now: datetime) -> Due:
             later = newest[one.kind, one.target]
             known = _computed(connection, one, computed)
             found.rows.append((one, why_not(config, one, known, later if later > one.key else None, now)))
+        found.wrong = sorted({each.wrong for each in computed.values() if each is not None and each.wrong})
     return found
 
 
@@ -105,5 +107,10 @@ def revised_reports(
         for row in connection.execute(query):
             recipient = known.get((kind, row.target))
             found = computed_report(connection, recipient, row.key) if recipient else None
-            if recipient is not None and found is not None and found.revision > row.revision:
+            if (
+                recipient is not None
+                and found is not None
+                and found.revision > row.revision
+                and not found.wrong
+            ):
                 yield recipient, row.key, row.revision, found.revision

@@ -136,7 +136,7 @@ class Generator:
             start=period.start,
             end=period.end,
             hours=period.hours,
-            final=not running and not read.days.open_days and not read.waiting,
+            final=not (running or read.days.open_days or read.days.wrong_days or read.waiting),
             running=running,
             incomplete=0 if running else read.waiting,
             figures=figures,
@@ -164,6 +164,7 @@ class Generator:
         stores, held, before = self._stores, self._held, bounds_of(period.previous())
         projects = stores.config.projects
         everything = organisation(stores.config)
+        days = days_of(stores.state, span, self._now)
         self.read_ahead([period])
         return _Read(
             log=read_log(held, span),
@@ -172,11 +173,11 @@ class Generator:
                 held, stores.lake, span, before, projects, self.measures.of(span, everything).transactions
             ),
             monitors=read_monitors(held, stores.state, span),
-            traffic=read_traffic(held, span, projects),
+            traffic=read_traffic(held, stores.lake, span, projects, days.whole_days),
             messages=read_messages(held, span),
             releases=read_releases(held, stores.state, span),
             shipping=read_shipping(held, stores.state, span, projects) if period.kind == "month" else None,
-            days=days_of(stores.state, span, self._now),
+            days=days,
             waiting=sum(
                 b.envelopes for b in waiting_before(stores.state, stores.spool, set(span.days), span.end)
             ),

@@ -210,11 +210,12 @@ class Notifications(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """How the pipeline itself fared."""
+    """How the pipeline itself fared. `open_days` may still change; of `wrong_days` a check says that the figures do not hold."""
 
     lag_p95_seconds: float | None = None
     dead_letters: int = 0
     open_days: list[date] = []
+    wrong_days: list[date] = []
 
 
 class ProjectRow(msgspec.Struct, frozen=True, kw_only=True):

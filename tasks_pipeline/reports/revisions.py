@@ -91,7 +91,7 @@ def _content(report: Report) -> Report:
         incomplete=0,
         revised=[],
         groups=_nameless(report.groups),
-        pipeline=replace(report.pipeline, open_days=[]),
+        pipeline=replace(report.pipeline, open_days=[], wrong_days=[]),
         books=replace(report.books, waiting=0, balanced=True),
     )
 

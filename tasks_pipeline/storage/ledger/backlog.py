@@ -80,7 +80,9 @@ def day_may_run(backlog: DayBacklog, now: datetime) -> bool:
     )
 
 
-def waiting_before(state: StateDatabase, spool: Spool, days: Collection[date], end: datetime) -> list[DayBacklog]:
+def waiting_before(
+    state: StateDatabase, spool: Spool, days: Collection[date], end: datetime
+) -> list[DayBacklog]:
     """Days of these of which something that was received before a moment waits. Who computes what was received up to then asks
     here: under way there is always something that came later."""
     found = (backlog(state, spool, day) for day in spool.days() if day in days)
