@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = Path(__file__).parents[1] / "tests" / "data" / "symbols" / "browser.bundle"
 SCOPES = {"organisation": "organisation", "shop": "project:shop", "app": "project:app"}
-COMPARED = ("errors", "users", "new_groups", "open_groups", "sessions")
+COMPARED = ("errors", "users", "new_groups", "open_groups", "sessions", "check_ins")
 """Figures that a report and the truth both have under these names."""
 
 
@@ -131,7 +131,7 @@ def compared(home: Home, truth: Truth, now: datetime) -> list[str]:
             found += [
                 f"{name} {key}: {figure} is {report['figures'].get(figure)}, sent were {expected[figure]}"
                 for figure in COMPARED
-                if report["figures"].get(figure) != expected[figure]
+                if (report["figures"].get(figure) or 0) != expected[figure]
             ]
             ids = {"organisation": [1, 2], "shop": [1], "app": [2]}[scope]
             sql = (

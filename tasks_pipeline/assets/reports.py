@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from tasks_pipeline.lanes import LANE_TAG, RECOMPUTE
 from tasks_pipeline.reports.compute import Result
@@ -27,6 +28,16 @@ _TAGS = {LANE_TAG: RECOMPUTE.name}  # of what is started by hand; the sensor nam
 MOST_NAMED = 50
 """Reports that could not be computed and that the failure of a run names; the log has them all."""
 _PLOTTED = ("errors", "users", "open_groups", "crash_free_sessions")
+
+
+class ReportsConfig(dg.Config):
+    """Which reports of the keys are computed."""
+
+    only_due: bool = Field(
+        False,
+        description="Leave out first reports of periods that still wait for something, as those of another time zone may; what "
+        "the sensor asks for.",
+    )
 
 
 def _asset(kind: Kind) -> dg.AssetsDefinition:
@@ -52,7 +63,7 @@ def _made(kind: Kind) -> dg.AssetsDefinition:
         "ones make a revision that says what changed and why. Nothing is sent here.",
     )
     def compute(
-        context: dg.AssetExecutionContext, stores: StoresResource
+        context: dg.AssetExecutionContext, config: ReportsConfig, stores: StoresResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Compute the reports of all keys of the run, oldest first: each is stored by itself, so a run that fails or is ended
         leaves whole ones, and their keys are marked. Keys of which there can be none are left out, and stay as they were."""
@@ -60,7 +71,8 @@ def _made(kind: Kind) -> dg.AssetsDefinition:
         marks: list[_Mark] = []
         try:
             with stores.open() as opened:
-                for each in compute_reports(opened, kind, keys, datetime.now(UTC)):
+                now = datetime.now(UTC)
+                for each in compute_reports(opened, kind, keys, now, only_due=config.only_due):
                     mark = _Mark(each.key, report_metadata(each), each.why_not, each.failed)
                     marks.append(mark)
         except BaseException:
@@ -114,6 +126,8 @@ def report_metadata(each: OfKey) -> dict[str, Any]:
     found["new_revisions"] = each.new_revisions
     if each.left_out:
         found["left_out"] = "; ".join(each.left_out[:5])
+    if each.early:
+        found["computed_early"] = "; ".join(each.early[:5])
     for period, result in each.results:
         if result.report.scope == ORGANISATION:
             found |= _shown(period, result)

@@ -11,6 +11,7 @@ from tasks_pipeline.assets.metadata import REPORTS
 from tasks_pipeline.checks.events import of_no_partition
 from tasks_pipeline.reports.periods import Kind
 from tasks_pipeline.reports.proofs import (
+    ADDS_UP,
     Stored,
     impossible,
     stored_reports,
@@ -19,6 +20,7 @@ from tasks_pipeline.reports.proofs import (
     unequal_sums,
 )
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.storage.state.proofs import note_check, of_report
 from tasks_pipeline.stores import Stores
 
 _Look = Callable[[Stores, Sequence[Stored], datetime], list[str]]
@@ -32,7 +34,7 @@ _CHECKS: dict[str, tuple[str, bool, _Look]] = {
         True,
         lambda stores, found, _: unequal_sums(stores, found),
     ),
-    "balance_adds_up": (
+    ADDS_UP: (
         "Groups open at the end = open at the start + entered - left; stored errors = what the tables have, less what went since.",
         True,
         lambda _stores, found, _now: unbalanced(found),
@@ -85,12 +87,22 @@ def _checks(kind: Kind, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
                     continue
                 for key in keys:
                     of_key = [each for each in found if each.report.key == key]
-                    yield _evaluation(
-                        spec, key, _result(spec, [key], len(of_key), wrong(opened, of_key, now))
-                    )
+                    result = _result(spec, [key], len(of_key), wrong(opened, of_key, now))
+                    if spec.blocking:
+                        _remember(opened, spec.name, of_key, now)
+                    yield _evaluation(spec, key, result)
                 yield dg.Output(None, spec.get_python_identifier())
 
     return look
+
+
+def _remember(stores: Stores, check: str, found: Sequence[Stored], now: datetime) -> None:
+    """Note how a check came out of each report: one that is known to be wrong is sent to nobody."""
+    wrong = _CHECKS[check][2]
+    said = {each.id: "; ".join(wrong(stores, [each], now)) for each in found}
+    with stores.state.write() as connection:
+        for report_id, failed in said.items():
+            note_check(stores.state, connection, of_report(report_id), check, now, failed)
 
 
 def _evaluation(spec: dg.AssetCheckSpec, key: date, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

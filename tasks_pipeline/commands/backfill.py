@@ -264,6 +264,7 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
     import duckdb
 
     from tasks_pipeline.analytics.statistics.compute import SWAPPED, DaysFailed, compute_statistics
+    from tasks_pipeline.analytics.statistics.verdicts import judge_again
 
     results: list[Result] = []
     with days_progress(days) as advance:
@@ -271,6 +272,7 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
             some = days[start : start + SWAPPED]
             try:
                 compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
+                judge_again(stores, some, datetime.now(UTC))
             except duckdb.Error as error:
                 results += [Result(day, f"failed: {first_line(error)}") for day in some]
             except DaysFailed as failure:

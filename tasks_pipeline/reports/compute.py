@@ -21,6 +21,7 @@ from tasks_pipeline.reports.files import files_of
 from tasks_pipeline.reports.generate import Generator
 from tasks_pipeline.reports.inputs import NOTHING, Input, inputs_between, inputs_of
 from tasks_pipeline.reports.periods import Period
+from tasks_pipeline.reports.proofs import ADDS_UP, why_unbalanced
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.revisions import (
     LATE_SESSIONS,
@@ -34,6 +35,7 @@ from tasks_pipeline.reports.revisions import (
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.reports.store import ReportMissing, report_in
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.proofs import forget_checks, note_check, of_report
 from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.zones import zones_version
@@ -160,6 +162,7 @@ def _settle(
             "files": files,
         }  # fmt: skip
         connection.execute(report_revisions.insert().values(**row))
+        _prove(stores.state, connection, report_id, made, now)
         fact = ReportComputed(
             kind=period.kind,
             key=period.key.isoformat(),
@@ -190,10 +193,21 @@ def _same(
     c = report_revisions.c
     with stores.state.write() as connection:
         connection.execute(update(reports).where(reports.c.id == known.id).values(checked_at=now))
+        _prove(stores.state, connection, known.id, made, now)
         if any(noted[name] != getattr(known, name) for name in noted):
             of_this = and_(c.report_id == known.id, c.revision == known.revision, c.digest == known.digest)
             connection.execute(update(report_revisions).where(of_this).values(**noted, final=made.final))
     return Result(made, known.revision, False, files=files)
+
+
+def _prove(
+    state: StateDatabase, connection: Connection, report_id: int, report: Report, now: datetime
+) -> None:
+    """Note whether a report adds up by itself: from the moment it is stored, one that does not is sent to nobody. What other checks
+    said was of the report before."""
+    forget_checks(connection, of_report(report_id))
+    failed = "; ".join(why_unbalanced(report))
+    note_check(state, connection, of_report(report_id), ADDS_UP, now, failed)
 
 
 def _put_files(stores: Stores, report: Report) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tasks_pipeline.notifications.outbox import NewNotification, put_notificatio
 from tasks_pipeline.notifications.report_content import TYPE
 from tasks_pipeline.notifications.subscriptions import ADVERBS, Kind, decisions
 from tasks_pipeline.reports.periods import Period, PeriodError, period_at, period_of
+from tasks_pipeline.reports.proofs_kept import why_wrong
 from tasks_pipeline.reports.recipients import Recipient, due_at, recipients, told_of
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import (
@@ -183,23 +184,28 @@ def next_delivery(connection: Connection, config: Config, now: datetime) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The stored report of a scope: its newest revision, and when the first one was computed."""
+    """The stored report of a scope: its newest revision, when the first one was computed, and the check that says that it is wrong;
+    empty when none does."""
 
     revision: int
     first_at: datetime
+    wrong: str = ""
 
 
 def computed_report(connection: Connection, recipient: Recipient, key: date) -> Computed | None:
     """The report that a recipient is told of; None while there is none. Of a part of the organisation's it is the organisation's."""
     r, v = reports.c, report_revisions.c
     query = (
-        select(r.revision, func.min(v.computed_at, type_=UtcDateTime()).label("first_at"))
+        select(
+            r.id, r.start, r.end, r.checked_at, r.revision,
+            func.min(v.computed_at, type_=UtcDateTime()).label("first_at"),
+        )
         .join(report_revisions, v.report_id == r.id)
         .where(r.kind == recipient.kind, r.key == key, r.zone == recipient.zone, r.scope == recipient.stored)
-        .group_by(r.revision)
-    )
+        .group_by(r.id, r.start, r.end, r.checked_at, r.revision)
+    )  # fmt: skip
     row = connection.execute(query).first()
-    return Computed(row.revision, row.first_at) if row else None
+    return Computed(row.revision, row.first_at, why_wrong(connection, row)) if row else None
 
 
 def lateness(config: Config, kind: Kind) -> timedelta:
@@ -225,8 +231,9 @@ def why_not(
     except PeriodError as error:
         return f"no such period any more: {error}"
     if now > one.due_at + most:
-        return f"too late: it was due on {one.due_at:%Y-%m-%d %H:%M} UTC"
-    if computed is None:
+        wrong = f", and was wrong: {computed.wrong}" if computed and computed.wrong else ""
+        return f"too late: it was due on {one.due_at:%Y-%m-%d %H:%M} UTC{wrong}"
+    if computed is None or computed.wrong:
         return None
     if computed.first_at > period.end + most:
         after = counted((computed.first_at - period.end).days, "day")

@@ -21,9 +21,10 @@ from tasks_pipeline.reports.content.spans import Bounds
 from tasks_pipeline.reports.inputs import has_other_figures, inputs_between
 from tasks_pipeline.reports.periods import ADVERBS, KINDS, WEEK_STARTS, Kind, Period, period_at
 from tasks_pipeline.reports.scopes import Scope, scopes_of
-from tasks_pipeline.storage.ledger.backlog import backlog, first_day
+from tasks_pipeline.storage.ledger.backlog import first_day, waiting_before
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.proofs import failed_days, mended_days
 from tasks_pipeline.storage.state.tables import (
     day_changes,
     health_days,
@@ -70,11 +71,14 @@ def reports_due(
         looked: dict[Period, str] = {}
         for period in missing:
             if period not in looked:
-                looked[period] = _waits_for(connection, state, spool, config, period, now)
+                looked[period] = waits_for(connection, state, spool, config, period, now)
             if not looked[period]:
                 due.fresh.setdefault(period.kind, []).append(period.key)
         due.waits = [why for why in dict.fromkeys(looked.values()) if why]
         due.stale, due.seen = _stale(connection, config, since, now)
+        kept = begin_of(now.date() - timedelta(days=config.retention.analytics_days))
+        for kind, key in _mended(connection, scopes, kept, now):
+            due.stale[kind] = sorted({*due.stale.get(kind, ()), key})
     due.fresh = {kind: sorted(set(keys)) for kind, keys in due.fresh.items()}
     for kind, keys in due.fresh.items():  # computing them has what changed
         due.stale[kind] = [key for key in due.stale.get(kind, []) if key not in keys]
@@ -131,7 +135,7 @@ def _there(connection: Connection, periods: Iterable[Period]) -> set[tuple[str, 
     return found
 
 
-def _waits_for(
+def waits_for(
     connection: Connection, state: StateDatabase, spool: Spool, config: Config, period: Period, now: datetime
 ) -> str:
     """What a period that ended waits for, in words; empty when it can be computed."""
@@ -150,6 +154,8 @@ def _waits_for(
             return f"{named}: the figures of {day} are not computed as of its end"
     for day in _sessions_due(connection, days, period.end):
         return f"{named}: the sessions of {day} are not counted as of its end"
+    for failed in failed_days(connection, days).values():
+        return f"{named}: wrong are the {failed}"
     return ""
 
 
@@ -165,12 +171,9 @@ def _lacks_figures(
 
 
 def _waiting(state: StateDatabase, spool: Spool, period: Period) -> int:
-    """Envelopes received before the end of a period that are not stored."""
-    days = set(period.utc_days)
-    found = (backlog(state, spool, day) for day in spool.days() if day in days)
-    return sum(
-        each.envelopes for each in found if each.oldest_coming is not None and each.oldest_coming < period.end
-    )
+    """Envelopes of a period that are not stored and may be soon; the report counts those of batches that keep failing too."""
+    found = waiting_before(state, spool, set(period.utc_days), period.end)
+    return sum(b.envelopes for b in found if b.oldest_coming is not None and b.oldest_coming < period.end)
 
 
 def _due_days(connection: Connection, days: Sequence[date]) -> set[date]:
@@ -250,6 +253,29 @@ def _of_other_figures(connection: Connection, changed: Sequence[date]) -> Iterat
         closed = (day for day in Bounds(row.start, row.end).days if day in now and now[day]["closed"])
         if any(has_other_figures(row.inputs.get(day.isoformat()), now[day]) for day in closed):
             yield row
+
+
+def _mended(
+    connection: Connection, scopes: Sequence[Scope], kept: datetime, now: datetime
+) -> set[tuple[Kind, date]]:
+    """Reports that were made of figures that were known to be wrong, and hold since: they may come out the same, with no version of
+    their own."""
+    r = reports.c
+    of_now = {(scope.stored, scope.zone) for scope in scopes}
+    found: set[tuple[Kind, date]] = set()
+    for day, at in mended_days(connection, now).items():
+        begin = begin_of(day)
+        query = select(r.kind, r.key, r.scope, r.zone).where(
+            r.end > begin,
+            r.end <= begin + _LONGEST,
+            r.start < begin + DAY,
+            r.start >= kept,
+            r.checked_at < at,
+        )
+        found.update(
+            (row.kind, row.key) for row in connection.execute(query) if (row.scope, row.zone) in of_now
+        )
+    return found
 
 
 def _became_final(

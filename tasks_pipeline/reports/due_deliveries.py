@@ -36,10 +36,12 @@ d = report_deliveries.c
 
 @dataclass
 class Due:
-    """What is due, and why each row is not sent: `why` as of `why_not`. `paused`: names of rows that failed lately."""
+    """What is due, and why each row is not sent: `why` as of `why_not`. `paused`: names of rows that failed lately; `wrong`: checks
+    for which some wait."""
 
     rows: list[tuple[Delivery, str | None]] = field(default_factory=list)
     paused: frozenset[str] = frozenset()
+    wrong: list[str] = field(default_factory=list)
 
     @property
     def ready(self) -> int:
@@ -48,7 +50,7 @@ class Due:
 
     @property
     def waiting(self) -> list[Delivery]:
-        """Rows whose report is not computed yet."""
+        """Rows whose report is not computed yet, or known to be wrong."""
         return [one for one, why in self.rows if why is None]
 
 
@@ -63,6 +65,7 @@ def look(state: StateDatabase, config: Config, now: datetime) -> Due:
             later = newest[one.kind, one.target]
             known = _computed(connection, one.recipient, one.key, computed)
             found.rows.append((one, why_not(config, one, known, later if later > one.key else None, now)))
+        found.wrong = sorted({each.wrong for each in computed.values() if each is not None and each.wrong})
     return found
 
 
@@ -133,7 +136,9 @@ def revised_reports(connection: Connection, config: Config, now: datetime) -> li
         for row in connection.execute(query):
             recipient = known.get((kind, row.target))
             found = _computed(connection, recipient, row.key, computed)
-            if recipient is not None and found is not None and found.revision > row.revision:
+            if recipient is None or found is None or found.wrong:
+                continue
+            if found.revision > row.revision:
                 revisions.append(Revised(recipient, row.key, row.revision, found.revision))
     return sorted(
         revisions,

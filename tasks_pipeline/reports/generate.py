@@ -31,7 +31,7 @@ from tasks_pipeline.reports.figures import Past, changes_of, figures_of
 from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.report import Groups, ProjectRow, Releases, Report
 from tasks_pipeline.reports.scopes import ORGANISATION, Scope, organisation, scope_named
-from tasks_pipeline.storage.ledger.backlog import backlog
+from tasks_pipeline.storage.ledger.backlog import waiting_before
 from tasks_pipeline.stores import Stores
 
 MOST_PROJECTS = 100
@@ -136,7 +136,7 @@ class Generator:
             start=period.start,
             end=period.end,
             hours=period.hours,
-            final=not running and not read.days.open_days and not read.waiting,
+            final=not (running or read.days.open_days or read.days.wrong_days or read.waiting),
             running=running,
             incomplete=0 if running else read.waiting,
             figures=figures,
@@ -164,6 +164,7 @@ class Generator:
         stores, held, before = self._stores, self._held, bounds_of(period.previous())
         projects = stores.config.projects
         everything = organisation(stores.config)
+        days = days_of(stores.state, span, self._now)
         self.read_ahead([period])
         return _Read(
             log=read_log(held, span),
@@ -172,12 +173,14 @@ class Generator:
                 held, stores.lake, span, before, projects, self.measures.of(span, everything).transactions
             ),
             monitors=read_monitors(held, stores.state, span),
-            traffic=read_traffic(held, span, projects),
+            traffic=read_traffic(held, stores.lake, span, projects, days.whole_days),
             messages=read_messages(held, span),
             releases=read_releases(held, stores.state, span),
             shipping=read_shipping(held, stores.state, span, projects) if period.kind == "month" else None,
-            days=days_of(stores.state, span, self._now),
-            waiting=waiting_of(stores, span, self._now),
+            days=days,
+            waiting=sum(
+                b.envelopes for b in waiting_before(stores.state, stores.spool, set(span.days), span.end)
+            ),
         )
 
     def _past(self, period: Period, scope: Scope) -> Past | None:
@@ -236,10 +239,3 @@ class Generator:
             if running
             else changes_of(now, before, [], min_sessions=self._stores.config.reports.min_sessions),
         )
-
-
-def waiting_of(stores: Stores, span: Bounds, now: datetime) -> int:
-    """Envelopes of the days of a period that wait to be stored."""
-    last = {day for day in span.days if day <= now.date()}
-    spooled = set(stores.spool.days()) & last
-    return sum(backlog(stores.state, stores.spool, day).envelopes for day in sorted(spooled))

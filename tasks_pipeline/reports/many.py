@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from tasks_pipeline.reports.compute import Computing, FiguresGone, Result
+from tasks_pipeline.reports.due import waits_for
 from tasks_pipeline.reports.periods import Kind, Period
 from tasks_pipeline.reports.possible import computable, periods_named, why_no_report
+from tasks_pipeline.reports.store import is_stored
 from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.state.passed_over import is_own_fault
 from tasks_pipeline.stores import Stores
@@ -26,13 +28,15 @@ AHEAD = 14
 
 @dataclass(slots=True)
 class OfKey:
-    """What became of a key: its reports with their periods; of which scopes there can be none, and which reports were not
-    computed, since figures are gone or they raised, all with the reason; how long it took."""
+    """What became of a key: its reports with their periods; of which scopes there can be none yet, and which reports were not
+    computed, since figures are gone or they raised, all with the reason; what those wait for that were computed all the same; how
+    long it took."""
 
     key: date
     results: list[tuple[Period, Result]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -48,16 +52,19 @@ class OfKey:
         return "" if self.results else self.left_out[0]
 
 
-def compute_reports(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> Iterator[OfKey]:
+def compute_reports(
+    stores: Stores, kind: Kind, keys: Sequence[date], now: datetime, *, only_due: bool = False
+) -> Iterator[OfKey]:
     """Compute and store the reports of keys, in their order: the oldest should come first. One that raises costs itself alone.
-    Raises PeriodError."""
+    With `only_due` first reports of periods that wait for something are left out: of several zones that have a key, one may be
+    due before another. Raises PeriodError."""
     first = first_day(stores.state, stores.spool)
     with closing(Computing(stores, now)) as computing:
         for number, key in enumerate(keys):
             if number % AHEAD == 0:
                 near = (computable(stores.config, kind, k, first, now) for k in keys[number : number + AHEAD])
                 _read_ahead(computing, {period for found in near for period, _ in found})
-            yield _compute(stores, computing, kind, key, first, now)
+            yield _compute(stores, computing, kind, key, first, now, only_due)
             computing.forget(key)
 
 
@@ -71,13 +78,26 @@ def _read_ahead(computing: Computing, periods: Collection[Period]) -> None:
 
 
 def _compute(
-    stores: Stores, computing: Computing, kind: Kind, key: date, first: date | None, now: datetime
+    stores: Stores,
+    computing: Computing,
+    kind: Kind,
+    key: date,
+    first: date | None,
+    now: datetime,
+    only_due: bool,
 ) -> OfKey:
     began = time.monotonic()
     found = OfKey(key)
+    waits: dict[Period, str] = {}
     for period, scope in periods_named(stores.config, kind, key):
         if why := why_no_report(period, first, now):
             found.left_out.append(f"{scope.name}: {why}")
+            continue
+        if period not in waits:
+            with stores.state.read() as connection:
+                waits[period] = waits_for(connection, stores.state, stores.spool, stores.config, period, now)
+        if only_due and waits[period] and not is_stored(stores.state, period, scope):
+            found.left_out.append(f"{scope.name}: {waits[period]}")
             continue
         try:
             found.results.append((period, computing.compute(period, scope)))
@@ -89,5 +109,6 @@ def _compute(
             named = f"report {period.kind} {key} of {scope.name}"
             log.exception("%s could not be computed", named)
             found.failed.append(f"{named}: {error_text(error)}")
+    found.early = [why for period, why in waits.items() if why and any(p == period for p, _ in found.results)]
     found.seconds = time.monotonic() - began
     return found

@@ -18,6 +18,8 @@ from tasks_pipeline.reports.scopes import Scope, scopes_of
 from tasks_pipeline.reports.store import ReportMissing, find_revision, read_report
 from tasks_pipeline.stores import Stores
 
+ADDS_UP = "balance_adds_up"
+"""The check that computing a report makes too."""
 _SHARES = ("crash_free_sessions", "crash_free_users", "apdex", "failure_rate")
 _SHARED = {"crash_free_sessions": "sessions", "apdex": "transactions", "failure_rate": "transactions"}
 """Shares that are only told beside the figure that they are of."""
@@ -25,8 +27,9 @@ _SHARED = {"crash_free_sessions": "sessions", "apdex": "transactions", "failure_
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A stored report with the period and the scope that it is of."""
+    """A stored report with its number and the period and the scope that it is of."""
 
+    id: int
     report: Report
     period: Period
     scope: Scope
@@ -36,10 +39,10 @@ def stored_reports(stores: Stores, kind: Kind, key: date) -> Iterator[Stored]:
     """The reports of a key in their newest revisions."""
     for scope in scopes_of(stores.config):
         try:
-            report = read_report(stores, kind, key, scope)
+            row, report = find_revision(stores, kind, key, scope), read_report(stores, kind, key, scope)
         except ReportMissing:
             continue
-        yield Stored(report, period_of(kind, key, report.zone, report.week_starts), scope)
+        yield Stored(row.id, report, period_of(kind, key, report.zone, report.week_starts), scope)
 
 
 def unequal_sums(stores: Stores, found: Sequence[Stored]) -> list[str]:
@@ -132,19 +135,18 @@ def _impossible(report: Report) -> Iterator[str]:
 
 def unbalanced(found: Sequence[Stored]) -> list[str]:
     """Balances that do not add up, and books that do not."""
-    wrong = []
-    for each in found:
-        b = each.report.groups.balance
-        if b.open_at_start + b.entered - b.left != b.open_at_end:
-            wrong.append(
-                f"{each.scope.name} {each.period.key}: {b.open_at_start} + {b.entered} - {b.left} is not {b.open_at_end}"
-            )
-        if not each.report.books.balanced:
-            books = each.report.books
-            wrong.append(
-                f"{each.scope.name} {each.period.key}: {books.stored} errors were stored, {books.gone} are gone"
-            )
-    return wrong
+    return [
+        f"{each.scope.name} {each.period.key}: {why}" for each in found for why in why_unbalanced(each.report)
+    ]
+
+
+def why_unbalanced(report: Report) -> Iterator[str]:
+    """What does not add up in a report by itself."""
+    b, books = report.groups.balance, report.books
+    if b.open_at_start + b.entered - b.left != b.open_at_end:
+        yield f"{b.open_at_start} + {b.entered} - {b.left} is not {b.open_at_end}"
+    if not books.balanced:
+        yield f"{books.stored} errors were stored, {books.gone} are gone"
 
 
 def too_early(stores: Stores, found: Sequence[Stored], now: datetime) -> list[str]:

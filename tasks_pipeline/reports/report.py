@@ -17,8 +17,8 @@ HEADLINES = ("errors", "users", "new_groups", "open_groups", "crash_free_session
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure against the period before. `change`: relative (0.5: half more), of shares the difference in points, of levels
-    the difference; None where there is none to tell. `kind`: relative, points or difference. `baseline`: mean of the periods
+    """A figure against the period before. `change`: relative (0.5: half more), of shares the difference in points, of levels,
+    sets and scores the difference; None where there is none to tell. `kind`: relative, points or difference. `baseline`: mean of the periods
     before, at most four, and `periods` of how many; 0 where that was not noted yet."""
 
     change: float | None
@@ -210,11 +210,12 @@ class Notifications(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """How the pipeline itself fared."""
+    """How the pipeline itself fared. `open_days` may still change; of `wrong_days` a check says that the figures do not hold."""
 
     lag_p95_seconds: float | None = None
     dead_letters: int = 0
     open_days: list[date] = []
+    wrong_days: list[date] = []
 
 
 class ProjectRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,18 +30,42 @@ WORDS = {
 LATE_SESSIONS = WORDS["sessions"]
 NOT_COUNTED = "days that were not counted yet"
 """Why a report came out otherwise of which some days had no figures when it was made."""
-SECTIONS = (
-    "series", "groups", "releases", "transactions", "monitors", "keys", "notifications", "pipeline", "projects", "books",
-    "previous", "changes",
-)  # fmt: skip
+SECTIONS = {
+    "series": "errors over time",
+    "groups": "lists of groups",
+    "releases": "releases",
+    "transactions": "transactions",
+    "monitors": "monitors",
+    "keys": "keys",
+    "notifications": "messages",
+    "pipeline": "the pipeline",
+    "projects": "rows of projects",
+    "books": "books",
+    "previous": "the period before",
+    "changes": "comparison",
+}
+"""Sections by name, and what people call them."""
+_RETOLD = {
+    "series": ("errors", "new_groups"),
+    "groups": ("errors", "users", "new_groups", "open_groups", "moves"),
+    "releases": ("new_groups", "sessions", "crash_free_sessions", "crash_free_users", "deploys"),
+    "transactions": ("transactions", "apdex", "failure_rate"),
+    "monitors": ("check_ins", "failed_monitors", "incidents"),
+    "keys": ("items",),
+    "notifications": ("notifications",),
+    "books": ("errors", "items"),
+}
+"""Figures of each section: where a change of one is told, that of the section says nothing more."""
+_OF_ALL = ("projects", "changes")
+"""Sections that retell every figure."""
 _BALANCE = ("open_at_start", "new", "reopened", "resolved", "ignored", "merged", "open_at_end")
 _LISTS = ("top", "top_by_users", "new", "returning", "noisy")
 
 
 @dataclass(frozen=True, slots=True)
 class FigureChange:
-    """A figure of a report that came out otherwise than in the revision before; of a section without figures of its own both
-    values are None."""
+    """A figure of a report that came out otherwise than in the revision before; of a section of which no figure did, both values
+    are None."""
 
     figure: str
     before: Number
@@ -67,7 +91,7 @@ def _content(report: Report) -> Report:
         incomplete=0,
         revised=[],
         groups=_nameless(report.groups),
-        pipeline=replace(report.pipeline, open_days=[]),
+        pipeline=replace(report.pipeline, open_days=[], wrong_days=[]),
         books=replace(report.books, waiting=0, balanced=True),
     )
 
@@ -82,15 +106,20 @@ def _nameless_row(row: GroupRow) -> GroupRow:
 
 
 def changes_between(before: Report, after: Report, cause: str) -> list[FigureChange]:
-    """What changed: figures, the balance of groups, and sections in which anything else did."""
+    """What changed: figures, the balance of groups, and sections in which anything did that no figure says."""
     found = _changed(before.figures, after.figures, cause)
     found += _changed(_balance(before), _balance(after), cause)
     told = {change.figure.partition(".")[0] for change in found}
     one, other = _content(before), _content(after)
-    for name in SECTIONS:
-        if name not in told and getattr(one, name) != getattr(other, name):
-            found.append(FigureChange(name, None, None, cause))
-    return found
+    return found + [
+        FigureChange(name, None, None, cause)
+        for name in SECTIONS
+        if getattr(one, name) != getattr(other, name) and not _is_told(name, told)
+    ]
+
+
+def _is_told(section: str, told: set[str]) -> bool:
+    return section in told or not told.isdisjoint(_RETOLD.get(section, told if section in _OF_ALL else ()))
 
 
 def _balance(report: Report) -> dict[str, Number]:
@@ -106,17 +135,22 @@ def _changed(before: Mapping[str, Number], after: Mapping[str, Number], cause: s
 
 
 def told(changes: Sequence[Mapping[str, Any]], most: int = 50) -> list[str]:
-    """Changes in words, those of figures alone and at most so many, a text for each cause:
-    `errors 1,204 → 1,260, users affected 80 → 82 and 3 more (late symbols)`."""
+    """Changes in words, at most so many, a text for each cause:
+    `errors 1,204 → 1,260, users affected 80 → 82 and 3 more (late symbols)`; of a section its name."""
     by_cause: dict[str, list[str]] = {}
     for change in sorted(changes, key=lambda each: place_of(each["figure"])):
-        if change["before"] is not None or change["after"] is not None:
-            said = revised_words(change["figure"], change["before"], change["after"])
-            by_cause.setdefault(change["cause"], []).append(said)
+        by_cause.setdefault(change["cause"], []).append(_words(change))
     return [
         f"{', '.join(said[:most])}{f' and {len(said) - most:,} more' if len(said) > most else ''} ({cause})"
         for cause, said in by_cause.items()
     ]
+
+
+def _words(change: Mapping[str, Any]) -> str:
+    figure, before, after = str(change["figure"]), change["before"], change["after"]
+    if before is None and after is None:
+        return SECTIONS.get(figure, figure)
+    return revised_words(figure, before, after)
 
 
 def carried_over(report: Report, before: Report | None) -> Report:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, and_, select
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.reports.deliveries import counts_of
-from tasks_pipeline.reports.periods import Kind, period_of
+from tasks_pipeline.reports.periods import Kind, Period, period_of
 from tasks_pipeline.reports.possible import why_no_report
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.scopes import ORGANISATION, Scope, ScopeError, scope_named
@@ -80,6 +80,16 @@ def find_revision(
         said = f"there is no {which}report {kind} {key} of {name}"
         raise ReportMissing(f"{said}; {_instead(stores, kind, key, name, stored, zone)}")
     return found
+
+
+def is_stored(state: StateDatabase, period: Period, scope: Scope) -> bool:
+    """Whether there is a report of a period and scope."""
+    r = reports.c
+    query = select(r.id).where(
+        r.kind == period.kind, r.key == period.key, r.zone == period.zone, r.scope == scope.stored
+    )
+    with state.read() as connection:
+        return connection.execute(query).first() is not None
 
 
 _NEWEST = 10

@@ -53,7 +53,8 @@ def _waiting(due: Due) -> str:
         return ""
     reports = sorted({f"the {ADVERBS[one.kind]} report of {one.key}" for one in due.waiting})
     some = ", ".join(reports[:3]) + (" and others" if len(reports) > 3 else "")
-    return f"{len(due.waiting)} are due and wait until {some} is computed; "
+    wrong = f" and right ({'; '.join(due.wrong[:3])})" if due.wrong else ""
+    return f"{len(due.waiting)} are due and wait until {some} is computed{wrong}; "
 
 
 def _failed(last: LastRun, now: datetime) -> str:

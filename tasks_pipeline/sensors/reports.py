@@ -69,7 +69,11 @@ def _free(
 def _requests(kind: Kind, keys: Sequence[date], lane: Lane) -> Iterator[dg.RunRequest]:
     """A run for each row of keys without a gap."""
     for first, last in _ranges(kind, keys):
-        yield dg.RunRequest(job_name=_job(kind), tags={**lane.tags, **tags_of_range(first, last)})
+        yield dg.RunRequest(
+            job_name=_job(kind),
+            run_config={"ops": {REPORTS[kind]: {"config": {"only_due": True}}}},
+            tags={**lane.tags, **tags_of_range(first, last)},
+        )
 
 
 def _ranges(kind: Kind, keys: Sequence[date]) -> list[tuple[date, date]]:

@@ -17,6 +17,7 @@ from tasks_pipeline.notifications.outbox import channel_figures, waiting_notific
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.state.passed_over import passed_over
+from tasks_pipeline.storage.state.proofs import failed_checks
 from tasks_pipeline.storage.state.tables import batches, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep import findings
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 OK, WARNING, CRITICAL, BROKEN = "ok", "warning", "critical", "broken"
 """How a figure is doing, best first; `broken` is a probe that could not be read at all."""
+LOOKED_BACK = timedelta(days=31)
+"""What failed longer ago is told nobody any more: its figures may be gone."""
 LEAST_ITEMS = 100  # of fewer items a share says little
 
 
@@ -55,6 +58,7 @@ DESCRIPTIONS = {
     "disk_days": "For how many days the free disk will do, if it goes on as in the last weeks.",
     "lake_files": "Files of the lake that its catalog names and that are not there, or not as it says.",
     "damage": "What could not be read as it was written, when it was looked at last night.",
+    "figures": "Checks of figures and reports that failed within a month and do not hold yet: what is built on them is held up.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
     "failed_ticks": "Ticks of a sensor or schedule that failed in a row.",
@@ -103,6 +107,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("disk_days",), lambda: [disk_days(stores)]),
         (("lake_files",), lambda: [lake_files(stores)]),
         (("damage",), lambda: [damage(stores)]),
+        (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
         (("configuration",), lambda: [configuration(stores)]),
@@ -256,6 +261,15 @@ def _found(stores: Stores, name: str, kind: str, well: str) -> Reading:
         return Reading(name, OK, 0, "nobody has looked yet")
     seen = f"{found.at:%Y-%m-%d %H:%M} UTC: {found.detail or well}"
     return Reading(name, CRITICAL if found.count else OK, found.count, seen)
+
+
+def figures(stores: Stores, now: datetime) -> Reading:
+    """Figures and reports that are known to be wrong, by the checks that hold up what is built on them."""
+    with stores.state.read() as connection:
+        failed = failed_checks(connection, now - LOOKED_BACK)
+    said = "; ".join(map(str, failed[:3])) + (f"; and {len(failed) - 3} more" if len(failed) > 3 else "")
+    status = CRITICAL if failed else OK
+    return Reading("figures", status, len(failed), said or "no check of figures fails")
 
 
 def clock(stores: Stores) -> Reading:

@@ -24,7 +24,8 @@ from tasks_pipeline.reports.periods import Period
 from tasks_pipeline.reports.rendering.words import shown
 from tasks_pipeline.reports.report import Change, Report
 from tasks_pipeline.storage.state.facts import unsubscribe_key
-from tasks_pipeline.storage.state.tables import notifications
+from tasks_pipeline.storage.state.proofs import note_check, of_day, of_report
+from tasks_pipeline.storage.state.tables import notifications, reports
 from tasks_pipeline.stores import Stores
 from tests.support.alerting import outbox, send
 from tests.support.outside import MailServer, http_receiver, mail_server
@@ -212,6 +213,30 @@ def test_it_waits_for_its_report_and_not_for_ever(own: Stores) -> None:
         assert rows(stores)["2026-11-16 anna@acme.example"][1].startswith(
             "too late: it was due on 2026-11-23 08:00"
         )
+
+
+def test_a_report_that_is_known_to_be_wrong_is_sent_to_nobody(own: Stores) -> None:
+    """It waits for one that holds, which is computed after its figures were; and not for ever."""
+    day = WEEK.start.date()
+
+    def note(subject: str, check: str, said: str, at: datetime) -> None:
+        with own.state.write() as connection:
+            note_check(own.state, connection, subject, check, at, said)
+
+    with mail_server() as smtp:
+        stores = told(own, smtp)
+        store_report(stores, report_value(), computed_at=END + timedelta(hours=1))
+        with own.state.read() as connection:
+            (number,) = connection.execute(select(reports.c.id)).scalars()
+        for subject, check in ((of_day(day), "figures_add_up"), (of_report(number), "balance_adds_up")):
+            note(subject, check, "1 is not 2", MORNING)
+            assert deliver_reports(stores, MORNING).waiting == 1
+            assert f"{check}: 1 is not 2" in look(stores.state, stores.config, MORNING).wrong[0]
+            note(subject, check, "", MORNING)
+        assert deliver_reports(stores, MORNING).waiting == 1  # what was made of wrong figures
+        with own.state.write() as connection:
+            connection.execute(update(reports).values(checked_at=MORNING))
+        assert len(deliver_reports(stores, MORNING).put) == 1
 
 
 def test_what_was_computed_long_after_its_end_is_not_mailed(own: Stores) -> None:

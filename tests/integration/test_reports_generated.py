@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tasks_pipeline.reports.report import Report
 from tasks_pipeline.reports.scopes import ScopeError, organisation
 from tasks_pipeline.storage.state.tables import groups
 from tasks_pipeline.stores import Stores, open_stores
+from tests.support.events import event, receipt
 from tests.support.figure_rows import Error, Facts, Move, Timed, write_figures
 from tests.support.health_rows import Seen, write_health
 from tests.support.release_cases import cases
@@ -390,3 +392,35 @@ def listed(stores: Stores, period: Period) -> list[dict[str, Any]]:
 def open_at(moves: list[Move], at: datetime) -> int:
     status = {m.group: m.status for m in sorted(moves, key=lambda m: m.at) if m.at < at}
     return sum(each in ("unresolved", "regressed") for each in status.values())
+
+
+def test_check_ins_are_those_that_were_received(stores: Stores) -> None:
+    """What was expected and did not come is told of each monitor, beside them."""
+    facts = Facts(
+        [Error(MONDAY)], outcomes=[(MONDAY, "monitor", "stored", 4), (MONDAY, "monitor", "invalid", 2)]
+    )
+    place = {"day": MONDAY.date(), "slot": MONDAY, "project_id": 1, "monitor": "backup", "kind": "cron"}
+    counts = {
+        "expected": 9,
+        "ok": 3,
+        "error": 1,
+        "missed": 5,
+        "timed_out": 0,
+        "down_seconds": 0,
+        "observed_seconds": 0,
+    }
+    facts.rows["monitor_stats"] = [{**place, "environment": "production", **counts, "durations": []}]
+    write_figures(stores, facts, [MONDAY.date()], now=NOW)
+    found = report(stores)
+    assert (found.figures["check_ins"], found.monitors.rows[0].expected) == (4, 9)
+
+
+def test_what_came_after_the_end_is_not_missing(stores: Stores) -> None:
+    """The last UTC day of a week in Kolkata goes on for five and a half hours, with envelopes under way all the time."""
+    kolkata = week("Asia/Kolkata")
+    write(stores, Facts([Error(MONDAY)]))
+    with closing(stores.spool.writer()) as writer:
+        writer.append([receipt(kolkata.end + HOUR, 1, event("Later"))])
+        assert generate_analytics_report(stores, kolkata, "organisation", NOW).incomplete == 0
+        writer.append([receipt(kolkata.end - HOUR, 1, event("Before"))])
+        assert generate_analytics_report(stores, kolkata, "organisation", NOW).incomplete > 0

@@ -20,6 +20,7 @@ from tasks_pipeline.reports.periods import period_of
 from tasks_pipeline.reports.report import Report
 from tasks_pipeline.storage.state.tables import group_actions, groups
 from tasks_pipeline.stores import Stores, open_stores
+from tests.support.day import damage
 from tests.support.events import event, item, receipt
 from tests.support.release_cases import cases
 
@@ -135,3 +136,17 @@ def test_a_day_of_the_report_is_a_date(stores: Stores) -> None:
     crash(stores, monday, "A")
     found = told(stores, monday, monday + 7 * DAY, monday)
     assert (found.key, found.figures["errors"], found.groups.new[0].events) == (date(2026, 11, 16), 1, 1)
+
+
+def test_lost_figures_are_not_taken_for_discarded_events(stores: Stores) -> None:
+    """Whatever else was done to the days of a report, its errors are those that are there."""
+    monday = datetime(2026, 11, 16, tzinfo=UTC)
+    for n in range(3):
+        crash(stores, monday + n * DAY, "A")
+    crash(stores, monday, "B")
+    act(stores, "B", "merge", monday + timedelta(hours=1))
+    assert told(stores, monday, monday + 7 * DAY, monday).books.balanced
+    damage(stores, "DELETE FROM stored.event_stats WHERE day = DATE '2026-11-16'")
+    week = period_of("week", monday.date(), "UTC")
+    found = generate_analytics_report(stores, week, "organisation", datetime.now(UTC))
+    assert (found.books.stored, found.books.gone, found.books.balanced) == (4, 2, False)

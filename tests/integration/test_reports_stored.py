@@ -26,10 +26,13 @@ from tasks_pipeline.reports.generate import Generator
 from tasks_pipeline.reports.many import compute_reports
 from tasks_pipeline.reports.periods import Period, period_of
 from tasks_pipeline.reports.proofs import stored_reports, too_early, unbalanced, unequal_sums
+from tasks_pipeline.reports.rendering.words import state_words
 from tasks_pipeline.reports.report import Report
+from tasks_pipeline.reports.revisions import told
 from tasks_pipeline.reports.scopes import Scope, scope_named
 from tasks_pipeline.reports.store import ReportMissing, list_reports, read_report, revisions_of
 from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.proofs import note_check, of_day
 from tasks_pipeline.storage.state.tables import (
     day_changes,
     groups,
@@ -124,6 +127,11 @@ def test_other_figures_make_a_revision_that_says_what_and_why(stores: Stores, fa
     second = compute(stores, NOW + 2 * HOUR)
     assert (second.revision, second.report.revision) == (2, 2)
     assert second.changes[0] == {"figure": "errors", "before": 7, "after": 8, "cause": "late symbols"}
+    assert {row["figure"] for row in second.changes} == {
+        "errors",
+        "users",
+        "items",
+    }  # no section that says the same
     assert [r["changes"] for r in revisions_of(stores, "week", WEEK.key, "organisation")] == [
         [],
         second.changes,
@@ -390,6 +398,58 @@ def test_a_day_that_is_closed_without_change_may_make_its_reports_final(stores: 
             replace(closed, computed_at=NOW + DAY),
         )
     assert due(stores, NOW + 2 * DAY, NOW + 2 * HOUR).stale == {}
+
+
+def fails(stores: Stores, said: str, now: datetime, check: str = "all_events_counted") -> None:
+    """How a check of the figures of the first day came out."""
+    with stores.state.write() as connection:
+        note_check(stores.state, connection, of_day(MONDAY.date()), check, now, said)
+
+
+def test_days_that_are_known_to_be_wrong_are_waited_for(stores: Stores, facts: Facts) -> None:
+    receive(stores, MONDAY - DAY)
+    fails(stores, "0 events in the tables, 1 stored", NOW)
+    said = "the figures of 2026-11-16 (all_events_counted: 0 events in the tables, 1 stored)"
+    found = due(stores, NOW)
+    assert f"weekly 2026-W47 in UTC: wrong are {said}" in found.waits
+    assert WEEK.key not in found.fresh["week"]
+
+    late = END + 7 * HOUR  # it is computed all the same, and says so
+    assert WEEK.key in due(stores, late).fresh["week"]
+    compute(stores, late, scope="project:shop")
+    made = compute(stores, late).report
+    assert (made.final, made.pipeline.wrong_days) == (False, [MONDAY.date()])
+    assert "Figures of 2026-11-16 do not hold" in " ".join(state_words(made))
+    assert "week" not in due(stores, late + HOUR, late).stale
+
+    fails(stores, "", late + HOUR)  # computed again, with the same digest: it had been right once
+    assert due(stores, late + 2 * HOUR, late).stale["week"] == [WEEK.key]
+    compute(stores, late + 2 * HOUR, scope="project:shop")
+    again = compute(stores, late + 2 * HOUR)
+    assert (again.is_new, again.report.final) == (False, True)
+    assert due(stores, late + 3 * HOUR, late).stale == {}
+
+
+def test_of_several_zones_only_what_is_due_is_computed(stores: Stores, facts: Facts) -> None:
+    """The day of Kolkata ended hours before that of UTC, of which something waits."""
+    india = (
+        "{id: 2, slug: api, timezone: Asia/Kolkata, keys: [{public_key: llllllllllllllllllllllllllllllll}]}"
+    )
+    own = replace(stores, config=parse_config(f"{CONFIG}  - {india}\n"))
+    receive(own, MONDAY + DAY - HOUR)
+    now = MONDAY + DAY + HOUR
+    (found,) = compute_reports(own, "day", [MONDAY.date()], now, only_due=True)
+    assert [result.report.scope for _, result in found.results] == ["project:api"]
+    waits = "daily 2026-11-16 in UTC: 1 envelope received before its end waits"
+    assert found.left_out == [f"organisation: {waits}", f"project:shop: {waits}"]
+    assert found.early == []
+    (by_hand,) = compute_reports(own, "day", [MONDAY.date()], now)
+    assert (len(by_hand.results), by_hand.left_out, by_hand.early) == (3, [], [waits])
+
+
+def test_sections_without_figures_are_told_by_name() -> None:
+    change_ = {"figure": "previous", "before": None, "after": None, "cause": "settings"}
+    assert told([change_]) == ["the period before (settings)"]
 
 
 def test_days_that_had_no_figures_are_not_called_late(stores: Stores, facts: Facts) -> None:

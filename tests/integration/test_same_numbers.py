@@ -186,8 +186,10 @@ def test_reports_say_the_same(computed: Stores) -> None:
                 assert (period.start, period.end) == (start, end)
                 with simulated(PLAN.end):
                     report = generate_analytics_report(computed, period, name, PLAN.end)
-                for figure in ("errors", "users", "new_groups", "open_groups", "sessions"):
-                    assert report.figures.get(figure) == expected[figure], f"{figure} of {scope}, {period}"
+                for figure in ("errors", "users", "new_groups", "open_groups", "sessions", "check_ins"):
+                    assert (report.figures.get(figure) or 0) == expected[figure], (
+                        f"{figure} of {scope}, {period}"
+                    )
                 crash_free = report.figures.get("crash_free_sessions")  # cut, never rounded
                 assert crash_free == pytest.approx(expected["crash_free_sessions"], abs=1e-5)
                 balance = report.groups.balance

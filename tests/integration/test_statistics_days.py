@@ -20,6 +20,7 @@ from tasks_pipeline.analytics.statistics.days import (
     versions_of,
 )
 from tasks_pipeline.analytics.statistics.digests import TableDigest
+from tasks_pipeline.analytics.statistics.verdicts import judge
 from tasks_pipeline.analytics.statistics.work import Work
 from tasks_pipeline.commands import backfill
 from tasks_pipeline.groups.decisions import (
@@ -32,6 +33,7 @@ from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import STATISTICS_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.state.removals import ALL_PROJECTS, note_removals
 from tasks_pipeline.stores import open_stores
 from tests.integration.test_reprocess import KEY, again, misses, symbolicate
 from tests.support.crash import Moment, at, die, event_step, run_in_process
@@ -79,6 +81,14 @@ def test_a_day_that_waits_says_so_and_is_computed_when_all_of_it_is_stored(own_d
     assert due(stores) == [own_day.date]
     report = count(own_day, everything=False)
     assert (report.closed, report.version, report.causes) == (True, 2, ("batch",))
+
+
+def test_days_of_which_nothing_is_stored_yet_are_waited_for_by_name(alone: Day) -> None:
+    stores = alone.stores
+    alone.send(event("A"))
+    with stores.state.read() as connection:
+        found = closed_due(connection, backlogs(stores.state, stores.spool), datetime(2020, 2, 1, tzinfo=UTC))
+    assert (list(found.days), list(found.waiting)) == ([], [f"{alone.date}: 1 envelope still waits"])
 
 
 def test_a_late_batch_makes_a_new_version_of_its_day_alone(alone: Day) -> None:
@@ -322,8 +332,12 @@ def test_retention_takes_nothing_from_figures(alone: Day) -> None:
     damage(alone.stores, "DELETE FROM stored.events")
     with alone.stores.state.write() as connection:
         note_day_changes(alone.stores.state, connection, [alone.date], "retention", datetime.now(UTC))
+        row = {"day": alone.date, "name": "events", "project_id": ALL_PROJECTS, "rows": 1, "reason": "test"}
+        note_removals(alone.stores.state, connection, [row], datetime.now(UTC))
     report = count(alone)
     assert (report.errors, report.digest) == (1, before.digest)
+    found = judge(alone.stores, [alone.date], datetime.now(UTC))
+    assert all(holds for verdicts in found.values() for _, (holds, _, _) in verdicts), found
 
 
 # ── kills

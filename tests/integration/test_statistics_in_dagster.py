@@ -18,7 +18,9 @@ from tasks_pipeline.lanes import LANE_TAG
 from tasks_pipeline.partitions import RANGE_TAGS, tags_of_days
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.sensors.statistics import statistics_sensor, stretches
+from tasks_pipeline.storage.state.proofs import Failed, failed_days
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.watch.probes import figures
 from tests.support.day import Day, damage
 from tests.support.events import event
 
@@ -111,6 +113,17 @@ def test_checks_find_what_is_lost(days: list[Day], instance: dg.DagsterInstance)
         (each.check_name, each.partition) for each in result.get_asset_check_evaluations() if not each.passed
     }
     assert failed == {(key.name, day.date.isoformat()) for key in keys}
+    assert set(wrong_days(day, days)) == {day.date}
+    reading = figures(day.stores, datetime.now(UTC))
+    assert (reading.status, reading.value) == ("critical", 3)
+    assert f"figures of {day.date} (all_events_counted: 0 events" in reading.detail
+    assert run(day, instance, day.date, day.date).success  # computed again, and right
+    assert not wrong_days(day, days)
+
+
+def wrong_days(day: Day, days: list[Day]) -> dict[date, Failed]:
+    with day.stores.state.read() as connection:
+        return failed_days(connection, [each.date for each in days])
 
 
 def test_the_sensor_asks_for_days_that_are_over_and_says_what_others_wait_for(

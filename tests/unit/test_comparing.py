@@ -15,6 +15,8 @@ from tasks_pipeline.reports.comparing import (
     points,
     relative,
 )
+from tasks_pipeline.reports.content.measures import Measure
+from tasks_pipeline.reports.figures import changes_of
 from tests.support.release_cases import cases
 
 
@@ -69,3 +71,25 @@ def test_a_baseline_of_periods_of_other_lengths() -> None:
     found = relative(Measured(169, 169), past[0], per_usual_hours(past, 169))
     assert found is not None
     assert found.baseline == 169
+
+
+def test_a_share_of_one_thing_is_no_change() -> None:
+    """In a week of 169 hours as many deploys are as many, and one more is one more."""
+    assert change_of(Measured(1, 169), Measured(1, 168)) == 0
+    assert change_of(Measured(3, 167), Measured(3, 168)) == 0
+    assert change_of(Measured(2, 169), Measured(1, 168)) == pytest.approx(0.988, abs=0.001)
+    assert change_of(Measured(30, 672), Measured(30, 744)) == pytest.approx(0.107, abs=0.001)
+
+
+def test_sets_and_scores_change_by_their_difference() -> None:
+    """Another hour brings no share of a user, and nobody reads an apdex as a percentage."""
+    now = Measure(users=80, failed_monitors=1, transactions=100, satisfied=68)
+    before = Measure(users=82, failed_monitors=1, transactions=100, satisfied=65)
+    found = changes_of((now, 169), (before, 168), [(before, 168)], min_sessions=10)
+    assert {name: found[name].text for name in ("users", "failed_monitors", "apdex")} == {
+        "users": "-2",
+        "failed_monitors": "0",
+        "apdex": "+0.03",
+    }
+    assert {found[name].kind for name in ("users", "failed_monitors", "apdex")} == {"difference"}
+    assert found["users"].baseline == 82

@@ -272,7 +272,8 @@ def closed_due(connection: Connection, backlogs: Sequence[DayBacklog], now: date
     free = sorted((day for day in days if day not in waits), reverse=True)
     waiting = [
         f"{day}: {counted(waits[day].envelopes, 'envelope')} still {'waits' if waits[day].envelopes == 1 else 'wait'}"
-        for day in sorted(days & waits.keys())
+        for day in sorted(waits)
+        if day < today  # also those of which nothing is stored yet
     ]
     return Due(free, waiting)
 

@@ -12,6 +12,8 @@ from tasks_pipeline.analytics.statistics.compute import days_sql
 from tasks_pipeline.analytics.statistics.days import changes_of, versions_of
 from tasks_pipeline.analytics.statistics.status import OPEN, standings
 from tasks_pipeline.releases.spans import DAY, SLOT_SQL, begin_of
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.removals import removed_at
 from tasks_pipeline.stores import Stores
 
 TAKEN = frozenset({"regrouped", "retention", "privacy"})
@@ -45,12 +47,14 @@ class Balance:
 class Proof:
     """Figures of a day. `events` are those of the table, `rows` those of the lake, `stored` what the outcomes say; `sums` of
     tables by name, each with what it must be; `astray` rows lie outside of the slots of the day. `due`: something happened to
-    its rows since; `taken`: some of its events were removed on purpose."""
+    its rows since; `taken`: some of its events were removed on purpose; `gone`: retention took rows that its figures are of, so
+    that they cannot be counted again."""
 
     day: date
     computed: bool
     due: bool
     taken: bool
+    gone: bool
     events: int
     rows: int
     stored: int
@@ -64,6 +68,7 @@ def prove(stores: Stores, day: date) -> Proof:
     """Count what the tables hold of a day, and what they are made of says."""
     with stores.state.read() as connection:
         known, version = changes_of(connection, [day])[day], versions_of(connection, [day]).get(day)
+        gone = removed_at(connection, day, (*RECEIVED_TABLES, "analytics_events")) is not None
     lake, of_day = stores.lake, days_sql([day])
     (counted,) = lake.query(
         f"SELECT (SELECT coalesce(sum(events), 0)::BIGINT FROM lake.event_stats WHERE {of_day}) AS events, "
@@ -77,6 +82,7 @@ def prove(stores: Stores, day: date) -> Proof:
         computed=version is not None,
         due=version is None or any(change.is_new for change in known.values()),
         taken=not TAKEN.isdisjoint(known),
+        gone=gone,
         **counted,
         sums=_sums(stores, day),
         astray=sum(row["astray"] for row in slots),

@@ -19,6 +19,7 @@ from tasks_pipeline.texts import printable
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
     from tasks_pipeline.home import Home
+    from tasks_pipeline.reports.many import OfKey
     from tasks_pipeline.reports.periods import Kind, Period
     from tasks_pipeline.stores import Stores
 
@@ -109,10 +110,14 @@ def _here(stores: Stores, kind: Kind, keys: Sequence[date], now: datetime) -> li
             rows.append(
                 {
                     "kind": kind, "key": each.key, "reports": len(each.results), "new_revisions": each.new_revisions,
-                    "result": printable(each.why_not) or "done",
+                    "result": printable(each.why_not or _done(each)),
                 }
             )  # fmt: skip
     return rows
+
+
+def _done(each: OfKey) -> str:
+    return f"done, though {'; '.join(each.early)}" if each.early else "done"
 
 
 def _launch(ui_url: str, kind: Kind, keys: Sequence[date]) -> str:

@@ -198,8 +198,11 @@ _QUERIES: tuple[Callable[[Sequence[Bounds]], str], ...] = (
         "sum(count) AS transactions, sum(failed) AS failed_transactions, sum(satisfied) AS satisfied, "
         "sum(tolerable) AS tolerable",
     ),
-    _counted("outcome_stats", "sum(quantity) AS items", f"AND outcome IN {BOOKED}"),
-    _counted("monitor_stats", "sum(expected) AS check_ins"),
+    _counted(
+        "outcome_stats",
+        "sum(quantity) AS items, sum(quantity) FILTER (category = 'monitor' AND outcome = 'stored') AS check_ins",
+        f"AND outcome IN {BOOKED}",
+    ),
     _counted("notification_stats", "sum(count) AS notifications", "AND status = 'sent'"),
     lambda spans: (
         "SELECT number, project_id, count(*) FILTER (move = 'deployed') AS deploys FROM lake.release_moves "

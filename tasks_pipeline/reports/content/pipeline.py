@@ -16,6 +16,8 @@ from tasks_pipeline.reports.content.spans import Bounds, in_slots
 from tasks_pipeline.reports.report import Pipeline
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.proofs import failed_days
+from tasks_pipeline.storage.state.removals import removed_days
 from tasks_pipeline.storage.state.tables import day_changes, health_days, statistics_days
 
 TAKE_AWAY = ("regrouped", "retention", "privacy", "recomputed", "reprocessed")
@@ -24,10 +26,13 @@ TAKE_AWAY = ("regrouped", "retention", "privacy", "recomputed", "reprocessed")
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """What is known of the UTC days of a period: which may still change, and whether events of one went since they were stored."""
+    """What is known of the UTC days of a period: which may still change, of which a check says that the figures are wrong, whether
+    events of one went since they were stored, and which have all events that their figures are of."""
 
     open_days: list[date] = field(default_factory=list)
+    wrong_days: list[date] = field(default_factory=list)
     may_be_gone: bool = False
+    whole_days: list[date] = field(default_factory=list)
 
 
 def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
@@ -44,23 +49,30 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
             connection.execute(select(health_days.c.day).where(health_days.c.day.between(*between))).scalars()
         )
         changes = connection.execute(
-            select(day_changes.c.day, day_changes.c.reason).where(day_changes.c.day.between(*between))
+            select(
+                day_changes.c.day, day_changes.c.reason, day_changes.c.changes > day_changes.c.computed
+            ).where(day_changes.c.day.between(*between))
         ).all()
+        wrong = failed_days(connection, days)
+        removed = removed_days(connection, "events").projects
+    counted = closed.keys() - {day for day, _, is_new in changes if is_new} - removed.keys()
     for day in {
-        day for day, _ in changes
+        day for day, _, _ in changes
     }:  # of what nothing was ever stored there are no figures to wait for
         closed.setdefault(day, False)
     today = now.date()
     return Days(
         [day for day in days if not _is_closed(day, closed, with_sessions, today)],
-        any(reason in TAKE_AWAY for _, reason in changes),
+        sorted(wrong),
+        any(reason in TAKE_AWAY for _, reason, _ in changes),
+        [day for day in days if day in counted and day < today],
     )
 
 
 def pipeline_of(lake: Figures, span: Bounds, scope: Scope, days: Days) -> Pipeline:
     """The section of a scope; how long batches waited is told of the organisation alone."""
     if not span.days:
-        return Pipeline(open_days=days.open_days)
+        return Pipeline(open_days=days.open_days, wrong_days=days.wrong_days)
     slots = in_slots(span)
     dead = lake.query(
         "SELECT project_id, sum(quantity)::BIGINT AS n FROM lake.outcome_stats "
@@ -77,6 +89,7 @@ def pipeline_of(lake: Figures, span: Bounds, scope: Scope, days: Days) -> Pipeli
         lag_p95_seconds=None if lag is None else round(lag, 3),
         dead_letters=sum(int(row["n"]) for row in dead if scope.holds(row["project_id"])),
         open_days=days.open_days,
+        wrong_days=days.wrong_days,
     )
 
 

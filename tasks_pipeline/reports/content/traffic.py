@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from tasks_pipeline.config.projects import Project
 from tasks_pipeline.releases.spans import SLOT
 from tasks_pipeline.reports.content.held import Figures
 from tasks_pipeline.reports.content.measures import BOOKED
-from tasks_pipeline.reports.content.spans import Bounds, in_slots
+from tasks_pipeline.reports.content.spans import Bounds, in_slots, moment
 from tasks_pipeline.reports.report import Books, KeyRow
 from tasks_pipeline.reports.scopes import Scope
 
@@ -24,14 +25,16 @@ _NEAR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Items of all projects in a period, by project, category and outcome; and rows of keys."""
+    """Items of all projects in a period, by project, category and outcome; rows of keys; and projects of which the tables of figures
+    have another number of events than are there."""
 
     outcomes: Sequence[dict[str, Any]]
     keys: Sequence[dict[str, Any]]
+    miscounted: Collection[int] = ()
 
     def books(self, scope: Scope, errors: int, waiting: int, may_be_gone: bool) -> Books:
         """The books of a scope. `errors` are those in the tables of figures, `may_be_gone` says whether events of these days were
-        discarded, moved or deleted since: only then may fewer be there than were stored."""
+        discarded, moved or deleted since: only then may fewer be there than were stored, and then as many as are there."""
         found: dict[str, dict[str, int]] = {}
         for row in self.outcomes:
             if scope.holds(row["project_id"]):
@@ -40,13 +43,14 @@ class Traffic:
         accepted = sum(found.get(c, {}).get(o, 0) for c in _OF_EVENTS for o in _BOOKED)
         stored = sum(found.get(c, {}).get("stored", 0) for c in _OF_EVENTS)
         gone = stored - errors
+        adds_up = gone == 0 or (gone > 0 and may_be_gone)
         return Books(
             outcomes={name: dict(sorted(found[name].items())) for name in sorted(found)},
             accepted=accepted,
             stored=stored,
             gone=gone,
             waiting=waiting,
-            balanced=gone == 0 or (gone > 0 and may_be_gone),
+            balanced=adds_up and not any(scope.holds(project_id) for project_id in self.miscounted),
         )
 
     def key_rows(self, scope: Scope, slugs: Mapping[int, str]) -> list[KeyRow]:
@@ -78,8 +82,10 @@ def _most_refused_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def read_traffic(lake: Figures, span: Bounds, projects: Sequence[Project]) -> Traffic:
-    """Items of a period."""
+def read_traffic(
+    lake: Figures, whole: Figures, span: Bounds, projects: Sequence[Project], counted_days: Collection[date]
+) -> Traffic:
+    """Items of a period; events are counted once more in the `whole` lake, on days that have all of which figures were made."""
     if not span.days:
         return Traffic((), ())
     rows = in_slots(span)
@@ -87,7 +93,20 @@ def read_traffic(lake: Figures, span: Bounds, projects: Sequence[Project]) -> Tr
         "SELECT project_id, category, outcome, sum(quantity)::BIGINT AS quantity FROM lake.outcome_stats "
         f"WHERE {rows} GROUP BY ALL"
     )
-    return Traffic(outcomes, lake.query(_keys(rows), _quotas(projects)))
+    keys = lake.query(_keys(rows), _quotas(projects))
+    return Traffic(outcomes, keys, _miscounted(whole, span, counted_days) if counted_days else ())
+
+
+def _miscounted(lake: Figures, span: Bounds, days: Collection[date]) -> list[int]:
+    chosen = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(days))
+    there = f"received_at >= {moment(span.start)} AND received_at < {moment(span.end)}"
+    rows = lake.query(
+        "SELECT project_id FROM ("
+        f"SELECT project_id, events FROM lake.event_stats WHERE {in_slots(span)} AND day IN ({chosen}) UNION ALL "
+        f"SELECT project_id, -count(*) AS events FROM lake.events WHERE day IN ({chosen}) AND {there} GROUP BY project_id"
+        ") GROUP BY project_id HAVING sum(events) <> 0"
+    )
+    return [row["project_id"] for row in rows]
 
 
 def _keys(rows: str) -> str:

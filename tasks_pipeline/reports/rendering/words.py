@@ -223,8 +223,12 @@ def state_words(report: Report) -> list[str]:
     elif report.incomplete:
         waited = counted(report.incomplete, "envelope")
         found.append(f"Incomplete: {waited} of the period still waited when it was computed.")
-    elif not report.final:
+    elif not report.final and report.pipeline.open_days:
         found.append("Not final: sessions of its last days may still come.")
+    if report.pipeline.wrong_days:
+        found.append(
+            f"Figures of {days_words(report.pipeline.wrong_days)} do not hold: a check of them failed."
+        )
     if report.revision > 1:
         found.append(f"Revision {report.revision}: it was computed again after something changed.")
     if report.revised:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -78,6 +78,15 @@ def day_may_run(backlog: DayBacklog, now: datetime) -> bool:
         and not backlog.idle
         and (backlog.not_before is None or backlog.not_before <= now)
     )
+
+
+def waiting_before(
+    state: StateDatabase, spool: Spool, days: Collection[date], end: datetime
+) -> list[DayBacklog]:
+    """Days of these of which something that was received before a moment waits. Who computes what was received up to then asks
+    here: under way there is always something that came later."""
+    found = (backlog(state, spool, day) for day in spool.days() if day in days)
+    return [b for b in found if b.envelopes and (b.oldest is None or b.oldest < end)]
 
 
 def oldest_coming(found: Iterable[DayBacklog]) -> datetime | None:
