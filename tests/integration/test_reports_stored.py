@@ -322,7 +322,10 @@ def test_reports_that_are_computed_no_more_are_not_stale(stores: Stores, facts: 
     change(stores, facts, Error(MONDAY + DAY), now=NOW + HOUR)
     compute(stores, NOW + 2 * HOUR)
     assert due(stores, NOW + 2 * HOUR).stale == {"week": [WEEK.key]}
-    for others in ("projects: []", f"{CONFIG}reports: {{week_starts: sunday}}"):
+    for others in (
+        CONFIG.replace("id: 1, slug: shop", "id: 2, slug: site"),
+        f"{CONFIG}reports: {{week_starts: sunday}}",
+    ):
         config = parse_config(others)
         assert reports_due(stores.state, stores.spool, config, NOW + 2 * HOUR).stale == {}
 
