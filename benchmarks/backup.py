@@ -102,7 +102,7 @@ def rate(size: int, work: Callable[[], object]) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks backup", description=__doc__)
     parser.add_argument("--envelopes", type=int, default=100_000)
     parser.add_argument("--blobs", type=int, default=300, help="of 1 MiB")
     arguments = parser.parse_args()

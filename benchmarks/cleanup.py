@@ -93,7 +93,7 @@ def locks_timed() -> Iterator[list[float]]:
 
 def main() -> None:
     """Fill a home of its own, remove ten days, and say what it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks cleanup", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=100)
     options = parser.parse_args()

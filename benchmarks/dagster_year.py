@@ -42,7 +42,7 @@ def events() -> dg.MaterializeResult:  # type: ignore[type-arg]
 
 def main() -> None:
     """Simulate, and print what it came to."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks dagster_year", description=__doc__)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--minutes", type=int, default=5, help="between two runs")
     parser.add_argument("--keep", type=int, default=7, help="retention.dagster_days")

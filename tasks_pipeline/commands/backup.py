@@ -71,7 +71,12 @@ def create(ctx: click.Context, url: str | None, keep: int | None, as_json: bool)
 @json_option
 @click.pass_context
 def list_backups(ctx: click.Context, url: str | None, as_json: bool) -> None:
-    """List backups, the newest first."""
+    """List backups, the newest first.
+
+    \b
+    Example:
+      tasks-pipeline backup list --from /mnt/backups
+    """
     with _errors():
         from tasks_pipeline.backup.manifest import BackupError
 
@@ -113,7 +118,12 @@ def list_backups(ctx: click.Context, url: str | None, as_json: bool) -> None:
 @click.pass_context
 def verify(ctx: click.Context, name: str | None, url: str | None, as_json: bool) -> None:
     """Read a backup as a whole, the newest unless one is named (its beginning will do), and say what is wrong with it. Status 1
-    when anything is."""
+    when anything is.
+
+    \b
+    Example:
+      tasks-pipeline backup verify --from /mnt/backups
+    """
     with _errors():
         from tasks_pipeline.backup.verify import verify_backup
 

@@ -39,7 +39,7 @@ def storage(ctx: click.Context, by: str, show_all: bool, as_json: bool) -> None:
     Examples:
       tasks-pipeline storage
       tasks-pipeline storage --by day
-      tasks-pipeline storage --json | jq 'map(.bytes) | add'
+      tasks-pipeline storage --by day --json
     """
     from tasks_pipeline.upkeep.health import disk
     from tasks_pipeline.upkeep.volumes import volumes

@@ -18,6 +18,7 @@ from tests.support.shop_home import EVENT_ID, OTHER_ID, shop_home
 
 WIDTHS = (60, 80, 100, 140)
 WHOLE = {
+    "cleanup --dry-run": (),
     "groups list --status all": ("short_id", "status"),
     "groups log SHOP-3": ("at",),
     "groups keys SHOP-1B": ("key",),

@@ -115,6 +115,9 @@ def test_what_people_find_in_the_ui() -> None:
         "old_runs",
         "optimize_database",
         "clear_expired_caches",
+        "cleanup_old_events",
+        "cleanup_plan",
+        "delete_old_file_attachments",
         "storage_health",
         "quiet_days",
         "releases",
@@ -139,6 +142,7 @@ def test_what_people_find_in_the_ui() -> None:
         "deliver_reports": "maintenance",
         "check_monitors": "monitoring",
         "process_releases": "releases",
+        "cleanup": "maintenance",
         "drop_expired_envelopes_job": "maintenance",
         "drop_stale_chunks_job": "maintenance",
         "drop_old_runs_job": "maintenance",
@@ -169,6 +173,7 @@ def test_what_people_find_in_the_ui() -> None:
         "statistics_sensor",
     }
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
+        "cleanup_schedule": "37 2 * * *",
         "drop_expired_envelopes_schedule": "17 3 * * *",
         "drop_stale_chunks_schedule": "27 3 * * *",
         "drop_old_runs_schedule": "37 3 * * *",
@@ -189,6 +194,7 @@ def test_what_people_find_in_the_ui() -> None:
         "events:books_balance",
         "events:event_ids_unique",
         *(f"pipeline_probes:{name}" for name in DESCRIPTIONS),
+        "cleanup_old_events:nothing_is_older_than_its_retention",
         "optimize_database:damage",
         "storage_health:lake_files",
         "storage_health:disk_days",
