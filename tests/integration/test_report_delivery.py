@@ -217,7 +217,7 @@ def test_it_waits_for_its_report_and_not_for_ever(own: Stores) -> None:
 
 def test_a_report_that_is_known_to_be_wrong_is_sent_to_nobody(own: Stores) -> None:
     """It waits for one that holds, which is computed after its figures were; and not for ever."""
-    day = WEEK.start.date()
+    day = WEEK
 
     def note(subject: str, check: str, said: str, at: datetime) -> None:
         with own.state.write() as connection:
