@@ -117,7 +117,8 @@ def newest_versions(first: date, last: date, *columns: Column[Any]) -> Select[An
     following = select(func.min(other.day)).where(other.day > days.c.day, other.day <= last)
     days = days.union_all(select(following.scalar_subquery()).where(days.c.day.is_not(None)))
     newest = select(other.version).where(other.day == days.c.day).order_by(other.version.desc()).limit(1)
-    of_newest = and_(s.day == days.c.day, s.version == newest.scalar_subquery())
+    # Said once more by constants: else Postgres may read all days there are and merge.
+    of_newest = and_(s.day == days.c.day, s.version == newest.scalar_subquery(), s.day.between(first, last))
     return select(*columns).select_from(days.join(statistics_days, of_newest))
 
 

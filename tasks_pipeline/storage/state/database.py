@@ -218,7 +218,10 @@ def _file_of(home: Home) -> tuple[int, int] | None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin decides, see below
-    connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")  # of a file that is empty yet
+    if connection.execute("PRAGMA page_count").fetchone() == (
+        0,
+    ):  # of one that holds something it would wait for whoever writes
+        connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
