@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 UV     ?= $(BIN)/uv
 
+# One more than cores: tests also wait for the processes that they start.
+WORKERS    = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PIP        = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
 UV_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --no-deps
 
@@ -22,7 +24,7 @@ run: $(STAMP) ## Run the whole service until Ctrl-C
 	@exec $(BIN)/tasks-pipeline run
 
 test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
-	@$(BIN)/pytest -n logical --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from tasks_pipeline.processing.books import books_of_lake, books_of_state
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.waiting import wait_for
 
-ROUNDS = 7
+ROUNDS = 4
 VICTIMS = {
     "receiver": " receive ",
     "daemon": " dagster._daemon ",
