@@ -165,13 +165,13 @@ def test_on_a_terminal_discarding_asks(shop: Shop, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("nobody", ["team:nope", "nobody@acme.example", "bob", "team:", "member:bob"])
 def test_only_members_and_teams_take_care(shop: Shop, nobody: str) -> None:
     refused = shop.refused("assign", "SHOP-1", "--to", nobody)
-    assert refused.endswith(f"{nobody!r} is nobody; members and teams are: Ann@acme.example, team:shop")
+    assert refused.endswith(f"{nobody!r} is nobody; members and teams are: ann@acme.example, team:shop")
     assert shop.json("show", "SHOP-1")["assignee"] is None
 
 
-def test_a_member_is_spelled_as_configured(shop: Shop) -> None:
+def test_a_member_is_spelled_in_one_case(shop: Shop) -> None:
     (group,) = shop.json("assign", "SHOP-1", "--to", "ann@ACME.example")
-    assert (group["short_id"], group["assignee"]) == ("SHOP-1", "Ann@acme.example")
+    assert (group["short_id"], group["assignee"]) == ("SHOP-1", "ann@acme.example")
 
 
 def test_decisions_tell_programs_what_became_of_the_groups(shop: Shop) -> None:
