@@ -1,4 +1,4 @@
-"""Cleanup of many small events: `python -m benchmarks.cleanup --events 1000000 --days 100`.
+"""Cleanup of many small events: `python -m benchmarks cleanup --events 1000000 --days 100`.
 
 Events are written straight as files of the lake, with the ids that own them; then the oldest ten days go. Printed are seconds, peak
 memory of this process, how much of what those days took on disk is free again, and the longest that the lake's lock was held.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from sqlalchemy import Connection
 
 from tasks_pipeline.analytics.statistics.days import recent_due
@@ -38,77 +39,59 @@ MANY_FACTS, FACTS_WAIT = 1_000, timedelta(minutes=30)
 LOOKED_BACK = timedelta(minutes=20)
 """Longer than between two looks at the files of today."""
 
-drop_expired_envelopes_schedule = dg.ScheduleDefinition(
-    name="drop_expired_envelopes_schedule",
-    job=drop_expired_envelopes_job,
-    cron_schedule="17 3 * * *",  # off the full hour, where everybody else's jobs start
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night, after yesterday's last drain.",
+
+def _at(
+    name: str, cron: str, job: dg.JobDefinition | UnresolvedAssetJobDefinition, description: str
+) -> dg.ScheduleDefinition:
+    """A job at fixed times (UTC), off the full hour, where everybody else's jobs start."""
+    return dg.ScheduleDefinition(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+
+
+drop_expired_envelopes_schedule = _at(
+    "drop_expired_envelopes_schedule",
+    "17 3 * * *",
+    drop_expired_envelopes_job,
+    "Every night, after yesterday's last drain.",
 )
 
-cleanup_schedule = dg.ScheduleDefinition(
-    name="cleanup_schedule",
-    job=cleanup_job,
-    cron_schedule="37 2 * * *",  # so that the files are free when drop_expired_envelopes_job tidies the lake
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
+# So that the files are free when optimize_database tidies the lake.
+cleanup_schedule = _at("cleanup_schedule", "37 2 * * *", cleanup_job, "Every night.")
+
+merge_events_schedule = _at(
+    "merge_events_schedule",
+    "41 * * * *",
+    merge_events_job,
+    "Every hour: new groups are compared with those that are there.",
 )
 
-merge_events_schedule = dg.ScheduleDefinition(
-    name="merge_events_schedule",
-    job=merge_events_job,
-    cron_schedule="41 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour: new groups are compared with those that are there.",
+drop_stale_chunks_schedule = _at(
+    "drop_stale_chunks_schedule", "27 3 * * *", drop_stale_chunks_job, "Every night."
 )
 
-drop_stale_chunks_schedule = dg.ScheduleDefinition(
-    name="drop_stale_chunks_schedule",
-    job=drop_stale_chunks_job,
-    cron_schedule="27 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
+drop_old_runs_schedule = _at("drop_old_runs_schedule", "37 3 * * *", drop_old_runs_job, "Every night.")
+
+
+# Behind what removes things.
+optimize_database_nightly_schedule = _at(
+    "optimize_database_nightly_schedule",
+    "47 3 * * *",
+    optimize_database_job,
+    "Every night: all of it, when other cleanups are done.",
 )
 
-drop_old_runs_schedule = dg.ScheduleDefinition(
-    name="drop_old_runs_schedule",
-    job=drop_old_runs_job,
-    cron_schedule="37 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
+clear_expired_caches_schedule = _at(
+    "clear_expired_caches_schedule", "7 4 * * *", clear_expired_caches_job, "Every night."
 )
 
-
-optimize_database_nightly_schedule = dg.ScheduleDefinition(
-    name="optimize_database_nightly_schedule",
-    job=optimize_database_job,
-    cron_schedule="47 3 * * *",  # behind what removes things
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night: all of it, when other cleanups are done.",
-)
-
-clear_expired_caches_schedule = dg.ScheduleDefinition(
-    name="clear_expired_caches_schedule",
-    job=clear_expired_caches_job,
-    cron_schedule="7 4 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
-)
-
-storage_health_schedule = dg.ScheduleDefinition(
-    name="storage_health_schedule",
-    job=storage_health_job,
-    cron_schedule="22 */6 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Four times a day.",
+storage_health_schedule = _at(
+    "storage_health_schedule", "22 */6 * * *", storage_health_job, "Four times a day."
 )
 
 

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.assets.maintenance import GROUP, DropConfig
+from tasks_pipeline.assets.maintenance import GROUP, NIGHTLY, TAGS, DropConfig, removed_text
 from tasks_pipeline.assets.metadata import COMPUTED, ROWS_GONE, rows_metadata
-from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
 from tasks_pipeline.retention.cleanup import ALL, Cleanup, cleanup_old_events, plan_cleanup
@@ -19,16 +18,14 @@ from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted
 
 MOST_SHOWN = 200
-_TAGS = {LANE_TAG: MAINTENANCE.name}
-_NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 
 
 @dg.asset(
     name="cleanup_plan",
     group_name=GROUP,
     kinds={"ducklake", "sql"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="What is older than its retention and would be removed now, by table, project and day. Nothing is changed.",
 )
 def plan_of_cleanup(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
@@ -48,8 +45,8 @@ def plan_of_cleanup(context: dg.AssetExecutionContext, stores: StoresResource) -
     group_name=GROUP,
     deps=["cleanup_plan"],
     kinds={"ducklake", "sql", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Events, transactions, sessions, figures, groups and all else that was removed because its retention is over "
     "(`retention` in the configuration). Days on which something waits, and those whose figures are not final, stay.",
 )
@@ -65,8 +62,8 @@ def cleanup(
     group_name=GROUP,
     deps=["cleanup_plan"],
     kinds={"ducklake", "file", "cleanup"},
-    tags=_TAGS,
-    freshness_policy=_NIGHTLY,
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
     description="Attachments, minidumps, debug files and artifact bundles that were removed because their retention is over, and all "
     "blobs that nothing refers to any more.",
 )
@@ -92,8 +89,9 @@ def _removed(
         else:
             removals = remove(opened, now).removed
     for each in removals:
-        went = "would be removed" if config.dry_run else "removed"
-        context.log.info(f"{each.table} of {each.day or 'all days'}: {counted(each.rows, 'row')} {went}")
+        context.log.info(
+            f"{each.table} of {each.day or 'all days'}: {counted(each.rows, 'row')} {removed_text(config.dry_run)}"
+        )
         if not config.dry_run and each.day is not None and each.table in COMPUTED:
             gone = {"rows": ROWS_GONE, "removed": each.rows}
             context.log_event(

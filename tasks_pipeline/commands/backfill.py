@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -270,16 +270,18 @@ def _count(stores: Stores, days: Sequence[date]) -> list[Result]:
     with days_progress(days) as advance:
         for start in range(0, len(days), SWAPPED):
             some = days[start : start + SWAPPED]
+            failed: Mapping[date, Exception] = {}
             try:
-                compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
+                try:
+                    compute_statistics(stores, some, on_progress=lambda day: advance(day, 1.0))
+                except DaysFailed as failure:
+                    failed = failure.failed
                 judge_again(stores, some, datetime.now(UTC))
             except duckdb.Error as error:
-                results += [Result(day, f"failed: {first_line(error)}") for day in some]
-            except DaysFailed as failure:
-                failed = {day: f"failed: {first_line(error)}" for day, error in failure.failed.items()}
-                results += [Result(day, failed.get(day, "done")) for day in some]
-            else:
-                results += [Result(day, "done") for day in some]
+                failed = dict.fromkeys(some, error)
+            results += [
+                Result(day, f"failed: {first_line(failed[day])}" if day in failed else "done") for day in some
+            ]
     return results
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasks_pipeline.commands.common.json_output import print_json
-from tasks_pipeline.commands.common.options import json_option, project_option
+from tasks_pipeline.commands.common.options import Day, json_option, project_option
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import open_all, project_number, size_text
 from tasks_pipeline.commands.common.tables import table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @project_option("Only what belongs to this project.")
 @click.option(
     "--before",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=Day(),
     metavar="D",
     help="What is older than this day, instead of what is older than its retention. Needs --what.",
 )

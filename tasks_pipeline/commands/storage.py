@@ -41,12 +41,12 @@ def storage(ctx: click.Context, by: str, show_all: bool, as_json: bool) -> None:
       tasks-pipeline storage --by day
       tasks-pipeline storage --by day --json
     """
-    from tasks_pipeline.upkeep.health import disk
+    from tasks_pipeline.storage.sizes import disk_of
     from tasks_pipeline.upkeep.volumes import volumes
 
     with open_all(current_home(ctx), to_look=True) as stores:
         found = volumes(stores, by_day=by == "day")
-        free, total = disk(stores)
+        free, total = disk_of(stores.home)
         slugs = stores.slugs
     if as_json:
         print_json([_as_dict(one, slugs) for one in found])

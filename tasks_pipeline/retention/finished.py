@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import ColumnElement, func, select
 
-from tasks_pipeline.storage.state.database import CHUNK, StateDatabase
-from tasks_pipeline.storage.state.tables import drains, notifications, regroupings, replacements
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.pieces import delete_in_pieces
+from tasks_pipeline.storage.state.proofs import forgotten
+from tasks_pipeline.storage.state.tables import drains, notifications, probes, regroupings, replacements
 
 FINISHED_FOR = timedelta(days=1)
 """Longer than any run takes that may still ask for it."""
@@ -17,16 +18,19 @@ DIGESTS_FOR = timedelta(days=30)
 
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
-    """Remove drains that are silent, replacements and regroupings that are done, all for FINISHED_FOR, and entries of
-    digests that were sent DIGESTS_FOR ago. Gives how many of each went."""
+    """Remove drains that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
+    digests that were sent DIGESTS_FOR ago, and checks that were put right long ago. Gives how many of each went."""
     before = now - FINISHED_FOR
     # The newest stays: its number is what a batch remembers, and SQLite would give it to the next one.
     newest = select(func.max(regroupings.c.id)).scalar_subquery()
     return {
-        "drains": _drop(state, drains, drains.c.heartbeat_at < before),
-        "replacements": _drop(state, replacements, replacements.c.done_at < before),
-        "regroupings": _drop(state, regroupings, regroupings.c.done_at < before, regroupings.c.id < newest),
-        "digest_entries": _drop(state, notifications, *_told(now - DIGESTS_FOR)),
+        "drains": delete_in_pieces(state, drains, drains.c.heartbeat_at < before),
+        "replacements": delete_in_pieces(state, replacements, replacements.c.done_at < before),
+        "regroupings": delete_in_pieces(
+            state, regroupings, regroupings.c.done_at < before, regroupings.c.id < newest
+        ),
+        "digest_entries": delete_in_pieces(state, notifications, *_told(now - DIGESTS_FOR)),
+        "checks": delete_in_pieces(state, probes, forgotten(now)),
     }
 
 
@@ -34,16 +38,3 @@ def _told(before: datetime) -> tuple[ColumnElement[bool], ...]:
     entry, digest = notifications.c, notifications.alias("digests")
     sent = select(digest.c.id).where(digest.c.id == entry.digest_id, digest.c.sent_at < before)
     return entry.status == "digest", entry.digest_id.is_not(None), sent.exists()
-
-
-def _drop(state: StateDatabase, table: Table, *conditions: ColumnElement[bool]) -> int:
-    """A few rows in each transaction, so that nobody waits for all of them."""
-    (key,) = table.primary_key.columns
-    dropped = 0
-    while True:
-        with state.write() as connection:
-            ids: list[Any] = list(connection.execute(select(key).where(*conditions).limit(CHUNK)).scalars())
-            connection.execute(delete(table).where(key.in_(ids)))
-        dropped += len(ids)
-        if len(ids) < CHUNK:
-            return dropped

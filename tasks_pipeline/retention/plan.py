@@ -102,7 +102,8 @@ def plan_lake(stores: Stores, today: date, asked: Asked) -> Plan:
             plan.waiting |= {each.day: held[each.day] for each in of_category if each.day in held}
             free = [each for each in of_category if each.day not in held]
             plan.removals += _of_category(stores, category, free, cuts, asked)
-    plan.removals.sort(key=lambda each: (each.day or date.min, each.table, each.project_id))
+    # As they are removed: what belongs together at once.
+    plan.removals.sort(key=lambda each: (each.day or date.min, each.category, each.table, each.project_id))
     return plan
 
 

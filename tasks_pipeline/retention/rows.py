@@ -11,6 +11,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    Text,
+    cast,
     delete,
     exists,
     func,
@@ -306,7 +308,7 @@ class _Finder:
             v = report_revisions.c
             newest = exists().where(reports.c.id == v.report_id, reports.c.revision == v.revision)
             # A revision tells the time of the one before it: only since then is that a former one.
-            conditions = [v.computed_at < before, ~newest, func.length(func.trim(_text(v.files))) > 2]
+            conditions = [v.computed_at < before, ~newest, func.length(func.trim(cast(v.files, Text))) > 2]
 
             def forget() -> int:
                 with self._state.write() as connection:
@@ -321,12 +323,6 @@ class _Finder:
 
 def _begin(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
-
-
-def _text(column: Any) -> Any:
-    from sqlalchemy import Text, cast
-
-    return cast(column, Text)
 
 
 def _nothing(_connection: Connection, _rows: Rows) -> None:

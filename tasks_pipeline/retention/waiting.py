@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, select, text
 
+from tasks_pipeline.analytics.statistics.days import newest_versions
 from tasks_pipeline.releases.health_days import receipt_days
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.state.tables import (
@@ -45,8 +46,5 @@ def waiting_days(stores: Stores, before: date) -> dict[date, str]:
 
 def _never_closed(connection: Connection, before: date) -> list[date]:
     s = statistics_days.c
-    newest = (
-        select(s.day, func.max(s.version).label("version")).where(s.day < before).group_by(s.day).subquery()
-    )
-    query = select(s.day).join(newest, (newest.c.day == s.day) & (newest.c.version == s.version))
-    return list(connection.execute(query.where(s.closed.is_(False))).scalars())
+    newest = newest_versions(date.min, before - timedelta(days=1), s.day, s.closed)
+    return [row.day for row in connection.execute(newest) if not row.closed]

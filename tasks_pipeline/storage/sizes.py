@@ -4,6 +4,7 @@ storage holds is not counted here."""
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
@@ -109,3 +110,10 @@ def _without_password(url: str) -> str:
 
     parsed = make_url(url)
     return f"{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"
+
+
+def disk_of(home: Home) -> tuple[int, int]:
+    """Free and whole bytes of the disk of a home or, when the lake lies on another of this machine that has less, of that."""
+    places = [path for path in (home.root, home.root / "lake") if path.exists()]
+    usage = min((shutil.disk_usage(path) for path in places), key=lambda found: found.free)
+    return usage.free, usage.total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from tasks_pipeline.storage.lake.catalog import StoredFile
 from tasks_pipeline.storage.lake.compaction import ORPHANS_AFTER
 from tasks_pipeline.storage.lake.files import LyingFile, lying_files
+from tasks_pipeline.storage.sizes import disk_of
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep import findings
 from tasks_pipeline.upkeep.forecast import days_until_full
@@ -42,17 +42,10 @@ def look_at_storage(stores: Stores, now: datetime) -> StorageHealth:
     """Look at all stores, and remember what the watch has to tell of."""
     files = look_at_lake_files(stores, now)
     findings.note_finding(stores.state, findings.FILES, files.missing, now)
-    free, total = disk(stores)
+    free, total = disk_of(stores.home)
     readings = findings.note_free_disk(stores.state, free, now)
     found = volumes(stores)
     return StorageHealth(bytes_by_store(found), found, files, free, total, days_until_full(readings))
-
-
-def disk(stores: Stores) -> tuple[int, int]:
-    """Free and whole bytes of the disk of the home or, when the lake lies on another of this machine that has less, of that."""
-    places = [path for path in (stores.home.root, stores.home.root / "lake") if path.exists()]
-    usage = min((shutil.disk_usage(path) for path in places), key=lambda found: found.free)
-    return usage.free, usage.total
 
 
 def look_at_lake_files(stores: Stores, now: datetime) -> LakeFiles:

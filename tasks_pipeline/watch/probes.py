@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import func, select, text
 
@@ -16,6 +14,7 @@ from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
+from tasks_pipeline.storage.sizes import disk_of
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.proofs import failed_checks
 from tasks_pipeline.storage.state.tables import batches, notifications
@@ -220,14 +219,9 @@ def channels(stores: Stores, now: datetime) -> Reading:
 
 def disk(stores: Stores) -> Reading:
     """Free space; of the home and, when the lake lies elsewhere on this machine, of that."""
-    home = stores.home.root
-    free = min(shutil.disk_usage(path).free for path in {home, *_existing(home / "lake")})
+    free, _ = disk_of(stores.home)
     limits = stores.config.watch.disk_free_bytes
     return Reading("disk", below(free, limits), free, f"{free / 1024**3:,.1f} GiB are free")
-
-
-def _existing(path: Path) -> set[Path]:
-    return {path} if path.exists() else set()
 
 
 def disk_days(stores: Stores) -> Reading:

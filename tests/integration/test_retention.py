@@ -16,7 +16,9 @@ from tasks_pipeline.retention.spool import drop_expired_days
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import start_drain
-from tasks_pipeline.storage.state.tables import notifications, replacements
+from tasks_pipeline.storage.state.facts import set_probe
+from tasks_pipeline.storage.state.proofs import MENDED_FOR, failed_checks, note_check, of_report
+from tasks_pipeline.storage.state.tables import notifications, probes, replacements
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -103,6 +105,7 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
         "replacements": 1,
         "regroupings": 3,
         "digest_entries": 0,
+        "checks": 0,
     }
     with state.read() as connection:
         assert last_regrouping(connection) == newest
@@ -148,3 +151,23 @@ def test_entries_of_a_digest_go_a_month_after_it_was_sent(own_day: Day) -> None:
     with state.read() as connection:
         left = connection.execute(select(notifications.c.key).order_by(notifications.c.id)).scalars()
         assert list(left) == ["digest:1", "digest:2", "in a digest that is due", "in none"]
+
+
+def test_checks_that_were_put_right_are_remembered_until_what_was_built_on_them_is_built_anew(
+    own_day: Day,
+) -> None:
+    """One that still fails stays, and so do the probes of the pipeline itself."""
+    state, now = own_day.stores.state, datetime.now(UTC)
+    with state.write() as connection:
+        for number in (1, 2):
+            note_check(state, connection, of_report(number), "adds_up", now, "does not")
+        note_check(state, connection, of_report(1), "adds_up", now, "")
+        set_probe(state, connection, "disk", now, status="ok")
+    assert drop_finished(state, now + MENDED_FOR)["checks"] == 0
+    assert drop_finished(state, now + MENDED_FOR + timedelta(minutes=1))["checks"] == 1
+    with state.read() as connection:
+        assert [failed.subject for failed in failed_checks(connection)] == [of_report(2)]
+        assert list(connection.execute(select(probes.c.name).order_by(probes.c.name)).scalars()) == [
+            "check:report 2:adds_up",
+            "disk",
+        ]

@@ -218,9 +218,8 @@ def _file_of(home: Home) -> tuple[int, int] | None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin decides, see below
-    if connection.execute("PRAGMA page_count").fetchone() == (
-        0,
-    ):  # of one that holds something it would wait for whoever writes
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if not pages:  # in a file that holds something this would wait for whoever writes
         connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

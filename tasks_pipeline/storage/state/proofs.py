@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, or_, select
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import probe, set_probe
@@ -16,6 +16,8 @@ from tasks_pipeline.storage.state.tables import probes
 PREFIX = "check:"
 MENDED_FOR = timedelta(days=14)
 """So long it is known that a check holds again which failed: what was built meanwhile is built anew."""
+FAILED_FOR = timedelta(days=400)
+"""So long it is known that one failed and was never looked at again: as long as figures are kept, unless that was changed."""
 _DAY, _REPORT = "figures of ", "report "
 _FAILED, _HOLDS = "critical", "ok"
 _LENGTH = 300  # of what a check said
@@ -61,6 +63,14 @@ def forget_checks(connection: Connection, subject: str) -> None:
     """Forget how checks of a subject came out: it is another one now."""
     named = probes.c.name.startswith(f"{PREFIX}{subject}:", autoescape=True)
     connection.execute(delete(probes).where(named))
+
+
+def forgotten(now: datetime) -> ColumnElement[bool]:
+    """Which rows of probes tell of checks that nobody asks about any more."""
+    n = probes.c
+    holds = and_(n.status == _HOLDS, n.measured_at < now - MENDED_FOR)
+    named = n.name.startswith(PREFIX, autoescape=True)
+    return and_(named, or_(holds, n.measured_at < now - FAILED_FOR))
 
 
 def failed_checks(connection: Connection, since: datetime | None = None) -> list[Failed]:
