@@ -63,8 +63,8 @@ def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
     if home.embedded:
         return {
             "spool": folder_size(home.spool_dir),
-            "lake": None if files is None else files + _database_size(home.lake_catalog),
-            "state": _database_size(home.root / "state.sqlite"),
+            "lake": None if files is None else files + database_size(home.lake_catalog),
+            "state": database_size(home.root / "state.sqlite"),
             "blobs": blobs,
         }
     with state.read() as connection:
@@ -90,17 +90,23 @@ def store_places(home: Home) -> dict[str, str]:
 
 def folder_size(folder: Path) -> int:
     """Bytes of the files below a folder; 0 when it is not there."""
-    return sum(_file_size(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names)
+    return sum(file_size(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names)
 
 
-def _database_size(path: Path) -> int:
+def database_size(path: Path) -> int:
     """Bytes of an SQLite database with what is not yet merged into it."""
-    return sum(_file_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
+    return file_size(path) + log_size(path)
 
 
-def _file_size(path: Path) -> int:
+def log_size(path: Path) -> int:
+    """Bytes of what is not yet merged into an SQLite database, and of the index of that."""
+    return sum(file_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))
+
+
+def file_size(path: os.PathLike[str]) -> int:
+    """Bytes of a file; of a link its own, for what it leads to lies elsewhere. 0 when it is not there."""
     try:
-        return path.stat().st_size
+        return os.lstat(path).st_size
     except (FileNotFoundError, PermissionError):  # files come and go while the service runs
         return 0
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
-from tasks_pipeline.storage.sizes import folder_size
+from tasks_pipeline.storage.sizes import database_size, file_size, folder_size, log_size
 from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.state.tables import artifact_bundles, debug_files
 from tasks_pipeline.stores import Stores
@@ -160,10 +160,10 @@ def _spool(stores: Stores) -> Iterator[Volume]:
     for entry in _entries(stores.home.spool_dir):
         match = _DAY_FILE.fullmatch(entry.name)
         if match is None:
-            yield Volume("spool", "(other)", bytes=_size(entry), files=1)
+            yield Volume("spool", "(other)", bytes=file_size(entry), files=1)
             continue
         day = date.fromisoformat(match[1])
-        yield Volume("spool", "envelopes", None, _size(entry), None, 1, day, day)
+        yield Volume("spool", "envelopes", None, file_size(entry), None, 1, day, day)
     for day in stores.spool.days():
         try:
             rows = sum(part.envelopes for part in stores.spool.totals(day).values())
@@ -175,7 +175,7 @@ def _spool(stores: Stores) -> Iterator[Volume]:
 def _sqlite(stores: Stores) -> Iterator[Volume]:
     root, dagster = stores.home.root, stores.home.dagster_home
     state, catalog = root / "state.sqlite", stores.home.lake_catalog
-    size = _size(state)
+    size = file_size(state)
     with stores.state.read() as connection:
         tables = {} if size > LOOKED_THROUGH else _pages(connection)
         rows = _sqlite_rows(connection, tables)
@@ -188,17 +188,17 @@ def _sqlite(stores: Stores) -> Iterator[Volume]:
     yield Volume("state", _FREE, bytes=free * page)
     rest = size - sum(tables.values()) - free * page
     yield Volume("state", "(other)" if tables else "(all tables)", bytes=max(0, rest))
-    yield Volume("state", _LOG, bytes=_beside(state), files=1)
-    yield Volume("lake", "(catalog)", bytes=_size(catalog) + _beside(catalog), files=1)
+    yield Volume("state", _LOG, bytes=log_size(state), files=1)
+    yield Volume("lake", "(catalog)", bytes=database_size(catalog), files=1)
     history = dagster / "history"
     for name, path in (
         ("runs", history / "runs.db"),
         ("event_logs", history / "runs" / "index.db"),
         ("ticks", dagster / "schedules" / "schedules.db"),
     ):
-        yield Volume("dagster", name, bytes=_size(path) + _beside(path), files=1)
+        yield Volume("dagster", name, bytes=database_size(path), files=1)
     logs = [entry for entry in _entries(history / "runs") if not entry.name.startswith("index.db")]
-    yield Volume("dagster", "events of runs", bytes=sum(map(_size, logs)), files=len(logs))
+    yield Volume("dagster", "events of runs", bytes=sum(map(file_size, logs)), files=len(logs))
 
 
 def _pages(connection: Connection) -> dict[str, int]:
@@ -301,7 +301,7 @@ def _blob_folder(folder: Path) -> tuple[int, int, bool]:
 
 
 def _counted(folders: Iterable[str]) -> tuple[int, int]:
-    sizes = [_size(entry) for folder in folders for entry in _entries(Path(folder))]
+    sizes = [file_size(entry) for folder in folders for entry in _entries(Path(folder))]
     return sum(sizes), len(sizes)
 
 
@@ -333,7 +333,7 @@ def _folders(stores: Stores) -> Iterator[Volume]:
 
 def _folder(store: str, table: str, entry: os.DirEntry[str]) -> Volume:
     is_folder = entry.is_dir(follow_symlinks=False)  # what a link leads to lies elsewhere
-    return Volume(store, table, bytes=folder_size(Path(entry.path)) if is_folder else _size(entry))
+    return Volume(store, table, bytes=folder_size(Path(entry.path)) if is_folder else file_size(entry))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -341,14 +341,3 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _size(path: os.PathLike[str]) -> int:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except FileNotFoundError:  # files come and go
-        return 0
-
-
-def _beside(path: Path) -> int:
-    return sum(_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))

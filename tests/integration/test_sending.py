@@ -66,9 +66,9 @@ def put(
 
 
 def soon(stores: Stores) -> None:
-    """As if the waits between attempts, and those of breakers, were over."""
+    """As if the waits between attempts, and those of breakers, were over; a minute ago, should the clock be set back."""
     with stores.state.write() as connection:
-        connection.execute(update(notifications).values(not_before=datetime.now(UTC)))
+        connection.execute(update(notifications).values(not_before=datetime.now(UTC) - timedelta(minutes=1)))
         connection.execute(update(channel_states).values(open_until=None))
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, condition: Callable[[], T | None], seconds: float = 60) -> T:
+def wait_for(what: str, condition: Callable[[], T | None], seconds: float = 180) -> T:
     """The first true answer of a condition that another process makes true; fails the test when it never is."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

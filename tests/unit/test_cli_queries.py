@@ -125,10 +125,18 @@ def test_sizes(size: int | None, expected: str) -> None:
 
 def test_the_size_of_a_folder(tmp_path: Path) -> None:
     assert folder_size(tmp_path / "nowhere") == 0
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "a").write_bytes(b"12345")
-    (tmp_path / "deep" / "b").write_bytes(b"123")
-    assert folder_size(tmp_path) == 8
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a").write_bytes(b"12345")
+    (folder / "deep" / "b").write_bytes(b"123")
+    assert folder_size(folder) == 8
+
+
+def test_what_a_link_leads_to_lies_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "package").write_bytes(b"x" * 100_000)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "package")
+    assert folder_size(tmp_path / "folder") < 4_096
 
 
 @pytest.mark.parametrize("width", [60, 100, 300])
