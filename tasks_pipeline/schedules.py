@@ -36,6 +36,8 @@ from tasks_pipeline.upkeep.optimize import BY_DAY
 
 MANY_FACTS, FACTS_WAIT = 1_000, timedelta(minutes=30)
 """So many facts, or one that waits for so long, are worth a run of their own."""
+BACKUP_AGAIN = timedelta(hours=4)
+"""So long after a backup failed the next one is tried."""
 LOOKED_BACK = timedelta(minutes=20)
 """Longer than between two looks at the files of today."""
 
@@ -128,22 +130,27 @@ def optimize_database_schedule(
     cron_schedule="47 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks every hour whether the newest backup in `backup.to` is `backup.every_hours` old; does nothing without that.",
+    description="Looks every hour whether the newest backup of the asset in `backup.to` is `backup.every_hours` old; does nothing without that.",
 )
 def backup_schedule(
     context: dg.ScheduleEvaluationContext, stores: StoresResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """A run, unless none are wanted, the newest backup is new enough, or one is under way."""
-    from tasks_pipeline.backup.target import open_target
-
+    """A run, unless none are wanted, the newest backup is new enough, or one is under way. What was made is asked of Dagster: the
+    target may be far away, and a tick waits for nobody."""
     wanted = stores.resolve().config_in_force().config.backup
     if wanted.to is None:
         return dg.SkipReason("no backups are wanted: `backup.to` is not set")
-    newest = open_target(wanted.to).newest_at()
-    if newest is not None and datetime.now(UTC) - newest < timedelta(hours=wanted.every_hours - 0.5):
+    now = datetime.now(UTC)
+    newest = _last_backup(context.instance, wanted.to)
+    if newest is not None and now - newest < timedelta(hours=wanted.every_hours - 0.5):
         return dg.SkipReason(f"the newest backup is of {newest:%Y-%m-%d %H:%M} UTC")
     if _under_way(context.instance, backup_job.name):
         return dg.SkipReason("a backup is under way")
+    recent = dg.RunsFilter(
+        job_name=backup_job.name, statuses=[dg.DagsterRunStatus.FAILURE], created_after=now - BACKUP_AGAIN
+    )
+    if context.instance.get_run_records(recent, limit=1):
+        return dg.SkipReason("a backup failed: it is tried again after 4 hours")
     return dg.RunRequest(tags=MAINTENANCE.tags)
 
 
@@ -193,6 +200,15 @@ def _health_runs(
     return [
         dg.RunRequest(run_key=f"{day} {tick}", tags={**MAINTENANCE.tags, **tags_of_day(day)}) for day in free
     ]
+
+
+def _last_backup(instance: dg.DagsterInstance, target: str) -> datetime | None:
+    """When the newest backup of a target was made by the asset; None where the newest is of another one."""
+    event = instance.get_latest_materialization_event(dg.AssetKey("backup"))
+    made = None if event is None else event.asset_materialization
+    if event is None or made is None or "to" not in made.metadata or made.metadata["to"].value != target:
+        return None
+    return datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def _under_way(instance: dg.DagsterInstance, job: str, day: date | None = None) -> bool:

@@ -122,6 +122,7 @@ def back_up(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Mat
     return dg.MaterializeResult(
         metadata={
             "name": report.name,
+            "to": wanted.to,
             "files": report.files,
             "bytes": report.bytes,
             "bytes_stored": report.stored,

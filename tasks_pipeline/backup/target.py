@@ -70,11 +70,6 @@ class Target:
             name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != "."
         )
 
-    def newest_at(self) -> datetime | None:
-        """When the newest backup was made, as its name says; None without any."""
-        names = self.names()
-        return datetime.strptime(f"{names[-1][:16]}+0000", "%Y%m%dT%H%M%SZ%z") if names else None
-
     def choose(self, name: str | None) -> tuple[str, Manifest]:
         """A backup by its name or how that begins, the newest without one. Raises BackupError."""
         names = self.names()

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
+from tasks_pipeline import schedules
 from tasks_pipeline.assets.maintenance import back_up
 from tasks_pipeline.backup import history, restore, tables
 from tasks_pipeline.backup.create import create_backup
@@ -26,6 +27,7 @@ from tasks_pipeline.backup.restore import restore_backup
 from tasks_pipeline.backup.target import Target
 from tasks_pipeline.backup.verify import verify_backup
 from tasks_pipeline.cli import main
+from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.schedules import backup_schedule
@@ -346,8 +348,23 @@ def test_backups_make_themselves_when_they_are_wanted_and_the_newest_is_old(
         assert figures["problems"] == 0
         assert figures["bytes"] >= figures["bytes_stored"] > 0
         assert isinstance(tick(), dg.SkipReason)
-        monkeypatch.setattr(Target, "newest_at", lambda _: datetime.now(UTC) - timedelta(hours=6))
-        assert isinstance(tick(), dg.RunRequest)
+        with monkeypatch.context() as later:
+            later.setattr(schedules, "datetime", _Later)
+            assert isinstance(tick(), dg.RunRequest)
+        home.config_path.write_text(f"{CONFIG}backup: {{to: {tmp_path / 'other'}, every_hours: 6}}\n")
+        assert isinstance(tick(), dg.RunRequest), "there is none yet"
+        instance.create_run_for_job(
+            build_defs().resolve_job_def("backup_job"), status=dg.DagsterRunStatus.FAILURE
+        )
+        assert "failed" in str(tick().skip_message)
+
+
+class _Later(datetime):
+    """Six hours later."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=6)
 
 
 # ── deaths
