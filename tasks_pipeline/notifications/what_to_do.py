@@ -16,6 +16,7 @@ _ABOUT_PROBES = {
     "configuration": ("config", "check"),
     "disk": ("storage",),
     "disk_days": ("storage",),
+    "early_removals": ("storage",),
 }
 """What shows more of a probe; of the others `status` does."""
 

@@ -4,7 +4,8 @@ process: the next cleanup plans anew, and goes on."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,6 +17,8 @@ from tasks_pipeline.retention.rows import planned, rows_over
 from tasks_pipeline.retention.waiting import waiting_days
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.upkeep.findings import EARLY, note_finding
+from tasks_pipeline.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,18 @@ def cleanup_old_events(
 def _beyond_limits(stores: Stores, today: date) -> Iterator[list[Removal]]:
     waiting = waiting_days(stores, today)
     yield from sample_events(stores, today, waiting)
-    yield from remove_planned(stores, beyond_disk(stores, today, waiting))
+    early = beyond_disk(stores, today, waiting)
+    note_finding(stores.state, EARLY, _said(early), datetime.now(UTC))
+    yield from remove_planned(stores, early)
+
+
+def _said(early: Sequence[Removal]) -> list[str]:
+    """A sentence for each day that goes before its time."""
+    rows: Counter[date] = Counter()
+    for each in early:
+        if each.day is not None:
+            rows[each.day] += each.rows
+    return [f"{day} went with {counted(rows[day], 'row')}" for day in sorted(rows)]
 
 
 def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Removal], None]) -> Cleanup:

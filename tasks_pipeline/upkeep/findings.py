@@ -16,6 +16,8 @@ DAMAGE = "found_damage"
 """What cannot be read as it was written: pages of SQLite, Parquet files, blobs, indexes of Postgres."""
 FILES = "found_files"
 """Files that the catalog of the lake names and that are not there, or are not what it says."""
+EARLY = "found_early"
+"""Days that went before their time, since the stores took more than `retention.max_disk`."""
 FREE_DISK = "free_disk"
 """How much disk was free, over time."""
 _SHOWN = 5

@@ -57,6 +57,7 @@ DESCRIPTIONS = {
     "disk_days": "For how many days the free disk will do, if it goes on as in the last weeks.",
     "lake_files": "Files of the lake that its catalog names and that are not there, or not as it says.",
     "damage": "What could not be read as it was written, when it was looked at last night.",
+    "early_removals": "Days that the last cleanup removed before their time, since the stores take more than `retention.max_disk`.",
     "figures": "Checks of figures and reports that failed within a month and do not hold yet: what is built on them is held up.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
@@ -106,6 +107,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("disk_days",), lambda: [disk_days(stores)]),
         (("lake_files",), lambda: [lake_files(stores)]),
         (("damage",), lambda: [damage(stores)]),
+        (("early_removals",), lambda: [early_removals(stores)]),
         (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
@@ -248,13 +250,18 @@ def damage(stores: Stores) -> Reading:
     return _found(stores, "damage", findings.DAMAGE, "all that was read is as it was written")
 
 
-def _found(stores: Stores, name: str, kind: str, well: str) -> Reading:
+def early_removals(stores: Stores) -> Reading:
+    """What the last cleanup removed before its time. Nothing is broken, and what people asked to be kept is not."""
+    return _found(stores, "early_removals", findings.EARLY, "nothing went before its time", WARNING)
+
+
+def _found(stores: Stores, name: str, kind: str, well: str, bad: str = CRITICAL) -> Reading:
     with stores.state.read() as connection:
         found = findings.finding(connection, kind)
     if found is None:
         return Reading(name, OK, 0, "nobody has looked yet")
     seen = f"{found.at:%Y-%m-%d %H:%M} UTC: {found.detail or well}"
-    return Reading(name, CRITICAL if found.count else OK, found.count, seen)
+    return Reading(name, bad if found.count else OK, found.count, seen)
 
 
 def figures(stores: Stores, now: datetime) -> Reading:

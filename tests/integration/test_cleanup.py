@@ -30,6 +30,7 @@ from tasks_pipeline.storage.sizes import store_sizes
 from tasks_pipeline.storage.state.tables import debug_files
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
+from tasks_pipeline.watch.probes import early_removals
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.facts import types
@@ -363,7 +364,11 @@ def test_the_oldest_days_go_while_too_much_disk_is_taken(alone: Day) -> None:
     removed = cleanup_old_events(replace(limited, config=config), night(alone, 3)).removed
     assert {(r.day, r.reason) for r in removed} == {(alone.date, "max_disk")}
     assert (alone.ids(), len(later.ids())) == ([], 1)
+    told = early_removals(alone.stores)
+    assert (told.status, told.value) == ("warning", 1)
+    assert f"{alone.date} went with" in told.detail
     assert cleanup_old_events(replace(limited, config=config), night(alone, 1)).removed == []  # today never
+    assert early_removals(alone.stores).status == "ok"
 
 
 def test_of_too_many_events_a_sample_stays_with_what_is_rare(alone: Day) -> None:
