@@ -43,7 +43,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         """Send; a connection that breaks after the request was sent leaves its event unclear."""
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=60) as client:
             for event in shop_events(1_000_000):
                 if self.over.is_set():
                     return
@@ -118,7 +118,7 @@ def test_every_accepted_event_is_stored_exactly_once(tmp_path: Path) -> None:
             wait_for(f"the {name} is dead", lambda victim=victim: dead(victim), 10)
         client.wait_for_more(1)
         client.over.set()
-        client.join(30)
+        client.join(120)
         wait_for("everything is processed", lambda: nothing_waits(stores), 180)
 
         rows = stores.lake.query("SELECT event_id, count(*) AS times FROM lake.events GROUP BY event_id")

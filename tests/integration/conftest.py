@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.reports.rendering import charts
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.day import Day
 from tests.support.postgres import PostgresServer
@@ -18,15 +20,19 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
-def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+def stores(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]
+) -> Iterator[Stores]:
     """Open stores of each kind in turn; a test must use a day and a project of its own."""
     root = tmp_path_factory.mktemp("home")
     with ExitStack() as stack:
-        url = ""
         if request.param == "postgres":
             server: PostgresServer = request.getfixturevalue("postgres_server")
-            url = stack.enter_context(server.database())
-        yield stack.enter_context(open_stores(Home(root=root, database_url=url)))
+            url = stack.enter_context(server.database(request.getfixturevalue("_new_database")))
+            home = Home(root=root, database_url=url)
+        else:
+            home = new_home(root)
+        yield stack.enter_context(open_stores(home))
 
 
 @pytest.fixture
@@ -54,3 +60,17 @@ def alone(home: Home) -> Iterator[Day]:
     """A day in embedded stores of one test: for what both databases do alike."""
     with open_stores(home) as stores:
         yield Day(stores, date(2020, 1, 1), 1000)
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Pictures of reports as they are."""
+
+
+@pytest.fixture(autouse=True)
+def _pictures_are_the_same(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture of a report takes a quarter of a second of CPU. tests/unit/test_report_rendering.py looks at them; here they stand
+    for themselves unless a test asks for `drawn`."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(charts, "svg", lambda chart: f'<svg id="{chart.name}"></svg>')
+        monkeypatch.setattr(charts, "png", lambda chart: b"\x89PNG\r\n\x1a\n" + chart.name.encode())

@@ -361,7 +361,7 @@ def test_two_drains_share_a_day_and_meet_at_the_same_new_groups(
     def settle_together(*arguments: Any, **options: Any) -> None:
         if not hasattr(seen, "once"):
             seen.once = True
-            together.wait(60)
+            together.wait(120)
         settle(*arguments, **options)
 
     def work() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -59,10 +60,9 @@ def clean_and_die(home: Home, moment: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def filled(_new_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def filled(new_home: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Three days of two projects, with attachments, and their figures."""
-    home = Home(root=tmp_path_factory.mktemp("filled") / "home")
-    shutil.copytree(_new_home.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+    home = new_home(tmp_path_factory.mktemp("filled") / "home")
     with open_stores(home) as stores:
         days = [FIRST + timedelta(days=n) for n in range(3)]
         for on, project in zip(days, (PROJECT, OTHER, OTHER), strict=True):

@@ -6,7 +6,7 @@ import importlib
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -103,10 +103,9 @@ def examples() -> list[Example]:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def filled(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Home]:
     root = tmp_path_factory.mktemp("examples") / "home"
-    root.mkdir(mode=0o700)
-    with shop_home(Home(root)) as home:
+    with shop_home(new_home(root)) as home:
         shutil.copytree(root, root.with_name("kept"))
         yield home
 

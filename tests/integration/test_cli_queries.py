@@ -60,11 +60,12 @@ class Filled:
 
 @contextmanager
 def homes(request: pytest.FixtureRequest, root: Path) -> Iterator[Home]:
-    root.mkdir(mode=0o700, exist_ok=True)
     if request.param == "sqlite":
-        yield Home(root=root)
+        yield request.getfixturevalue("new_home")(root)
         return
-    with request.getfixturevalue("postgres_server").database() as url:
+    root.mkdir(mode=0o700, exist_ok=True)
+    template = request.getfixturevalue("_new_database")
+    with request.getfixturevalue("postgres_server").database(template) as url:
         yield Home(root=root, database_url=url)
 
 

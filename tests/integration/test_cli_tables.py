@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -82,12 +83,10 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[\d.]*Z")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    root = tmp_path_factory.mktemp("shop") / "home"
-    root.mkdir(mode=0o700)
-    with shop_home(Home(root)) as home:
+def shop(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Home]:
+    with shop_home(new_home(tmp_path_factory.mktemp("shop"))) as home:
         CliRunner().invoke(
-            main, ["--home", str(root), "groups", "assign", "SHOP-3", "--to", "anna@acme.example"]
+            main, ["--home", str(home.root), "groups", "assign", "SHOP-3", "--to", "anna@acme.example"]
         )
         yield home
 

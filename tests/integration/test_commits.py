@@ -53,7 +53,7 @@ def talking(any_home: Home, state: StateDatabase) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {token}"}
     with (
         serving(create_app(any_home)) as url,
-        httpx.Client(base_url=url, timeout=60, headers=headers) as client,
+        httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client
 

@@ -271,7 +271,9 @@ def test_facts_of_the_web_api_say_so(home: Home) -> None:
         _, token = create_token(state, "http://test", "acme", "ci", ["project:releases"])
         sent = {"version": "shop@2.0", "projects": ["shop"]}
         headers = {"authorization": f"Bearer {token}"}
-        answer = httpx.post(f"{url}/api/0/organizations/acme/releases/", json=sent, headers=headers)
+        answer = httpx.post(
+            f"{url}/api/0/organizations/acme/releases/", json=sent, headers=headers, timeout=120
+        )
         assert answer.status_code == 201, answer.text
         with state.read() as connection:
             o = analytics_outbox.c

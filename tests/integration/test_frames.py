@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,9 @@ DOCUMENTED = {
 
 
 @pytest.fixture(scope="module")
-def weeks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+def weeks(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
     """Two weeks of figures."""
-    home = Home(root=tmp_path_factory.mktemp("weeks"))
+    home = new_home(tmp_path_factory.mktemp("weeks"))
     home.config_path.write_text(configuration(PLAN))
     with open_stores(home) as stores:
         write_figures(stores.lake, rows_of(TRUTH, GROUPS))

@@ -86,12 +86,12 @@ def state(
     url = ""
     if request.param == "postgres":
         server = request.getfixturevalue("postgres_server")
-        with server.database() as url:
+        with server.database(request.getfixturevalue("_new_database")) as url:
             opened = StateDatabase(Home(root=tmp_path_factory.mktemp("home"), database_url=url))
             yield opened
             opened.close()
         return
-    opened = StateDatabase(Home(root=tmp_path_factory.mktemp("home")))
+    opened = StateDatabase(request.getfixturevalue("new_home")(tmp_path_factory.mktemp("home")))
     yield opened
     opened.close()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,10 +143,8 @@ def test_spans() -> None:
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    root = tmp_path_factory.mktemp("figures") / "home"
-    root.mkdir(mode=0o700)
-    with open_stores(Home(root)) as stores:
+def one(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
+    with open_stores(new_home(tmp_path_factory.mktemp("figures"))) as stores:
         yield stores
 
 

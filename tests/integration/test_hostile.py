@@ -28,7 +28,7 @@ def receiving(any_home: Home) -> Iterator[tuple[httpx.Client, Stores]]:
     configure(any_home)
     with (
         serving(create_app(any_home)) as url,
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=120) as client,
         open_stores(any_home) as stores,
     ):
         yield client, stores
@@ -89,7 +89,7 @@ def test_numbers_in_a_query_cost_nobody_else(receiving: tuple[httpx.Client, Stor
 def test_an_envelope_of_two_events_is_none(home: Home) -> None:
     configure(home)
     _, body = good_event(1)
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         for second in ("event", "transaction", "feedback", "security"):
             answer = client.post(ENVELOPE, content=body + b'\n{"type":"%s"}\n{}' % second.encode())
             assert answer.json() == {"detail": "items that are events: found 2, allowed 1"}

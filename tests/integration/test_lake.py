@@ -118,7 +118,7 @@ def test_readers_see_the_old_day_or_the_new_one(lake: Lake, day: Day) -> None:
     counter = threading.Thread(target=keep_counting)
     counter.start()
     try:
-        assert started.wait(60)
+        assert started.wait(120)
         for size in (*reversed(sizes), *reversed(sizes)):
             files = written(lake, day, letters(day.date, "r0", range(1, size + 1)))
             with lake.lock():

@@ -122,7 +122,7 @@ def test_what_is_written_is_seen_at_once_and_a_dagster_that_was_away_is_asked_ag
         assert dagster.launched[0] == drain_of(TODAY).key
     finally:
         over.set()
-        thread.join(20)
+        thread.join(120)
 
 
 def _looked(home: Home) -> bool:

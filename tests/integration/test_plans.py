@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -390,11 +391,10 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Seen:
     """By the SQLite of this Python."""
-    root = tmp_path_factory.mktemp("plans") / "home"
-    root.mkdir(mode=0o700)
-    with working(Home(root)) as work:
+    root = tmp_path_factory.mktemp("plans")
+    with working(new_home(root)) as work:
         statements, state = everything(work), work.day.stores.state
         found = scans(state, statements)
         with pytest.MonkeyPatch.context() as patched:

@@ -34,7 +34,7 @@ ENVELOPE = "/api/1/envelope/"
 def client(home: Home) -> Iterator[httpx.Client]:
     """A client of a running receiver; `stored(home)` may be asked after it is closed, or for what was answered."""
     configure(home)
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         yield client
 
 
@@ -43,7 +43,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.C
     """A client of one receiver for all tests in which nothing is accepted, and its home."""
     home = Home(tmp_path_factory.mktemp("refusing"))
     configure(home)
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         yield client, home
 
 
@@ -340,8 +340,8 @@ def test_metrics_are_for_this_machine_alone_unless_they_are_public(home: Home, h
     for setting, expected in (("", 403), ("metrics: public", 200)):
         configure(home, receiver=setting)
         with serving(create_app(home)) as url:
-            assert httpx.get(f"{url}/metrics").status_code == 200
-            proxied = httpx.get(f"{url}/metrics", headers={header: "203.0.113.7"})
+            assert httpx.get(f"{url}/metrics", timeout=120).status_code == 200
+            proxied = httpx.get(f"{url}/metrics", headers={header: "203.0.113.7"}, timeout=120)
             assert proxied.status_code == expected
             assert (b"tasks_pipeline" in proxied.content) == (expected == 200)
 
@@ -373,5 +373,5 @@ def test_forwarded_for_counts_only_when_trusted(home: Home) -> None:
     for setting, expected in (("", "127.0.0.1"), ("trust_forwarded_for: true", "203.0.113.7")):
         configure(home, receiver=setting)
         with serving(create_app(home)) as url:
-            httpx.post(url + ENVELOPE, content=EVENT, headers=headers)
+            httpx.post(url + ENVELOPE, content=EVENT, headers=headers, timeout=120)
         assert stored(home)[-1].meta["remote_addr"] == expected

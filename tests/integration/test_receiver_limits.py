@@ -123,8 +123,11 @@ def test_quota_of_all_categories_spares_client_reports(home: Home) -> None:
 def test_check_ins_over_http_are_never_answered_429(home: Home) -> None:
     configure(home, QUOTAS)
     with serving(create_app(home)) as url:
-        assert httpx.get(f"{url}/api/1/cron/nightly/{KEY}/?status=ok").status_code == 202
-        assert httpx.post(url + ENVELOPE, content=items("check_in"), headers=AUTH).status_code == 429
+        assert httpx.get(f"{url}/api/1/cron/nightly/{KEY}/?status=ok", timeout=120).status_code == 202
+        assert (
+            httpx.post(url + ENVELOPE, content=items("check_in"), headers=AUTH, timeout=120).status_code
+            == 429
+        )
     assert outcomes(home) == {(1, "monitor", "rate_limited", "project_quota"): 2}
 
 
@@ -157,7 +160,9 @@ def test_too_large_or_broken(
 ) -> None:
     configure(home, receiver=SMALL)
     with serving(create_app(home)) as url:
-        answer = httpx.post(url + ENVELOPE, content=body, headers={**AUTH, "content-encoding": encoding})
+        answer = httpx.post(
+            url + ENVELOPE, content=body, headers={**AUTH, "content-encoding": encoding}, timeout=120
+        )
         assert answer.status_code == status, answer.text
         assert answer.headers["x-sentry-error"] == answer.json()["detail"]
     assert outcomes(home) == {(1, outcome[0], "refused", outcome[1]): 1}
@@ -172,11 +177,11 @@ def test_reading_a_chunked_body_stops_at_the_limit(home: Home) -> None:
 
     with serving(create_app(home, limits=Limits(linger_seconds=0.2))) as url:
         try:
-            status = httpx.post(url + ENVELOPE, content=endless(), headers=AUTH, timeout=10).status_code
+            status = httpx.post(url + ENVELOPE, content=endless(), headers=AUTH, timeout=120).status_code
         except httpx.WriteError:
             status = 413  # the connection was closed before the client had sent all, as it should
         assert status == 413
-        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH).status_code == 200
+        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH, timeout=120).status_code == 200
 
 
 def test_large_envelopes_are_opened_beside_the_others(home: Home) -> None:
@@ -184,20 +189,20 @@ def test_large_envelopes_are_opened_beside_the_others(home: Home) -> None:
     attachment = os.urandom(3 * 2**20)
     body = b'{}\n{"type":"attachment","length":%d}\n' % len(attachment) + attachment
     with serving(create_app(home)) as url:
-        assert httpx.post(url + ENVELOPE, content=body, headers=AUTH, timeout=30).status_code == 200
+        assert httpx.post(url + ENVELOPE, content=body, headers=AUTH, timeout=120).status_code == 200
         packed = gzip.compress(body.replace(attachment, b"\0" * len(attachment)), mtime=0)
         headers = {**AUTH, "content-encoding": "gzip"}
-        assert httpx.post(url + ENVELOPE, content=packed, headers=headers, timeout=30).status_code == 200
+        assert httpx.post(url + ENVELOPE, content=packed, headers=headers, timeout=120).status_code == 200
     assert [receipt.body for receipt in stored(home)] == [body, packed]
 
 
 def test_all_bodies_together_are_bounded(home: Home) -> None:
     configure(home)
     with serving(create_app(home, limits=Limits(body_memory=1000))) as url:
-        answer = httpx.post(url + ENVELOPE, content=EVENT + b" " * 1000, headers=AUTH)
+        answer = httpx.post(url + ENVELOPE, content=EVENT + b" " * 1000, headers=AUTH, timeout=120)
         assert answer.status_code == 503
         assert "retry-after" not in answer.headers
-        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH).status_code == 200
+        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH, timeout=120).status_code == 200
 
 
 # Trouble with the disk ------------------------------------------------------------------------------------------------
@@ -230,9 +235,9 @@ def test_without_a_spool_it_lives_but_is_not_ready(home: Home, monkeypatch: pyte
             raise OSError("read-only")
 
     with serving(create_app(home, spool=Broken())) as url:  # type: ignore[arg-type]
-        assert httpx.get(url + "/health/live").status_code == 200
-        assert httpx.get(url + "/health/ready").status_code == 503
-        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH).status_code == 503
+        assert httpx.get(url + "/health/live", timeout=120).status_code == 200
+        assert httpx.get(url + "/health/ready", timeout=120).status_code == 503
+        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH, timeout=120).status_code == 503
 
 
 def test_a_full_disk_is_answered_503(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +245,8 @@ def test_a_full_disk_is_answered_503(home: Home, monkeypatch: pytest.MonkeyPatch
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**20))
     with serving(create_app(home)) as url:
-        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH).status_code == 503
-        assert httpx.get(url + "/health/ready").json()["detail"] == "not enough free disk"
+        assert httpx.post(url + ENVELOPE, content=EVENT, headers=AUTH, timeout=120).status_code == 503
+        assert httpx.get(url + "/health/ready", timeout=120).json()["detail"] == "not enough free disk"
     assert stored(home) == []
 
 
@@ -264,11 +269,11 @@ def test_a_changed_configuration_is_taken_and_a_broken_one_is_not(
     configure(home)
     with (
         serving(create_app(home)) as url,
-        httpx.Client(base_url=url, params={"sentry_key": "new-key"}) as client,
+        httpx.Client(base_url=url, params={"sentry_key": "new-key"}, timeout=120) as client,
     ):
 
         def until(status: int) -> None:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while client.post(ENVELOPE, content=EVENT).status_code != status:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -308,10 +313,12 @@ def test_a_receiver_starts_with_what_a_broken_file_held_and_says_so(home: Home) 
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("receiver listens on ").strip()
         try:
-            answer = httpx.post(f"{url}{ENVELOPE}", content=EVENT, params={"sentry_key": "abcdef"})
+            answer = httpx.post(
+                f"{url}{ENVELOPE}", content=EVENT, params={"sentry_key": "abcdef"}, timeout=120
+            )
         finally:
             process.terminate()
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate(timeout=120)
     assert answer.status_code == 200
     assert "what the configuration held before stays in force" in told
     assert f"{home.config_path}:2: channels[0].x: unknown field; allowed: " in told
@@ -324,7 +331,7 @@ def test_a_receiver_starts_with_what_a_broken_file_held_and_says_so(home: Home) 
 def talk(url: str, *pieces: bytes) -> bytes:
     """Send raw bytes and read the answer until the server closes or the answer's head is complete."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=120) as connection:
         try:
             for piece in pieces:
                 connection.sendall(piece)
@@ -376,7 +383,7 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_hostile_requests_are_refused_and_service_goes_on(besieged: str, pieces: tuple[bytes, ...]) -> None:
     answer = talk(besieged, *pieces)
     assert answer == b"" or 400 <= int(answer.split(b" ", 2)[1]) < 500
-    assert httpx.post(besieged + ENVELOPE, content=EVENT, headers=AUTH).status_code == 200
+    assert httpx.post(besieged + ENVELOPE, content=EVENT, headers=AUTH, timeout=120).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -388,7 +395,7 @@ def test_silent_clients_are_dropped(
     home: Home, monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...]
 ) -> None:
     configure(home)
-    monkeypatch.setattr(server_module, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "SILENT_SECONDS", 0.5)
     with serving(create_app(home)) as url:
         assert talk(url, *pieces).startswith(b"HTTP/1.1 408")
         if pieces != (b"",):
@@ -509,9 +516,11 @@ def test_a_signal_lets_requests_in_flight_finish(home: Home, number: signal.Sign
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert httpx.post(url + ENVELOPE, content=items("session"), headers=AUTH).status_code == 429
+        assert (
+            httpx.post(url + ENVELOPE, content=items("session"), headers=AUTH, timeout=120).status_code == 429
+        )
         address = urlsplit(url)
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=120) as connection:
             head = HEAD + b"content-length: %d\r\nexpect: 100-continue\r\n\r\n" % len(EVENT)
             connection.sendall(head)
             assert b"100 Continue" in connection.recv(1000)  # it is in work now
@@ -519,7 +528,7 @@ def test_a_signal_lets_requests_in_flight_finish(home: Home, number: signal.Sign
             connection.sendall(EVENT)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         assert process.stdout.read() == "returned\n"
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     assert [receipt.event_id for receipt in stored(home) if not receipt.meta.get("internal")] == [ID]
     assert outcomes(home) == {(1, "session", "rate_limited", "project_quota"): 1}
 

@@ -31,7 +31,7 @@ def url(home: Home) -> Iterator[str]:
 @contextmanager
 def connected(url: str) -> Iterator[tuple[socket.socket, BinaryIO]]:
     address = urlsplit(url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=120) as connection:
         yield connection, connection.makefile("rb")
 
 

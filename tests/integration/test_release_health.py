@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +20,17 @@ FILES = ("sessions", "aggregates", "users")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]
+) -> Iterator[Answers]:
     """The answers to all cases, from each kind of home in turn."""
-    home = Home(root=tmp_path_factory.mktemp("health"))
+    home = new_home(tmp_path_factory.mktemp("health"))
     all_cases = {f"{file} {case['id']}": case for file in FILES for case in lists_of(file)["cases"]}
     if request.param == "sqlite":
         yield answers(home, all_cases)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database() as url:
+    with server.database(request.getfixturevalue("_new_database")) as url:
         yield answers(Home(root=home.root, database_url=url), all_cases)
 
 

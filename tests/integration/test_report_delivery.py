@@ -74,6 +74,7 @@ def parts(mail: EmailMessage) -> list[str]:
     return [part.get_content_type() for part in mail.walk()]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_weekly_report_is_one_mail_on_monday_morning(own: Stores) -> None:
     with mail_server() as smtp:
         stores = told(own, smtp)

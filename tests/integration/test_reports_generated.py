@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,10 +52,8 @@ def stores(home: Home) -> Iterator[Stores]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    root = tmp_path_factory.mktemp("reports") / "home"
-    root.mkdir(mode=0o700)
-    yield from made(Home(root))
+def shared(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
+    yield from made(new_home(tmp_path_factory.mktemp("reports")))
 
 
 def week(zone: str = "UTC", key: date = date(2026, 11, 16)) -> Period:
@@ -133,11 +132,9 @@ HOURLY = [
 
 
 @pytest.fixture(scope="module")
-def hourly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+def hourly(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
     """One event at minute 30 of every UTC hour, of one user and group; nothing else."""
-    root = tmp_path_factory.mktemp("hourly") / "home"
-    root.mkdir(mode=0o700)
-    for stores in made(Home(root)):
+    for stores in made(new_home(tmp_path_factory.mktemp("hourly"))):
         first = datetime(2026, 8, 31, 0, 30, tzinfo=UTC)
         errors = [Error(first + n * HOUR, user=7) for n in range(24 * 93)]
         facts = Facts(errors, [Move(first, 1, "created", "unresolved")])

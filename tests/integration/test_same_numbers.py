@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,9 @@ SCOPES = {"organisation": "organisation", "shop": "project:shop", "app": "projec
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+def lived(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
     """A home in which two weeks were received, processed and decided about."""
-    home = Home(root=tmp_path_factory.mktemp("weeks") / "home")
-    home.root.mkdir(mode=0o700)
+    home = new_home(tmp_path_factory.mktemp("weeks"))
     home.config_path.write_text(configuration(PLAN))
     with open_stores(home) as stores:
         live(stores, PLAN, step=timedelta(hours=12))

@@ -276,7 +276,7 @@ def test_senders_that_are_killed_lose_nothing(home: Home) -> None:
             put(stores, 40)
             for number in range(kills):
                 process = subprocess.Popen([sys.executable, "-c", SENDER, str(home.root), f"run-{number}"])
-                assert process.wait(60) != 0
+                assert process.wait(120) != 0
                 assert release_claims(stores.state, f"run-{number}", datetime.now(UTC)) == 1
             process = None
             soon(stores)

@@ -71,7 +71,7 @@ def test_after_sigkill_nothing_runs_and_the_next_start_settles_it(home: Home, tm
         parts = [psutil.Process(pid) for pid in marked_processes(str(home.root))]
         assert len(parts) >= 4
         service.kill()
-        _, alive = psutil.wait_procs(parts, timeout=60)
+        _, alive = psutil.wait_procs(parts, timeout=120)
         assert alive == []
     with running(home, tmp_path) as (service, said):
         assert "the last service was interrupted: ending the runs it left under way\n" in said
@@ -82,8 +82,8 @@ def test_after_sigkill_nothing_runs_and_the_next_start_settles_it(home: Home, tm
 def check_service(service: subprocess.Popen[str], home: Home) -> None:
     assert known(home).ready
     assert known(home).pid == service.pid
-    assert httpx.get(f"{known(home).receiver_url}/health/ready").status_code == 200
-    assert httpx.get(known(home).ui_url).status_code == 200
+    assert httpx.get(f"{known(home).receiver_url}/health/ready", timeout=120).status_code == 200
+    assert httpx.get(known(home).ui_url, timeout=120).status_code == 200
 
     sent = CliRunner().invoke(main, ["--home", str(home.root), "send-test-event"])
     assert sent.exit_code == 0, sent.output
@@ -110,7 +110,7 @@ def nudged(home: Home) -> list[dict[str, str]]:
         "query": "query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results { runId } } } }",
         "variables": {"filter": {"pipelineName": "process_events", "tags": tags}},
     }
-    answer = httpx.post(f"{known(home).ui_url}/graphql", json=question, timeout=30).json()
+    answer = httpx.post(f"{known(home).ui_url}/graphql", json=question, timeout=120).json()
     runs: list[dict[str, str]] = answer["data"]["runsOrError"]["results"]
     return runs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,8 @@ _updates = st.lists(
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    root: Path = tmp_path_factory.mktemp("fold")
-    with open_stores(Home(root=root)) as opened:
+def stores(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]) -> Iterator[Stores]:
+    with open_stores(new_home(tmp_path_factory.mktemp("fold"))) as opened:
         yield opened
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -453,10 +455,11 @@ _SENT = st.lists(
 
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=_SENT)
-def test_tables_add_up_to_what_was_sent(tmp_path_factory: pytest.TempPathFactory, sent: list[Any]) -> None:
+def test_tables_add_up_to_what_was_sent(
+    tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home], sent: list[Any]
+) -> None:
     """Counted naively beside: events by slot, distinct users of any span of slots and days."""
-    root = tmp_path_factory.mktemp("figures")
-    with open_stores(Home(root=root)) as stores:
+    with open_stores(new_home(tmp_path_factory.mktemp("figures"))) as stores:
         days = [Day(stores, date(2020, 1, 1) + timedelta(days=n), 1) for n in range(3)]
         for number, seconds, problem, user, release, environment, level in sent:
             fields = {

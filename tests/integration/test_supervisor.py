@@ -204,7 +204,7 @@ def test_sigkill_of_the_supervisor_leaves_nothing(start: Start) -> None:
     family = service.parts()
     assert len(family) == 4
     service.process.kill()
-    _, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=120)
     assert alive == []
 
 

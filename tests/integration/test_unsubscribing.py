@@ -29,7 +29,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 @pytest.fixture
 def client(home: Home) -> Iterator[httpx.Client]:
     write(home, f"members: [{{email: {ANNA}}}]")
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         yield client
 
 
@@ -119,7 +119,7 @@ def test_a_link_may_have_slashes_around_it(client: httpx.Client, home: Home, spe
 
 def slow_post(client: httpx.Client, path: str, more: bytes) -> bytes:
     """The status line for a client that sends the head of a POST, `more` and no end."""
-    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=30) as raw:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=120) as raw:
         raw.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\n".encode() + more)
         return raw.makefile("rb").readline()
 

@@ -43,7 +43,7 @@ def client(any_home: Home, state: StateDatabase) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {token}"}
     with (
         serving(create_app(any_home)) as url,
-        httpx.Client(base_url=url, timeout=30, headers=headers) as client,
+        httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client
 
@@ -330,7 +330,7 @@ def test_without_its_database_the_receiver_goes_on(tmp_path: Path) -> None:
     home = Home(tmp_path)
     configure(home)
     (tmp_path / "state.sqlite").write_bytes(b"this is no database" * 100)
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         answer = client.get(f"{API}/")
         assert (answer.status_code, answer.json()) == (503, {"detail": "the database does not answer"})
         assert client.get("/health/ready").status_code == 200

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -49,7 +50,7 @@ def served(stores: Stores) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {token}"}
     with (
         serving(create_app(stores.home)) as url,
-        httpx.Client(base_url=url, timeout=30, headers=headers) as client,
+        httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client
 
@@ -62,11 +63,11 @@ def any_client(own: Stores) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(
+    tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]
+) -> Iterator[httpx.Client]:
     """One for all that only ask."""
-    root = tmp_path_factory.mktemp("served") / "home"
-    root.mkdir(mode=0o700)
-    with open_stores(Home(root)) as stores, served(stores) as client:
+    with open_stores(new_home(tmp_path_factory.mktemp("served"))) as stores, served(stores) as client:
         yield client
 
 
@@ -338,10 +339,10 @@ def test_few_may_wait_and_each_ends_in_time(own: Stores) -> None:
     def ask() -> None:
         with reading.lake():
             entered.set()
-            leave.wait(30)
+            leave.wait(120)
 
     threads = [in_thread(ask) for _ in range(health_reading.AT_ONCE)]
-    assert entered.wait(30)
+    assert entered.wait(120)
     wait_for("all have a place", lambda: reading._places._value == 0)
     with pytest.raises(ApiError, match="too many"), reading.lake():
         pass

@@ -96,7 +96,7 @@ def running(home: Home, limits: str = "", chunk_bytes: int = 2 * 1024 * 1024) ->
     state = StateDatabase(home)
     _, token = create_token(state, "http://test", "acme", "test", SCOPES)
     source = StateSymbolSource(state, BlobStore(home.blobs_url), home.root / "cache")
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=60) as http:
+    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as http:
         yield Installation(home, Uploader(http, token, chunk_bytes), state, source)
     state.close()
 
@@ -108,9 +108,11 @@ def any_installation(any_home: Home) -> Iterator[Installation]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Home]
+) -> Iterator[Installation]:
     """One installation for all tests in which nothing becomes known, with small limits."""
-    home = Home(tmp_path_factory.mktemp("shared"))
+    home = new_home(tmp_path_factory.mktemp("shared"))
     limits = "max_file_bytes: 5000000, max_unpacked_bytes: 1000000, max_bundle_files: 1000"
     with running(home, limits) as found:
         yield found
@@ -487,7 +489,7 @@ def test_killed_while_receiving_and_sent_again(home: Home, tmp_path: Path) -> No
             wait_for("the receiver is there", lambda: url_file.exists() and url_file.read_text())
             token = installation.client.http.headers["authorization"].removeprefix("Bearer ")
             with (
-                httpx.Client(base_url=url_file.read_text(), timeout=60) as http,
+                httpx.Client(base_url=url_file.read_text(), timeout=120) as http,
                 pytest.raises(httpx.TransportError),
             ):
                 Uploader(http, token).send({sha1(CRASHER): CRASHER})

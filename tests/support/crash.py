@@ -242,13 +242,13 @@ def store_facts_and_die(home: Home, moment: str) -> None:
 def run_in_process(target: Callable[..., None], *arguments: object) -> int:
     """Run a function of this module in a process of its own; gives its exit code (-9: killed)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tasks_pipeline.processing.recompute", "tests.support.day"])
+    context.set_forkserver_preload(["tests.support.warm"])
     process = context.Process(target=target, args=arguments)
     process.start()
-    process.join(120)
+    process.join(240)
     if process.is_alive():
         process.kill()
         process.join()
-        raise TimeoutError(f"{target.__name__} went on for two minutes")
+        raise TimeoutError(f"{target.__name__} went on for four minutes")
     assert process.exitcode is not None
     return process.exitcode

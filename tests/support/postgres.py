@@ -158,9 +158,9 @@ def _running(binaries: Path, data: Path, port: int, account: str | None) -> Iter
         yield
     finally:
         process.stdin.close()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
         if reader is not None:
-            reader.join(timeout=60)
+            reader.join(timeout=120)
         process.stderr.close()
 
 

@@ -66,7 +66,7 @@ def serving(app: Receiver) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(120)
         yield urls[0]
     finally:
         server.should_exit = True

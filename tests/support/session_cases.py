@@ -39,16 +39,20 @@ class Clock(datetime):
 
 
 @contextmanager
-def receiving(home: Home) -> Iterator[str]:
-    """A receiver on the home's spool, whose clock is `Clock`; gives its address."""
-    with patch.object(intake, "datetime", Clock), serving(create_app(home)) as url:
-        yield url
+def receiving(home: Home) -> Iterator[httpx.Client]:
+    """A receiver on the home's spool, whose clock is `Clock`; gives a client of it."""
+    with (
+        patch.object(intake, "datetime", Clock),
+        serving(create_app(home)) as url,
+        httpx.Client(base_url=url, timeout=120) as client,
+    ):
+        yield client
 
 
-def post(url: str, project: int, kind: str, payload: object) -> None:
+def post(client: httpx.Client, project: int, kind: str, payload: object) -> None:
     """Send one item in an envelope of its own."""
     body = write_envelope(Envelope({}, [item(kind, payload)]))
-    answer = httpx.post(f"{url}/api/{project}/envelope/?sentry_key=key{project}", content=body, timeout=30)
+    answer = client.post(f"/api/{project}/envelope/?sentry_key=key{project}", content=body)
     assert answer.status_code == 200, answer.text
 
 
@@ -76,16 +80,17 @@ def answers(home: Home, cases: Mapping[str, Case]) -> Answers:
         for sent in case["items"]:
             moment = datetime.fromisoformat(sent["received_at"])
             by_day.setdefault(moment.date(), []).append((projects[id][sent["project"]], sent))
-    with receiving(home) as url, open_stores(home) as stores:
+    with receiving(home) as client, open_stores(home) as stores:
         found = Answers(stores.tools.of(0).user_key(), as_of={id: {} for id in cases})
         for day, items in sorted(by_day.items()):
             for project, sent in items:
                 Clock.moment = datetime.fromisoformat(sent["received_at"])
-                post(url, project, sent["type"], sent["payload"])
+                post(client, project, sent["type"], sent["payload"])
             drain(stores, day, linger_seconds=0)
             compute_due(stores)
+            now = Tables.read(stores, (n for each in projects.values() for n in each.values()))
             for id in cases:
-                found.as_of[id][day] = Tables.read(stores, projects[id].values())
+                found.as_of[id][day] = now.of(set(projects[id].values()))
         found.final = {id: each[max(each)] for id, each in found.as_of.items()}
     return found
 
@@ -121,6 +126,11 @@ class Tables:
                 for table in ("release_health", "session_users")
             )
         )
+
+    def of(self, projects: set[int]) -> Tables:
+        """Of some of the projects."""
+        kept = ([r for r in rows if r["project_id"] in projects] for rows in (self.health, self.users))
+        return Tables(*kept)
 
     def where(self, **columns: Any) -> Tables:
         """The rows with these values."""

@@ -63,7 +63,7 @@ input()
     found = psutil.Process(int(owner.stdout.readline()))
     owner.kill()
     owner.communicate()
-    found.wait(30)
+    found.wait(120)
 
 
 def test_after_a_death_the_next_question_is_answered(worker: BoundedWorker, tmp_path: Path) -> None:

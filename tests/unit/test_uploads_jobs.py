@@ -27,7 +27,7 @@ def test_work_under_a_key_goes_on_once(jobs: Jobs) -> None:
     go, done = threading.Event(), []
 
     def work() -> None:
-        go.wait(30)
+        go.wait(120)
         done.append(1)
 
     assert not jobs.running("a")
@@ -63,7 +63,7 @@ def test_failures_that_nobody_asks_about_do_not_fill_the_queue(
 def test_more_than_can_wait_is_put_off(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 2)
     go = threading.Event()
-    started = [jobs.start(key, lambda: go.wait(30) and None) for key in range(3)]
+    started = [jobs.start(key, lambda: go.wait(120) and None) for key in range(3)]
     go.set()
     assert started == [True, True, False]
     jobs.wait([0, 1], 30)

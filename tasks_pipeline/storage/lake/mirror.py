@@ -56,8 +56,10 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE tail.payloads "
         "(segment BIGINT, day DATE, part VARCHAR, position BIGINT, item INTEGER, payload VARCHAR)"
     )
+    connection.execute("BEGIN")  # on their own each would ask the catalog for its newest snapshot
     for table in LAKE_TABLES.values():
         connection.execute(f"CREATE VIEW lake.{table.name} AS {_view(table)}")
+    connection.execute("COMMIT")
 
 
 def _view(table: LakeTable) -> str:
