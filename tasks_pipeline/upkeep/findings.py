@@ -16,6 +16,8 @@ DAMAGE = "found_damage"
 """What cannot be read as it was written: pages of SQLite, Parquet files, blobs, indexes of Postgres."""
 FILES = "found_files"
 """Files that the catalog of the lake names and that are not there, or are not what it says."""
+UNARCHIVED_ROWS, UNARCHIVED_FILES = "found_unarchived_rows", "found_unarchived_files"
+"""Days that the last cleanup could not archive, and left as they are: of what was received, and of attachments."""
 FREE_DISK = "free_disk"
 """How much disk was free, over time."""
 _SHOWN = 5
