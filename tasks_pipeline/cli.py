@@ -49,6 +49,7 @@ COMMANDS = {
     ),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
     "cleanup": ("commands.cleanup", "cleanup", "Remove what is older than its retention."),
+    "archive": ("commands.archive", "archive", "List and verify what cleanups archived, restore a day."),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
 }
@@ -76,6 +77,7 @@ SECTIONS = {
         "backup",
         "backfill",
         "cleanup",
+        "archive",
         "grouping",
         "receive",
     ),

@@ -85,9 +85,13 @@ def _removed(
     with stores.open() as opened:
         slugs = opened.slugs
         if config.dry_run:
-            removals: Sequence[Removal] = plan_cleanup(opened, now, ALL.among(by)).removals
+            report = Cleanup(removed=plan_cleanup(opened, now, ALL.among(by)).removals)
         else:
-            removals = remove(opened, now).removed
+            report = remove(opened, now)
+        url = opened.config.retention.archive_url
+    removals = report.removed
+    for day, why in sorted(report.waiting.items()):
+        context.log.info(f"{day} stays for now: {why}")
     for each in removals:
         context.log.info(
             f"{each.table} of {each.day or 'all days'}: {counted(each.rows, 'row')} {removed_text(config.dry_run)}"
@@ -99,7 +103,15 @@ def _removed(
                     each.table, metadata=rows_metadata(0, gone), partition=each.day.isoformat()
                 )
             )
-    return _result(removals, began, slugs, dry_run=config.dry_run)
+    kept = report.archived
+    archived = {
+        "archived_parts": len(kept),
+        "archived_rows": sum(each.rows for each in kept),
+        "archived_bytes": sum(each.size for each in kept),
+        "archive": url or "none",
+    }
+    waiting = len(report.waiting)
+    return _result(removals, began, slugs, dry_run=config.dry_run, waiting_days=waiting, **archived)
 
 
 def _result(

@@ -14,7 +14,7 @@ from fsspec.core import url_to_fs
 from tasks_pipeline.backup import history, tables
 from tasks_pipeline.backup.manifest import FORMAT, BackupError, File, Manifest, Report, counted_rows
 from tasks_pipeline.backup.moment import Moment, moment_of
-from tasks_pipeline.backup.target import Target, open_target, pieces_of
+from tasks_pipeline.backup.target import Target, open_target
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.config.loading import config_text
 from tasks_pipeline.home import CONFIG_COPY, Home
@@ -26,6 +26,7 @@ from tasks_pipeline.storage.spool.copies import Row
 from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.storage.state.tables import metadata
+from tasks_pipeline.storage.targets import pieces_of
 from tasks_pipeline.stores import Stores
 
 Progress = Callable[[File], None]

@@ -8,25 +8,20 @@ backups/<time>-<hash>.json   a backup; without one the files are nothing
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from tasks_pipeline.backup.manifest import BackupError, File, Manifest, decode, encode
-from tasks_pipeline.files import write_atomically
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
-from tasks_pipeline.storage.disk import make_folder, sync_folder
+from tasks_pipeline.storage.targets import Sink, TargetUnusable, Tree, copied, pieces_of, target_url
 
-PIECE = 1024 * 1024
 FILE_BYTES = 64 * 1024 * 1024
 """Rows of so many bytes in memory make a file."""
 
@@ -44,9 +39,7 @@ class Target:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self.files = BlobStore(f"{self.url}/files")
-        self._fs, root = url_to_fs(f"{self.url}/backups", use_listings_cache=False)
-        self._root = str(root).rstrip("/")
-        self._local = isinstance(self._fs, LocalFileSystem)
+        self._manifests = Tree(f"{self.url}/backups")
         self.known: set[str] = set()
         self.stored = 0
 
@@ -57,18 +50,13 @@ class Target:
     @property
     def folder(self) -> Path | None:
         """The folder that it is; None for object storage."""
-        return Path(self._root).parent if self._local else None
+        folder = self._manifests.folder
+        return None if folder is None else folder.parent
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
-        try:
-            paths = self._fs.ls(self._root, detail=False)
-        except FileNotFoundError:
-            return []
-        found = (str(path).rpartition("/")[2] for path in paths)
-        return sorted(
-            name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != "."
-        )
+        found = self._manifests.names()
+        return [name.removesuffix(".json") for name in found if name.endswith(".json")]
 
     def choose(self, name: str | None) -> tuple[str, Manifest]:
         """A backup by its name or how that begins, the newest without one. Raises BackupError."""
@@ -84,24 +72,17 @@ class Target:
 
     def manifest(self, name: str) -> Manifest:
         """A backup by its whole name. Raises BackupError when it is damaged or of a newer version."""
-        return decode(name, bytes(self._fs.cat_file(f"{self._root}/{name}.json")))
+        return decode(name, self._manifests.read(f"{name}.json"))
 
     def publish(self, manifest: Manifest) -> str:
         """Make a backup visible, whose files are all there, and give its name."""
         name, text = encode(manifest)
-        path = f"{self._root}/{name}.json"
-        if self._local:
-            make_folder(Path(self._root))
-            write_atomically(Path(path), text.decode())
-            sync_folder(Path(self._root))
-        else:
-            self._fs.pipe_file(path, text)
+        self._manifests.publish(f"{name}.json", text)
         return name
 
     def withdraw(self, name: str) -> None:
         """Remove a backup; its files go with the next `sweep`."""
-        with suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/{name}.json")
+        self._manifests.remove(f"{name}.json")
 
     def sweep(self, before: datetime) -> int:
         """Remove files of no backup, and what of this was being written before a moment; gives how many files went.
@@ -200,15 +181,10 @@ class Target:
             raise self._missing(file) from error
 
     def _prove(self, file: File, source: IO[bytes], copy: IO[bytes] | None = None) -> None:
-        digest, size = hashlib.sha256(), 0
-        while piece := source.read(PIECE):
-            digest.update(piece)
-            size += len(piece)
-            if copy is not None:
-                copy.write(piece)
+        digest, size = copied(source, copy)
         if size != file.size:
             raise self._changed(file, f"it has {size:,} bytes instead of {file.size:,}")
-        if digest.hexdigest() != file.sha256:
+        if digest != file.sha256:
             raise self._changed(file, "its bytes are not those that were stored")
 
     def _missing(self, file: File) -> Damaged:
@@ -224,9 +200,9 @@ class Target:
 def open_target(url: str) -> Target:
     """The target of a folder or an fsspec URL. Raises BackupError for what is neither."""
     try:
-        return Target(url if "://" in url else str(Path(url).expanduser().resolve()))
-    except (ImportError, ValueError) as error:
-        raise BackupError(f"{url} is no folder and no URL that can be used: {error}") from error
+        return Target(target_url(url))
+    except TargetUnusable as error:
+        raise BackupError(str(error)) from error
 
 
 _WHAT_TO_DO = "the next backup stores it again where it still is as it was, and this backup is whole again then; else take another one"
@@ -240,34 +216,6 @@ def _parquet(draft: BlobDraft, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         sink, schema, compression="zstd", compression_level=1, use_dictionary=plain, write_statistics=False
     ) as writer:
         yield writer
-
-
-class Sink:
-    """A file to write to, of which a file of a backup becomes."""
-
-    closed = False
-
-    def __init__(self, draft: BlobDraft) -> None:
-        self._draft = draft
-
-    def write(self, data: bytes) -> int:
-        self._draft.write(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._draft.size
-
-    def flush(self) -> None:
-        self._draft.flush()
-
-    def close(self) -> None:
-        """The draft is kept by whoever opened it."""
-
-
-def pieces_of(source: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of an open file."""
-    while piece := source.read(PIECE):
-        yield piece
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:

@@ -13,9 +13,11 @@ from tasks_pipeline.commands.common.options import Day, json_option, project_opt
 from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import open_all, project_number, size_text
 from tasks_pipeline.commands.common.tables import table
+from tasks_pipeline.texts import printable
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
+    from tasks_pipeline.archive.write import Archived
     from tasks_pipeline.retention.plan import Asked, Removal
     from tasks_pipeline.stores import Stores
 
@@ -48,7 +50,8 @@ def cleanup(
 ) -> None:
     """Remove what is older than its retention: what the service does every night.
 
-    Days on which something waits stay, and those whose figures are not final.
+    Days on which something waits stay, and those whose figures are not final. With `retention.archive_url` what goes is archived before,
+    and stays where that cannot be done.
 
     \b
     Examples:
@@ -66,10 +69,13 @@ def cleanup(
         if dry_run:
             plan = plan_cleanup(stores, now, asked)
             removed, waiting = [*plan.removals, *blobs_due(stores, now, asked)], plan.waiting
+            archived: list[Archived] = []
         else:
             old = cleanup_old_events(stores, now, asked)
             files = delete_old_file_attachments(stores, now, asked)
             removed, waiting = [*old.removed, *files.removed], old.waiting | files.waiting
+            archived = [*old.archived, *files.archived]
+        url = stores.config.retention.archive_url
         slugs = stores.slugs
     if as_json:
         totals = {
@@ -78,11 +84,26 @@ def cleanup(
             "bytes": sum(each.size for each in removed),
         }
         stays = [{"day": day, "why": why} for day, why in sorted(waiting.items())]
+        kept = {
+            "url": url,
+            "parts": len(archived),
+            "rows": sum(each.rows for each in archived),
+            "bytes": sum(each.size for each in archived),
+        }
         print_json(
-            {"removals": [each.as_dict(slugs) for each in removed], "totals": totals, "waiting": stays}
+            {
+                "removals": [each.as_dict(slugs) for each in removed],
+                "totals": totals,
+                "waiting": stays,
+                "archived": kept,
+            }
         )
         return
     _show(removed, waiting, slugs, dry_run)
+    if archived:
+        size = size_text(sum(each.size for each in archived))
+        rows = counted(sum(each.rows for each in archived), "row")
+        click.echo(f"{rows} of it archived before, {size} in {printable(url or '')}")
 
 
 def _asked(stores: Stores, project: str | None, before: date | None, categories: Sequence[str]) -> Asked:

@@ -162,6 +162,14 @@ class Config(Model):
         )
         return self
 
+    @model_validator(mode="after")
+    def _archived_somewhere(self) -> Config:
+        if self.retention.archive_url is None:
+            said = "true, and retention.archive_url of the installation does not say where; allowed with it, or false"
+            wanted = (number for number, p in enumerate(self.projects) if p.retention.archive)
+            refuse([Wrong(("projects", number, "retention", "archive"), said) for number in wanted])
+        return self
+
     def kept_days(self, setting: str, project_id: int | None = None) -> int:
         """How many days something is kept, by the name of its setting in `retention`: of a project, or of one that says nothing
         about it. What raw envelopes hold stays as long as these."""

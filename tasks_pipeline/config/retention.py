@@ -66,6 +66,12 @@ class Retention(Model):
         7,
         description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
     )
+    archive_url: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder outside of the home, or fsspec URL (`s3://bucket/prefix`), for this installation alone: what was received is "
+        "kept there as Parquet before it goes. Absent: nothing is archived.",
+    )
     max_disk: int | None = Field(
         None,
         ge=64 * MIB,
@@ -101,6 +107,10 @@ class ProjectRetention(Model):
     debug_file_days: Days | None = Field(None, description="Debug files and artifact bundles.")
     alert_days: WindowDays | None = Field(None, description="Alerts.")
     notification_days: Annotated[int, Field(ge=31, le=LONGEST)] | None = Field(None, description="Messages.")
+    archive: bool | None = Field(
+        None,
+        description="Whether what goes is archived. Absent: where `retention.archive_url` of the installation says.",
+    )
     max_events: int | None = Field(
         None,
         ge=1000,

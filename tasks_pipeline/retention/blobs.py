@@ -13,12 +13,14 @@ from itertools import islice
 import pyarrow as pa
 from sqlalchemy import Connection, select
 
-from tasks_pipeline.retention.cleanup import ALL, Cleanup, remove
+from tasks_pipeline.archive.write import archiver_of
+from tasks_pipeline.retention.cleanup import ALL, Cleanup, remove, tell_of_archive
 from tasks_pipeline.retention.plan import Asked, Removal
 from tasks_pipeline.retention.policy import ATTACHMENTS
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import artifact_bundles, debug_files, notifications, report_revisions
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.upkeep.findings import UNARCHIVED_FILES
 
 GRACE = timedelta(days=1)
 """Nothing takes so long between storing a blob and the row that refers to it."""
@@ -34,7 +36,10 @@ def delete_old_file_attachments(
 ) -> Cleanup:
     """Remove attachments, debug files and artifact bundles that are over, and the blobs that nothing refers to any more."""
     now = now or datetime.now(UTC)
-    report = remove(stores, now, asked.among(ATTACHMENTS), on_removed)
+    archiver = archiver_of(stores)
+    report = remove(stores, now, asked.among(ATTACHMENTS), on_removed, archiver)
+    if asked == ALL:
+        tell_of_archive(stores, report, archiver, UNARCHIVED_FILES, now)
     if asked.wants("attachments"):
         before = now - GRACE
         stores.blobs.settle(before)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from tasks_pipeline.archive.write import Archived, Archiver, archiver_of
 from tasks_pipeline.retention.lake import remove_planned
 from tasks_pipeline.retention.limits import beyond_disk, sample_events
 from tasks_pipeline.retention.plan import Asked, Plan, Reason, Removal, plan_lake
@@ -17,7 +18,7 @@ from tasks_pipeline.retention.rows import planned, rows_over
 from tasks_pipeline.retention.waiting import waiting_days
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.stores import Stores
-from tasks_pipeline.upkeep.findings import EARLY, note_finding
+from tasks_pipeline.upkeep.findings import EARLY, UNARCHIVED_FILES, UNARCHIVED_ROWS, finding, note_finding
 from tasks_pipeline.words import counted
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,11 @@ ALL = Asked()
 
 @dataclass(slots=True)
 class Cleanup:
-    """What went: `removed`, and the days that have to stay for now, with the reason."""
+    """What went: `removed`, what of it is archived, and the days that have to stay for now, with the reason."""
 
     removed: list[Removal] = field(default_factory=list)
     waiting: dict[date, str] = field(default_factory=dict)
+    archived: list[Archived] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -71,21 +73,23 @@ def cleanup_old_events(
     looks after the lake next.
     """
     now = now or datetime.now(UTC)
-    report = remove(stores, now, asked.among(EVENTS), on_removed)
+    archiver = archiver_of(stores)
+    report = remove(stores, now, asked.among(EVENTS), on_removed, archiver)
     if asked == ALL:
-        for some in _beyond_limits(stores, now.date()):
+        for some in _beyond_limits(stores, now.date(), archiver):
             report.removed += some
             for removal in some:
                 on_removed(removal)
+        tell_of_archive(stores, report, archiver, UNARCHIVED_ROWS, now)
     return report
 
 
-def _beyond_limits(stores: Stores, today: date) -> Iterator[list[Removal]]:
+def _beyond_limits(stores: Stores, today: date, archiver: Archiver | None) -> Iterator[list[Removal]]:
     waiting = waiting_days(stores, today)
-    yield from sample_events(stores, today, waiting)
+    yield from sample_events(stores, today, waiting, archiver)
     early = beyond_disk(stores, today, waiting)
     note_finding(stores.state, EARLY, _said(early), datetime.now(UTC))
-    yield from remove_planned(stores, early)
+    yield from remove_planned(stores, early, archiver)
 
 
 def _said(early: Sequence[Removal]) -> list[str]:
@@ -97,19 +101,38 @@ def _said(early: Sequence[Removal]) -> list[str]:
     return [f"{day} went with {counted(rows[day], 'row')}" for day in sorted(rows)]
 
 
-def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Removal], None]) -> Cleanup:
-    """Remove what is over of the categories that are asked for."""
+def tell_of_archive(
+    stores: Stores, report: Cleanup, archiver: Archiver | None, name: str, now: datetime
+) -> None:
+    """Have a report, and the watch, say of a whole night what could not be archived."""
+    problems = []
+    if archiver is not None:
+        report.waiting |= archiver.waiting
+        problems = [f"{day} stays: {why}" for day, why in sorted(archiver.waiting.items())]
+    note_finding(stores.state, name, problems, now)
+
+
+def remove(
+    stores: Stores,
+    now: datetime,
+    asked: Asked,
+    on_removed: Callable[[Removal], None],
+    archiver: Archiver | None,
+) -> Cleanup:
+    """Remove what is over of the categories that are asked for, and archive it before where that is wanted."""
     plan = plan_lake(stores, now.date(), asked)
-    report = Cleanup(waiting=plan.waiting)
+    report = Cleanup(waiting=plan.waiting, archived=[] if archiver is None else archiver.archived)
 
     def went(removal: Removal) -> None:
         report.removed.append(removal)
         on_removed(removal)
 
-    for some in remove_planned(stores, plan.removals):
+    for some in remove_planned(stores, plan.removals, archiver):
         for removal in some:
             went(removal)
-    for over in rows_over(stores, now, asked, plan.waiting):
+    if archiver is not None:  # what belongs to rows that stay has to stay with them
+        report.waiting |= archiver.waiting
+    for over in rows_over(stores, now, asked, report.waiting):
         if dropped := over.drop():
             went(
                 Removal(over.category, over.table.name, over.project_id, None, dropped, 0, 0, _reason(asked))
@@ -122,6 +145,13 @@ def remove(stores: Stores, now: datetime, asked: Asked, on_removed: Callable[[Re
 def left_over(stores: Stores, now: datetime) -> list[Removal]:
     """What is older than its retention by more than a day, and nothing makes it wait: a night did not do its work."""
     return plan_cleanup(stores, now - timedelta(days=1)).removals
+
+
+def unarchived_days(stores: Stores) -> list[str]:
+    """Days that stay since the last cleanup could not archive them, and why."""
+    with stores.state.read() as connection:
+        found = [finding(connection, name) for name in (UNARCHIVED_ROWS, UNARCHIVED_FILES)]
+    return [each.detail for each in found if each is not None and each.count]
 
 
 def _reason(asked: Asked) -> Reason:

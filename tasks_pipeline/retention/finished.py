@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.pieces import delete_in_pieces
 from tasks_pipeline.storage.state.proofs import forgotten
+from tasks_pipeline.storage.state.restored import forget_restored
 from tasks_pipeline.storage.state.tables import drains, notifications, probes, regroupings, replacements
 
 FINISHED_FOR = timedelta(days=1)
@@ -19,7 +20,8 @@ DIGESTS_FOR = timedelta(days=30)
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
     """Remove drains that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
-    digests that were sent DIGESTS_FOR ago, and checks that were put right long ago. Gives how many of each went."""
+    digests that were sent DIGESTS_FOR ago, checks that were put right long ago, and what is known of restored days that need not stay any
+    more. Gives how many of each went."""
     before = now - FINISHED_FOR
     # The newest stays: its number is what a batch remembers, and SQLite would give it to the next one.
     newest = select(func.max(regroupings.c.id)).scalar_subquery()
@@ -31,7 +33,13 @@ def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
         ),
         "digest_entries": delete_in_pieces(state, notifications, *_told(now - DIGESTS_FOR)),
         "checks": delete_in_pieces(state, probes, forgotten(now)),
+        "restored_days": _restored(state, before),
     }
+
+
+def _restored(state: StateDatabase, before: datetime) -> int:
+    with state.write() as connection:
+        return forget_restored(connection, before.date())
 
 
 def _told(before: datetime) -> tuple[ColumnElement[bool], ...]:

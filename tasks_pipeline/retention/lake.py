@@ -1,24 +1,29 @@
 """Removing days from the lake: whole ones by taking their files out of the catalog, projects and places by writing the rest again.
 
-Files are written without the lock; under it they are exchanged, some tables of one day at a time. What goes is noted before, with
-the fact: a process that dies in between leaves rows that the next plan finds again.
+Files are written without the lock; under it they are exchanged, some tables of one day at a time. What goes is archived before, where
+that is wanted, and then noted, with the fact: a process that dies in between leaves rows that the next plan finds again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 
+from tasks_pipeline.archive.manifest import ArchiveError
+from tasks_pipeline.archive.store import LOCK
+from tasks_pipeline.archive.write import Archiver
 from tasks_pipeline.facts.record import Happened, record_all
 from tasks_pipeline.facts.types import RetentionDropped
 from tasks_pipeline.retention.plan import REPORTED, Removal
+from tasks_pipeline.storage.lake.catalog import LiveFile
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.lake.tail import tail_totals
-from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.day_changes import note_days_final
 from tasks_pipeline.storage.state.removals import ALL_PROJECTS, note_removals
 from tasks_pipeline.stores import Stores
@@ -33,18 +38,16 @@ class DayChanging(Exception):
     """The files of a day kept being exchanged by others; the next cleanup finds its rows again."""
 
 
-def remove_planned(stores: Stores, removals: Sequence[Removal]) -> Iterator[list[Removal]]:
-    """Remove what a plan found, the rows of a category and day at a time; gives what went after each."""
+def remove_planned(
+    stores: Stores, removals: Sequence[Removal], archiver: Archiver | None
+) -> Iterator[list[Removal]]:
+    """Remove what a plan found, the rows of a category and day at a time; gives what went after each. What cannot be archived stays."""
     if _in_tail(stores, {each.day for each in removals}):
         flush(stores.state, stores.lake)
     for _, some in groupby(removals, key=lambda each: (each.day, each.category)):
         of_day = list(some)
-        try:
-            _remove(stores, of_day)
-        except DayChanging:
-            log.warning("%s of %s stays until the next cleanup", of_day[0].category, of_day[0].day)
-            continue
-        yield of_day
+        if take_away(stores, of_day, _conditions(of_day), archiver):
+            yield of_day
 
 
 def _in_tail(stores: Stores, days: Collection[date | None]) -> bool:
@@ -53,30 +56,90 @@ def _in_tail(stores: Stores, days: Collection[date | None]) -> bool:
         return any(day in days for _, day in tail_totals(connection, stores.lake.flushed_through()))
 
 
-def _remove(stores: Stores, removals: Sequence[Removal]) -> None:
-    day = removals[0].day
-    assert day is not None
-    note(stores.state, removals)
-    gone = {each.table for each in removals if each.project_id == ALL_PROJECTS}
-    if gone:
-        with stores.lake.lock():
-            stores.lake.drop_days({day: gone})
+def _conditions(removals: Sequence[Removal]) -> dict[str, str]:
+    """What goes, by table."""
     parts: dict[str, list[int]] = {}
     for each in removals:
-        if each.project_id != ALL_PROJECTS:
-            parts.setdefault(each.table, []).append(each.project_id)
-    kept = {table: f"project_id NOT IN ({', '.join(map(str, ids))})" for table, ids in parts.items()}
-    if kept:
-        write_again(stores.lake, day, kept)
+        parts.setdefault(each.table, []).append(each.project_id)
+    return {
+        table: "true" if ALL_PROJECTS in ids else f"project_id IN ({', '.join(map(str, ids))})"
+        for table, ids in parts.items()
+    }
 
 
-def note(state: StateDatabase, removals: Sequence[Removal]) -> None:
-    """Note what is about to go: for those who would count it again, for figures, and as facts."""
+def take_away(
+    stores: Stores, removals: Sequence[Removal], gone: Mapping[str, str], archiver: Archiver | None
+) -> bool:
+    """Remove the rows of a category and day that meet a condition, by table; gives whether they went. They stay when the day keeps
+    changing, and when they should be archived and cannot be: the archiver knows why."""
+    day, category = removals[0].day, removals[0].category
+    assert day is not None
+    archived = archiver if removals[0].category in REPORTED else None
+    try:
+        if archived is None:
+            _take(stores, day, removals, gone, None)
+        else:
+            with process_lock(stores.home, LOCK):
+                _take(stores, day, removals, gone, archived)
+    except DayChanging:
+        log.warning("%s of %s stays until the next cleanup", category, day)
+        return False
+    except ArchiveError as error:
+        assert archiver is not None
+        log.warning("%s of %s stays, for it cannot be archived: %s", category, day, error)
+        archiver.waiting[day] = f"it cannot be archived: {error}"
+        return False
+    return True
+
+
+def _take(
+    stores: Stores, day: date, removals: Sequence[Removal], gone: Mapping[str, str], archiver: Archiver | None
+) -> None:
+    """Archive, note and remove rows: they are archived before they are noted, and noted before they go. Raises DayChanging."""
+    lake = stores.lake
+    for attempt in range(TRIES):
+        files = [file for file in lake.live_files() if file.day == day and file.table in gone]
+        written = archiver.write(removals[0].category, files, gone, removals[0].reason) if archiver else []
+        if attempt == 0:
+            note(stores.state, removals, archiver.counts(files, gone) if archiver else None)
+        if not files:
+            return
+        with lake.writing(day, "kept") as rest:
+            _write_rest(lake, files, gone, rest)
+            new = rest.finish()
+            with lake.lock():
+                went = lake.exchange(files, new) if new else lake.drop(files)
+        if went:
+            if archiver is not None:
+                archiver.archived += written
+            return
+        if archiver is not None:  # others changed what was archived
+            archiver.withdraw(written)
+    raise DayChanging(day)
+
+
+def _write_rest(lake: Lake, files: Sequence[LiveFile], gone: Mapping[str, str], rest: DayFiles) -> None:
+    for name, condition in gone.items():
+        of_table = [file for file in files if file.table == name]
+        if condition == "true" or not of_table:
+            continue
+        rows = LAKE_TABLES[name].row_group if name == "event_payloads" else READ_ROWS
+        for piece in lake.rows_of(of_table, rows, f"NOT ({condition})"):
+            if piece.num_rows:
+                rest.add_piece(name, piece)
+
+
+def note(
+    state: StateDatabase, removals: Sequence[Removal], counts: Mapping[str, Mapping[int, int]] | None
+) -> None:
+    """Note what is about to go: for those who would count it again, for figures, and as facts. With `counts`, rows by table and project,
+    each project is noted: any of them may come back."""
     now = datetime.now(UTC)
     rows = [
-        {"day": each.day, "name": each.table, "project_id": each.project_id, "rows": each.rows, "reason": each.reason}
+        {"day": each.day, "name": each.table, "project_id": project_id, "rows": count, "reason": each.reason}
         for each in removals
-    ]  # fmt: skip
+        for project_id, count in _by_project(each, counts)
+    ]
     facts = [
         Happened(
             RetentionDropped(what=each.table, day=each.day.isoformat(), rows=each.rows), now, each.project_id
@@ -91,21 +154,9 @@ def note(state: StateDatabase, removals: Sequence[Removal]) -> None:
         record_all(state, connection, facts)
 
 
-def write_again(lake: Lake, day: date, kept: Mapping[str, str]) -> None:
-    """Keep the rows of a day that meet a condition, by table. Raises DayChanging."""
-    for _ in range(TRIES):
-        files = [file for file in lake.live_files() if file.day == day and file.table in kept]
-        if not files:
-            return
-        with lake.writing(day, "kept") as rest:
-            for name, condition in kept.items():
-                of_table = [file for file in files if file.table == name]
-                rows = LAKE_TABLES[name].row_group if name == "event_payloads" else READ_ROWS
-                for piece in lake.rows_of(of_table, rows, condition) if of_table else ():
-                    if piece.num_rows:
-                        rest.add_piece(name, piece)
-            new = rest.finish()
-            with lake.lock():
-                if lake.exchange(files, new):
-                    return
-    raise DayChanging(day)
+def _by_project(
+    removal: Removal, counts: Mapping[str, Mapping[int, int]] | None
+) -> Iterable[tuple[int, int]]:
+    if counts is None or removal.project_id != ALL_PROJECTS:
+        return [(removal.project_id, removal.rows)]
+    return counts.get(removal.table, {}).items()

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from itertools import groupby
 
-from tasks_pipeline.retention.lake import DayChanging, note, write_again
+from tasks_pipeline.archive.write import Archiver
+from tasks_pipeline.retention.lake import take_away
 from tasks_pipeline.retention.plan import Removal, lake_totals, whole
 from tasks_pipeline.retention.policy import POLICY
 from tasks_pipeline.storage.lake.flush import flush
@@ -49,7 +50,9 @@ def beyond_disk(stores: Stores, today: date, waiting: Collection[date]) -> list[
     return sorted(found, key=lambda each: (each.day or date.min, each.category))
 
 
-def sample_events(stores: Stores, today: date, waiting: Collection[date]) -> Iterator[list[Removal]]:
+def sample_events(
+    stores: Stores, today: date, waiting: Collection[date], archiver: Archiver | None
+) -> Iterator[list[Removal]]:
     """Remove events of projects that have more than their `max_events`; gives what went of each day.
 
     First and newest event of each group and release stay before all others, then one after the other of each in an order that
@@ -64,11 +67,16 @@ def sample_events(stores: Stores, today: date, waiting: Collection[date]) -> Ite
         )
         if row["events"] > most:
             flush(stores.state, stores.lake)
-            yield from _sample(stores, project.id, int(most * SAMPLE), today, sorted(waiting))
+            yield from _sample(stores, project.id, int(most * SAMPLE), today, sorted(waiting), archiver)
 
 
 def _sample(
-    stores: Stores, project_id: int, keep: int, today: date, waiting: Sequence[date]
+    stores: Stores,
+    project_id: int,
+    keep: int,
+    today: date,
+    waiting: Sequence[date],
+    archiver: Archiver | None,
 ) -> Iterator[list[Removal]]:
     free = "project_id = $project AND day < $today AND NOT list_contains($waiting::DATE[], day)"
     parameters = {"project": project_id, "today": today, "waiting": list(waiting)}
@@ -93,14 +101,9 @@ def _sample(
             removals = [
                 Removal("events", table, project_id, day, rows, 0, 0, "max_events") for table in _SAMPLED
             ]
-            note(stores.state, removals)
-            stays = (
-                "(part, position, item) NOT IN (SELECT (part, position, item) FROM doomed_events "
+            goes = (
+                "(part, position, item) IN (SELECT (part, position, item) FROM doomed_events "
                 f"WHERE day = DATE '{day}')"
             )
-            try:
-                write_again(stores.lake, day, dict.fromkeys(_SAMPLED, stays))
-            except DayChanging:
-                log.warning("events of %s stay until the next cleanup", day)
-                continue
-            yield removals
+            if take_away(stores, removals, dict.fromkeys(_SAMPLED, goes), archiver):
+                yield removals

@@ -118,6 +118,10 @@ POLICY: tuple[Category, ...] = (
         state=("drains", "replacements", "regroupings"),
     ),
     Category(
+        "restored", "Which days are back from an archive", NEVER, "until the last day on which they stay", "finished_work",
+        state=("restored_days",),
+    ),
+    Category(
         "tail", "Rows of small batches on their way to files", NEVER, "until the next flush, an hour at most", "drains",
         state=("tail_segments", "tail_rows", "tail_payloads"),
     ),

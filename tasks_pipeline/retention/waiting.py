@@ -1,4 +1,5 @@
-"""What keeps a day from going: something of it waits, it is being replaced, or its figures do not have all that happened."""
+"""What keeps a day from going: something of it waits, it is being replaced, its figures do not have all that happened, or it was brought
+back from an archive not long ago."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, select, text
 from tasks_pipeline.analytics.statistics.days import newest_versions
 from tasks_pipeline.releases.health_days import receipt_days
 from tasks_pipeline.storage.ledger.backlog import backlogs
+from tasks_pipeline.storage.state.restored import restored
 from tasks_pipeline.storage.state.tables import (
     batches,
     day_changes,
@@ -24,6 +26,9 @@ def waiting_days(stores: Stores, before: date) -> dict[date, str]:
     """Days before a day that have to stay for now, and why."""
     found: dict[date, str] = {}
     with stores.state.read() as connection:
+        for back in restored(connection):
+            if back.until >= before:
+                found[back.day] = f"it was restored, and stays through {back.until}"
         d, h = day_changes.c, health_days.c
         due = select(d.day).where(text("changes > computed"), d.day < before)
         found |= dict.fromkeys(connection.execute(due).scalars(), "its figures are not computed")

@@ -58,6 +58,7 @@ DESCRIPTIONS = {
     "lake_files": "Files of the lake that its catalog names and that are not there, or not as it says.",
     "damage": "What could not be read as it was written, when it was looked at last night.",
     "early_removals": "Days that the last cleanup removed before their time, since the stores take more than `retention.max_disk`.",
+    "archive": "Days that last night's cleanup could not archive: they stay, though their retention is over.",
     "figures": "Checks of figures and reports that failed within a month and do not hold yet: what is built on them is held up.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
@@ -108,6 +109,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("lake_files",), lambda: [lake_files(stores)]),
         (("damage",), lambda: [damage(stores)]),
         (("early_removals",), lambda: [early_removals(stores)]),
+        (("archive",), lambda: [archive(stores)]),
         (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
@@ -262,6 +264,18 @@ def _found(stores: Stores, name: str, kind: str, well: str, bad: str = CRITICAL)
         return Reading(name, OK, 0, "nobody has looked yet")
     seen = f"{found.at:%Y-%m-%d %H:%M} UTC: {found.detail or well}"
     return Reading(name, bad if found.count else OK, found.count, seen)
+
+
+def archive(stores: Stores) -> Reading:
+    """Days that could not be archived, as the assets of the cleanup found them."""
+    if stores.config.retention.archive_url is None:
+        return Reading("archive", OK, 0, "nothing is archived")
+    names = findings.UNARCHIVED_ROWS, findings.UNARCHIVED_FILES
+    with stores.state.read() as connection:
+        found = [findings.finding(connection, name) for name in names]
+    failed = [each for each in found if each is not None and each.count]
+    said = "; ".join(each.detail for each in failed) or "what went was archived before"
+    return Reading("archive", CRITICAL if failed else OK, sum(each.count for each in failed), said)
 
 
 def figures(stores: Stores, now: datetime) -> Reading:

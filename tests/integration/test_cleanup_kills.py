@@ -35,7 +35,7 @@ PROJECT, OTHER = 1000, 1001
 NOW = datetime(2021, 6, 1, 2, tzinfo=UTC)
 MOMENTS = {
     "noted, not removed": Moment(retention_lake, "note"),
-    "a day is out of the catalog": Moment(Lake, "drop_days"),
+    "a day is out of the catalog": Moment(Lake, "drop"),
     "rest of a day written": Moment(Lake, "exchange", after=False),
     "rest of a day exchanged": Moment(Lake, "exchange"),
     "half of the values": Moment(forgetting, "_count_users"),

@@ -46,6 +46,8 @@ FAILS = {
     "tasks-pipeline notifications retry --channel slack": "nothing of it is given up",
     "tasks-pipeline groups unmerge SHOP-3": "it is not merged yet",
     "tasks-pipeline groups discard --undo SHOP-3": "it is not discarded yet",
+    "tasks-pipeline archive restore 2026-08-31": "nothing is archived of it",
+    "tasks-pipeline archive restore 2026-08-31 --project shop --keep-days 7": "nothing is archived of it",
 }
 """Examples that end with 1 on this home, in a line that says why."""
 MAY_FAIL = {

@@ -47,6 +47,7 @@ members:
   - {{email: ben@acme.example, name: Ben, notifications: {{delivery: digest, channel: slack}}}}
   - {{email: you@acme.example, notifications: {{channel: slack, quiet_hours: {{start: "22:00", end: "06:00"}}}}}}
 analytics: {{custom: true}}
+retention: {{archive_url: '{archive}'}}
 teams: [{{slug: payments, members: [anna@acme.example, ben@acme.example]}}]
 alert_rules:
   - {{name: new errors, when: [new_group, regression, monitor], notify: [assignee, members, 'channel:dead']}}
@@ -59,7 +60,7 @@ def shop_home(home: Home) -> Iterator[Home]:
     """Fill a home; the channels' far side answers while the block runs."""
     with http_receiver() as http:
         http.answer = lambda posted, _before: (403 if posted.path == "/dead" else 200, {}, b"no " * 100)
-        home.config_path.write_text(CONFIG.format(url=http.url))
+        home.config_path.write_text(CONFIG.format(url=http.url, archive=home.root.with_name("archive")))
         with open_stores(home) as stores:
             _fill(stores, datetime.now(UTC) - timedelta(days=1))
         for words in (

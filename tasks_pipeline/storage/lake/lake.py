@@ -387,15 +387,6 @@ class Lake:
         """Rows, files and bytes of each table and day, the oldest day first. What lies in the tail is not among them."""
         return day_totals(self._stored, self.home)
 
-    def drop_days(self, tables_of: Mapping[date, Collection[str]]) -> int:
-        """Take all files of these days out of these tables, in one transaction; gives how many. The files go with the last
-        snapshot that holds them. The caller holds the lock."""
-        old = [file for file in self.live_files() if file.table in tables_of.get(file.day, ())]
-        if old:
-            with self._transaction() as connection:
-                drop_from_catalog(connection, old)
-        return len(old)
-
     def catalog_rows(self) -> int:
         """Rows of all tables of the catalog: what grows with files, columns and snapshots."""
         return catalog_rows(self._stored, self.home)
@@ -421,6 +412,16 @@ class Lake:
         for piece in rows.to_arrow_reader(batch):
             yield pa.Table.from_batches([piece]).cast(table.arrow)
 
+    def projects_of(self, files: Sequence[LiveFile], where: str) -> dict[int, int]:
+        """How many rows of files of one table and day meet a condition, by project."""
+        names = ", ".join("?" * len(files))
+        rows = self._stored.execute(
+            f"SELECT project_id, count(*) FROM stored.{files[0].table} WHERE day = ? AND filename IN ({names}) AND ({where}) "
+            "GROUP BY project_id ORDER BY project_id",
+            [files[0].day, *(file.path for file in files)],
+        )
+        return {int(project_id): int(count) for project_id, count in rows.fetchall()}
+
     def exchange(self, old: Sequence[LiveFile], new: Sequence[LakeFile]) -> bool:
         """Put new files in the place of old ones, in one transaction, unless one of the old ones is not what it was;
         gives whether. The caller holds the lock."""
@@ -430,6 +431,11 @@ class Lake:
             drop_from_catalog(connection, old)
             add_files(connection, new)
         return True
+
+    def drop(self, files: Sequence[LiveFile]) -> bool:
+        """Take files out of their tables, in one transaction, unless one is not what it was; gives whether. They go with the last
+        snapshot that holds them. The caller holds the lock."""
+        return self.exchange(files, ())
 
     def stored_files(self) -> list[StoredFile]:
         """Every file that the catalog names, also those that only older snapshots hold."""

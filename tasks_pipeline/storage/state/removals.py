@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import retention_removals
@@ -59,3 +59,16 @@ def _noted(state: StateDatabase) -> Any:
     new = insert.excluded
     added = {"rows": retention_removals.c.rows + new.rows, "reason": new.reason, "removed_at": new.removed_at}
     return insert.on_conflict_do_update(index_elements=["day", "name", "project_id"], set_=added)
+
+
+def were_removed(connection: Connection, day: date, project_id: int, tables: Collection[str]) -> bool:
+    """Whether rows of one of these tables were taken of a day and a project."""
+    of_project = _r.project_id.in_((ALL_PROJECTS, project_id))
+    query = select(_r.day).where(_r.day == day, _r.name.in_(tables), of_project)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def forget_removals(connection: Connection, day: date, project_id: int, tables: Collection[str]) -> None:
+    """Have nothing be taken of tables of a day and a project: all of it is back."""
+    gone = _r.day == day, _r.name.in_(tables), _r.project_id == project_id
+    connection.execute(delete(retention_removals).where(*gone))

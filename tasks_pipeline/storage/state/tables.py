@@ -1154,6 +1154,17 @@ retention_removals = Table(
     Column("removed_at", UtcDateTime, nullable=False, comment="when some last went"),
     comment="Days of which retention took rows: what was counted of them is not counted again. Noted before the rows go.",
 )
+restored_days = Table(
+    "restored_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("project_id", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "until", Date, nullable=False, comment="the last day on which it stays although its retention is over"
+    ),
+    Column("restored_at", UtcDateTime, nullable=True, comment="null: it is on its way"),
+    comment="Days that are back from an archive. Noted before their rows are, so that no cleanup takes these at once.",
+)
 statistics_days = Table(
     "statistics_days",
     metadata,
