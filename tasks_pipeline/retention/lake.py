@@ -91,8 +91,11 @@ def note(state: StateDatabase, removals: Sequence[Removal]) -> None:
         record_all(state, connection, facts)
 
 
-def write_again(lake: Lake, day: date, kept: Mapping[str, str]) -> None:
-    """Keep the rows of a day that meet a condition, by table. Raises DayChanging."""
+def write_again(
+    lake: Lake, day: date, kept: Mapping[str, str], columns: Mapping[str, str] | None = None
+) -> None:
+    """Keep the rows of a day that meet a condition, by table; `columns` gives SQL for those that hold something else from then on.
+    Raises DayChanging."""
     for _ in range(TRIES):
         files = [file for file in lake.live_files() if file.day == day and file.table in kept]
         if not files:
@@ -101,7 +104,7 @@ def write_again(lake: Lake, day: date, kept: Mapping[str, str]) -> None:
             for name, condition in kept.items():
                 of_table = [file for file in files if file.table == name]
                 rows = LAKE_TABLES[name].row_group if name == "event_payloads" else READ_ROWS
-                for piece in lake.rows_of(of_table, rows, condition) if of_table else ():
+                for piece in lake.rows_of(of_table, rows, condition, columns=columns) if of_table else ():
                     if piece.num_rows:
                         rest.add_piece(name, piece)
             new = rest.finish()

@@ -28,6 +28,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "analytics",
         "reports",
         "retention",
+        "erasure",
+        "privacy",
         "processing receiver nudging",
         "assets demo",
         "jobs commands",
