@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import date, datetime
 
@@ -9,6 +10,8 @@ from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.places import ranges_of, spool_positions
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted
+
+LOOK_SECONDS = 0.5
 
 
 class Waits(Exception):
@@ -28,6 +31,19 @@ def refuse_waiting(stores: Stores, before: datetime) -> None:
                 f"{counted(each.envelopes, 'envelope')} of {each.day} {'waits' if each.envelopes == 1 else 'wait'} to be processed; "
                 "what is deleted now could come back with them: start the service (tasks-pipeline run), or wait, and ask again"
             )
+
+
+def await_waiting(stores: Stores, before: datetime, patience: float) -> None:
+    """Wait for so many seconds at most until nothing waits that was received before a moment: where a service runs, its drains come to
+    it. Raises Waits."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return refuse_waiting(stores, before)
+        except Waits:
+            if time.monotonic() > until:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def erase_envelopes(stores: Stores, day: date, places: Iterable[tuple[str, int]]) -> int:
