@@ -48,6 +48,11 @@ def open_requests(state: StateDatabase) -> list[Request]:
         return _open(connection)
 
 
+def is_open(state: StateDatabase, kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether the same request is at work."""
+    return any(each.kind == kind and _asked(each.data) == _asked(data) for each in open_requests(state))
+
+
 def _open(connection: Any) -> list[Request]:
     query = select(erasures).where(text("ended_at IS NULL")).order_by(_e.requested_at, _e.id)
     return [

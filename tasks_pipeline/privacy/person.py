@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tasks_pipeline.erasure.erase import count_left
+from tasks_pipeline.erasure.figures import count_users
 from tasks_pipeline.erasure.lake_rows import count_going, doomed_rows
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
 from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.groups.forgetting import count_user_values
 from tasks_pipeline.privacy import conditions as sql
 from tasks_pipeline.privacy.identity import Identity
 from tasks_pipeline.privacy.raw import envelopes_of
@@ -103,6 +105,9 @@ class Person:
             raw = sum(len(set(places)) for places in selection.envelopes.values())
             also = self._also(stores, selection)
         found += [Erased("spool", raw, "erased")] if raw else []
+        found += count_users(stores.lake, selection.user_hashes)
+        values = sum(count_user_values(stores.state, *each) for each in selection.user_keys.items())
+        found += [Erased("state.group_values", values, "deleted")] if values else []
         found += self._authors(stores)
         found += count_left(stores, selection.texts | self._texts, self.identity.project_id)
         (total,) = stores.lake.query("SELECT count(*) AS events FROM lake.events")
