@@ -63,7 +63,7 @@ def _open(connection: Any) -> list[Request]:
 
 def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for, without what was found since."""
-    return {name: value for name, value in data.items() if name not in ("found", "done")}
+    return {name: value for name, value in data.items() if name not in ("found", "done", "going")}
 
 
 def remember(state: StateDatabase, request: Request, **what: Any) -> Request:

@@ -47,20 +47,22 @@ class Found:
 
 
 class Person:
-    """A person by what identifies them. `texts` are further ones that went with their events."""
+    """A person by what identifies them. `texts` are further ones that went with their events, `digests` of attachments that told of
+    them, whose bytes may be gone."""
 
     kind: ClassVar[str] = "privacy"
     reason: ClassVar[Reason] = "privacy"
 
-    def __init__(self, identity: Identity, texts: Texts | None = None) -> None:
+    def __init__(self, identity: Identity, texts: Texts | None = None, digests: Sequence[str] = ()) -> None:
         self.identity = identity
         self._texts = texts or Texts()
+        self._digests = digests
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Person:
         """As it was stored with a request."""
-        known = (data.get("found") or {}).get("texts", ())
-        return cls(Identity.from_data(data), Texts.of(known))
+        known = data.get("found") or {}
+        return cls(Identity.from_data(data), Texts.of(known.get("texts", ())), known.get("digests", ()))
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
@@ -69,9 +71,11 @@ class Person:
         envelopes: dict[date, list[tuple[str, int]]] = {}
         for day, part, position, _, _ in envelopes_of(stores, person):
             envelopes.setdefault(day, []).append((part, position))
+        digests = self._files(stores)
+        files = pa.table({"digest": pa.array(digests, pa.string())})
         with (
             stores.lake.kept(sql.PAYLOADS, sql.of_payloads(person), [{}], payloads=True),
-            stores.lake.given(sql.FILES, [self._files(stores)]),
+            stores.lake.given(sql.FILES, [files]),
         ):
             keys = self._user_keys(stores)
             yield Selection(
@@ -82,6 +86,7 @@ class Person:
                 user_hashes=self._hashes(stores, keys),
                 texts=person.texts,
                 project_id=person.project_id,
+                further={"digests": digests},
             )
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
@@ -160,9 +165,9 @@ class Person:
             found[project] = {user_hash(key, project, each) for each in called}
         return found
 
-    def _files(self, stores: Stores) -> pa.Table:
-        """Digests of attachments whose bytes tell of the person."""
-        texts, digests = self.identity.texts, []
+    def _files(self, stores: Stores) -> list[str]:
+        """Digests of attachments whose bytes tell of the person, or did."""
+        texts, digests = self.identity.texts, list[str]()
         if texts:
             project = self.identity.project_id
             where = "" if project is None else f" WHERE project_id = {int(project)}"
@@ -170,7 +175,7 @@ class Person:
             digests = [
                 row["digest"] for row in rows if row["digest"] and _tells(stores, row["digest"], texts)
             ]
-        return pa.table({"digest": pa.array(digests, pa.string())})
+        return sorted({*digests, *self._digests})
 
 
 def _tells(stores: Stores, digest: str, texts: Texts) -> bool:
