@@ -165,6 +165,11 @@ class Home:
         return self.root / "dagster"
 
     @property
+    def certificates_dir(self) -> Path:
+        """Certificates of deletions that a person asked for."""
+        return self.root / "certificates"
+
+    @property
     def logs_dir(self) -> Path:
         """Log files of the supervised processes."""
         return self.root / "logs"

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, func, select, update
 
+from tasks_pipeline.groups.counting import VALUE_LENGTH
 from tasks_pipeline.groups.lifecycle import Status
-from tasks_pipeline.storage.state.database import StateDatabase, chunks
+from tasks_pipeline.storage.state.database import CHUNK, StateDatabase, chunks
 from tasks_pipeline.storage.state.pieces import Rows, delete_in_pieces
 from tasks_pipeline.storage.state.tables import (
     alerts,
@@ -53,6 +54,61 @@ def forget_values(
             state, group_values, group_values.c.day == day, of_projects, before=_count_users
         )  # fmt: skip
     return dropped
+
+
+def forget_users(state: StateDatabase, project_id: int, values: Collection[str]) -> int:
+    """Remove users from what groups of a project count, on all days; gives how many rows went. The users of groups follow."""
+    with state.read() as connection:
+        found = list(
+            connection.execute(select(groups.c.id).where(groups.c.project_id == project_id)).scalars()
+        )
+    dropped = 0
+    for some in chunks(found):
+        theirs = group_values.c.group_id.in_(some), group_values.c.kind == "user"
+        named = group_values.c.value.in_(sorted({value[:VALUE_LENGTH] for value in values}))
+        while True:
+            with state.write() as connection:
+                gone = connection.execute(
+                    select(group_values.c.group_id, group_values.c.value)
+                    .where(*theirs, named)
+                    .distinct()
+                    .limit(CHUNK)
+                ).all()
+                if not gone:
+                    break
+                lost = Counter(group_id for group_id, _ in gone)
+                for group_id, value in gone:
+                    whole = (
+                        group_values.c.group_id == group_id,
+                        group_values.c.kind == "user",
+                        group_values.c.value == value,
+                    )
+                    dropped += connection.execute(delete(group_values).where(*whole)).rowcount
+                fewer = update(groups).where(groups.c.id == bindparam("group"))
+                connection.execute(
+                    fewer.values(users=groups.c.users - bindparam("lost")),
+                    [{"group": group_id, "lost": n} for group_id, n in sorted(lost.items())],
+                )
+    return dropped
+
+
+def count_user_values(state: StateDatabase, project_id: int, values: Collection[str]) -> int:
+    """How many rows `forget_users` would remove."""
+    named = group_values.c.value.in_(sorted({value[:VALUE_LENGTH] for value in values}))
+    with state.read() as connection:
+        found = list(
+            connection.execute(select(groups.c.id).where(groups.c.project_id == project_id)).scalars()
+        )
+        return sum(
+            int(
+                connection.execute(
+                    select(func.count()).where(
+                        group_values.c.group_id.in_(some), group_values.c.kind == "user", named
+                    )
+                ).scalar_one()
+            )
+            for some in chunks(found)
+        )
 
 
 def _count_users(connection: Connection, rows: Rows) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import exists, func, not_, select
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS, accepted_items, counts_of_day, outside_open_ranges
-from tasks_pipeline.storage.state.removals import removed_at
+from tasks_pipeline.storage.state.removals import removed_of
 from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.stores import Stores
 
@@ -28,7 +28,7 @@ class Books:
 
     `accepted` is what the receivers counted (where the raw envelopes are gone or cannot be read, what the batches counted
     when they were done), `waiting` what is not processed yet, the rest what became of the others. `failed_attempts` were
-    made at what waits; `broken` says what of the day cannot be read, `gone` what retention removed of it.
+    made at what waits; `broken` says what of the day cannot be read, `gone` what was removed of it since, and why.
     """
 
     day: date
@@ -64,13 +64,11 @@ def books_of_lake(stores: Stores, day: date) -> Books:
     """The books by what lies in the lake, under its lock: for proof. Where retention took that, they are those of the batches."""
     with stores.lake.lock():
         with stores.state.read() as connection:
-            at = removed_at(connection, day, ("outcomes",))
-        if at is None:
-            return _read(stores, day, lambda: _lake_counts(stores, day))
-    return replace(
-        books_of_state(stores, day),
-        gone=f"the outcomes of {day} were removed by retention on {at:%Y-%m-%d}: the books are those of its batches",
-    )
+            removed = removed_of(connection, day, tuple(RECEIVED_TABLES))
+        gone = "; ".join(map(str, removed))
+        if not any(each.name == "outcomes" for each in removed):
+            return replace(_read(stores, day, lambda: _lake_counts(stores, day)), gone=gone)
+    return replace(books_of_state(stores, day), gone=f"{gone}: the books are those of its batches")
 
 
 def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Books:

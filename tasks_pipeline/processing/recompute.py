@@ -21,7 +21,7 @@ from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
-from tasks_pipeline.storage.state.removals import removed_at
+from tasks_pipeline.storage.state.removals import removed_of
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
 
@@ -58,12 +58,12 @@ def recompute_day(
     batches = done_batches(stores.state, day)
     if not batches:
         return report
+    _refuse_less(stores, day)
     if not all(is_raw(stores, batch) for batch in batches):
         raise RawGone(
             f"the raw envelopes of {day} are gone (retention.raw_days is {stores.config.retention.raw_days}); "
             "the day stays as it is"
         )
-    _refuse_less(stores, day)
     with stores.state.read() as connection:
         arrived, regrouped = last_arrival(connection), last_regrouping(connection)
     stores.tools.arrived_through(arrived)
@@ -100,13 +100,11 @@ def recompute_day(
 
 
 def _refuse_less(stores: Stores, day: date) -> None:
-    """Raise RawGone where retention took stored rows of the day: they would be back."""
+    """Raise RawGone where somebody took stored rows of the day: they would be back."""
     with stores.state.read() as connection:
-        at = removed_at(connection, day, tuple(RECEIVED_TABLES))
-    if at is not None:
-        raise RawGone(
-            f"stored rows of {day} were removed by retention on {at:%Y-%m-%d}; the day stays as it is"
-        )
+        removed = removed_of(connection, day, tuple(RECEIVED_TABLES))
+    if removed:
+        raise RawGone(f"stored rows of {day} are gone ({removed[0]}); the day stays as it is")
 
 
 def is_raw(stores: Stores, batch: Batch) -> bool:

@@ -148,11 +148,15 @@ def _rows_of(lake: Lake, state: StateDatabase, day: date, known: HealthDay, now:
 
 
 def days_gone(lake: Lake, state: StateDatabase, day: date, known: HealthDay) -> list[date]:
-    """Days of receipt of which retention took sessions, or that stored some once, as their outcomes say, and hold none. Rows that a
+    """Days of receipt of which sessions were taken since the day was over (before, its health is counted from what is left), or that stored some once, as their outcomes say, and hold none. Rows that a
     rule keeps out today are not gone: storing a day again changes its outcomes too."""
     first, last = receipt_days(day)
     with state.read() as connection:
-        taken = [on for on in removed_days(connection, "sessions").projects if first <= on <= last]
+        taken = [
+            on
+            for on in removed_days(connection, "sessions", begin_of(day) + DAY).projects
+            if first <= on <= last
+        ]
     if taken:
         return sorted(taken)
     rows = lake.query(

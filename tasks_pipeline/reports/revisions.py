@@ -25,6 +25,7 @@ WORDS = {
     "facts": "late facts",
     "retention": "retention",
     "privacy": "deletion for privacy",
+    "deleted": "deletion",
 }
 """Reasons of changes of days, for people."""
 LATE_SESSIONS = WORDS["sessions"]

@@ -69,7 +69,7 @@ def unreferenced(stores: Stores, before: datetime) -> Iterator[tuple[str, int]]:
     old = stores.blobs.old(before)
     while sizes := dict(islice(old, LOOKED_AT)):
         with stores.state.read() as connection:
-            named = set(_of_state(connection, sorted(sizes)))
+            named = set(named_in_state(connection, sorted(sizes)))
         named |= set(_of_lake(stores, [digest for digest in sizes if digest not in named]))
         yield from ((digest, size) for digest, size in sizes.items() if digest not in named)
 
@@ -82,7 +82,8 @@ def _of_lake(stores: Stores, digests: Sequence[str]) -> Iterable[str]:
     return [row["digest"] for row in rows]
 
 
-def _of_state(connection: Connection, digests: Sequence[str]) -> Iterator[str]:
+def named_in_state(connection: Connection, digests: Sequence[str]) -> Iterator[str]:
+    """Digests that rows of the state database name: of these, and others of reports."""
     for table in (debug_files, artifact_bundles):
         for some in chunks(digests):
             yield from connection.execute(select(table.c.digest).where(table.c.digest.in_(some))).scalars()

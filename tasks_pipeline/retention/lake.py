@@ -31,6 +31,8 @@ from tasks_pipeline.stores import Stores
 log = logging.getLogger(__name__)
 
 TRIES = 3
+ALL, NONE = "true", "false"
+"""Conditions that all rows meet, and none."""
 READ_ROWS = 16 * 1024
 
 
@@ -62,7 +64,7 @@ def _conditions(removals: Sequence[Removal]) -> dict[str, str]:
     for each in removals:
         parts.setdefault(each.table, []).append(each.project_id)
     return {
-        table: "true" if ALL_PROJECTS in ids else f"project_id IN ({', '.join(map(str, ids))})"
+        table: ALL if ALL_PROJECTS in ids else f"project_id IN ({', '.join(map(str, ids))})"
         for table, ids in parts.items()
     }
 
@@ -105,7 +107,7 @@ def _take(
         if not files:
             return
         with lake.writing(day, "kept") as rest:
-            _write_rest(lake, files, gone, rest)
+            _write_rest(lake, files, {name: _rest(condition) for name, condition in gone.items()}, rest)
             new = rest.finish()
             with lake.lock():
                 went = lake.exchange(files, new) if new else lake.drop(files)
@@ -118,13 +120,42 @@ def _take(
     raise DayChanging(day)
 
 
-def _write_rest(lake: Lake, files: Sequence[LiveFile], gone: Mapping[str, str], rest: DayFiles) -> None:
-    for name, condition in gone.items():
+def write_again(
+    lake: Lake, day: date, kept: Mapping[str, str], columns: Mapping[str, str] | None = None
+) -> None:
+    """Keep the rows of a day that meet a condition, by table; `columns` gives SQL for those that hold something else from then on.
+    Raises DayChanging."""
+    for _ in range(TRIES):
+        files = [file for file in lake.live_files() if file.day == day and file.table in kept]
+        if not files:
+            return
+        with lake.writing(day, "kept") as rest:
+            _write_rest(lake, files, kept, rest, columns)
+            new = rest.finish()
+            with lake.lock():
+                if lake.exchange(files, new):
+                    return
+    raise DayChanging(day)
+
+
+def _rest(gone: str) -> str:
+    """What stays where rows go that meet a condition."""
+    return NONE if gone == ALL else f"({gone}) IS NOT TRUE"
+
+
+def _write_rest(
+    lake: Lake,
+    files: Sequence[LiveFile],
+    kept: Mapping[str, str],
+    rest: DayFiles,
+    columns: Mapping[str, str] | None = None,
+) -> None:
+    for name, condition in kept.items():
         of_table = [file for file in files if file.table == name]
-        if condition == "true" or not of_table:
+        if condition == NONE or not of_table:
             continue
         rows = LAKE_TABLES[name].row_group if name == "event_payloads" else READ_ROWS
-        for piece in lake.rows_of(of_table, rows, f"NOT ({condition})"):
+        for piece in lake.rows_of(of_table, rows, condition, columns=columns):
             if piece.num_rows:
                 rest.add_piece(name, piece)
 

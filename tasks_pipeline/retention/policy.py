@@ -140,6 +140,10 @@ POLICY: tuple[Category, ...] = (
         ),
     ),
     Category(
+        "certificates", "That something was deleted on purpose: when, by whom, how much; not whose", NEVER, "kept", NOBODY,
+        state=("erasures",), folders=("certificates",),
+    ),
+    Category(
         "settings", "What the installation is, and what it has to remember: bounded by its configuration", NEVER, "kept", NOBODY,
         state=(
             "projects", "project_algorithms", "installation_keys", "tokens", "subscriptions", "monitors", "monitor_environments",

@@ -130,6 +130,15 @@ def _shorten(connection: sqlite3.Connection, lock: Lock, pause: Callable[[float]
         pause(PAUSE_SECONDS)
 
 
+def empty_log(path: Path) -> bool:
+    """Merge the log of a file into it and cut it off; gives whether nothing is left in it. Raises sqlite3.Error."""
+    if not path.exists():
+        return True
+    with _open(path) as connection:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
 def _empty_log(connection: sqlite3.Connection, lock: Lock) -> None:
     """Merge the log into the file and cut it off. The bulk goes without a lock that writers want; a reader that is in the way keeps
     the rest until the next time."""

@@ -29,6 +29,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "reports",
         "archive",
         "retention",
+        "erasure",
+        "privacy",
         "processing receiver nudging",
         "assets demo",
         "jobs commands",

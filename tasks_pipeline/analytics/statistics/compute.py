@@ -31,6 +31,7 @@ from tasks_pipeline.analytics.statistics.days import (
     Change,
     DayVersion,
     changes_of,
+    keeps_figures,
     logs_grown,
     logs_seen,
     note_computed,
@@ -152,7 +153,7 @@ def _compute(stores: Stores, day: date, now: datetime, everything: bool, files: 
         known = changes_of(connection, [day])[day]
         former = versions_of(connection, [day]).get(day)
         seen = logs_seen(connection)
-    wanted = tables_wanted(known, None if everything and "retention" not in known else former)
+    wanted = tables_wanted(known, None if everything and not keeps_figures(known, former) else former)
     digests = {name: TableDigest() for name in wanted}
 
     def add(table: str, rows: Any) -> None:

@@ -54,8 +54,12 @@ CHANGED_BY: dict[str, frozenset[str]] = {
     "facts": frozenset({"usage_stats"}),
     "retention": frozenset(),
     "privacy": EVENT_TABLES | {"transaction_stats"},
+    "deleted": _RECEIVED,
 }
-"""Tables that a reason changes, beside those that are computed each time. What retention takes away is never counted again."""
+"""Tables that a reason changes, beside those that are computed each time. What retention takes away is never counted again,
+and what goes on purpose (privacy, deleted) only of a day whose figures are not closed yet."""
+ON_PURPOSE: frozenset[Reason] = frozenset({"privacy", "deleted"})
+"""Reasons for which rows of any day go, also of today."""
 GONE_BY_RETENTION = _RECEIVED | {"usage_stats", "group_moves", "group_levels", "release_moves"}
 """Tables that keep what they have, once retention took rows of a day: those that they are made of, and in time groups and releases
 that were new on it."""
@@ -183,13 +187,19 @@ def note_computed(connection: Connection, day: date, known: Mapping[Reason, Chan
         )
 
 
+def keeps_figures(known: Mapping[Reason, Change], former: DayVersion | None) -> bool:
+    """Whether a day keeps the figures that it has: rows that they were made of went since."""
+    closed = former is not None and former.closed
+    return "retention" in known or (closed and not known.keys().isdisjoint(ON_PURPOSE))
+
+
 def tables_wanted(known: Mapping[Reason, Change], former: DayVersion | None) -> frozenset[str]:
     """The tables that have to be computed again: all where there are no figures yet, else those that something changed."""
     if former is None:
         return ALL_TABLES
     of_reasons = (CHANGED_BY[reason] for reason, change in known.items() if change.is_new)
     wanted = LOGGED_TABLES.union(*of_reasons, ALL_TABLES - former.tables.keys())
-    return wanted - (GONE_BY_RETENTION if "retention" in known else frozenset())
+    return wanted - (GONE_BY_RETENTION if keeps_figures(known, former) else frozenset())
 
 
 def _end(column: Any) -> Any:

@@ -16,7 +16,7 @@ from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.state.removals import removed_at
 from tasks_pipeline.stores import Stores
 
-TAKEN = frozenset({"regrouped", "retention", "privacy"})
+TAKEN = frozenset({"regrouped", "retention", "privacy", "deleted"})
 """Reasons for which a day may hold fewer events than were stored of it."""
 SLOTTED = {
     "event_stats": "events", "transaction_stats": "count", "outcome_stats": "quantity", "monitor_stats": "expected",

@@ -21,7 +21,7 @@ def _all_events(proof: Proof) -> Verdict:
     if proof.due:  # the next run counts them
         return True, "something happened to its rows since it was computed", figures
     if proof.gone:
-        return True, "retention took rows that it was computed from", figures
+        return True, "rows that it was computed from were removed", figures
     taken = proof.stored - proof.rows
     holds = proof.events == proof.rows and (taken == 0 or (proof.taken and taken > 0))
     removed = f", {taken:,} of them removed since" if taken else ""

@@ -21,6 +21,7 @@ CHANGING = frozenset(
         "notifications": "retry send test",
         "token": "create revoke",
         "analytics": "record",
+        "privacy": "delete",
         "reports": "send subscribe unsubscribe",
         "": "backfill",
     }.items()

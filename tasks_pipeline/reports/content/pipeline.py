@@ -20,7 +20,7 @@ from tasks_pipeline.storage.state.proofs import failed_days
 from tasks_pipeline.storage.state.removals import removed_days
 from tasks_pipeline.storage.state.tables import day_changes, health_days, statistics_days
 
-TAKE_AWAY = ("regrouped", "retention", "privacy", "recomputed", "reprocessed")
+TAKE_AWAY = ("regrouped", "retention", "privacy", "deleted", "recomputed", "reprocessed")
 """Reasons of changes after which fewer events may be there than were stored once."""
 
 

@@ -112,13 +112,15 @@ class Lake:
             yield pa.Table.from_batches([batch])
 
     @contextmanager
-    def kept(self, name: str, sql: str, slices: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    def kept(
+        self, name: str, sql: str, slices: Iterable[Mapping[str, Any]], *, payloads: bool = False
+    ) -> Iterator[None]:
         """Have the rows of a query, asked once for each set of parameters, as a table of that name within the block. DuckDB
-        writes to disk what is too much for its memory."""
+        writes to disk what is too much for its memory. `payloads` as in `query`."""
         into = f"CREATE OR REPLACE TEMP TABLE {name} AS"
         try:
             for parameters in slices:
-                self._execute(f"{into} {sql}", parameters, payloads=False)
+                self._execute(f"{into} {sql}", parameters, payloads)
                 into = f"INSERT INTO {name}"
             yield
         finally:
@@ -397,16 +399,26 @@ class Lake:
         return int(rows[0][0])
 
     def rows_of(
-        self, files: Sequence[LiveFile], batch: int, where: str = "true", *, snapshot: int | None = None
+        self,
+        files: Sequence[LiveFile],
+        batch: int,
+        where: str = "true",
+        *,
+        snapshot: int | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Iterator[pa.Table]:
         """The rows of files of one table and day that meet a condition, in the table's order, in pieces of about `batch` rows; as
-        they were in a snapshot, or are now."""
-        table = LAKE_TABLES[files[0].table]
+        they were in a snapshot, or are now. `columns` gives SQL for those that are to hold something else; both may name the table."""
+        table, others = LAKE_TABLES[files[0].table], columns or {}
+        selected = ", ".join(
+            f"{others[c.name]} AS {c.quoted}" if c.name in others else f"{table.name}.{c.quoted}"
+            for c in table.columns
+        )
         order = f"ORDER BY {table.sorted_by}" if table.sort else ""
         names = ", ".join("?" * len(files))
         source = f"stored.{table.name}" + (f" AT (VERSION => {snapshot})" if snapshot is not None else "")
         rows = self._stored.execute(
-            f"SELECT {table.selected} FROM {source} WHERE day = ? AND filename IN ({names}) AND ({where}) {order}",
+            f"SELECT {selected} FROM {source} WHERE {table.name}.day = ? AND filename IN ({names}) AND ({where}) {order}",
             [files[0].day, *(file.path for file in files)],
         )
         for piece in rows.to_arrow_reader(batch):

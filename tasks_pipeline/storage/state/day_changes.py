@@ -15,7 +15,7 @@ from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import day_changes
 
 Reason = Literal[
-    "batch", "recomputed", "reprocessed", "regrouped", "sessions", "facts", "retention", "privacy"
+    "batch", "recomputed", "reprocessed", "regrouped", "sessions", "facts", "retention", "privacy", "deleted"
 ]
 
 

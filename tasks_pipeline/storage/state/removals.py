@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, select
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import retention_removals
+from tasks_pipeline.words import counted
 
 ALL_PROJECTS = 0
 _r = retention_removals.c
@@ -31,10 +32,12 @@ class RemovedDays:
         return ALL_PROJECTS in found or project_id in found
 
 
-def removed_days(connection: Connection, table: str) -> RemovedDays:
-    """The days of which rows of a table of the lake were taken."""
+def removed_days(connection: Connection, table: str, since: datetime | None = None) -> RemovedDays:
+    """The days of which rows of a table of the lake were taken; some of them since a moment, where one is given."""
     found: dict[date, set[int]] = {}
     query = select(_r.day, _r.project_id).where(_r.name == table)
+    if since is not None:
+        query = query.where(_r.removed_at >= since)
     for day, project_id in connection.execute(query):
         found.setdefault(day, set()).add(project_id)
     return RemovedDays(found)
@@ -44,6 +47,34 @@ def removed_at(connection: Connection, day: date, tables: Collection[str]) -> da
     """When rows of one of these tables were last taken of a day; None when none were."""
     query = select(_r.removed_at).where(_r.day == day, _r.name.in_(tables))
     return max(connection.execute(query).scalars(), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Rows of a table of the lake that were taken of a day: how many, why, and when last."""
+
+    name: str
+    rows: int
+    reason: str
+    at: datetime
+
+    def __str__(self) -> str:
+        rows = f"{counted(self.rows, 'row')} of {self.name} {'was' if self.rows == 1 else 'were'}"
+        return f"{rows} {WHY.get(self.reason, 'removed by retention')} on {self.at:%Y-%m-%d}"
+
+
+WHY = {"privacy": "deleted for privacy", "deleted": "deleted by a person"}
+"""Reasons that are not retention, in words."""
+
+
+def removed_of(connection: Connection, day: date, tables: Collection[str]) -> list[Removed]:
+    """What was taken of tables of a day, of all projects together; the newest first."""
+    found: dict[tuple[str, str], Removed] = {}
+    query = select(_r.name, _r.rows, _r.reason, _r.removed_at).where(_r.day == day, _r.name.in_(tables))
+    for name, rows, reason, at in connection.execute(query):
+        known = found.get((name, reason), Removed(name, 0, reason, at))
+        found[name, reason] = Removed(name, known.rows + rows, reason, max(known.at, at))
+    return sorted(found.values(), key=lambda each: (each.at, each.name), reverse=True)
 
 
 def note_removals(

@@ -1129,7 +1129,7 @@ day_changes = Table(
         "reason",
         String(16),
         primary_key=True,
-        comment="batch, recomputed, reprocessed, regrouped, sessions, facts, retention or privacy",
+        comment="batch, recomputed, reprocessed, regrouped, sessions, facts, retention, privacy or deleted",
     ),
     Column("changes", BigInteger, nullable=False, comment="how often"),
     Column(
@@ -1150,7 +1150,9 @@ retention_removals = Table(
     Column("name", String(32), primary_key=True, comment="table of the lake"),
     Column("project_id", BigInteger, primary_key=True, autoincrement=False, comment="0: all projects"),
     Column("rows", BigInteger, nullable=False, comment="that went, in all"),
-    Column("reason", String(16), nullable=False, comment="age, before, max_disk or max_events"),
+    Column(
+        "reason", String(16), nullable=False, comment="age, before, max_disk, max_events, privacy or deleted"
+    ),
     Column("removed_at", UtcDateTime, nullable=False, comment="when some last went"),
     comment="Days of which retention took rows: what was counted of them is not counted again. Noted before the rows go.",
 )
@@ -1164,6 +1166,23 @@ restored_days = Table(
     ),
     Column("restored_at", UtcDateTime, nullable=True, comment="null: it is on its way"),
     comment="Days that are back from an archive. Noted before their rows are, so that no cleanup takes these at once.",
+)
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="that of its certificate"),
+    Column("kind", String(16), nullable=False, comment="privacy, group, project or release"),
+    Column(
+        "data",
+        JSON(none_as_null=True),
+        nullable=True,
+        comment="whose, and what must be remembered until it ended; null from then on",
+    ),
+    Column("requested_by", String(200), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=True),
+    _partial("erasures_open", "ended_at IS NULL", "requested_at"),
+    comment="Deletions that were asked for. Stored before anything goes; open ones are finished by whoever comes next.",
 )
 statistics_days = Table(
     "statistics_days",

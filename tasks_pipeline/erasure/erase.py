@@ -1,0 +1,214 @@
+"""erase: all that a subject selects goes from every store. Each step finds anew what is left to do, so whoever is killed is followed by
+another who begins again and comes to the same end.
+
+Rows of the lake go last of what names them: until then each step can ask which they are. What has to be known later is remembered in
+the request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks_pipeline.erasure.archives import erase_from_archives
+from tasks_pipeline.erasure.blobs import sweep_blobs
+from tasks_pipeline.erasure.dagster_store import count_dagster, overwrite_dagster
+from tasks_pipeline.erasure.figures import forget_users
+from tasks_pipeline.erasure.files_overwritten import count_logs, overwrite_logs
+from tasks_pipeline.erasure.lake_rows import (
+    count_going,
+    doomed_envelopes,
+    doomed_groups,
+    doomed_rows,
+    remove_rows,
+)
+from tasks_pipeline.erasure.notes import note_going
+from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
+from tasks_pipeline.erasure.raw import await_waiting, erase_envelopes
+from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
+from tasks_pipeline.erasure.selection import Erased, Selection, Subject
+from tasks_pipeline.erasure.shown_groups import show_others, silence_alerts, texts_of_doomed, uncount_users
+from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
+from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
+from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.stores import Stores
+
+log = logging.getLogger(__name__)
+
+LOCK = "erasure"
+"""One erasure at a time: taken before the lake's lock."""
+Report = Callable[[Erased], None]
+
+
+def erase(
+    stores: Stores,
+    request: Request,
+    subject: Subject,
+    on_erased: Report = lambda _erased: None,
+    *,
+    patience: float = 0,
+) -> list[Erased]:
+    """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
+
+    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; then the
+    request stays open.
+    """
+    done = _Done(on_erased, request.data.get("done") or ())
+    with process_lock(stores.home, LOCK):
+        began = datetime.now(UTC)
+        await_waiting(stores, began, patience)
+        refuse_backup(stores)
+        flush(stores.state, stores.lake)
+        with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
+            selection, request = _remembered(stores, request, selection)
+            request = _remove(stores, request, selection, conditions, began, done)
+        request = remember(stores.state, request, done=done.told, going={})
+        done.add(uncount_users(stores, selection.user_keys))
+        done.add(forget_users(stores.lake, selection.user_hashes))
+        done.add(subject.forget(stores))
+        _overwrite(stores, selection, done)
+        request = remember(stores.state, request, done=done.told)
+        forget_files(stores)
+        done.left_in = empty_pages(stores)
+    if done.left_in:
+        log.warning(
+            "a reader keeps the log of %s; it is emptied by the next cleanup", ", ".join(done.left_in)
+        )
+    return done.all
+
+
+def end(stores: Stores, request: Request) -> None:
+    """The request is done: what it said of whom goes too."""
+    end_request(stores.state, request)
+    empty_pages(stores)
+
+
+def remembered_texts(request: Request) -> Texts:
+    """Texts of what went, that the request remembers for as long as it is at work."""
+    return Texts.of((request.data.get("found") or {}).get("texts", ()))
+
+
+def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> list[Erased]:
+    """Where texts still stand in rows and files that stay."""
+    return [
+        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_dagster(stores.home, texts),
+        *count_logs(stores.home, texts),
+    ]  # fmt: skip
+
+
+def open_subjects(
+    stores: Stores, kinds: Mapping[str, Callable[[Mapping[str, Any]], Subject]]
+) -> list[tuple[Request, Subject]]:
+    """Requests that are at work, of these kinds, with the subject of each: what a killed process left to be finished."""
+    return [
+        (request, kinds[request.kind](request.data))
+        for request in open_requests(stores.state)
+        if request.kind in kinds
+    ]
+
+
+def _remove(
+    stores: Stores,
+    request: Request,
+    selection: Selection,
+    conditions: Mapping[str, str],
+    began: datetime,
+    done: _Done,
+) -> Request:
+    """All that goes because rows of the lake do, and then these rows."""
+    going = count_going(stores.lake, conditions)
+    rows = Counter[str]()
+    for each in going:
+        rows[each.table] += each.rows
+    # What an earlier process had noted, and perhaps removed, before it died.
+    noted: Mapping[str, int] = request.data.get("going") or {}
+    note_going(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
+    rows |= Counter(noted)  # the greater of the two
+    request = remember(stores.state, request, going=dict(rows))
+    done.add(_raw(stores, selection))
+    if "attachments" in conditions:
+        swept = sweep_blobs(stores, conditions["attachments"], began)
+        done.add([Erased("blobs", swept, "deleted")])
+    group_ids = doomed_groups(stores.lake)
+    done.add(show_others(stores, group_ids))
+    done.add(silence_alerts(stores, group_ids))
+    done.add(erase_from_archives(stores, selection))
+    remove_rows(stores.lake, conditions, going)
+    done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
+    return request
+
+
+def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
+    erased = 0
+    wanted = {day: set(places) for day, places in selection.envelopes.items()}
+    for day, places in doomed_envelopes(stores.lake):
+        erased += erase_envelopes(stores, day, wanted.pop(day, set()).union(places))
+    for day, further in sorted(wanted.items()):
+        erased += erase_envelopes(stores, day, further)
+    return [Erased("spool", erased, "erased")]
+
+
+def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
+    """Dagster's store and the logs come last: what is printed meanwhile is in them."""
+    texts = selection.texts
+    done.add(overwrite_texts(stores.state, texts, selection.project_id))
+    done.add(overwrite_reports(stores, texts))
+    done.add(overwrite_dagster(stores.home, texts))
+    done.add(overwrite_logs(stores.home, texts))
+
+
+def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple[Selection, Request]:
+    """The selection with what an earlier process found, and the request that knows what this one did."""
+    known = request.data.get("found") or {}
+    texts = selection.texts | Texts.of(known.get("texts", ()))
+    texts = texts | texts_of_doomed(stores) if selection.reason == "privacy" else texts
+    found = replace(
+        selection,
+        texts=texts,
+        user_keys=_joined(selection.user_keys, known.get("user_keys", {})),
+        user_hashes=_joined(selection.user_hashes, known.get("user_hashes", {})),
+    )
+    told = {
+        **selection.further,
+        "texts": sorted(found.texts.wanted),
+        "user_keys": {str(project): sorted(keys) for project, keys in found.user_keys.items()},
+        "user_hashes": {str(project): sorted(each) for project, each in found.user_hashes.items()},
+    }
+    return found, remember(stores.state, request, found=told)
+
+
+def _joined(one: Mapping[int, Collection[Any]], other: Mapping[str, Collection[Any]]) -> dict[int, set[Any]]:
+    found = {project: set(values) for project, values in one.items()}
+    for project, values in other.items():
+        found.setdefault(int(project), set()).update(values)
+    return found
+
+
+class _Done:
+    """What went, by where and how."""
+
+    def __init__(self, on_erased: Report, before: Iterable[Mapping[str, Any]]) -> None:
+        self._rows = Counter({(each["where"], each["how"]): each["rows"] for each in before})
+        self._on_erased = on_erased
+        self.left_in: list[str] = []
+
+    def add(self, found: Iterable[Erased]) -> None:
+        for each in found:
+            if each.rows:
+                self._rows[each.where, each.how] += each.rows
+                self._on_erased(each)
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The same, for the request to remember."""
+        return [each.as_dict() for each in self.all]
+
+    @property
+    def all(self) -> list[Erased]:
+        return [Erased(where, rows, how) for (where, how), rows in sorted(self._rows.items())]

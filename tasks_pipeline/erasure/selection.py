@@ -1,0 +1,81 @@
+"""What an erasure is about, as plain data: which rows of the lake go, whose figures, and which texts are nowhere afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any, ClassVar, Literal, Protocol
+
+from tasks_pipeline.erasure.texts import NOTHING, Texts
+from tasks_pipeline.stores import Stores
+
+Reason = Literal["privacy", "deleted"]
+"""Why rows went: a person asked for it; a group, a project or a release was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `dagster`, `logs`);
+    `how` is a word of HOW."""
+
+    where: str
+    rows: int
+    how: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+HOW = {
+    "deleted": "the rows, files or envelopes went",
+    "erased": "what was sent was overwritten, its place is still counted",
+    "overwritten": "the text was replaced within rows or files that stay",
+    "another event": "what people see is of another event now",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What goes.
+
+    `rows`: by table of the lake a condition in DuckDB's SQL on its columns; it may name temporary tables that the subject made
+    (`Lake.kept`, `Lake.given`) and must find the same rows in `lake` and in `stored`. Payloads, attachments and user reports of events
+    and transactions that go follow by themselves. Tables of figures may be named too.
+    `envelopes`: further raw envelopes, (part, position) in the ledger by day: those from which no row came.
+    `user_keys`: by project, keys of users (`id:…`) that groups do not count any more. `user_hashes`: the same in figures.
+    `project_id`: rows of other projects keep texts.
+    `further`: what the subject has to know when rows are gone; the request remembers it as part of `found`.
+    `texts`: what is overwritten wherever it is found in rows that stay: of the state database, in Dagster's store, in logs.
+    """
+
+    reason: Reason
+    rows: Mapping[str, str] = field(default_factory=dict)
+    envelopes: Mapping[date, Collection[tuple[str, int]]] = field(default_factory=dict)
+    user_keys: Mapping[int, Collection[str]] = field(default_factory=dict)
+    user_hashes: Mapping[int, Collection[int]] = field(default_factory=dict)
+    texts: Texts = NOTHING
+    project_id: int | None = None
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Subject(Protocol):
+    """Who or what an erasure is about. Made of the `data` of a request by its kind; a process that goes on with the work of another
+    makes it anew, so all it needs is there."""
+
+    kind: ClassVar[str]
+    reason: ClassVar[Reason]
+
+    def selected(self, stores: Stores) -> AbstractContextManager[Selection]:
+        """What goes, as the stores are now; temporary tables that it names are there within the block."""
+        ...
+
+    def forget(self, stores: Stores) -> Sequence[Erased]:
+        """Remove rows of the state database that are the subject's own, after those of the lake went. Doing it again changes nothing."""
+        ...
+
+    def left(self, stores: Stores) -> Sequence[Erased]:
+        """Look for the subject once more: what is still there. Empty when all of it is gone."""
+        ...

@@ -1,0 +1,80 @@
+"""Erasure: rows that are deleted on purpose go from every store, and what stays says that they went, and nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from tasks_pipeline.erasure.erase import end, erase
+from tasks_pipeline.erasure.requests import open_request, open_requests
+from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.processing.books import books_of_lake
+from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.stores import Stores
+from tests.support.day import Day
+from tests.support.events import event, item
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that meet conditions."""
+
+    rows: Mapping[str, str]
+    kind: ClassVar[str] = "test"
+    reason: ClassVar[Reason] = "privacy"
+
+    @contextmanager
+    def selected(self, stores: Stores) -> Iterator[Selection]:
+        yield Selection(self.reason, self.rows)
+
+    def forget(self, stores: Stores) -> list[Erased]:
+        return []
+
+    def left(self, stores: Stores) -> list[Erased]:
+        return []
+
+
+def erased(stores: Stores, rows: Mapping[str, str]) -> dict[str, int]:
+    """What went, by where."""
+    request = open_request(stores.state, "test", dict(rows), "tester")
+    found = erase(stores, request, Rows(rows))
+    end(stores, request)
+    assert open_requests(stores.state) == []
+    return {each.where: each.rows for each in found}
+
+
+def test_rows_go_with_all_that_follows_and_others_stay(own_day: Day) -> None:
+    day = own_day
+    mine, other = event("A", message="hello"), event("A", message="hello")
+    mine["exception"]["values"][0]["value"] = "what she typed, xq-17"
+    day.spool(
+        day.receipt(other, item("attachment", b"same bytes", filename="other.txt")),
+        day.receipt(mine, item("attachment", b"same bytes", filename="a.txt"), item("attachment", b"hers", filename="b.txt"), seconds=1),
+    )  # fmt: skip
+    day.drain()
+    kept = {
+        name: [r for r in day.rows(name) if r.get("event_id") != mine["event_id"]] for name in RECEIVED_TABLES
+    }
+    assert "xq-17" in day.group()["title"]
+    hers = next(r["digest"] for r in day.rows("attachments") if r["name"] == "b.txt")
+
+    where = erased(day.stores, {"events": f"event_id = '{mine['event_id']}'"})
+    assert where == {
+        "blobs": 1, "lake.attachments": 2, "lake.event_payloads": 1, "lake.events": 1, "spool": 1, "state.groups": 1,
+    }  # fmt: skip
+    assert {name: day.rows(name) for name in RECEIVED_TABLES} == kept
+    assert not day.stores.blobs.exists(hers)
+    assert ("xq-17" in day.group()["title"], day.group()["times_seen"]) == (False, 2)
+    day.assert_balanced()
+    assert "1 row of events was deleted for privacy on" in books_of_lake(day.stores, day.date).gone
+    with pytest.raises(RawGone, match="deleted for privacy"):
+        day.recompute()
+    day.spool(day.receipt(mine, seconds=9))
+    day.drain()
+    assert day.ids() == [other["event_id"]]
+    assert erased(day.stores, {"events": f"event_id = '{mine['event_id']}'"}) == {}
