@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version
+from itertools import chain
 
 import duckdb
 import pyarrow as pa
@@ -243,11 +244,14 @@ class _PartBeingWritten:
             return
         with self._stores.state.read() as connection:
             for table in TABLES:
-                yield self._of_groups(connection, table)
+                yield from self._of_groups(connection, table)
 
-    def _of_groups(self, connection: Connection, table: StateTable) -> Table:
-        pieces = rows_of_groups(connection, table, self._groups, self._part.day)
-        return self._table(str(table.name), STATE, arrow_schema(table), pieces, ROW_GROUP)
+    def _of_groups(self, connection: Connection, table: StateTable) -> Iterator[Table]:
+        """A table, unless nothing in it is of these groups."""
+        pieces = filter(len, rows_of_groups(connection, table, self._groups, self._part.day))
+        first = next(pieces, None)
+        if first is not None:
+            yield self._table(str(table.name), STATE, arrow_schema(table), chain([first], pieces), ROW_GROUP)
 
     def _table(
         self, name: str, of: str, schema: pa.Schema, pieces: Iterable[pa.Table], row_group: int

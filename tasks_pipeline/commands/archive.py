@@ -54,7 +54,7 @@ def list_archive(ctx: click.Context, project: str | None, url: str | None, as_js
       tasks-pipeline archive list --project shop --json
     """
     with _opened(ctx, url) as (stores, found):
-        rows = list(_rows(stores, found, project_number(stores.slugs, project)))
+        rows = list(_rows(stores, found, _project(stores, project)))
         where = found.url
     if as_json:
         print_json([{key: value for key, value in row.items() if key != "size"} for row in rows])
@@ -111,7 +111,7 @@ def verify(
 
     on = None if day is None else day.date()
     with _opened(ctx, url) as (stores, found):
-        project_id = project_number(stores.slugs, project)
+        project_id = _project(stores, project)
         with _bar(_size_of(found, on, project_id)) as advance:
             report = verify_archive(found, on, project_id, advance)
     if as_json:
@@ -125,7 +125,10 @@ def verify(
 
 
 def _say_verified(report: Verified) -> None:
-    what = "is as it was written" if report.ok else "is not as it was written"
+    one = report.parts == 1
+    what = (
+        f"{'is' if one else 'are'}{'' if report.ok else ' not'} as {'it was' if one else 'they were'} written"
+    )
     click.echo(
         f"{counted(report.parts, 'part')} {what}: {counted(report.files, 'file')}, {size_text(report.bytes)}, "
         f"{counted(report.rows, 'row')}"
@@ -164,7 +167,7 @@ def restore(
 
     until = datetime.now(UTC).date() + timedelta(days=keep_days - 1)
     with _opened(ctx, url, to_look=False) as (stores, found):
-        project_id = project_number(stores.slugs, project)
+        project_id = _project(stores, project)
         with _bar(_size_of(found, day.date(), project_id)) as advance:
             report = restore_day(stores, found, day.date(), until, project_id, advance)
         slugs, short_ids = stores.slugs, _short_ids(stores, report)
@@ -227,6 +230,11 @@ def _short_ids(stores: Stores, report: RestoredParts) -> dict[int, str]:
             for number, project_id, short in connection.execute(query).tuples():
                 found[number] = format_short_id(stores.slugs.get(project_id, str(project_id)), short)
     return found
+
+
+def _project(stores: Stores, named: str | None) -> int | None:
+    """The number of a project: by its slug, or of one that is not configured any more."""
+    return int(named) if named is not None and named.isdecimal() else project_number(stores.slugs, named)
 
 
 @contextmanager

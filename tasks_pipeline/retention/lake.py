@@ -26,6 +26,7 @@ from tasks_pipeline.storage.lake.tail import tail_totals
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.day_changes import note_days_final
 from tasks_pipeline.storage.state.removals import ALL_PROJECTS, note_removals
+from tasks_pipeline.storage.state.restored import restored
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ def take_away(
             _take(stores, day, removals, gone, None)
         else:
             with process_lock(stores.home, LOCK):
+                if _is_back(stores.state, day):
+                    raise DayChanging(day)
                 _take(stores, day, removals, gone, archived)
     except DayChanging:
         log.warning("%s of %s stays until the next cleanup", category, day)
@@ -92,6 +95,12 @@ def take_away(
         archiver.waiting[day] = f"it cannot be archived: {error}"
         return False
     return True
+
+
+def _is_back(state: StateDatabase, day: date) -> bool:
+    """Whether a day was restored since the plan was made."""
+    with state.read() as connection:
+        return any(each.until >= datetime.now(UTC).date() for each in restored(connection, day))
 
 
 def _take(

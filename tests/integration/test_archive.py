@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
 from tasks_pipeline.archive.manifest import ArchiveError
@@ -19,12 +20,15 @@ from tasks_pipeline.archive.restore import restore_day
 from tasks_pipeline.archive.rewrite import find_rows, remove_rows
 from tasks_pipeline.archive.store import Archive, Part, open_archive
 from tasks_pipeline.archive.verify import verify_archive
+from tasks_pipeline.cli import main
 from tasks_pipeline.config import Config, Project, ProjectRetention, Retention
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.home import Home
 from tasks_pipeline.retention.blobs import delete_old_file_attachments
 from tasks_pipeline.retention.cleanup import cleanup_old_events, left_over, plan_cleanup, unarchived_days
 from tasks_pipeline.storage.state.tables import retention_removals
+from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.figures import count
@@ -182,6 +186,34 @@ def test_a_second_removal_of_the_same_adds_to_the_archive(alone: Day, tmp_path: 
     restore_day(day.stores, of(day), day.date, UNTIL)
     assert day.lake() == before
     assert day.group()["times_seen"] == 8
+
+
+def test_one_project_comes_back_and_one_that_is_not_archived_stays_gone(own_day: Day, tmp_path: Path) -> None:
+    day = archiving(own_day, tmp_path / "archive")
+    config = day.stores.config
+    silent = config.projects[0].model_copy(
+        update={"id": 1001, "slug": "silent", "retention": ProjectRetention(archive=False)}
+    )
+    config = config.model_copy(update={"projects": (config.projects[0], silent)})
+    day = replace(day, stores=replace(day.stores, config=config))
+    other, third = replace(day, project=1001), replace(day, project=1002)
+    for each in (day, other, third):
+        each.spool(each.receipt(event("A", user={"id": "1"})))
+    day.drain()
+    count(day, now=night(day, 9))
+    kept = [row for row in day.rows("events") if row["project_id"] == day.project]
+    state = day.state()
+    clean(day)
+    assert [part.project_id for part in of(day).parts() if part.category == "events"] == [day.project, 1002]
+    restore_day(day.stores, of(day), day.date, UNTIL, day.project)
+    assert day.rows("events") == kept
+    assert {name: rows for name, rows in day.state().items() if name != "batches"} == {
+        name: rows for name, rows in state.items() if name != "batches"
+    }
+    assert (removals(day), removals(other)) == ([], ["event_payloads", "events", "outcomes"])
+    assert (other.groups(), third.groups()) == ([], [])
+    restore_day(day.stores, of(day), day.date, UNTIL)
+    assert sorted(row["project_id"] for row in day.rows("events")) == [day.project, 1002]
 
 
 # ── groups of later
@@ -421,3 +453,38 @@ def test_a_project_may_only_ask_for_an_archive_that_there_is() -> None:
     with pytest.raises(ValueError, match=r"retention\.archive_url of the installation does not say where"):
         Config.model_validate({"projects": [wanted]})
     assert Config.model_validate({"projects": [wanted], "retention": {"archive_url": "/mnt/archive"}})
+
+
+def test_commands_say_what_is_archived_and_bring_it_back(home: Home, tmp_path: Path) -> None:
+    where = tmp_path / "archive"
+    home.config_path.write_text(
+        f"projects: [{{id: 1, slug: shop, keys: [{{public_key: abcdef}}]}}]\nretention: {{archive_url: '{where}'}}\n"
+    )
+    day = date(2020, 1, 1)
+    with open_stores(home) as stores:
+        fill(Day(stores, day, 1))
+
+    def run(*words: str, status: int = 0) -> str:
+        found = CliRunner().invoke(main, ["--home", str(home.root), *words])
+        assert found.exit_code == status, found.output
+        return found.output
+
+    assert "archived before" in run(
+        "cleanup", "--before", "2020-01-02", "--what", "events", "--what", "outcomes"
+    )
+    listed = json.loads(run("archive", "list", "--project", "shop", "--json"))
+    assert [(row["category"], row["rows"], row["whole"], row["problem"]) for row in listed] == [
+        ("events", 6, True, None), ("outcomes", 6, True, None),
+    ]  # fmt: skip
+    assert json.loads(run("archive", "verify", "2020-01-01", "--json"))["ok"]
+    assert "nothing of 2020-01-02: `archive list` says" in run("archive", "restore", "2020-01-02", status=1)
+    restored = json.loads(run("archive", "restore", "2020-01-01", "--json"))
+    assert (restored["rows"], restored["projects"]) == (
+        {"events": 3, "event_payloads": 3, "outcomes": 6},
+        ["shop"],
+    )
+    assert "was restored before" in run("archive", "restore", "2020-01-01", "--keep-days", "3")
+    stays = json.loads(run("cleanup", "--dry-run", "--json"))["waiting"]
+    assert [each for each in stays if each["day"] == "2020-01-01" and "it was restored" in each["why"]]
+    (where / "1" / "2020-01-01" / "outcomes-0001" / "outcomes.parquet").write_bytes(b"PAR1")
+    assert "problem: " in run("archive", "verify", status=1)

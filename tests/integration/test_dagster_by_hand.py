@@ -28,6 +28,8 @@ from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.service.dagster_home import write_dagster_home
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.watch.probes import readings
 from tests.support.day import Day, damage
 from tests.support.events import event
 
@@ -315,8 +317,14 @@ def test_what_was_removed_is_said_where_people_look(home: Home, instance: dg.Dag
 
 
 def test_a_cleanup_says_what_went_and_its_partitions_that_it_is_gone(
-    home: Home, instance: dg.DagsterInstance
+    home: Home, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
+    archive = tmp_path / "archive"
+    archive.write_text("this is no folder")
+    home.config_path.write_text(
+        "projects: [{id: 1, slug: shop, keys: [{public_key: abcdef}]}]\n"
+        f"retention: {{archive_url: '{archive}'}}\n"
+    )
     with open_stores(home) as stores:
         day = Day(stores, TODAY - timedelta(days=92), 1)
         day.send(event(), event())
@@ -332,8 +340,21 @@ def test_a_cleanup_says_what_went_and_its_partitions_that_it_is_gone(
         assert figures["rows"] > 0
         assert len(day.ids()) == 2
 
-        assert definitions(day).resolve_job_def("cleanup").execute_in_process(instance=instance).success
-        assert shown(instance, "cleanup_old_events")["rows"] == figures["rows"]
+        cleanup = definitions(day).resolve_job_def("cleanup")
+        assert cleanup.execute_in_process(instance=instance).success
+        told = shown(instance, "cleanup_old_events")
+        assert (told["archived_rows"], told["waiting_days"], len(day.ids())) == (0, 1, 2)
+        (found,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        assert "Not a directory" in str(found.description)
+        assert [
+            each.status for each in readings(stores, DagsterFacts(), day.at()) if each.name == "archive"
+        ] == ["critical"]
+
+        archive.unlink()
+        assert cleanup.execute_in_process(instance=instance).success
+        told = shown(instance, "cleanup_old_events")
+        assert told["rows"] == figures["rows"]
+        assert (told["archived_rows"], told["archive"]) == (5, str(archive))
         assert shown(instance, "events", day)["rows"].startswith("gone")
         (found,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
         assert found.passed

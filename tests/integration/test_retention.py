@@ -18,6 +18,7 @@ from tasks_pipeline.storage.ledger.batches import claim_batch
 from tasks_pipeline.storage.ledger.drains import start_drain
 from tasks_pipeline.storage.state.facts import set_probe
 from tasks_pipeline.storage.state.proofs import MENDED_FOR, failed_checks, note_check, of_report
+from tasks_pipeline.storage.state.restored import note_restoring
 from tasks_pipeline.storage.state.tables import notifications, probes, replacements
 from tests.support.day import Day
 from tests.support.events import event
@@ -98,6 +99,15 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
             insert(replacements), [{"id": "open", "day": day.date, "arrival": 0, "started_at": day.at()}]
         )
     now = datetime.now(UTC)
+    with state.write() as connection:
+        for days in (-1, 0):
+            note_restoring(
+                state,
+                connection,
+                now.date() + timedelta(days=40 * days - 1),
+                [1],
+                now.date() + timedelta(days=days),
+            )
     assert set(drop_finished(state, now).values()) == {0}
     later = now + FINISHED_FOR + timedelta(minutes=1)
     assert drop_finished(state, later) == {
@@ -106,6 +116,7 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
         "regroupings": 3,
         "digest_entries": 0,
         "checks": 0,
+        "restored_days": 1,
     }
     with state.read() as connection:
         assert last_regrouping(connection) == newest

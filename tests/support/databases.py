@@ -9,6 +9,7 @@ import pytest
 
 STORAGE = frozenset(
     {
+        "test_archive",
         "test_batches",
         "test_counting",
         "test_dagster_edge",
