@@ -28,7 +28,7 @@ from tasks_pipeline.erasure.lake_rows import (
 )
 from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
-from tasks_pipeline.erasure.raw import erase_envelopes, refuse_waiting
+from tasks_pipeline.erasure.raw import erase_envelopes, wait_for_waiting
 from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import show_others, silence_alerts, texts_of_doomed, uncount_users
@@ -51,15 +51,18 @@ def erase(
     request: Request,
     subject: Subject,
     on_erased: Report = lambda _erased: None,
+    *,
+    patience: float = 0,
 ) -> list[Erased]:
-    """Do all of a request but its end; gives what went. `on_erased` hears of each step.
+    """Do all of a request but its end; gives what went. `on_erased` hears of each step. What was received before is waited for, so many
+    seconds at most.
 
     Raises Waits while something received before waits to be processed, or a backup is under way; then the request stays open.
     """
     done = _Done(on_erased)
     with process_lock(stores.home, LOCK):
         began = datetime.now(UTC)
-        refuse_waiting(stores, began)
+        wait_for_waiting(stores, began, patience)
         refuse_backup(stores)
         flush(stores.state, stores.lake)
         with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
@@ -68,7 +71,7 @@ def erase(
         done.add(uncount_users(stores, selection.user_keys))
         done.add(forget_users(stores.lake, selection.user_hashes))
         done.add(subject.forget(stores))
-        _overwrite(stores, selection.texts, done)
+        _overwrite(stores, selection, done)
         forget_files(stores)
         done.left_in = empty_pages(stores)
     if done.left_in:
@@ -139,10 +142,13 @@ def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
     return [Erased("spool", erased, "erased")]
 
 
-def _overwrite(stores: Stores, texts: Texts, done: _Done) -> None:
-    """Dagster's store and the logs come last: what is printed meanwhile is in them."""
-    done.add(overwrite_texts(stores.state, texts))
-    done.add(overwrite_reports(stores, texts))
+def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
+    """Dagster's store and the logs come last: what is printed meanwhile is in them. What is deleted by its number is found by it in rows
+    that stay: a text of it may be somebody else's too."""
+    texts = selection.texts
+    if selection.reason == "privacy":
+        done.add(overwrite_texts(stores.state, texts))
+        done.add(overwrite_reports(stores, texts))
     done.add(overwrite_dagster(stores.home, texts))
     done.add(overwrite_logs(stores.home, texts))
 
@@ -151,7 +157,7 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
     """The selection with what an earlier process found, and the request that knows what this one did."""
     known = request.data.get("found") or {}
     texts = selection.texts | Texts.of(known.get("texts", ()))
-    texts = texts | texts_of_doomed(stores) if selection.reason == "privacy" else texts
+    texts = texts | texts_of_doomed(stores)
     found = replace(
         selection,
         texts=texts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import date, datetime
 
@@ -9,6 +10,8 @@ from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.places import ranges_of, spool_positions
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted
+
+_LOOKED_EVERY = 0.1
 
 
 class Waits(Exception):
@@ -28,6 +31,20 @@ def refuse_waiting(stores: Stores, before: datetime) -> None:
                 f"{counted(each.envelopes, 'envelope')} of {each.day} {'waits' if each.envelopes == 1 else 'wait'} to be processed; "
                 "what is deleted now could come back with them: start the service (tasks-pipeline run), or wait, and ask again"
             )
+
+
+def wait_for_waiting(stores: Stores, before: datetime, patience: float) -> None:
+    """Wait until all that was received before a moment is processed. Raises Waits after so many seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            refuse_waiting(stores, before)
+        except Waits:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_LOOKED_EVERY)
+        else:
+            return
 
 
 def erase_envelopes(stores: Stores, day: date, places: Iterable[tuple[str, int]]) -> int:

@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "reports",
         "retention",
         "erasure",
-        "privacy",
+        "privacy deletion",
         "processing receiver nudging",
         "assets demo",
         "jobs commands",

@@ -1,0 +1,89 @@
+"""What commands that delete for good share: showing what goes, asking, a bar, what went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks_pipeline.commands.common.json_output import print_json
+from tasks_pipeline.commands.common.options import Option
+from tasks_pipeline.commands.common.output import cell
+from tasks_pipeline.commands.common.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks_pipeline.deletion.chosen import Chosen
+    from tasks_pipeline.erasure.selection import Erased
+    from tasks_pipeline.stores import Stores
+
+dry_run_option: Option = click.option("--dry-run", is_flag=True, help="Only show what would go.")
+yes_option: Option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def delete_chosen(
+    stores: Stores,
+    chosen: Chosen,
+    *,
+    by: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    notes: Sequence[str] = (),
+) -> None:
+    """Show what goes, ask, delete it, say what went. Raises ClickException when it has to wait."""
+    from tasks_pipeline.deletion.run import delete, plan
+    from tasks_pipeline.erasure.raw import Waits
+
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json goes with --yes or --dry-run: it asks nothing")
+    planned = plan(stores, chosen)
+    if dry_run:
+        _show(planned, f"would go with {cell(chosen.said)}", as_json)
+        return
+    if not as_json:
+        _show(planned, f"goes with {cell(chosen.said)}", as_json=False)
+        for note in notes:
+            click.echo(note)
+    if not yes:
+        click.confirm(f"Delete {cell(chosen.said)} for good? Only a backup brings it back", abort=True)
+    try:
+        with _progress(planned) as on_erased:
+            done = delete(stores, chosen, by, on_erased)
+    except Waits as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        print_json({"deleted": [each.as_dict() for each in done.erased], "certificate": done.certificate})
+        return
+    _show(done.erased, f"went with {cell(chosen.said)}", as_json=False)
+    click.echo(f"certificate {done.certificate}")
+
+
+def _show(found: Sequence[Erased], said: str, as_json: bool) -> None:
+    if as_json:
+        print_json([each.as_dict() for each in found])
+        return
+    rows: list[dict[str, Any]] = [each.as_dict() for each in found]
+    if rows:
+        table(rows, ["where", "rows", "how"])
+    click.echo(f"this {said}" if rows else f"nothing {said}")
+
+
+@contextmanager
+def _progress(planned: Sequence[Erased]) -> Iterator[Callable[[Erased], None]]:
+    """A bar over the rows that were planned, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("deleting", total=max(1, sum(each.rows for each in planned)))
+
+        def advance(each: Erased) -> None:
+            bar.update(task, advance=each.rows, description=f"deleting: {each.where}")
+
+        yield advance
