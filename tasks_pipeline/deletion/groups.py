@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
-from tasks_pipeline.deletion.raw import Envelopes, sent_again
+from tasks_pipeline.deletion.raw import Envelopes, dropped, sent_again
 from tasks_pipeline.deletion.reports import (
     named_revisions,
     report_digests,
@@ -20,10 +20,10 @@ from tasks_pipeline.deletion.reports import (
     without_groups,
     write_again,
 )
-from tasks_pipeline.deletion.state_rows import count_rows, delete_rows
+from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
 from tasks_pipeline.deletion.stone_group import set_stone
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
-from tasks_pipeline.groups.decisions import cluster
+from tasks_pipeline.groups.decisions import cluster, discarded_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import alerts, group_hashes, groups, incidents, regroupings
@@ -62,18 +62,28 @@ class Groups:
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """Events of the groups, and what follows them."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
-        yield Selection(self.reason, {"events": of_groups}, self._sent_again(stores, of_groups))
+        yield Selection(self.reason, {"events": of_groups}, self._without_rows(stores, of_groups))
 
-    def _sent_again(self, stores: Stores, of_groups: str) -> Envelopes:
-        return sent_again(stores, self.chosen.projects, lambda ids: ids_of_events(stores, of_groups, ids))
+    def _without_rows(self, stores: Stores, of_groups: str) -> Envelopes:
+        found = sent_again(stores, self.chosen.projects, lambda ids: ids_of_events(stores, of_groups, ids))
+        with stores.state.read() as connection:
+            is_discarded = bool(discarded_groups(connection, self.chosen.groups))
+        for day, places in dropped(stores, self.chosen.projects).items() if is_discarded else ():
+            found.setdefault(day, set()).update(places)
+        return found
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of them in the state database, and what reports say of them."""
         return forget_groups(stores, self.chosen)
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def counted(self, stores: Stores) -> Sequence[Erased]:
         """Rows, messages and reports of them."""
         return [*count_rows(stores.state, self.chosen), *_elsewhere(stores, self.chosen)]
+
+    def left(self, stores: Stores) -> Sequence[Erased]:
+        """The same, and their events."""
+        of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
+        return [*count_lake(stores.lake, {"events": of_groups}), *self.counted(stores)]
 
 
 def forget_keys(stores: Stores, chosen: Chosen) -> None:

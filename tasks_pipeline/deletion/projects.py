@@ -20,7 +20,7 @@ from tasks_pipeline.deletion.reports import (
     write_again,
 )
 from tasks_pipeline.deletion.rules import LAKE
-from tasks_pipeline.deletion.state_rows import count_rows, delete_rows
+from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.monitors.registry import sync_monitors
@@ -123,8 +123,7 @@ class Project:
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """All rows of it."""
-        rows = dict.fromkeys(LAKE["project"], f"project_id = {self.number}")
-        yield Selection(self.reason, rows, envelopes_of(stores, self.chosen.projects, ()))
+        yield Selection(self.reason, self._rows, envelopes_of(stores, self.chosen.projects, ()))
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of it in the state database, its files, and what reports say of it."""
@@ -189,6 +188,14 @@ class Project:
         sync_monitors(state, stores.config, now)
 
     def left(self, stores: Stores) -> Sequence[Erased]:
+        """Everything that has its number or name."""
+        return [*count_lake(stores.lake, self._rows), *self.counted(stores)]
+
+    @property
+    def _rows(self) -> dict[str, str]:
+        return dict.fromkeys(LAKE["project"], f"project_id = {self.number}")
+
+    def counted(self, stores: Stores) -> Sequence[Erased]:
         """Rows and messages of it, and reports that name it."""
         found = list(count_rows(stores.state, self.chosen))
         with stores.state.read() as connection:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tasks_pipeline.storage.spool.interface import Spooled
-from tasks_pipeline.storage.state.tables import batches
+from tasks_pipeline.storage.state.tables import batches, event_ids
 from tasks_pipeline.stores import Stores
 
 Envelopes = dict[date, set[tuple[str, int]]]
@@ -83,3 +83,41 @@ def sent_again(
         return [s.position for s in found if s.receipt.event_id in going]
 
     return envelopes_of(stores, projects, ("duplicate",), goes)
+
+
+def dropped(stores: Stores, projects: Collection[int]) -> Envelopes:
+    """Envelopes whose event was dropped since its group is discarded: it owns its id, and no row came of it. Which of the discarded
+    groups it was of only its processing could say."""
+
+    def goes(found: Sequence[Spooled]) -> list[int]:
+        named = {(s.receipt.project_id, s.receipt.event_id): s for s in found if s.receipt.event_id}
+        owned = _owners(stores, found[0], [key for key in named if key[1]])
+        stored = _stored(stores, [s.receipt.event_id for s in named.values() if s.receipt.event_id])
+        return [s.position for key, s in named.items() if owned.get(key) == s.position and key not in stored]
+
+    return envelopes_of(stores, projects, ("discarded",), goes)
+
+
+def _owners(
+    stores: Stores, place: Spooled, keys: Sequence[tuple[int, str | None]]
+) -> dict[tuple[int, str | None], int]:
+    e = event_ids.c
+    found: dict[tuple[int, str | None], int] = {}
+    with stores.state.read() as connection:
+        for project_id, event_id in keys:
+            query = select(e.position).where(
+                e.project_id == project_id, e.event_id == bytes.fromhex(event_id or "")
+            )
+            position = connection.execute(query.where(e.day == place.day, e.part == place.part)).scalar()
+            if position is not None:
+                found[project_id, event_id] = position
+    return found
+
+
+def _stored(stores: Stores, ids: Sequence[str]) -> set[tuple[int, str | None]]:
+    rows = stores.lake.query(
+        "SELECT project_id, event_id FROM lake.events WHERE list_contains($ids::VARCHAR[], event_id) "
+        "UNION SELECT project_id, event_id FROM lake.transactions WHERE list_contains($ids::VARCHAR[], event_id)",
+        {"ids": sorted(set(ids))},
+    )
+    return {(row["project_id"], row["event_id"]) for row in rows}

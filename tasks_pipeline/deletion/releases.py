@@ -161,6 +161,10 @@ class Release:
         return mine - others
 
     def left(self, stores: Stores) -> Sequence[Erased]:
+        """Files of it. Its programs may go on sending: what they send from then on makes it again, and is not what was deleted."""
+        return list(count_rows(stores.state, self.chosen))
+
+    def counted(self, stores: Stores) -> Sequence[Erased]:
         """Rows, messages and alerts of it."""
         found = list(count_rows(stores.state, self.chosen))
         found += count_alerts(stores.state, alerts.c.project_id.in_(self.chosen.projects), self._is_about)

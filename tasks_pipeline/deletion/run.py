@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from tasks_pipeline.deletion.certificate import certificate_of_deletion
 from tasks_pipeline.deletion.chosen import Chosen, Kind
 from tasks_pipeline.deletion.groups import Groups
 from tasks_pipeline.deletion.projects import Project
@@ -14,9 +17,14 @@ from tasks_pipeline.deletion.releases import Release
 from tasks_pipeline.deletion.waiting import PATIENCE_SECONDS
 from tasks_pipeline.erasure.erase import end, erase
 from tasks_pipeline.erasure.lake_rows import count_going, doomed_envelopes, doomed_rows
+from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.erasure.requests import Request, open_request, open_requests
 from tasks_pipeline.erasure.selection import Erased, Subject
+from tasks_pipeline.privacy.certificate import write_certificate
+from tasks_pipeline.privacy.delete import NotAllGone
 from tasks_pipeline.stores import Stores
+
+log = logging.getLogger(__name__)
 
 
 class Deletion(Subject, Protocol):
@@ -25,7 +33,11 @@ class Deletion(Subject, Protocol):
     chosen: Chosen
 
     def begin(self, stores: Stores) -> None:
-        """What comes first: nothing new belongs to it from here on. Doing it again changes nothing. Raises Waits."""
+        """What comes first: nothing new belongs to it from here on. Doing it again changes nothing."""
+        ...
+
+    def counted(self, stores: Stores) -> Sequence[Erased]:
+        """What of it is in the state database and in reports."""
         ...
 
 
@@ -57,57 +69,60 @@ def plan(stores: Stores, chosen: Chosen) -> list[Erased]:
             envelopes.setdefault(day, set()).update(places)
         kept = set(stores.spool.days())
         rows["spool", "erased"] += sum(len(places) for day, places in envelopes.items() if day in kept)
-    for each in subject.left(stores):
+    for each in subject.counted(stores):
         rows[each.where, each.how] += each.rows
     return [Erased(where, count, how) for (where, how), count in sorted(rows.items()) if count]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A deletion that is done: what went, and the number of its certificate."""
+    """A deletion that is done: what went, and where its certificate lies."""
 
     erased: list[Erased]
-    certificate: str
-
-
-class LeftOver(RuntimeError):
-    """Something of what was to go came back each time. The request stays open, and whoever comes next goes on."""
+    certificate: Path
 
 
 def delete(
-    stores: Stores, chosen: Chosen, by: str, on_erased: Callable[[Erased], None] = lambda _erased: None
+    stores: Stores,
+    chosen: Chosen,
+    by: str,
+    on_erased: Callable[[Erased], None] = lambda _erased: None,
+    *,
+    patience: float = PATIENCE_SECONDS,
 ) -> Done:
-    """Delete what is chosen, for good. Raises Waits, and LeftOver; the request stays open then."""
+    """Delete what is chosen, for good. Raises Waits where something waits for `patience` seconds, and NotAllGone; the request stays open
+    then, and the nightly cleanup goes on with it."""
     subject = subject_of(chosen)
     request = open_request(stores.state, subject.kind, chosen.as_dict(), by)
-    return finish(stores, request, subject, on_erased)
+    return _finish(stores, request, subject, on_erased, patience)
 
 
-def finish(
-    stores: Stores,
-    request: Request,
-    subject: Deletion,
-    on_erased: Callable[[Erased], None] = lambda _erased: None,
+def finish_open(stores: Stores) -> list[Done]:
+    """Finish the deletions that a killed process left, or that had to wait. What cannot be done now is done the next time."""
+    done = []
+    for request in open_requests(stores.state):
+        if request.kind in SUBJECTS:
+            try:
+                subject = SUBJECTS[request.kind](request.data)
+                done.append(_finish(stores, request, subject, lambda _erased: None, 0))
+            except (Waits, NotAllGone) as error:
+                log.warning("deletion %s stays open: %s", request.id, error)
+    return done
+
+
+def _finish(
+    stores: Stores, request: Request, subject: Deletion, on_erased: Callable[[Erased], None], patience: float
 ) -> Done:
-    """Do what is left to do of a request. Raises Waits and LeftOver."""
-    rows: Counter[tuple[str, str]] = Counter()
     for _ in range(MOST_ROUNDS):
         subject.begin(stores)
-        for each in erase(stores, request, subject, on_erased, patience=PATIENCE_SECONDS):
-            rows[each.where, each.how] += each.rows
+        erased = erase(stores, request, subject, on_erased, patience=patience)
+        (request,) = [each for each in open_requests(stores.state) if each.id == request.id]
         left = subject.left(stores)
         if not left:
             break
     else:
-        raise LeftOver(f"{left[0].where} has {left[0].rows} rows of it again")
+        where = ", ".join(f"{each.rows} in {each.where}" for each in left)
+        raise NotAllGone(f"still found: {where}; the nightly cleanup goes on with it, or ask again")
+    path = write_certificate(stores.home, certificate_of_deletion(request, subject.chosen, erased))
     end(stores, request)
-    return Done([Erased(where, count, how) for (where, how), count in sorted(rows.items())], request.id)
-
-
-def finish_open(stores: Stores) -> list[Done]:
-    """Finish the deletions that a killed process left, or that had to wait. Raises Waits and LeftOver."""
-    return [
-        finish(stores, request, SUBJECTS[request.kind](request.data))
-        for request in open_requests(stores.state)
-        if request.kind in SUBJECTS
-    ]
+    return Done(erased, path)

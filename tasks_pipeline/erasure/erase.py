@@ -28,7 +28,7 @@ from tasks_pipeline.erasure.lake_rows import (
 )
 from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
-from tasks_pipeline.erasure.raw import erase_envelopes, wait_for_waiting
+from tasks_pipeline.erasure.raw import await_waiting, erase_envelopes
 from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import show_others, silence_alerts, texts_of_doomed, uncount_users
@@ -54,24 +54,26 @@ def erase(
     *,
     patience: float = 0,
 ) -> list[Erased]:
-    """Do all of a request but its end; gives what went. `on_erased` hears of each step. What was received before is waited for, so many
-    seconds at most.
+    """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
 
-    Raises Waits while something received before waits to be processed, or a backup is under way; then the request stays open.
+    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; then the
+    request stays open.
     """
-    done = _Done(on_erased)
+    done = _Done(on_erased, request.data.get("done") or ())
     with process_lock(stores.home, LOCK):
         began = datetime.now(UTC)
-        wait_for_waiting(stores, began, patience)
+        await_waiting(stores, began, patience)
         refuse_backup(stores)
         flush(stores.state, stores.lake)
         with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
             selection, request = _remembered(stores, request, selection)
             _remove(stores, selection, conditions, began, done)
+        request = remember(stores.state, request, done=done.told)
         done.add(uncount_users(stores, selection.user_keys))
         done.add(forget_users(stores.lake, selection.user_hashes))
         done.add(subject.forget(stores))
         _overwrite(stores, selection, done)
+        request = remember(stores.state, request, done=done.told)
         forget_files(stores)
         done.left_in = empty_pages(stores)
     if done.left_in:
@@ -92,10 +94,10 @@ def remembered_texts(request: Request) -> Texts:
     return Texts.of((request.data.get("found") or {}).get("texts", ()))
 
 
-def count_left(stores: Stores, texts: Texts) -> list[Erased]:
+def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> list[Erased]:
     """Where texts still stand in rows and files that stay."""
     return [
-        *count_texts(stores.state, texts), *count_reports(stores, texts), *count_dagster(stores.home, texts),
+        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_dagster(stores.home, texts),
         *count_logs(stores.home, texts),
     ]  # fmt: skip
 
@@ -144,10 +146,10 @@ def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
 
 def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
     """Dagster's store and the logs come last: what is printed meanwhile is in them. What is deleted by its number is found by it in rows
-    that stay: a text of it may be somebody else's too."""
+    that stay: there a text of it may be somebody else's too."""
     texts = selection.texts
     if selection.reason == "privacy":
-        done.add(overwrite_texts(stores.state, texts))
+        done.add(overwrite_texts(stores.state, texts, selection.project_id))
         done.add(overwrite_reports(stores, texts))
     done.add(overwrite_dagster(stores.home, texts))
     done.add(overwrite_logs(stores.home, texts))
@@ -169,7 +171,7 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
         "user_keys": {str(project): sorted(keys) for project, keys in found.user_keys.items()},
         "user_hashes": {str(project): sorted(each) for project, each in found.user_hashes.items()},
     }
-    return found, remember(stores.state, request, told)
+    return found, remember(stores.state, request, found=told)
 
 
 def _joined(one: Mapping[int, Collection[Any]], other: Mapping[str, Collection[Any]]) -> dict[int, set[Any]]:
@@ -182,8 +184,8 @@ def _joined(one: Mapping[int, Collection[Any]], other: Mapping[str, Collection[A
 class _Done:
     """What went, by where and how."""
 
-    def __init__(self, on_erased: Report) -> None:
-        self._rows: Counter[tuple[str, str]] = Counter()
+    def __init__(self, on_erased: Report, before: Iterable[Mapping[str, Any]]) -> None:
+        self._rows = Counter({(each["where"], each["how"]): each["rows"] for each in before})
         self._on_erased = on_erased
         self.left_in: list[str] = []
 
@@ -192,6 +194,11 @@ class _Done:
             if each.rows:
                 self._rows[each.where, each.how] += each.rows
                 self._on_erased(each)
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The same, for the request to remember."""
+        return [each.as_dict() for each in self.all]
 
     @property
     def all(self) -> list[Erased]:

@@ -75,7 +75,7 @@ STATE: tuple[Place, ...] = (
     Place("release_heads", _NAMES),
     Place("stage_days", _COUNTED),
     Place("health_days", _COUNTED),
-    Place("commits", "the author is a pseudonym from then on; texts are overwritten", ("message",)),
+    Place("commits", "have no author from then on; texts are overwritten", ("message",)),
     Place("commit_authors", "the row of the person's address goes"),
     Place("commit_files", _NAMES),
     Place("repositories", _NAMES),

@@ -11,7 +11,7 @@ from tasks_pipeline.storage.ledger.places import ranges_of, spool_positions
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted
 
-_LOOKED_EVERY = 0.1
+LOOK_SECONDS = 0.5
 
 
 class Waits(Exception):
@@ -33,18 +33,17 @@ def refuse_waiting(stores: Stores, before: datetime) -> None:
             )
 
 
-def wait_for_waiting(stores: Stores, before: datetime, patience: float) -> None:
-    """Wait until all that was received before a moment is processed. Raises Waits after so many seconds."""
-    end = time.monotonic() + patience
+def await_waiting(stores: Stores, before: datetime, patience: float) -> None:
+    """Wait for so many seconds at most until nothing waits that was received before a moment: where a service runs, its drains come to
+    it. Raises Waits."""
+    until = time.monotonic() + patience
     while True:
         try:
-            refuse_waiting(stores, before)
+            return refuse_waiting(stores, before)
         except Waits:
-            if time.monotonic() >= end:
+            if time.monotonic() > until:
                 raise
-            time.sleep(_LOOKED_EVERY)
-        else:
-            return
+        time.sleep(LOOK_SECONDS)
 
 
 def erase_envelopes(stores: Stores, day: date, places: Iterable[tuple[str, int]]) -> int:

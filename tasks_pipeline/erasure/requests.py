@@ -18,7 +18,7 @@ _e = erasures.c
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that is at work: `data` says whose, and what of it must be remembered between two processes (`found`)."""
+    """A request that is at work: `data` says whose, and what must be remembered between two processes (`found`, `done`)."""
 
     id: str
     kind: str
@@ -31,7 +31,7 @@ def open_request(state: StateDatabase, kind: str, data: Mapping[str, Any], reque
     """Store a request, unless the same one is at work; gives it."""
     with state.write() as connection:
         for known in _open(connection):
-            if known.kind == kind and {**known.data, "found": None} == {**data, "found": None}:
+            if known.kind == kind and _asked(known.data) == _asked(data):
                 return known
         request = Request(uuid.uuid4().hex, kind, dict(data), requested_by, datetime.now(UTC))
         connection.execute(
@@ -56,9 +56,14 @@ def _open(connection: Any) -> list[Request]:
     ]
 
 
-def remember(state: StateDatabase, request: Request, found: Mapping[str, Any]) -> Request:
-    """Keep what has to be known when the rows it follows from are gone."""
-    data = {**request.data, "found": dict(found)}
+def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, without what was found since."""
+    return {name: value for name, value in data.items() if name not in ("found", "done")}
+
+
+def remember(state: StateDatabase, request: Request, **what: Any) -> Request:
+    """Keep what has to be known when the rows it follows from are gone: what was `found`, and what is `done`."""
+    data = {**request.data, **what}
     with state.write() as connection:
         connection.execute(update(erasures).where(_e.id == request.id).values(data=data))
     return replace(request, data=data)

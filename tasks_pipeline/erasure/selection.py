@@ -46,6 +46,7 @@ class Selection:
     and transactions that go follow by themselves. Tables of figures may be named too.
     `envelopes`: further raw envelopes, (part, position) in the ledger by day: those from which no row came.
     `user_keys`: by project, keys of users (`id:…`) that groups do not count any more. `user_hashes`: the same in figures.
+    `project_id`: rows of other projects keep texts.
     `texts`: what is overwritten wherever it is found in rows that stay: of the state database, in Dagster's store, in logs.
     """
 
@@ -55,6 +56,7 @@ class Selection:
     user_keys: Mapping[int, Collection[str]] = field(default_factory=dict)
     user_hashes: Mapping[int, Collection[int]] = field(default_factory=dict)
     texts: Texts = NOTHING
+    project_id: int | None = None
 
 
 class Subject(Protocol):

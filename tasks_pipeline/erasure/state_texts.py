@@ -7,25 +7,39 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import zstandard
-from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from tasks_pipeline.erasure.policy import STATE
 from tasks_pipeline.erasure.selection import Erased
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
-from tasks_pipeline.storage.state.tables import group_explanations, metadata
+from tasks_pipeline.storage.state.tables import group_explanations, groups, metadata
 
 ROWS = 1_000
 """Read at once."""
 _LARGEST = 16 * 2**20  # of an explanation, unpacked
 
 
-def overwrite_texts(state: StateDatabase, texts: Texts) -> list[Erased]:
+def overwrite_texts(state: StateDatabase, texts: Texts, project_id: int | None = None) -> list[Erased]:
     """Overwrite texts in the columns of the policy, and remove explanations that hold one; gives what changed by table."""
     found = [
-        Erased(f"state.{table.name}", rows, "overwritten") for table, rows in _each(state, texts, _overwrite)
+        Erased(f"state.{table.name}", rows, "overwritten")
+        for table, rows in _each(state, texts, project_id, _overwrite)
     ]
-    gone = [row.group_id for row in _explained(state) if _holds(row.explanation, texts)] if texts else []
+    gone = _explained(state, texts, project_id)
     for some in chunks(gone):
         with state.write() as connection:
             connection.execute(delete(group_explanations).where(group_explanations.c.group_id.in_(some)))
@@ -34,14 +48,14 @@ def overwrite_texts(state: StateDatabase, texts: Texts) -> list[Erased]:
     return found
 
 
-def count_texts(state: StateDatabase, texts: Texts) -> list[Erased]:
+def count_texts(state: StateDatabase, texts: Texts, project_id: int | None = None) -> list[Erased]:
     """Rows that hold one of the texts, by table; nothing is changed."""
     found = [
         Erased(f"state.{table.name}", rows, "overwritten")
-        for table, rows in _each(state, texts, lambda _state, _table, rows: len(rows))
+        for table, rows in _each(state, texts, project_id, lambda _state, _table, rows: len(rows))
     ]
-    explained = sum(_holds(row.explanation, texts) for row in _explained(state)) if texts else 0
-    return [*found, Erased("state.group_explanations", explained, "deleted")] if explained else found
+    explained = _explained(state, texts, project_id)
+    return [*found, Erased("state.group_explanations", len(explained), "deleted")] if explained else found
 
 
 Changed = Sequence[dict[str, Any]]
@@ -49,18 +63,33 @@ Changed = Sequence[dict[str, Any]]
 
 
 def _each(
-    state: StateDatabase, texts: Texts, act: Callable[[StateDatabase, Table, Changed], int]
+    state: StateDatabase,
+    texts: Texts,
+    project_id: int | None,
+    act: Callable[[StateDatabase, Table, Changed], int],
 ) -> Iterator[tuple[Table, int]]:
     for place in STATE if texts else ():
         if place.columns:
             table = metadata.tables[place.name]
-            rows = sum(act(state, table, some) for some in _changed(state, table, place.columns, texts))
+            among = _of_project(table, project_id)
+            rows = sum(
+                act(state, table, some) for some in _changed(state, table, place.columns, texts, among)
+            )
             if rows:
                 yield table, rows
 
 
-def _changed(state: StateDatabase, table: Table, columns: Sequence[str], texts: Texts) -> Iterator[Changed]:
-    for rows in _pieces(state, table, columns):
+def _of_project(table: Table, project_id: int | None) -> ColumnElement[bool]:
+    """Rows of a project; of tables that know of none, all."""
+    if project_id is None or "project_id" not in table.c:
+        return true()
+    return table.c.project_id == project_id
+
+
+def _changed(
+    state: StateDatabase, table: Table, columns: Sequence[str], texts: Texts, among: ColumnElement[bool]
+) -> Iterator[Changed]:
+    for rows in _pieces(state, table, columns, among):
         changed = []
         for row in rows:
             new = {name: _without(row._mapping[name], texts) for name in columns}
@@ -90,13 +119,16 @@ def _overwrite(state: StateDatabase, table: Table, rows: Changed) -> int:
     return len(rows)
 
 
-def _pieces(state: StateDatabase, table: Table, columns: Sequence[str]) -> Iterator[Sequence[Row[Any]]]:
+def _pieces(
+    state: StateDatabase, table: Table, columns: Sequence[str], among: ColumnElement[bool]
+) -> Iterator[Sequence[Row[Any]]]:
     """Rows in the order of their key, a transaction for each piece."""
     keys = list(table.primary_key.columns)
     chosen = list(dict.fromkeys((*keys, *(table.c[name] for name in columns))))
     query = (
         select(*chosen)
         .where(or_(*(table.c[name].is_not(None) for name in columns)))
+        .where(among)
         .order_by(*keys)
         .limit(ROWS)
     )
@@ -113,9 +145,16 @@ def _pieces(state: StateDatabase, table: Table, columns: Sequence[str]) -> Itera
         behind = query.where(after)
 
 
-def _explained(state: StateDatabase) -> Iterator[Row[Any]]:
-    for rows in _pieces(state, group_explanations, ("explanation",)):
-        yield from rows
+def _explained(state: StateDatabase, texts: Texts, project_id: int | None) -> list[int]:
+    """Groups whose explanation holds a text."""
+    if not texts:
+        return []
+    of_project = exists().where(
+        groups.c.id == group_explanations.c.group_id, groups.c.project_id == project_id
+    )
+    among = true() if project_id is None else of_project
+    pieces = _pieces(state, group_explanations, ("explanation",), among)
+    return [row.group_id for rows in pieces for row in rows if _holds(row.explanation, texts)]
 
 
 def _holds(packed: bytes, texts: Texts) -> bool:

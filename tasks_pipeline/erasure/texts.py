@@ -89,12 +89,16 @@ class Texts:
 NOTHING = Texts()
 
 
+_ESCAPES = (r"(?<=\\[nrtbf])", r"(?<=\\u[0-9a-fA-F]{4})")
+"""What JSON writes for a character that is no letter: its own last letter is none."""
+
+
 def _as_word(text: str) -> str:
-    """Neither within a longer word nor within a longer number: 10.0.0.1 is not in 110.0.0.12."""
-    before = (
-        r"(?<![0-9A-Za-z])" + (r"(?<![0-9]\.)" if text[:1].isdigit() else "") if text[:1].isalnum() else ""
-    )
-    after = (
-        r"(?![0-9A-Za-z])" + (r"(?!\.[0-9])" if text[-1:].isdigit() else "") if text[-1:].isalnum() else ""
-    )
+    """Neither within a longer word nor within a longer number: 10.0.0.1 is not in 110.0.0.12, nor in 10.0.0.1.5."""
+    before = after = ""
+    if text[:1].isalnum():
+        number = r"(?<![0-9]\.)" if text[0].isdigit() else ""
+        before = f"(?:{'|'.join((f'(?<![0-9A-Za-z]){number}', *_ESCAPES))})"
+    if text[-1:].isalnum():
+        after = r"(?![0-9A-Za-z])" + (r"(?!\.[0-9])" if text[-1].isdigit() else "")
     return before + re.escape(text) + after

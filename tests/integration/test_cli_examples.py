@@ -46,6 +46,8 @@ FAILS = {
     "tasks-pipeline notifications retry --channel slack": "nothing of it is given up",
     "tasks-pipeline groups unmerge SHOP-3": "it is not merged yet",
     "tasks-pipeline groups discard --undo SHOP-3": "it is not discarded yet",
+    "tasks-pipeline projects delete shop --dry-run": "it is in the configuration",
+    "tasks-pipeline projects delete 7 --yes": "nothing is stored of it",
 }
 """Examples that end with 1 on this home, in a line that says why."""
 MAY_FAIL = {

@@ -19,7 +19,7 @@ from tasks_pipeline.deletion.releases import UnknownRelease, choose_release
 from tasks_pipeline.deletion.run import delete, plan
 from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.groups.lists import short_ids
-from tasks_pipeline.groups.merging import merge_groups
+from tasks_pipeline.groups.merging import discard_groups, merge_groups
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.reports.many import compute_reports
@@ -137,6 +137,19 @@ def test_a_group_goes_with_everything_and_nothing_else(filled: Day) -> None:
     new = group_of(day, "Bad")
     assert (new["id"] > also["id"], new["times_seen"], new["status"]) == (True, 1, "unresolved")
     assert new["short_id"] not in (bad["short_id"], also["short_id"])
+
+
+def test_a_discarded_group_goes_with_what_was_dropped_of_it(filled: Day) -> None:
+    day, stores = filled, filled.stores
+    bad, also = group_of(day, "Bad"), group_of(day, "Also")
+    discard_groups(stores.state, [bad["id"]])
+    day.send(planted("Bad"))
+    day.drain()
+    assert day.outcomes()["discarded", "group"] == 1
+    delete(stores, chosen_groups(stores, bad["id"], also["id"]), "anna")
+    assert found_everywhere(stores, SECRET) == []
+    assert [group["title"] for group in day.groups()] == [group_of(day, "Good")["title"]]
+    day.assert_balanced()
 
 
 def test_a_release_goes_with_its_events(filled: Day) -> None:

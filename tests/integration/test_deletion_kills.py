@@ -16,6 +16,7 @@ from tasks_pipeline.deletion.run import delete, finish_open
 from tasks_pipeline.erasure import erase as erasing
 from tasks_pipeline.erasure.requests import open_requests
 from tasks_pipeline.home import Home
+from tasks_pipeline.privacy.certificate import certificates
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import Stores, open_stores
@@ -116,6 +117,7 @@ def test_a_deletion_killed_again_and_again_is_finished(home: Home, kind: str) ->
         assert [request.data["kind"] for request in open_requests(stores.state)] == [kind]
         finish_open(stores)
         assert open_requests(stores.state) == []
+        assert [each["valid"] for each in certificates(home)] == [True]
         assert found_everywhere(stores, SECRET) == []
         other, day = replace(other, stores=stores), Day(stores, day.date, SHOP)
         assert (of_project(other), other.state(), [group["id"] for group in other.groups()]) == kept

@@ -37,6 +37,7 @@ def delete_chosen(
     """Show what goes, ask, delete it, say what went. Raises ClickException when it has to wait."""
     from tasks_pipeline.deletion.run import delete, plan
     from tasks_pipeline.erasure.raw import Waits
+    from tasks_pipeline.privacy.delete import NotAllGone
 
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json goes with --yes or --dry-run: it asks nothing")
@@ -53,10 +54,12 @@ def delete_chosen(
     try:
         with _progress(planned) as on_erased:
             done = delete(stores, chosen, by, on_erased)
-    except Waits as error:
+    except (Waits, NotAllGone) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        print_json({"deleted": [each.as_dict() for each in done.erased], "certificate": done.certificate})
+        print_json(
+            {"deleted": [each.as_dict() for each in done.erased], "certificate": str(done.certificate)}
+        )
         return
     _show(done.erased, f"went with {cell(chosen.said)}", as_json=False)
     click.echo(f"certificate {done.certificate}")

@@ -112,13 +112,15 @@ class Lake:
             yield pa.Table.from_batches([batch])
 
     @contextmanager
-    def kept(self, name: str, sql: str, slices: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    def kept(
+        self, name: str, sql: str, slices: Iterable[Mapping[str, Any]], *, payloads: bool = False
+    ) -> Iterator[None]:
         """Have the rows of a query, asked once for each set of parameters, as a table of that name within the block. DuckDB
-        writes to disk what is too much for its memory."""
+        writes to disk what is too much for its memory. `payloads` as in `query`."""
         into = f"CREATE OR REPLACE TEMP TABLE {name} AS"
         try:
             for parameters in slices:
-                self._execute(f"{into} {sql}", parameters, payloads=False)
+                self._execute(f"{into} {sql}", parameters, payloads)
                 into = f"INSERT INTO {name}"
             yield
         finally:

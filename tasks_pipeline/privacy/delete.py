@@ -1,0 +1,84 @@
+"""Deleting a person: the request, the erasure, the look that finds nothing, the certificate; and finishing what a killed process began."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks_pipeline.erasure.erase import end, erase, open_subjects, remembered_texts
+from tasks_pipeline.erasure.raw import Waits
+from tasks_pipeline.erasure.requests import Request, open_request, open_requests
+from tasks_pipeline.erasure.selection import Erased
+from tasks_pipeline.privacy.certificate import certificate_of, write_certificate
+from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.privacy.person import Person
+from tasks_pipeline.stores import Stores
+
+log = logging.getLogger(__name__)
+
+TIMES = 3
+"""So often what is still found is deleted: the person's programs go on sending meanwhile."""
+
+
+class NotAllGone(Exception):
+    """Something of the person is still found after it was deleted; the request stays open, and the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What went, and where its certificate lies."""
+
+    erased: Sequence[Erased]
+    certificate: Mapping[str, Any]
+    path: Path
+
+
+def delete_person(
+    stores: Stores,
+    person: Identity,
+    requested_by: str,
+    on_erased: Callable[[Erased], None] = lambda _erased: None,
+    *,
+    patience: float = 0,
+) -> Deleted:
+    """Delete all that there is of a person. Raises Waits where something waits for `patience` seconds, NotAllGone; then the request stays, and
+    the nightly cleanup goes on with it."""
+    request = open_request(stores.state, Person.kind, person.data, requested_by)
+    return _finish(stores, request, Person.of(request.data), on_erased, patience)
+
+
+def finish_open(stores: Stores) -> list[Deleted]:
+    """Finish requests that a killed process left, or that had to wait. What cannot be done now is done the next time."""
+    done = []
+    for request, person in open_subjects(stores, {Person.kind: Person.of}):
+        assert isinstance(person, Person)
+        try:
+            done.append(_finish(stores, request, person, lambda _erased: None, 0))
+        except (Waits, NotAllGone) as error:
+            log.warning("deletion %s stays open: %s", request.id, error)
+    return done
+
+
+def _finish(stores: Stores, request: Request, person: Person, on_erased: Callable[[Erased], None]) -> Deleted:
+    identity = person.identity
+    for _ in range(TIMES):
+        erased = erase(stores, request, person, on_erased, patience=patience)
+        (request,) = [each for each in open_requests(stores.state) if each.id == request.id]
+        left = Person(identity, remembered_texts(request)).left(stores)
+        if not left:
+            break
+    else:
+        where = ", ".join(f"{each.rows} in {each.where}" for each in left)
+        raise NotAllGone(f"still found: {where}; the nightly cleanup goes on with it, or ask again")
+    project = (
+        None
+        if identity.project_id is None
+        else stores.slugs.get(identity.project_id, str(identity.project_id))
+    )
+    certificate = certificate_of(request, identity.kinds, project, erased, left)
+    path = write_certificate(stores.home, certificate)
+    end(stores, request)
+    return Deleted(erased, certificate, path)
