@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 REMOVED = "(removed)"
 """What stands in the place of a text that people read."""
@@ -40,7 +41,8 @@ class Texts:
     def _spellings(self) -> list[str]:
         """As it is, and as JSON writes it, once and within JSON once more."""
         found: dict[str, None] = {}
-        for text in sorted(self.wanted, key=len, reverse=True):
+        wanted = sorted(self.wanted, key=len, reverse=True)
+        for text in (*wanted, *(spelt_in_pages(each) for each in wanted if is_address(each))):
             for ascii_only in (False, True):
                 spelt = text
                 for _ in range(3):
@@ -89,16 +91,29 @@ class Texts:
 NOTHING = Texts()
 
 
-_ESCAPES = (r"(?<=\\[nrtbf])", r"(?<=\\u[0-9a-fA-F]{4})")
-"""What JSON writes for a character that is no letter: its own last letter is none."""
+_ESCAPES = (r"(?<=\\[nrtbf])", r"(?<=\\u[0-9a-fA-F]{4})", r"(?<=%[0-9a-fA-F]{2})")
+"""What JSON and addresses of pages write for a character that is no letter: its own last letter is none."""
 
 
 def _as_word(text: str) -> str:
-    """Neither within a longer word nor within a longer number: 10.0.0.1 is not in 110.0.0.12, nor in 10.0.0.1.5."""
+    """Neither within a longer word, number or address: 10.0.0.1 is not in 110.0.0.12 nor in 10.0.0.1.5, ann@b.org not in joann@b.org,
+    x-ann@b.org or ann@b.org.uk."""
     before = after = ""
     if text[:1].isalnum():
+        letters = "0-9A-Za-z._+-" if is_address(text) else "0-9A-Za-z"
         number = r"(?<![0-9]\.)" if text[0].isdigit() else ""
-        before = f"(?:{'|'.join((f'(?<![0-9A-Za-z]){number}', *_ESCAPES))})"
+        before = f"(?:{'|'.join((f'(?<![{letters}]){number}', *_ESCAPES))})"
     if text[-1:].isalnum():
-        after = r"(?![0-9A-Za-z])" + (r"(?!\.[0-9])" if text[-1].isdigit() else "")
+        longer = r"(?![.-][0-9A-Za-z])" if is_address(text) else r"(?!\.[0-9])" if text[-1].isdigit() else ""
+        after = rf"(?![0-9A-Za-z]){longer}"
     return before + re.escape(text) + after
+
+
+def is_address(text: str) -> bool:
+    """Whether a text looks like a mail address, as it is or as addresses of pages hold one."""
+    return "@" in text or "%40" in text
+
+
+def spelt_in_pages(text: str) -> str:
+    """A text as addresses of pages hold it."""
+    return quote(text, safe="")

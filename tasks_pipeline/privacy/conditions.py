@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from tasks_pipeline.erasure.texts import is_address, spelt_in_pages
 from tasks_pipeline.privacy.identity import Identity
 
 PAYLOADS, FILES = "privacy_payloads", "privacy_files"
@@ -13,7 +14,7 @@ PAYLOADS, FILES = "privacy_payloads", "privacy_files"
 _TEXTS = {
     "transactions": ("name", "tags::VARCHAR"),
     "user_reports": ("name", "email", "message", "url"),
-    "attachments": ("name",),
+    "attachments": ("name", r"regexp_replace(name, '\.[0-9A-Za-z]{1,8}$', '')"),  # ann@example.org.txt
     "dead_letters": ("detail",),
 }
 """Columns in which any text may stand."""
@@ -106,6 +107,7 @@ def _mentions(column: str, person: Identity) -> str:
     wanted = sorted(person.texts.wanted)
     if not wanted:
         return "false"
+    wanted += [spelt_in_pages(each) for each in wanted if is_address(each)]
     spelt = {spelling for each in wanted for spelling in (each, json.dumps(each, ensure_ascii=False)[1:-1])}
     plain = " OR ".join(f"contains(lower({column}), {literal(each.lower())})" for each in sorted(spelt))
     words = "|".join(_as_word(each) for each in sorted(spelt))
@@ -117,9 +119,11 @@ def _as_word(text: str) -> str:
     before = after = ""
     if text[:1].isalnum():
         none = r"[^0-9A-Za-z.]|(?:^|[^0-9])\." if text[0].isdigit() else "[^0-9A-Za-z]"
-        before = rf"(?:^|{none}|\\[nrtbf]|\\u[0-9a-fA-F]{{4}})"
+        none = "[^0-9A-Za-z._+-]" if is_address(text) else none
+        before = rf"(?:^|{none}|\\[nrtbf]|\\u[0-9a-fA-F]{{4}}|%[0-9a-fA-F]{{2}})"
     if text[-1:].isalnum():
         after = r"(?:$|[^0-9A-Za-z.]|\.(?:$|[^0-9]))" if text[-1].isdigit() else "(?:$|[^0-9A-Za-z])"
+        after = "(?:$|[^0-9A-Za-z.-]|[.-](?:$|[^0-9A-Za-z]))" if is_address(text) else after
     return before + re.escape(text) + after
 
 

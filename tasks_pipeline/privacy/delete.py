@@ -62,7 +62,9 @@ def finish_open(stores: Stores) -> list[Deleted]:
     return done
 
 
-def _finish(stores: Stores, request: Request, person: Person, on_erased: Callable[[Erased], None]) -> Deleted:
+def _finish(
+    stores: Stores, request: Request, person: Person, on_erased: Callable[[Erased], None], patience: float
+) -> Deleted:
     identity = person.identity
     for _ in range(TIMES):
         erased = erase(stores, request, person, on_erased, patience=patience)

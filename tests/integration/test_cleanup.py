@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select, text
 
@@ -34,6 +32,7 @@ from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.facts import types
 from tests.support.figures import count
+from tests.support.planted import found_in
 
 
 def settings(stores: Stores, **days: Any) -> Stores:
@@ -286,18 +285,6 @@ def test_figures_stay_when_their_rows_go(alone: Day) -> None:
 
 
 # ── nothing is left
-
-
-def found_in(folder: Path, secret: bytes) -> list[Path]:
-    """Files that hold a text: as it is, or in what Parquet and zstd make of it."""
-    found = []
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        content = path.read_bytes()
-        if path.suffix == ".parquet":
-            content += str(pq.read_table(path, partitioning=None).to_pylist()).encode()
-        if secret in content:
-            found.append(path)
-    return found
 
 
 def test_a_secret_of_an_event_is_nowhere_any_more(home: Home) -> None:

@@ -1,0 +1,283 @@
+"""Privacy: a person is found wherever they are, exported, and deleted for good; nobody else loses anything."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from tasks_pipeline.erasure.raw import Waits
+from tasks_pipeline.privacy.certificate import certificates
+from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.privacy.identity import Identity, IdentityError
+from tasks_pipeline.privacy.person import Person
+from tasks_pipeline.processing.books import books_of_lake
+from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.releases.health import compute_health
+from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.tables import alerts, commit_authors, commits, erasures, notifications
+from tasks_pipeline.stores import Stores
+from tests.support.day import Day
+from tests.support.events import event, item
+from tests.support.figures import count
+from tests.support.planted import found_in, tables_with
+
+ID, EMAIL, IP, SECRET = "usr-48151623", "Ann.Planted@Example.org", "198.51.100.77", "xq-4471-planted"
+ANN = Identity.of([ID], [EMAIL], [IP])
+PLANTED = tuple(each.encode() for each in (ID, EMAIL, IP, SECRET))
+
+
+def session(did: str, **fields: Any) -> Any:
+    return item(
+        "session", {"sid": "", "did": did, "status": "exited", "attrs": {"release": "shop@1"}, **fields}
+    )
+
+
+def plant(day: Day) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What there is of Ann, and of another, in every store; gives the events of both."""
+    said = event("Shared", message=f"of {SECRET}", user={"id": ID, "email": EMAIL, "ip_address": IP})
+    said["exception"]["values"][0]["value"] = f"refused {SECRET}"
+    hers = [
+        said,
+        event("Payload", extra={"account": {"mail": [EMAIL.upper()]}}),
+        event("Crumb", breadcrumbs={"values": [{"message": f"signed in\n{EMAIL}", "timestamp": day.at().timestamp()}]}),
+        event("Header", request={"url": f"https://shop/?m={EMAIL.replace('@', '%40')}", "headers": [["X-Client", f"for={IP};proto=https"]]}),
+        event("Id", contexts={"account": {"key": ID}}),
+    ]  # fmt: skip
+    others = [event("Shared", user={"id": "1"}), event("Other", user={"id": "2"})]
+    began = day.at().isoformat()
+    trace = {
+        "event_id": "f" * 32,
+        "type": "transaction",
+        "transaction": "/pay",
+        "timestamp": day.at().timestamp(),
+        "start_timestamp": day.at().timestamp() - 1,
+    }
+    day.spool(
+        *(day.receipt(each, seconds=n) for n, each in enumerate(hers)),
+        day.receipt(others[0], item("attachment", b"same bytes", filename="log.txt"), item("attachment", f"as {EMAIL}".encode(), filename="hers.txt"), seconds=7),
+        day.receipt(others[1], item("attachment", b"same bytes", filename=f"{EMAIL}.txt"), seconds=8),
+        day.receipt(item("transaction", {**trace, "user": {"id": ID}}), item("transaction", {**trace, "event_id": "e" * 32, "user": {"id": "2"}})),
+        day.receipt(session(ID, sid="a" * 32, started=began), session("2", sid="b" * 32, started=began)),
+        day.receipt(item("user_report", {"event_id": "a" * 32, "name": "Ann", "email": EMAIL, "comments": SECRET})),
+        day.receipt(item("user_report", {"event_id": "b" * 32, "name": "Bo", "email": "bo@example.org", "comments": "fine"})),
+        day.receipt(item("unheard_of", {"user": EMAIL}), seconds=9, remote_addr=IP),
+    )  # fmt: skip
+    day.drain()
+    group = next(each for each in day.groups() if SECRET in each["title"] or "Shared" in each["title"])
+    place = {"day": str(day.date), "part": "r0", "position": 1, "item": 0, "event_id": said["event_id"]}
+    now = datetime.now(UTC)
+    alert = {
+        "project_id": day.project,
+        "rule": "new",
+        "kind": "new_group",
+        "status": "firing",
+        "severity": "warning",
+        "group_id": group["id"],
+        "thread": "t",
+        "at": now,
+    }
+    with day.stores.state.write() as connection:
+        (number,) = connection.execute(
+            alerts.insert().values(
+                **alert, key="a", data={"title": f"refused {SECRET}", "event": place, "level": "error"}
+            )
+        ).inserted_primary_key
+        connection.execute(
+            alerts.insert().values(**alert, key="b", data={"title": "Shared", "times_seen": 2})
+        )
+        message = {
+            "type": "alert",
+            "alert_id": number,
+            "project_id": day.project,
+            "target": "team:a",
+            "channel": "mail",
+            "thread": "t",
+            "status": "sent",
+            "created_at": now,
+            "not_before": now,
+        }
+        connection.execute(
+            notifications.insert().values(**message, key="m", data={"user": EMAIL}, reason=f"seen by {IP}")
+        )
+        connection.execute(
+            commits.insert().values(
+                sha="c" * 40, message=f"by {EMAIL}", author_key=EMAIL.lower(), created_at=now
+            )
+        )
+        connection.execute(commit_authors.insert().values(author_key=EMAIL.lower(), name="A", email=EMAIL))
+    say_in_dagster(day.stores, f'{{"error": "no row for \\"{EMAIL}\\" and refused {SECRET}"}}')
+    return hers, others
+
+
+def say_in_dagster(stores: Stores, said: str) -> None:
+    """What a step of a run logged, and what a process printed."""
+    home = stores.home
+    home.logs_dir.mkdir(exist_ok=True)
+    (home.logs_dir / "daemon.log").write_text(f"before {said} after\n")
+    if not home.embedded:
+        with stores.state.write() as connection:
+            connection.execute(text("CREATE SCHEMA dagster"))
+            connection.execute(text("CREATE TABLE dagster.event_logs (id int, event text)"))
+            connection.execute(
+                text("INSERT INTO dagster.event_logs VALUES (1, :said), (2, 'kept')"), {"said": said}
+            )
+        return
+    (folder := home.dagster_home / "history" / "runs").mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "index.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY, event TEXT)")
+        connection.executemany("INSERT INTO event_logs (event) VALUES (?)", [(said,), ("kept",)])
+        connection.commit()
+
+
+def everywhere(stores: Stores) -> dict[bytes, list[Any]]:
+    """Where each planted text is."""
+    return {each: [*found_in(stores.home.root, each), *tables_with(stores, each)] for each in PLANTED}
+
+
+NOWHERE: dict[bytes, list[Any]] = {each: [] for each in PLANTED}
+
+
+def kept_rows(day: Day, gone: set[str]) -> dict[str, list[Any]]:
+    """Rows that are not Ann's."""
+    return {name: [row for row in day.rows(name) if not _is_hers(row, gone)] for name in RECEIVED_TABLES}
+
+
+def _is_hers(row: dict[str, Any], gone: set[str]) -> bool:
+    own = (
+        row.get("event_id") in gone or row.get("session_id") == "a" * 32 or row.get("user_key") == f"id:{ID}"
+    )
+    return own or row.get("email") == EMAIL or row.get("name") in ("hers.txt", f"{EMAIL}.txt")
+
+
+def test_a_person_is_nowhere_any_more_and_others_lose_nothing(own_day: Day) -> None:
+    day = own_day
+    hers, others = plant(day)
+    flush(day.stores.state, day.stores.lake)
+    count(day, now=datetime.now(UTC))
+    compute_health(day.stores.lake, day.stores.state, day.date)
+    day.spool(day.receipt(late := event("Payload", user={"email": EMAIL}), seconds=60))  # stays in the tail
+    day.drain()
+    assert all(everywhere(day.stores).values())
+    ids = {each["event_id"] for each in (*hers, late)}
+    kept, figures = kept_rows(day, ids), day.rows("event_stats")
+    found = Person(ANN).look(day.stores)
+    assert {each.where: each.rows for each in found.places}["lake.events"] == 6
+
+    deleted = delete_person(day.stores, ANN, "tester")
+    assert everywhere(day.stores) == NOWHERE
+    assert {name: day.rows(name) for name in RECEIVED_TABLES} == kept
+    assert set(day.ids()) == {each["event_id"] for each in others}
+    assert day.rows("event_stats") == figures
+    assert len(day.rows("session_users")) == 1
+    rows = {each.where: each.rows for each in deleted.erased}
+    assert (
+        rows["lake.events"],
+        rows["lake.sessions"],
+        rows["lake.user_reports"],
+        rows["lake.attachments"],
+    ) == (6, 1, 1, 2)
+    assert day.stores.blobs.get(next(row["digest"] for row in day.rows("attachments"))) == b"same bytes"
+
+    assert Person(ANN).look(day.stores).places == []
+    (told,) = certificates(day.stores.home)
+    assert (told["valid"], told["identifiers"], told["requested_by"]) == (
+        True,
+        {"user_id": 1, "email": 1, "ip": 1},
+        "tester",
+    )
+    with day.stores.state.read() as connection:
+        assert [row.data for row in connection.execute(select(erasures))] == [None]
+        silent = connection.execute(select(alerts.c.data).order_by(alerts.c.id)).scalars().all()
+        assert connection.execute(select(commits.c.author_key, commits.c.message)).one() == (
+            None,
+            "by (removed)",
+        )
+    assert (silent[0]["title"], silent[0]["level"], silent[1]["title"]) == ("(removed)", "error", "Shared")
+    titles = {group["title"]: (group["times_seen"], group["users"]) for group in day.groups()}
+    assert titles["Shared: it went wrong"] == (2, 1)
+    assert (day.stores.home.logs_dir / "daemon.log").read_text().startswith("before ")
+
+    # What was deleted does not come back, and the books say why rows are missing.
+    day.assert_balanced()
+    assert "6 rows of events were deleted for privacy" in books_of_lake(day.stores, day.date).gone
+    with pytest.raises(RawGone, match="deleted for privacy"):
+        day.recompute()
+    day.spool(day.receipt(hers[0], seconds=90))
+    day.drain()
+    assert set(day.ids()) == {each["event_id"] for each in others}
+
+
+def test_an_id_of_one_digit_is_that_of_the_user_alone(alone: Day) -> None:
+    mine, other = event("A", user={"id": 7}), event("A", extra={"n": 7, "id": "7"}, user={"id": "77"})
+    alone.spool(
+        alone.receipt(mine),
+        alone.receipt(other, seconds=1),
+        alone.receipt(session("7", sid="c" * 32, started=alone.at().isoformat()), seconds=2),
+    )
+    alone.drain()
+    delete_person(alone.stores, Identity.of(["7"]), "tester")
+    assert (alone.ids(), alone.rows("sessions")) == ([other["event_id"]], [])
+    (kept,) = alone.stores.spool.read(alone.date, "r0", 0)
+    assert kept.position == 2
+
+
+def test_what_only_looks_like_hers_is_not(alone: Day) -> None:
+    near = [f"x-{EMAIL}", f"{EMAIL}.uk", f"1{IP}", f"{IP}1", f"{IP}.9", f"{ID}4", f"a{ID}"]
+    hers = [
+        f"<{EMAIL}>.",
+        f"%20{EMAIL.replace('@', '%40')}&",
+        f"\u201c{IP}\u201d",
+        f"to {IP}:80",
+        f"id={ID}\n",
+    ]
+    stay = alone.send(*(event("Near", extra={"said": said}) for said in near))
+    alone.spool(*(alone.receipt(event("Hers", extra={"said": said}), seconds=20) for said in hers))
+    alone.drain()
+    assert Person(ANN).look(alone.stores).events == len(hers)
+    delete_person(alone.stores, ANN, "tester")
+    assert alone.ids() == stay
+
+
+def test_of_a_project_alone(alone: Day) -> None:
+    from dataclasses import replace
+
+    other = replace(alone, project=alone.project + 1)
+    for day in (alone, other):
+        day.send(event("A", user={"email": EMAIL}))
+    alone.drain()
+    delete_person(alone.stores, Identity.of(emails=[EMAIL], project_id=alone.project), "tester")
+    assert [row["project_id"] for row in alone.rows("events")] == [other.project]
+
+
+def test_what_waits_is_not_passed_over(alone: Day) -> None:
+    alone.send(event("A", user={"email": EMAIL}))
+    with pytest.raises(Waits, match="1 envelope of 2020-01-01 waits to be processed"):
+        delete_person(alone.stores, Identity.of(emails=[EMAIL]), "tester")
+    assert finish_open(alone.stores) == []
+    alone.drain()
+    (done,) = finish_open(alone.stores)
+    assert (done.certificate["requested_by"], alone.ids()) == ("tester", [])
+    assert found_in(alone.stores.home.root, EMAIL.encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "nobody is named"),
+        ({"user_ids": [" "]}, "--user-id: found ' '"),
+        ({"emails": ["ann"]}, "--email: found 'ann', allowed is one address"),
+        ({"ips": ["1.2.3"]}, "--ip: found '1.2.3', allowed is one IPv4 or IPv6 address"),
+        ({"user_ids": ["a\0b"]}, "printable characters"),
+    ],
+)
+def test_whom_nobody_can_mean_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(IdentityError) as caught:
+        Identity.of(**given)
+    assert said in str(caught.value)
