@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import delete, select, update
@@ -20,11 +20,14 @@ from tasks_pipeline.deletion.reports import (
     without_groups,
     write_again,
 )
+from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
 from tasks_pipeline.deletion.stone_group import set_stone
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
 from tasks_pipeline.groups.decisions import cluster, discarded_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.retention.lake import write_again as write_day_again
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import alerts, group_hashes, groups, incidents, regroupings
 from tasks_pipeline.stores import Stores
@@ -66,8 +69,7 @@ class Groups:
 
     def _without_rows(self, stores: Stores, of_groups: str) -> Envelopes:
         found = sent_again(stores, self.chosen.projects, lambda ids: ids_of_events(stores, of_groups, ids))
-        with stores.state.read() as connection:
-            is_discarded = bool(discarded_groups(connection, self.chosen.groups))
+        is_discarded = _is_discarded(stores, self.chosen)
         for day, places in dropped(stores, self.chosen.projects).items() if is_discarded else ():
             found.setdefault(day, set()).update(places)
         return found
@@ -103,9 +105,26 @@ def forget_keys(stores: Stores, chosen: Chosen) -> None:
                 connection.execute(regroupings.insert().values(**told, opened_at=now, done_at=now))
 
 
+def _is_discarded(stores: Stores, chosen: Chosen) -> bool:
+    with stores.state.read() as connection:
+        return bool(discarded_groups(connection, chosen.groups))
+
+
+def _write_dropped_again(lake: Lake) -> None:
+    """A discard only marks rows of files as gone: have no file hold them. Raises DayChanging."""
+    masked: dict[date, dict[str, str]] = {}
+    for file in lake.live_files():
+        if file.deletes is not None and file.table in LAKE["groups"]:
+            masked.setdefault(file.day, {})[file.table] = "true"
+    for day, tables in sorted(masked.items()):
+        write_day_again(lake, day, tables)
+
+
 def forget_groups(stores: Stores, chosen: Chosen) -> list[Erased]:
     """Remove everything of groups that has no place in the lake. Doing it again changes nothing."""
     state = stores.state
+    if _is_discarded(stores, chosen):
+        _write_dropped_again(stores.lake)
     found = empty_alerts(state, chosen.among(alerts.c.group_id))
     named = chosen.named_in()
     rewritten = write_again(stores, lambda report: without_groups(report, set(chosen.groups)))

@@ -86,35 +86,36 @@ def sent_again(
 
 
 def dropped(stores: Stores, projects: Collection[int]) -> Envelopes:
-    """Envelopes whose event was dropped since its group is discarded: it owns its id, and no row came of it. Which of the discarded
-    groups it was of only its processing could say."""
+    """Envelopes of events whose rows are gone since their group is discarded, or never came: their ids are taken, and no row has them.
+    Which of the discarded groups they were of only their processing could say."""
 
     def goes(found: Sequence[Spooled]) -> list[int]:
-        named = {(s.receipt.project_id, s.receipt.event_id): s for s in found if s.receipt.event_id}
-        owned = _owners(stores, found[0], [key for key in named if key[1]])
-        stored = _stored(stores, [s.receipt.event_id for s in named.values() if s.receipt.event_id])
-        return [s.position for key, s in named.items() if owned.get(key) == s.position and key not in stored]
+        keys = {s.position: (s.receipt.project_id, s.receipt.event_id) for s in found if s.receipt.event_id}
+        gone = _taken(stores, set(keys.values())) - _stored(
+            stores, [event_id for _, event_id in keys.values() if event_id]
+        )
+        return [position for position, key in keys.items() if key in gone]
 
-    return envelopes_of(stores, projects, ("discarded",), goes)
+    return envelopes_of(stores, projects, (), goes)
 
 
-def _owners(
-    stores: Stores, place: Spooled, keys: Sequence[tuple[int, str | None]]
-) -> dict[tuple[int, str | None], int]:
+_Key = tuple[int, str | None]
+
+
+def _taken(stores: Stores, keys: Collection[_Key]) -> set[_Key]:
     e = event_ids.c
-    found: dict[tuple[int, str | None], int] = {}
+    found: set[_Key] = set()
     with stores.state.read() as connection:
-        for project_id, event_id in keys:
-            query = select(e.position).where(
+        for project_id, event_id in keys:  # a search by the primary key each
+            known = select(e.day).where(
                 e.project_id == project_id, e.event_id == bytes.fromhex(event_id or "")
             )
-            position = connection.execute(query.where(e.day == place.day, e.part == place.part)).scalar()
-            if position is not None:
-                found[project_id, event_id] = position
+            if connection.execute(known).first() is not None:
+                found.add((project_id, event_id))
     return found
 
 
-def _stored(stores: Stores, ids: Sequence[str]) -> set[tuple[int, str | None]]:
+def _stored(stores: Stores, ids: Sequence[str]) -> set[_Key]:
     rows = stores.lake.query(
         "SELECT project_id, event_id FROM lake.events WHERE list_contains($ids::VARCHAR[], event_id) "
         "UNION SELECT project_id, event_id FROM lake.transactions WHERE list_contains($ids::VARCHAR[], event_id)",

@@ -22,6 +22,7 @@ from tasks_pipeline.erasure.requests import Request, open_request, open_requests
 from tasks_pipeline.erasure.selection import Erased, Subject
 from tasks_pipeline.privacy.certificate import write_certificate
 from tasks_pipeline.privacy.delete import NotAllGone
+from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def finish_open(stores: Stores) -> list[Done]:
             try:
                 subject = SUBJECTS[request.kind](request.data)
                 done.append(_finish(stores, request, subject, lambda _erased: None, 0))
-            except (Waits, NotAllGone) as error:
+            except (Waits, NotAllGone, DayChanging) as error:
                 log.warning("deletion %s stays open: %s", request.id, error)
     return done
 

@@ -24,14 +24,16 @@ from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.reports.many import compute_reports
 from tasks_pipeline.reports.store import read_report
+from tasks_pipeline.retention.blobs import delete_old_file_attachments
 from tasks_pipeline.storage.state.tables import group_values, metadata
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.facts import Bundle, DebugObject
 from tasks_pipeline.uploads.known import add_bundle, add_debug_file
+from tests.integration.test_cleanup import make_old
 from tests.support.alerting import alert_rows, outbox
 from tests.support.day import Day
 from tests.support.events import event, item
-from tests.support.everywhere import found_everywhere
+from tests.support.planted import found_in, tables_with
 from tests.support.sessions import session
 
 FIRST = date(2020, 1, 1)
@@ -109,7 +111,7 @@ def test_a_group_goes_with_everything_and_nothing_else(filled: Day) -> None:
     chosen = chosen_groups(stores, bad["id"])
     shown = {each.where: each.rows for each in plan(stores, chosen)}
     assert (shown["lake.events"], shown["spool"], shown["state.groups"]) == (2, 3, 2)
-    assert found_everywhere(stores, SECRET)
+    assert places_of(stores, SECRET)
 
     gone = {each.where: each.rows for each in delete(stores, chosen, "anna").erased}
 
@@ -119,7 +121,7 @@ def test_a_group_goes_with_everything_and_nothing_else(filled: Day) -> None:
         3,
         2,
     )
-    assert found_everywhere(stores, SECRET) == []
+    assert places_of(stores, SECRET) == []
     now = [row for row in day.rows("events") if row["group_id"] == good["id"]], other.state(), other.groups()
     assert now == kept
     assert (day.rows("event_stats"), day.rows("group_stats")) == figures
@@ -147,7 +149,9 @@ def test_a_discarded_group_goes_with_what_was_dropped_of_it(filled: Day) -> None
     day.drain()
     assert day.outcomes()["discarded", "group"] == 1
     delete(stores, chosen_groups(stores, bad["id"], also["id"]), "anna")
-    assert found_everywhere(stores, SECRET) == []
+    make_old(day)
+    delete_old_file_attachments(stores, NOW)  # of what was dropped before
+    assert places_of(stores, SECRET) == []
     assert [group["title"] for group in day.groups()] == [group_of(day, "Good")["title"]]
     day.assert_balanced()
 
@@ -169,7 +173,7 @@ def test_a_release_goes_with_its_events(filled: Day) -> None:
 
     delete(stores, chosen, "anna")
 
-    assert found_everywhere(stores, SECRET) == []
+    assert places_of(stores, SECRET) == []
     assert (of_project(other), other.state(), other.groups()) == kept
     assert {row["release"] for row in day.rows("events") if row["project_id"] == SHOP} == {"good@1"}
     assert [row["release"] for row in day.rows("sessions")] == ["good@1"]
@@ -198,7 +202,7 @@ def test_a_project_goes_and_its_number_is_used_up(filled: Day) -> None:
 
     delete(stores, chosen, "anna")
 
-    assert found_everywhere(stores, SECRET) == []
+    assert places_of(stores, SECRET) == []
     assert (of_project(other), other.state(), other.groups()) == kept
     assert rows_of_project(stores, SHOP) == {"projects": 1, "retention_removals": rows_noted(stores)}
     assert {row["id"]: row["status"] for row in list_projects(stores.state, stores.slugs)} == {
@@ -242,3 +246,9 @@ def rows_noted(stores: Stores) -> int:
 def of_project(day: Day) -> list[dict[str, Any]]:
     """Events of the day's project."""
     return [row for row in day.rows("events") if row["project_id"] == day.project]
+
+
+def places_of(stores: Stores, secret: str) -> list[str]:
+    """Files and tables that hold a text."""
+    wanted = secret.encode()
+    return [*(str(path) for path in found_in(stores.home.root, wanted)), *tables_with(stores, wanted)]

@@ -30,11 +30,11 @@ from tests.integration.test_deletion import (
     fill,
     group_of,
     of_project,
+    places_of,
     planted,
 )
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
-from tests.support.everywhere import found_everywhere
 
 MOMENTS = {
     "asked for": Moment(run, "open_request"),
@@ -109,7 +109,7 @@ def test_a_deletion_killed_again_and_again_is_finished(home: Home, kind: str) ->
         other = replace(day, project=OTHER)
         kept = of_project(other), other.state(), [group["id"] for group in other.groups()]
         good = group_of(day, "Good")
-        assert found_everywhere(day.stores, SECRET)
+        assert places_of(day.stores, SECRET)
     for moment in OF[kind]:
         assert run_in_process(delete_and_die, home, chosen, moment) == -signal.SIGKILL, moment
     with open_stores(home) as stores:
@@ -118,7 +118,7 @@ def test_a_deletion_killed_again_and_again_is_finished(home: Home, kind: str) ->
         finish_open(stores)
         assert open_requests(stores.state) == []
         assert [each["valid"] for each in certificates(home)] == [True]
-        assert found_everywhere(stores, SECRET) == []
+        assert places_of(stores, SECRET) == []
         other, day = replace(other, stores=stores), Day(stores, day.date, SHOP)
         assert (of_project(other), other.state(), [group["id"] for group in other.groups()]) == kept
         if kind != "project":

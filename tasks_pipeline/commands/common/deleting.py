@@ -38,6 +38,7 @@ def delete_chosen(
     from tasks_pipeline.deletion.run import delete, plan
     from tasks_pipeline.erasure.raw import Waits
     from tasks_pipeline.privacy.delete import NotAllGone
+    from tasks_pipeline.retention.lake import DayChanging
 
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json goes with --yes or --dry-run: it asks nothing")
@@ -56,6 +57,10 @@ def delete_chosen(
             done = delete(stores, chosen, by, on_erased)
     except (Waits, NotAllGone) as error:
         raise click.ClickException(str(error)) from error
+    except DayChanging as error:
+        raise click.ClickException(
+            f"others keep writing files of {error}: ask again, or the nightly cleanup goes on with it"
+        ) from error
     if as_json:
         print_json(
             {"deleted": [each.as_dict() for each in done.erased], "certificate": str(done.certificate)}
