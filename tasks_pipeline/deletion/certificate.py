@@ -17,6 +17,7 @@ ABOUT = {
     "release": "deletion of a release with everything of it",
     "project": "deletion of a project with everything of it",
 }
+ONE = {"groups": "group", "release": "release", "project": "project"}
 
 
 def certificate_of_deletion(request: Request, chosen: Chosen, erased: Sequence[Erased]) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def certificate_of_deletion(request: Request, chosen: Chosen, erased: Sequence[E
         "requested_by": request.requested_by,
         "requested_at": request.requested_at.astimezone(UTC).isoformat(),
         "done_at": datetime.now(UTC).isoformat(),
+        "identifiers": {ONE[chosen.kind]: len(chosen.groups) or 1},
         "projects": list(chosen.projects),
         "groups": list(chosen.groups),
         "erased": [each.as_dict() for each in erased],

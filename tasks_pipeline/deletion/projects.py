@@ -128,7 +128,7 @@ class Project:
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of it in the state database, its files, and what reports say of it."""
         state, found = stores.state, list[Erased]()
-        self._forget_releases(stores)
+        found.append(Erased("state.releases", self._forget_releases(stores), "deleted"))
         rewritten = write_again(stores, lambda report: without_project(report, self.name, self.number))
         swept = sweep(stores, self._digests(state))
         ids, digests = named_messages(state, self._tells)
@@ -149,17 +149,18 @@ class Project:
             or self.chosen.named_in().search(str(row.data)) is not None
         )
 
-    def _forget_releases(self, stores: Stores) -> None:
+    def _forget_releases(self, stores: Stores) -> int:
         query = (
             select(releases.c.version).where(releases.c.project_id == self.number).limit(_RELEASES_AT_ONCE)
         )
+        count = 0
         while True:
             with stores.state.read() as connection:
                 versions = list(connection.execute(query).scalars())
             for version in versions:
-                delete_release(stores.state, [self.number], version)
+                count += delete_release(stores.state, [self.number], version)
             if not versions:
-                return
+                return count
 
     def _digests(self, state: StateDatabase) -> set[str]:
         """Blobs of its files and reports that no other project has."""

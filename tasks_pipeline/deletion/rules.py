@@ -162,7 +162,7 @@ APART: Mapping[Kind, Mapping[str, str]] = {
         "release_heads": "goes with the last project that has the release",
         "commits": "those that no other release holds", "commit_files": "with their commit", "commit_authors": "with their last commit",
         "groups": "those that have no other events go with everything; of others title and metadata follow what is left",
-        "group_values": "follow what is left of the events", "group_explanations": "made anew from an event that is left",
+        "group_values": "follow what is left of the events", "group_explanations": "go where they are of an event that goes",
         "group_hashes": "of groups that go", "group_days": "of groups that go", "group_signatures": "of groups that go",
         "group_actions": "of groups that go", "group_commits": "of groups that go", "similar_groups": "of groups that go",
         "suspect_commits": "of groups that go",

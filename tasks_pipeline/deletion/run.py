@@ -124,6 +124,8 @@ def _finish(
     else:
         where = ", ".join(f"{each.rows} in {each.where}" for each in left)
         raise NotAllGone(f"still found: {where}; the nightly cleanup goes on with it, or ask again")
+    if subject.chosen.kind != "release":  # groups that go show nothing any more
+        erased = [each for each in erased if each.how != "another event"]
     path = write_certificate(stores.home, certificate_of_deletion(request, subject.chosen, erased))
     end(stores, request)
     return Done(erased, path)

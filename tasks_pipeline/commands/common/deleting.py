@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,14 +41,14 @@ def delete_chosen(
     from tasks_pipeline.privacy.delete import NotAllGone
     from tasks_pipeline.retention.lake import DayChanging
 
-    if as_json and not (yes or dry_run):
-        raise click.UsageError("--json goes with --yes or --dry-run: it asks nothing")
+    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("this deletes for good: give --yes where nobody can be asked, or --dry-run")
     planned = plan(stores, chosen)
     if dry_run:
-        _show(planned, f"would go with {cell(chosen.said)}", as_json)
+        _show(planned, "would go", chosen, as_json)
         return
     if not as_json:
-        _show(planned, f"goes with {cell(chosen.said)}", as_json=False)
+        _show(planned, "goes", chosen, as_json=False)
         for note in notes:
             click.echo(note)
     if not yes:
@@ -62,22 +63,24 @@ def delete_chosen(
             f"others keep writing files of {error}: ask again, or the nightly cleanup goes on with it"
         ) from error
     if as_json:
-        print_json(
-            {"deleted": [each.as_dict() for each in done.erased], "certificate": str(done.certificate)}
-        )
+        print_json([each.as_dict() for each in done.erased])
         return
-    _show(done.erased, f"went with {cell(chosen.said)}", as_json=False)
-    click.echo(f"certificate {done.certificate}")
+    _show(done.erased, "went", chosen, as_json=False)
+    click.echo(f"looked for again: nothing is left; certificate: {cell(done.certificate)}")
+    click.echo(
+        "Backups made before still hold it: remove them, or delete again after one was restored. Messages that were sent cannot be called back.",
+        err=True,
+    )
 
 
-def _show(found: Sequence[Erased], said: str, as_json: bool) -> None:
+def _show(found: Sequence[Erased], verb: str, chosen: Chosen, as_json: bool) -> None:
     if as_json:
         print_json([each.as_dict() for each in found])
         return
     rows: list[dict[str, Any]] = [each.as_dict() for each in found]
     if rows:
         table(rows, ["where", "rows", "how"])
-    click.echo(f"this {said}" if rows else f"nothing {said}")
+    click.echo(f"{'this' if rows else 'nothing'} {verb} with {cell(chosen.said)}")
 
 
 @contextmanager
