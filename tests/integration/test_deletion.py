@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,25 +14,28 @@ from sqlalchemy import select
 from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.config import parse_config as parsed
+from tasks_pipeline.deletion import groups as deletion_of_groups
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups
 from tasks_pipeline.deletion.projects import Configured, UnknownProject, choose_project, list_projects
 from tasks_pipeline.deletion.releases import UnknownRelease, choose_release
-from tasks_pipeline.deletion.run import delete, plan
+from tasks_pipeline.deletion.run import Done, delete, plan
 from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
+from tasks_pipeline.processing import process_batch
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.releases.known import save_release
 from tasks_pipeline.reports.many import compute_reports
 from tasks_pipeline.reports.store import read_report
 from tasks_pipeline.retention.blobs import delete_old_file_attachments
 from tasks_pipeline.storage.state.tables import group_values, metadata
-from tasks_pipeline.stores import Stores
+from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.uploads.facts import Bundle, DebugObject
 from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 from tests.integration.test_cleanup import make_old
 from tests.support.alerting import alert_rows, outbox
+from tests.support.crash import Moment, at
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.planted import found_in, tables_with
@@ -153,6 +158,34 @@ def test_a_discarded_group_goes_with_what_was_dropped_of_it(filled: Day) -> None
     delete_old_file_attachments(stores, NOW)  # of what was dropped before
     assert places_of(stores, SECRET) == []
     assert [group["title"] for group in day.groups()] == [group_of(day, "Good")["title"]]
+    day.assert_balanced()
+
+
+def test_a_batch_that_found_the_group_before_is_waited_for(filled: Day) -> None:
+    day, home = filled, filled.stores.home
+    bad, also = group_of(day, "Bad"), group_of(day, "Also")
+    chosen = chosen_groups(day.stores, bad["id"], also["id"])
+    keys_gone = threading.Event()
+
+    def deleting() -> Done:
+        with open_stores(home) as opened, at(Moment(deletion_of_groups, "forget_keys"), keys_gone.set):
+            return delete(opened, chosen, "anna")
+
+    with ThreadPoolExecutor(1) as pool:
+        done: list[Future[Done]] = []
+
+        def meanwhile() -> None:
+            """The events of the batch have their groups, and nothing of it is stored."""
+            done.append(pool.submit(deleting))
+            assert keys_gone.wait(60)
+
+        day.send(planted("Bad"))
+        with at(Moment(process_batch, "_into_tail", after=False), meanwhile):
+            day.drain()
+        gone = {each.where: each.rows for each in done[0].result().erased}
+    assert gone["lake.events"] == 3
+    assert places_of(day.stores, SECRET) == []
+    assert [group["title"] for group in day.groups()] == ["Good: it went wrong"]
     day.assert_balanced()
 
 
