@@ -50,6 +50,11 @@ COMMANDS = {
     ),
     "backfill": ("commands.backfill", "backfill", "Compute days again from their raw envelopes."),
     "cleanup": ("commands.cleanup", "cleanup", "Remove what is older than its retention."),
+    "privacy": (
+        "commands.privacy",
+        "privacy",
+        "Find, export and delete what there is of a person; certificates.",
+    ),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
 }
@@ -78,6 +83,7 @@ SECTIONS = {
         "backup",
         "backfill",
         "cleanup",
+        "privacy",
         "grouping",
         "receive",
     ),

@@ -67,8 +67,8 @@ def erase(
         flush(stores.state, stores.lake)
         with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
             selection, request = _remembered(stores, request, selection)
-            _remove(stores, selection, conditions, began, done)
-        request = remember(stores.state, request, done=done.told)
+            request = _remove(stores, request, selection, conditions, began, done)
+        request = remember(stores.state, request, done=done.told, going={})
         done.add(uncount_users(stores, selection.user_keys))
         done.add(forget_users(stores.lake, selection.user_hashes))
         done.add(subject.forget(stores))
@@ -114,11 +114,23 @@ def open_subjects(
 
 
 def _remove(
-    stores: Stores, selection: Selection, conditions: Mapping[str, str], began: datetime, done: _Done
-) -> None:
+    stores: Stores,
+    request: Request,
+    selection: Selection,
+    conditions: Mapping[str, str],
+    began: datetime,
+    done: _Done,
+) -> Request:
     """All that goes because rows of the lake do, and then these rows."""
     going = count_going(stores.lake, conditions)
-    note_going(stores.state, going, selection.reason)
+    rows = Counter[str]()
+    for each in going:
+        rows[each.table] += each.rows
+    # What an earlier process had noted, and perhaps removed, before it died.
+    noted: Mapping[str, int] = request.data.get("going") or {}
+    note_going(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
+    rows |= Counter(noted)  # the greater of the two
+    request = remember(stores.state, request, going=dict(rows))
     done.add(_raw(stores, selection))
     if "attachments" in conditions:
         swept = sweep_blobs(stores, conditions["attachments"], began)
@@ -128,10 +140,8 @@ def _remove(
     done.add(silence_alerts(stores, group_ids))
     done.add(erase_from_archives(stores, selection))
     remove_rows(stores.lake, conditions, going)
-    rows: Counter[str] = Counter()
-    for each in going:
-        rows[each.table] += each.rows
     done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
+    return request
 
 
 def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
@@ -167,6 +177,7 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
         user_hashes=_joined(selection.user_hashes, known.get("user_hashes", {})),
     )
     told = {
+        **selection.further,
         "texts": sorted(found.texts.wanted),
         "user_keys": {str(project): sorted(keys) for project, keys in found.user_keys.items()},
         "user_hashes": {str(project): sorted(each) for project, each in found.user_hashes.items()},

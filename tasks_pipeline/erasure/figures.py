@@ -37,6 +37,23 @@ def forget_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Eras
     return gone
 
 
+def count_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Erased]:
+    """Rows of figures that name one of the users; nothing is changed."""
+    if not any(hashes.values()):
+        return []
+    theirs = _theirs(hashes)
+    conditions = {
+        "event_users": f"list_contains({theirs}, user_hash)",
+        "session_users": f"list_contains({theirs}, user_hash)",
+        "group_stats": f"users IS NOT NULL AND list_has_any(map_keys(users), {theirs})",
+    }
+    found = [
+        Erased(f"lake.{name}", sum(_days(lake, name, condition).values()), "overwritten" if name == "group_stats" else "deleted")
+        for name, condition in conditions.items()
+    ]  # fmt: skip
+    return [each for each in found if each.rows]
+
+
 def _theirs(hashes: Mapping[int, Collection[int]]) -> str:
     """SQL of the hashes that go of the project of a row."""
     whens = " ".join(

@@ -30,7 +30,7 @@ LAKE: tuple[Place, ...] = (
     Place("dead_letters", "go where they tell of an envelope that goes"),
     Place("release_health", _COUNTED),
     Place("session_users", "rows of the user's hash go"),
-    Place("analytics_events", "facts hold no texts of events and no addresses: stays"),
+    Place("analytics_events", "facts hold no texts of events and no addresses; those of one's own (`custom.…`) that hold a text go"),
     Place("event_stats", _COUNTED),
     Place("event_users", "rows of the user's hash go"),
     Place("group_stats", "the user's hash goes out of `users`; the count stays"),

@@ -48,6 +48,11 @@ def open_requests(state: StateDatabase) -> list[Request]:
         return _open(connection)
 
 
+def is_open(state: StateDatabase, kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether the same request is at work."""
+    return any(each.kind == kind and _asked(each.data) == _asked(data) for each in open_requests(state))
+
+
 def _open(connection: Any) -> list[Request]:
     query = select(erasures).where(text("ended_at IS NULL")).order_by(_e.requested_at, _e.id)
     return [
@@ -58,7 +63,7 @@ def _open(connection: Any) -> list[Request]:
 
 def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for, without what was found since."""
-    return {name: value for name, value in data.items() if name not in ("found", "done")}
+    return {name: value for name, value in data.items() if name not in ("found", "done", "going")}
 
 
 def remember(state: StateDatabase, request: Request, **what: Any) -> Request:

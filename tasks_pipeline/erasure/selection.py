@@ -47,6 +47,7 @@ class Selection:
     `envelopes`: further raw envelopes, (part, position) in the ledger by day: those from which no row came.
     `user_keys`: by project, keys of users (`id:…`) that groups do not count any more. `user_hashes`: the same in figures.
     `project_id`: rows of other projects keep texts.
+    `further`: what the subject has to know when rows are gone; the request remembers it as part of `found`.
     `texts`: what is overwritten wherever it is found in rows that stay: of the state database, in Dagster's store, in logs.
     """
 
@@ -57,6 +58,7 @@ class Selection:
     user_hashes: Mapping[int, Collection[int]] = field(default_factory=dict)
     texts: Texts = NOTHING
     project_id: int | None = None
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Subject(Protocol):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, func, select, update
 
 from tasks_pipeline.groups.counting import VALUE_LENGTH
 from tasks_pipeline.groups.lifecycle import Status
@@ -90,6 +90,25 @@ def forget_users(state: StateDatabase, project_id: int, values: Collection[str])
                     [{"group": group_id, "lost": n} for group_id, n in sorted(lost.items())],
                 )
     return dropped
+
+
+def count_user_values(state: StateDatabase, project_id: int, values: Collection[str]) -> int:
+    """How many rows `forget_users` would remove."""
+    named = group_values.c.value.in_(sorted({value[:VALUE_LENGTH] for value in values}))
+    with state.read() as connection:
+        found = list(
+            connection.execute(select(groups.c.id).where(groups.c.project_id == project_id)).scalars()
+        )
+        return sum(
+            int(
+                connection.execute(
+                    select(func.count()).where(
+                        group_values.c.group_id.in_(some), group_values.c.kind == "user", named
+                    )
+                ).scalar_one()
+            )
+            for some in chunks(found)
+        )
 
 
 def _count_users(connection: Connection, rows: Rows) -> None:

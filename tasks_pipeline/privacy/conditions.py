@@ -16,6 +16,7 @@ _TEXTS = {
     "user_reports": ("name", "email", "message", "url"),
     "attachments": ("name", r"regexp_replace(name, '\.[0-9A-Za-z]{1,8}$', '')"),  # ann@example.org.txt
     "dead_letters": ("detail",),
+    "analytics_events": ("data",),  # facts of one's own
 }
 """Columns in which any text may stand."""
 

@@ -41,10 +41,15 @@ def export_person(stores: Stores, identity: Identity, path: Path) -> dict[str, i
     """
     counts: dict[str, int] = {}
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        with Person(identity).selected(stores) as selection, doomed_rows(stores.lake, selection):
+        with (
+            Person(identity).selected(stores) as selection,
+            doomed_rows(stores.lake, selection) as conditions,
+        ):
             for name in RECEIVED_TABLES:
-                counts[f"lake.{name}"] = _lines(archive, f"lake/{name}.jsonl", _rows(stores, name))
-            counts["files"] = _files(stores, archive)
+                counts[f"lake.{name}"] = _lines(
+                    archive, f"lake/{name}.jsonl", _rows(stores, name, conditions.get(name, "false"))
+                )
+            counts["files"] = _files(stores, archive, conditions["attachments"])
             texts = selection.texts
             alone = _raw_alone(stores, identity)
             counts["spool"] = _lines(archive, "spool/envelopes.jsonl", alone)
@@ -93,7 +98,7 @@ def _chained(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[
     yield from rest
 
 
-def _rows(stores: Stores, name: str) -> Iterator[dict[str, Any]]:
+def _rows(stores: Stores, name: str, condition: str) -> Iterator[dict[str, Any]]:
     """Rows of a table that are the person's, some at a time, in the order of their places."""
     place, last = "day, part, position, item", ""
     columns = LAKE_TABLES[name].selected
@@ -103,15 +108,13 @@ def _rows(stores: Stores, name: str) -> Iterator[dict[str, Any]]:
         )
         if not places:
             return
-        bounds = [_tuple(each) for each in (places[0], places[-1])]
-        within = f"({place}) >= {bounds[0]} AND ({place}) <= {bounds[1]}"
-        doomed = f"({place}) IN (SELECT ({place}) FROM {DOOMED} WHERE name = '{name}' AND {within})"
+        these = f"({place}) IN ({', '.join(map(_tuple, places))})"
         days = f"day BETWEEN DATE '{places[0]['day']}' AND DATE '{places[-1]['day']}'"
         yield from stores.lake.query(
-            f"SELECT {columns} FROM lake.{name} WHERE {days} AND {doomed} ORDER BY {place}",
+            f"SELECT {columns} FROM lake.{name} WHERE {days} AND {these} AND ({condition}) ORDER BY {place}",
             payloads=name == "event_payloads",
         )
-        last = f"AND ({place}) > {bounds[1]}"
+        last = f"AND ({place}) > {_tuple(places[-1])}"
 
 
 def _tuple(row: dict[str, Any]) -> str:
@@ -119,9 +122,9 @@ def _tuple(row: dict[str, Any]) -> str:
     return f"(DATE '{row['day']}', '{part}', {int(row['position'])}, {int(row['item'])})"
 
 
-def _files(stores: Stores, archive: zipfile.ZipFile) -> int:
+def _files(stores: Stores, archive: zipfile.ZipFile, condition: str) -> int:
     count = 0
-    for row in _rows(stores, "attachments"):
+    for row in _rows(stores, "attachments", condition):
         name = _UNSAFE.sub("_", row["name"])[-80:].lstrip(".") or "unnamed"
         try:
             with (

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tasks_pipeline.erasure.erase import count_left
+from tasks_pipeline.erasure.figures import count_users
 from tasks_pipeline.erasure.lake_rows import count_going, doomed_rows
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
 from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.groups.forgetting import count_user_values
 from tasks_pipeline.privacy import conditions as sql
 from tasks_pipeline.privacy.identity import Identity
 from tasks_pipeline.privacy.raw import envelopes_of
@@ -45,20 +47,22 @@ class Found:
 
 
 class Person:
-    """A person by what identifies them. `texts` are further ones that went with their events."""
+    """A person by what identifies them. `texts` are further ones that went with their events, `digests` of attachments that told of
+    them, whose bytes may be gone."""
 
     kind: ClassVar[str] = "privacy"
     reason: ClassVar[Reason] = "privacy"
 
-    def __init__(self, identity: Identity, texts: Texts | None = None) -> None:
+    def __init__(self, identity: Identity, texts: Texts | None = None, digests: Sequence[str] = ()) -> None:
         self.identity = identity
         self._texts = texts or Texts()
+        self._digests = digests
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Person:
         """As it was stored with a request."""
-        known = (data.get("found") or {}).get("texts", ())
-        return cls(Identity.from_data(data), Texts.of(known))
+        known = data.get("found") or {}
+        return cls(Identity.from_data(data), Texts.of(known.get("texts", ())), known.get("digests", ()))
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
@@ -67,9 +71,11 @@ class Person:
         envelopes: dict[date, list[tuple[str, int]]] = {}
         for day, part, position, _, _ in envelopes_of(stores, person):
             envelopes.setdefault(day, []).append((part, position))
+        digests = self._files(stores)
+        files = pa.table({"digest": pa.array(digests, pa.string())})
         with (
             stores.lake.kept(sql.PAYLOADS, sql.of_payloads(person), [{}], payloads=True),
-            stores.lake.given(sql.FILES, [self._files(stores)]),
+            stores.lake.given(sql.FILES, [files]),
         ):
             keys = self._user_keys(stores)
             yield Selection(
@@ -80,6 +86,7 @@ class Person:
                 user_hashes=self._hashes(stores, keys),
                 texts=person.texts,
                 project_id=person.project_id,
+                further={"digests": digests},
             )
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
@@ -103,6 +110,9 @@ class Person:
             raw = sum(len(set(places)) for places in selection.envelopes.values())
             also = self._also(stores, selection)
         found += [Erased("spool", raw, "erased")] if raw else []
+        found += count_users(stores.lake, selection.user_hashes)
+        values = sum(count_user_values(stores.state, *each) for each in selection.user_keys.items())
+        found += [Erased("state.group_values", values, "deleted")] if values else []
         found += self._authors(stores)
         found += count_left(stores, selection.texts | self._texts, self.identity.project_id)
         (total,) = stores.lake.query("SELECT count(*) AS events FROM lake.events")
@@ -155,9 +165,9 @@ class Person:
             found[project] = {user_hash(key, project, each) for each in called}
         return found
 
-    def _files(self, stores: Stores) -> pa.Table:
-        """Digests of attachments whose bytes tell of the person."""
-        texts, digests = self.identity.texts, []
+    def _files(self, stores: Stores) -> list[str]:
+        """Digests of attachments whose bytes tell of the person, or did."""
+        texts, digests = self.identity.texts, list[str]()
         if texts:
             project = self.identity.project_id
             where = "" if project is None else f" WHERE project_id = {int(project)}"
@@ -165,7 +175,7 @@ class Person:
             digests = [
                 row["digest"] for row in rows if row["digest"] and _tells(stores, row["digest"], texts)
             ]
-        return pa.table({"digest": pa.array(digests, pa.string())})
+        return sorted({*digests, *self._digests})
 
 
 def _tells(stores: Stores, digest: str, texts: Texts) -> bool:

@@ -26,6 +26,8 @@ NOT_RUN = {
     "tasks-pipeline backup list --from /mnt/backups": "needs what that one made",
     "tasks-pipeline backup verify --from /mnt/backups": "needs what that one made",
     "tasks-pipeline --home /srv/new backup restore --from /mnt/backups": "needs what that one made",
+    "tasks-pipeline privacy delete --email ann@example.org": "asks on a terminal",
+    "tasks-pipeline privacy export --email ann@example.org --to ~/ann.zip": "writes where the reader wants it",
     "tasks-pipeline run": "stays until it is stopped",
     "tasks-pipeline --home ./trial run --port 0 --ui-port 0": "stays until it is stopped",
     "tasks-pipeline receive --host 0.0.0.0 --port 9000": "stays until it is stopped",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import zipfile
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
+from tasks_pipeline.cli import main
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.privacy.certificate import certificates
 from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.privacy.export import ExportError, export_person, refuse_home
 from tasks_pipeline.privacy.identity import Identity, IdentityError
 from tasks_pipeline.privacy.person import Person
 from tasks_pipeline.processing.books import books_of_lake
@@ -281,3 +287,60 @@ def test_whom_nobody_can_mean_is_refused(given: dict[str, Any], said: str) -> No
     with pytest.raises(IdentityError) as caught:
         Identity.of(**given)
     assert said in str(caught.value)
+
+
+def test_an_export_holds_all_of_hers_and_nothing_else(alone: Day, tmp_path: Path) -> None:
+    hers, others = plant(alone)
+    path = tmp_path / "ann.zip"
+    counts = export_person(alone.stores, ANN, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(path) as archive:
+        told = {name: archive.read(name) for name in archive.namelist()}
+    events = [json.loads(line) for line in told["lake/events.jsonl"].splitlines()]
+    assert {each["event_id"] for each in events} == {each["event_id"] for each in hers}
+    payloads = [
+        json.loads(json.loads(line)["payload"]) for line in told["lake/event_payloads.jsonl"].splitlines()
+    ]
+    assert {each["event_id"] for each in payloads} == {each["event_id"] for each in hers}
+    assert {name for name in told if name.startswith("files/")} == {
+        "files/00001-hers.txt",
+        f"files/00002-{EMAIL.replace('@', '_')}.txt",
+    }
+    assert (told["files/00001-hers.txt"], b"bo@example.org" in b"".join(told.values())) == (
+        f"as {EMAIL}".encode(),
+        False,
+    )
+    assert not any(
+        each["event_id"].encode() in content
+        for each in others
+        for name, content in told.items()
+        if "attachments" not in name
+    )
+    assert "state/notifications.jsonl" in told
+    index = json.loads(told["index.json"])
+    assert (index["found"], index["identifiers"]) == (counts, {"user_id": 1, "email": 1, "ip": 1})
+    assert counts["spool"] == 1  # the item that is not kept
+    with pytest.raises(ExportError, match="there already"):
+        export_person(alone.stores, ANN, path)
+    with pytest.raises(ExportError, match="within the home"):
+        refuse_home(alone.stores, alone.stores.home.root / "ann.zip")
+
+
+def test_the_command_asks_refuses_and_says_what_went(alone: Day) -> None:
+    alone.send(*(event("A", user={"email": EMAIL}) for _ in range(19)), event("A", user={"id": "null"}))
+    alone.drain()
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, ["--home", str(alone.stores.home.root), "privacy", *words])
+
+    assert "give --yes where nobody can be asked" in run("delete", "--email", EMAIL).output
+    assert "19 of 20 events would go" in run("delete", "--email", EMAIL, "--yes").output
+    assert "programs send this for nobody" in run("delete", "--user-id", "null", "--yes").output
+    assert run("delete", "--email", "ann", "--yes").exit_code == 2
+    assert "lake.events" in run("find", "--email", EMAIL).output
+    gone = run("delete", "--email", EMAIL, "--yes", "--even-if-many", "--json")
+    assert {"where": "lake.events", "rows": 19, "how": "deleted"} in json.loads(gone.stdout)
+    assert json.loads(run("delete", "--email", EMAIL, "--yes", "--json").stdout) == []
+    (told,) = json.loads(run("certificates", "--json").stdout)
+    assert told["valid"]
+    assert EMAIL.lower() not in json.dumps(told).lower()

@@ -22,6 +22,7 @@ CHANGING = frozenset(
         "notifications": "retry send test",
         "token": "create revoke",
         "analytics": "record",
+        "privacy": "delete",
         "reports": "send subscribe unsubscribe",
         "": "backfill",
     }.items()

@@ -1,0 +1,41 @@
+"""docs/privacy.md's table, as the policy says it.
+
+`python -m tasks_pipeline.erasure.documenting` prints it, `--write` puts it there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tasks_pipeline.erasure.policy import FOLDERS, LAKE, STATE, Place
+
+BEGIN = "<!-- what becomes of each: made by `python -m tasks_pipeline.erasure.documenting --write` -->"
+END = "<!-- end of what becomes of each -->"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "privacy.md"
+
+
+def table() -> str:
+    """The policy as Markdown."""
+    places = (("lake.", LAKE), ("state.", STATE), ("", FOLDERS))
+    rows = (_row(prefix, each) for prefix, found in places for each in found)
+    return "\n".join(["| where | what is done | texts are overwritten in |", "|---|---|---|", *rows])
+
+
+def _row(prefix: str, each: Place) -> str:
+    columns = ", ".join(f"`{name}`" for name in each.columns)
+    return f"| `{prefix}{each.name}` | {each.what} | {columns} |"
+
+
+def written(document: str) -> str:
+    """A document with the part between the marks made anew."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.stdout.write(f"{table()}\n")

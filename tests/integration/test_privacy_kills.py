@@ -1,0 +1,72 @@
+"""kill -9 of a deletion at every step: the next cleanup finishes it, nothing of the person is left, and nobody else loses anything."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tasks_pipeline.erasure import erase as erasing
+from tasks_pipeline.home import Home
+from tasks_pipeline.privacy import delete as deleting
+from tasks_pipeline.privacy.certificate import certificates
+from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.stores import open_stores
+from tests.integration.test_privacy import ANN, NOWHERE, everywhere, kept_rows, plant
+from tests.support.crash import Moment, at, die, run_in_process
+from tests.support.day import Day
+
+MOMENTS = {
+    "asked, nothing done": Moment(deleting, "open_request"),
+    "noted": Moment(erasing, "note_going"),
+    "an envelope erased": Moment(erasing, "erase_envelopes"),
+    "blobs swept": Moment(erasing, "sweep_blobs"),
+    "alerts silent": Moment(erasing, "silence_alerts"),
+    "rest of a day exchanged": Moment(Lake, "exchange"),
+    "rows gone, texts not": Moment(erasing, "overwrite_texts", after=False),
+    "old files there": Moment(erasing, "forget_files", after=False),
+    "certificate written": Moment(deleting, "write_certificate"),
+}
+DAY, PROJECT = date(2020, 1, 1), 1000
+
+
+@pytest.fixture(scope="module")
+def planted(_new_home: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, set[str]]:
+    home = Home(root=tmp_path_factory.mktemp("planted") / "home")
+    shutil.copytree(_new_home.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+    with open_stores(home) as stores:
+        hers, _ = plant(Day(stores, DAY, PROJECT))
+    return home, {each["event_id"] for each in hers}
+
+
+def delete_and_die(home: Home, moment: str) -> None:
+    """For a process of its own."""
+    with open_stores(home) as stores, at(MOMENTS[moment], die):
+        delete_person(stores, ANN, "tester")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_deletion_killed_at_any_step_is_finished_by_the_next(
+    planted: tuple[Home, set[str]], tmp_path: Path, moment: str
+) -> None:
+    filled, ids = planted
+    home = Home(root=tmp_path / "home")
+    shutil.copytree(filled.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+    with open_stores(home) as stores:
+        kept = kept_rows(Day(stores, DAY, PROJECT), ids)
+    assert run_in_process(delete_and_die, home, moment) == -signal.SIGKILL
+    with open_stores(home) as stores:
+        day = Day(stores, DAY, PROJECT)
+        (done,) = finish_open(stores)
+        assert everywhere(stores) == NOWHERE
+        assert {name: day.rows(name) for name in kept} == kept
+        day.assert_balanced()
+    (told,) = certificates(home)
+    rows = {each["where"]: each["rows"] for each in told["erased"]}
+    assert (told["valid"], rows["lake.events"]) == (True, 5)
+    assert done.certificate["requested_by"] == "tester"
