@@ -68,11 +68,11 @@ class Groups:
         yield Selection(self.reason, {"events": of_groups}, self._without_rows(stores, of_groups))
 
     def _without_rows(self, stores: Stores, of_groups: str) -> Envelopes:
-        found = sent_again(stores, self.chosen.projects, lambda ids: ids_of_events(stores, of_groups, ids))
-        is_discarded = _is_discarded(stores, self.chosen)
-        for day, places in dropped(stores, self.chosen.projects).items() if is_discarded else ():
-            found.setdefault(day, set()).update(places)
-        return found
+        """What was sent twice; of discarded groups also what was dropped."""
+        again = sent_again(lambda ids: ids_of_events(stores, of_groups, ids))
+        if _is_discarded(stores, self.chosen):
+            return Envelopes(stores, self.chosen.projects, (), [again, dropped(stores)])
+        return Envelopes(stores, self.chosen.projects, ("duplicate",), [again])
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of them in the state database, and what reports say of them."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, or_, select, update
 
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import empty_messages, named_messages
-from tasks_pipeline.deletion.raw import envelopes_of
+from tasks_pipeline.deletion.raw import Envelopes
 from tasks_pipeline.deletion.reports import (
     named_revisions,
     report_digests,
@@ -123,7 +123,7 @@ class Project:
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """All rows of it."""
-        yield Selection(self.reason, self._rows, envelopes_of(stores, self.chosen.projects, ()))
+        yield Selection(self.reason, self._rows, Envelopes(stores, self.chosen.projects, ()))
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of it in the state database, its files, and what reports say of it."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups, forget_groups, forget_keys, ids_of_events, numbers
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
-from tasks_pipeline.deletion.raw import sent_again
+from tasks_pipeline.deletion.raw import Envelopes, sent_again
 from tasks_pipeline.deletion.reports import report_digests, sweep
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_rows, delete_rows
@@ -86,10 +86,10 @@ class Release:
         with self._named(stores.lake):
             of_release = f"project_id IN ({numbers(self.chosen.projects)}) AND {_OF_IT}"
             rows = {name: of_release for name in LAKE["release"] if name not in FOLLOW}
-            again = sent_again(
-                stores, self.chosen.projects, lambda ids: ids_of_events(stores, of_release, ids)
+            again = sent_again(lambda ids: ids_of_events(stores, of_release, ids))
+            yield Selection(
+                self.reason, rows, Envelopes(stores, self.chosen.projects, ("duplicate",), [again])
             )
-            yield Selection(self.reason, rows, again)
 
     @contextmanager
     def _named(self, lake: Lake) -> Iterator[None]:

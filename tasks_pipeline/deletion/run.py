@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from tasks_pipeline.erasure.erase import end, erase
 from tasks_pipeline.erasure.lake_rows import count_going, doomed_envelopes, doomed_rows
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.erasure.requests import Request, open_request, open_requests
-from tasks_pipeline.erasure.selection import Erased, Subject
+from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.privacy.certificate import write_certificate
 from tasks_pipeline.privacy.delete import NotAllGone
 from tasks_pipeline.retention.lake import DayChanging
@@ -65,14 +65,21 @@ def plan(stores: Stores, chosen: Chosen) -> list[Erased]:
     with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
         for going in count_going(stores.lake, conditions):
             rows[f"lake.{going.table}", "deleted"] += going.rows
-        envelopes = {day: set(places) for day, places in selection.envelopes.items()}
-        for day, places in doomed_envelopes(stores.lake):
-            envelopes.setdefault(day, set()).update(places)
-        kept = set(stores.spool.days())
-        rows["spool", "erased"] += sum(len(places) for day, places in envelopes.items() if day in kept)
+        rows["spool", "erased"] += sum(_envelopes(stores, selection))
     for each in subject.counted(stores):
         rows[each.where, each.how] += each.rows
     return [Erased(where, count, how) for (where, how), count in sorted(rows.items()) if count]
+
+
+def _envelopes(stores: Stores, selection: Selection) -> Iterator[int]:
+    """How many raw envelopes go of each day that the spool still has."""
+    kept, seen = set(stores.spool.days()), set()
+    for day, places in doomed_envelopes(stores.lake):
+        if day in kept:
+            seen.add(day)
+            yield len({*places, *selection.envelopes.get(day, ())})
+    for day in kept & set(selection.envelopes) - seen:
+        yield len(selection.envelopes[day])
 
 
 @dataclass(frozen=True, slots=True)

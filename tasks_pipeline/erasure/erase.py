@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from tasks_pipeline.erasure.archives import erase_from_archives
@@ -145,12 +145,13 @@ def _remove(
 
 
 def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
-    erased = 0
-    wanted = {day: set(places) for day, places in selection.envelopes.items()}
-    for day, places in doomed_envelopes(stores.lake):
-        erased += erase_envelopes(stores, day, wanted.pop(day, set()).union(places))
-    for day, further in sorted(wanted.items()):
-        erased += erase_envelopes(stores, day, further)
+    erased, further = 0, selection.envelopes
+    seen: set[date] = set()
+    for day, places in doomed_envelopes(stores.lake):  # a day at a time is in memory
+        erased += erase_envelopes(stores, day, {*places, *further.get(day, ())})
+        seen.add(day)
+    for day in sorted(set(further) - seen):
+        erased += erase_envelopes(stores, day, further[day])
     return [Erased("spool", erased, "erased")]
 
 
