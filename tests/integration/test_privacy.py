@@ -89,11 +89,9 @@ def plant(day: Day) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         "at": now,
     }
     with day.stores.state.write() as connection:
-        (number,) = connection.execute(
-            alerts.insert().values(
-                **alert, key="a", data={"title": f"refused {SECRET}", "event": place, "level": "error"}
-            )
-        ).inserted_primary_key
+        told = {"title": f"refused {SECRET}", "event": place, "level": "error"}
+        first = alerts.insert().values(**alert, key="a", data=told).returning(alerts.c.id)
+        number = connection.execute(first).scalar_one()
         connection.execute(
             alerts.insert().values(**alert, key="b", data={"title": "Shared", "times_seen": 2})
         )
