@@ -126,6 +126,11 @@ def delete(
         return
     table([{"where": e.where, "rows": e.rows, "how": e.how} for e in done.erased], ["where", "rows", "how"])
     click.echo(f"looked for again: nothing is left; certificate: {cell(done.path)}")
+    if done.since:
+        came = ", ".join(f"{each.rows} in {each.where}" for each in done.since)
+        click.echo(
+            f"programs go on sending: {came} came since, and stay; end that, and delete again", err=True
+        )
     click.echo(
         "Backups made before still hold it: remove them, or delete again after one was restored. Messages that were sent cannot be called back.",
         err=True,

@@ -27,7 +27,7 @@ def certificate_of(
     left: Sequence[Erased],
 ) -> dict[str, Any]:
     """The certificate of a request that is done: `identifiers` counts them by kind, `left` is what was found when the person was looked
-    for again. `sha256` is of all else, as JSON with sorted keys and without spaces."""
+    for again, all of it received since. `sha256` is of all else, as JSON with sorted keys and without spaces."""
     found = {
         "id": request.id,
         "about": "deletion of a person's data",
@@ -41,7 +41,8 @@ def certificate_of(
             {
                 "what": "the person was looked for again in the lake, the spool, attachments, the state database, reports, "
                 "Dagster's store and logs",
-                "found": [each.as_dict() for each in left],
+                "found_received_before": [],
+                "received_since": [each.as_dict() for each in left],
             }
         ],
         "not_covered": [

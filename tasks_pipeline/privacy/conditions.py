@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 
 from tasks_pipeline.erasure.texts import is_address, spelt_in_pages
 from tasks_pipeline.privacy.identity import Identity
@@ -26,8 +27,11 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def conditions(person: Identity, hashes: Mapping[int, Collection[int]]) -> dict[str, str]:
-    """The condition of each table of what was received. `hashes`: those of the person's sessions, by project."""
+def conditions(
+    person: Identity, hashes: Mapping[int, Collection[int]], before: datetime | None = None
+) -> dict[str, str]:
+    """The condition of each table. `hashes`: those of the person's sessions, by project. `before`: only what was received, or was so,
+    before that moment."""
     event = _any(
         [
             *_users(person, ("user_key", "user_id", "user_email", "user_ip")),
@@ -40,7 +44,14 @@ def conditions(person: Identity, hashes: Mapping[int, Collection[int]]) -> dict[
         parts += _users(person, ("user_key",)) if name == "transactions" else []
         parts += [f"digest IN (SELECT digest FROM {FILES})"] if name == "attachments" else []
         found[name] = _any(parts)
-    return {name: f"{_of_project(person)}{condition}" for name, condition in found.items()}
+    return {
+        name: f"{_of_project(person)}{_until(name, before)}{condition}" for name, condition in found.items()
+    }
+
+
+def _until(name: str, before: datetime | None) -> str:
+    column = '"at"' if name == "analytics_events" else "received_at"
+    return "" if before is None else f"{column} < TIMESTAMPTZ '{before.isoformat()}' AND "
 
 
 def of_payloads(person: Identity) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from tasks_pipeline.erasure.selection import Erased
 from tasks_pipeline.privacy.certificate import certificate_of, write_certificate
 from tasks_pipeline.privacy.identity import Identity
 from tasks_pipeline.privacy.person import Person
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
 TIMES = 3
-"""So often what is still found is deleted: the person's programs go on sending meanwhile."""
+"""So often what is still found is deleted."""
+
+
+_RECEIVED = frozenset(f"lake.{name}" for name in RECEIVED_TABLES)
 
 
 class NotAllGone(Exception):
@@ -29,9 +34,10 @@ class NotAllGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What went, and where its certificate lies."""
+    """What went, what came of the person since (it stays), and where the certificate lies."""
 
     erased: Sequence[Erased]
+    since: Sequence[Erased]
     certificate: Mapping[str, Any]
     path: Path
 
@@ -62,15 +68,25 @@ def finish_open(stores: Stores) -> list[Deleted]:
     return done
 
 
+def _all_came_since(stores: Stores, identity: Identity, left: Sequence[Erased], began: datetime) -> bool:
+    """Whether all that is left came since a moment: the person's programs go on sending, and no deletion ends that."""
+
+    def received(found: Sequence[Erased]) -> bool:
+        return any(each.where == "spool" or each.where in _RECEIVED for each in found)
+
+    return received(left) and not received(Person(identity, before=began).left(stores))
+
+
 def _finish(
     stores: Stores, request: Request, person: Person, on_erased: Callable[[Erased], None], patience: float
 ) -> Deleted:
     identity = person.identity
     for _ in range(TIMES):
+        began = datetime.now(UTC)
         erased = erase(stores, request, person, on_erased, patience=patience)
         (request,) = [each for each in open_requests(stores.state) if each.id == request.id]
         left = Person(identity, remembered_texts(request)).left(stores)
-        if not left:
+        if not left or _all_came_since(stores, identity, left, began):
             break
     else:
         where = ", ".join(f"{each.rows} in {each.where}" for each in left)
@@ -83,4 +99,4 @@ def _finish(
     certificate = certificate_of(request, identity.kinds, project, erased, left)
     path = write_certificate(stores.home, certificate)
     end(stores, request)
-    return Deleted(erased, certificate, path)
+    return Deleted(erased, left, certificate, path)

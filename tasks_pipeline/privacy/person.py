@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -48,12 +48,19 @@ class Found:
 
 class Person:
     """A person by what identifies them. `texts` are further ones that went with their events, `digests` of attachments that told of
-    them, whose bytes may be gone."""
+    them, whose bytes may be gone. `before`: only what was received before that moment."""
 
     kind: ClassVar[str] = "privacy"
     reason: ClassVar[Reason] = "privacy"
 
-    def __init__(self, identity: Identity, texts: Texts | None = None, digests: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        texts: Texts | None = None,
+        digests: Sequence[str] = (),
+        before: datetime | None = None,
+    ) -> None:
+        self._before = before
         self.identity = identity
         self._texts = texts or Texts()
         self._digests = digests
@@ -69,8 +76,9 @@ class Person:
         """What is the person's now."""
         person = self.identity
         envelopes: dict[date, list[tuple[str, int]]] = {}
-        for day, part, position, _, _ in envelopes_of(stores, person):
-            envelopes.setdefault(day, []).append((part, position))
+        for day, part, position, spooled, _ in envelopes_of(stores, person):
+            if self._before is None or spooled.receipt.received_at < self._before:
+                envelopes.setdefault(day, []).append((part, position))
         digests = self._files(stores)
         files = pa.table({"digest": pa.array(digests, pa.string())})
         with (
@@ -80,7 +88,7 @@ class Person:
             keys = self._user_keys(stores)
             yield Selection(
                 "privacy",
-                rows=sql.conditions(person, self._hashes(stores, keys)),
+                rows=sql.conditions(person, self._hashes(stores, keys), self._before),
                 envelopes=envelopes,
                 user_keys=keys,
                 user_hashes=self._hashes(stores, keys),
