@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
     "groups": ("commands.groups.list", "groups", "List groups, look at one, decide about them, merge them."),
     "events": ("commands.events", "events", "List the newest events, look at one."),
+    "projects": ("commands.projects", "projects", "List projects, delete one with everything of it."),
     "releases": (
         "commands.releases.group",
         "releases",
@@ -63,6 +64,7 @@ SECTIONS = {
     "Look and decide": (
         "groups",
         "events",
+        "projects",
         "releases",
         "reports",
         "monitors",

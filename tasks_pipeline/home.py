@@ -28,6 +28,8 @@ CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
 DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 CONFIG_COPY = "config-in-force.yaml"
+DELETED_PROJECTS = "deleted-projects"
+"""File with the numbers of projects that were deleted."""
 _DEFAULTS_COPY = """\
 # There is no configuration file: these are the defaults.
 projects:
@@ -200,6 +202,25 @@ class Home:
         """A configuration file as this home would take it. Raises ConfigError."""
         return self._parsed(config_text(path), path, to_look=to_look)
 
+    def deleted_projects(self) -> dict[int, str]:
+        """Numbers of projects that were deleted, with the day: none may have them again. The state database knows them too; who reads the
+        configuration need not open that."""
+        try:
+            lines = (self.root / DELETED_PROJECTS).read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnreadableConfig(f"{self.root / DELETED_PROJECTS} cannot be read: {error}") from error
+        found = (line.split() for line in lines)
+        return {int(words[0]): words[1] for words in found if len(words) == 2 and words[0].isdecimal()}
+
+    def note_deleted_project(self, project_id: int, day: str) -> None:
+        """Remember such a number; doing it again changes nothing."""
+        known = self.deleted_projects()
+        if project_id not in known:
+            lines = [f"{number} {on}\n" for number, on in sorted((known | {project_id: day}).items())]
+            write_atomically(self.root / DELETED_PROJECTS, "".join(lines))
+
     def config_to_look(self) -> InForce:
         """The configuration for whoever looks or decides and sends nothing: variables that are not set here are no mistakes.
 
@@ -221,7 +242,9 @@ class Home:
         def projects() -> Sequence[Project]:
             return default_config(self._default_key()).projects
 
-        return parse_config(text, str(path), projects=projects, to_look=to_look)
+        return parse_config(
+            text, str(path), projects=projects, to_look=to_look, used_up=self.deleted_projects()
+        )
 
     @property
     def has_config(self) -> bool:

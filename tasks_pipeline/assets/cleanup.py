@@ -9,6 +9,7 @@ import dagster as dg
 
 from tasks_pipeline.assets.maintenance import GROUP, NIGHTLY, TAGS, DropConfig, removed_text
 from tasks_pipeline.assets.metadata import COMPUTED, ROWS_GONE, rows_metadata
+from tasks_pipeline.deletion.run import finish_open as finish_deletions
 from tasks_pipeline.privacy.delete import finish_open
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
@@ -54,12 +55,14 @@ def plan_of_cleanup(context: dg.AssetExecutionContext, stores: StoresResource) -
 def cleanup(
     context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
 ) -> dg.MaterializeResult[Any]:
-    """Remove what is older than its retention, but for attachments and files of symbols; and finish deletions that a person asked for."""
+    """Remove what is older than its retention, but for attachments and files of symbols; and finish deletions that were asked for."""
     result = _removed(context, config, stores, cleanup_old_events, EVENTS)
     if not config.dry_run:
         with stores.open() as opened:
             for done in finish_open(opened):
                 context.log.info(f"deletion {done.certificate['id']} is finished: {done.path.name}")
+            for deleted in finish_deletions(opened):
+                context.log.info(f"deletion is finished: {deleted.certificate.name}")
     return result
 
 

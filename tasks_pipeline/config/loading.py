@@ -6,8 +6,9 @@ import logging
 import os
 import stat
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,11 +29,12 @@ def parse_config(
     *,
     projects: Callable[[], Sequence[Project]] | None = None,
     to_look: bool = False,
+    used_up: Mapping[int, str] = MappingProxyType({}),
 ) -> Config:
     """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else.
 
     `projects` gives those of a text that names none. With `to_look` variables that are not set are no mistakes: the result is
-    for those who look things up, and send nothing.
+    for those who look things up, and send nothing. `used_up` are numbers that no project may have any more, with the day of its deletion.
     """
     reading = read_yaml(text, os.environ if environ is None else environ, to_look=to_look)
     if (
@@ -42,10 +44,29 @@ def parse_config(
     ):
         reading.root.value["projects"] = tuple(projects())
     config = _checked(reading)
+    if config is not None and used_up:
+        reading.mistakes += _used_up(config, reading, used_up)
     if config is None or reading.mistakes:
         # Outside of every `except`: the error of pydantic, which an error report would show along, holds all values.
         raise config_error(source, reading.mistakes)
     return config
+
+
+def _used_up(config: Config, reading: Reading, used_up: Mapping[int, str]) -> Iterator[Mistake]:
+    for number, project in enumerate(config.projects):
+        if project.id in used_up:
+            said = f"project {project.id} was deleted on {used_up[project.id]}, and numbers are never used again: take another"
+            yield Mistake(_line_of_id(reading, number), ("projects", number, "id"), said)
+
+
+def _line_of_id(reading: Reading, number: int) -> int:
+    written = reading.root
+    fields = written.fields if written is not None else None
+    entries = fields["projects"][1].entries if fields and "projects" in fields else None
+    if not entries or number >= len(entries):
+        return 0
+    of_project = entries[number].fields or {}
+    return of_project["id"][0] if "id" in of_project else entries[number].line
 
 
 def load_config(path: Path) -> Config:

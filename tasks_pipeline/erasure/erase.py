@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from tasks_pipeline.erasure.archives import erase_from_archives
@@ -145,20 +145,23 @@ def _remove(
 
 
 def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
-    erased = 0
-    wanted = {day: set(places) for day, places in selection.envelopes.items()}
-    for day, places in doomed_envelopes(stores.lake):
-        erased += erase_envelopes(stores, day, wanted.pop(day, set()).union(places))
-    for day, further in sorted(wanted.items()):
-        erased += erase_envelopes(stores, day, further)
+    erased, further = 0, selection.envelopes
+    seen: set[date] = set()
+    for day, places in doomed_envelopes(stores.lake):  # a day at a time is in memory
+        erased += erase_envelopes(stores, day, {*places, *further.get(day, ())})
+        seen.add(day)
+    for day in sorted(set(further) - seen):
+        erased += erase_envelopes(stores, day, further[day])
     return [Erased("spool", erased, "erased")]
 
 
 def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
-    """Dagster's store and the logs come last: what is printed meanwhile is in them."""
+    """Dagster's store and the logs come last: what is printed meanwhile is in them. What is deleted by its number is found by it in rows
+    that stay: there a text of it may be somebody else's too."""
     texts = selection.texts
-    done.add(overwrite_texts(stores.state, texts, selection.project_id))
-    done.add(overwrite_reports(stores, texts))
+    if selection.reason == "privacy":
+        done.add(overwrite_texts(stores.state, texts, selection.project_id))
+        done.add(overwrite_reports(stores, texts))
     done.add(overwrite_dagster(stores.home, texts))
     done.add(overwrite_logs(stores.home, texts))
 
@@ -167,7 +170,7 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
     """The selection with what an earlier process found, and the request that knows what this one did."""
     known = request.data.get("found") or {}
     texts = selection.texts | Texts.of(known.get("texts", ()))
-    texts = texts | texts_of_doomed(stores) if selection.reason == "privacy" else texts
+    texts = texts | texts_of_doomed(stores)
     found = replace(
         selection,
         texts=texts,

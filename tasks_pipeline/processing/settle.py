@@ -28,6 +28,7 @@ from tasks_pipeline.releases.suspects import FramePath, size_of
 from tasks_pipeline.shipping.suspects import frames_of
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
+from tasks_pipeline.storage.state.stones import deleted_projects
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import ProjectTools
 from tasks_pipeline.uploads.arrivals import Wanted
@@ -141,6 +142,17 @@ def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: 
         _settle(stores, staging, batch, held, into)
 
 
+def _of_living(connection: Connection, rows: Sequence[Staged]) -> tuple[Sequence[Staged], Sequence[Staged]]:
+    """Rows of projects that are, and of those that were deleted."""
+    gone = deleted_projects(connection, {s.data.context.project_id for s in rows}) if rows else {}
+    if not gone:
+        return rows, ()
+    return (
+        [s for s in rows if s.data.context.project_id not in gone],
+        [s for s in rows if s.data.context.project_id in gone],
+    )
+
+
 def _units(rows: Iterable[Staged]) -> list[list[Staged]]:
     """Rows by item, in their order; attachments together with the event in their envelope, whose fate they share."""
     units: dict[tuple[int, int], list[Staged]] = defaultdict(list)
@@ -166,10 +178,11 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
     with stores.state.write() as connection:
         if held:
             ensure_held(connection, batch)
-        claiming = [s for s in staging.staged if s.claims_event_id]
+        staged, ownerless = _of_living(connection, staging.staged)
+        claiming = [s for s in staged if s.claims_event_id]
         owned = own_event_ids(stores.state, connection, [_event_place(s) for s in claiming])
         doubled = [s for s, owns in zip(claiming, owned, strict=True) if not owns]
-        kept, duplicates = apart(staging.staged, doubled)
+        kept, duplicates = apart(staged, doubled)
         made: set[int] = set()
         unwanted = give_groups(stores, connection, [s for s in kept if s.grouping is not None], made)
         kept, discarded = apart(kept, unwanted)
@@ -179,7 +192,7 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
     into.size += staging.size
     add_rows(into, kept)
     _note_owned(stores, kept, into)
-    _add_outcomes(into, staging, kept, duplicates, discarded)
+    _add_outcomes(into, staging, kept, duplicates, discarded, ownerless)
 
 
 def apart(rows: Sequence[Staged], refused: Iterable[Staged]) -> tuple[list[Staged], list[Staged]]:
@@ -326,13 +339,19 @@ def _add_outcomes(
     kept: Sequence[Staged],
     duplicates: Sequence[Staged],
     discarded: Sequence[Staged],
+    ownerless: Sequence[Staged],
 ) -> None:
     """Each item counts once, however many rows it made."""
     into.outcomes.update(staging.outcomes)
     into.rows["dead_letters"] += staging.dead_letters
     counted = Staging(staging.blobs, staging.tools)
     seen: set[tuple[int, int]] = set()
-    fates = (("duplicate", "event_id", duplicates), ("discarded", "group", discarded), ("stored", "", kept))
+    fates = (
+        ("duplicate", "event_id", duplicates),
+        ("discarded", "group", discarded),
+        ("discarded", "project", ownerless),
+        ("stored", "", kept),
+    )
     for outcome, reason, rows in fates:
         for staged in rows:
             place = staged.data.place

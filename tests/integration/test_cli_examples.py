@@ -50,6 +50,8 @@ FAILS = {
     "tasks-pipeline groups discard --undo SHOP-3": "it is not discarded yet",
     "tasks-pipeline archive restore 2026-08-31": "nothing is archived of it",
     "tasks-pipeline archive restore 2026-08-31 --project shop --keep-days 7": "nothing is archived of it",
+    "tasks-pipeline projects delete shop --dry-run": "it is in the configuration",
+    "tasks-pipeline projects delete 7 --yes": "nothing is stored of it",
 }
 """Examples that end with 1 on this home, in a line that says why."""
 MAY_FAIL = {

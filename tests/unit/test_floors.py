@@ -31,6 +31,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "retention",
         "erasure",
         "privacy",
+        "deletion",
         "processing receiver nudging",
         "assets demo",
         "jobs commands",

@@ -15,8 +15,9 @@ _NAMES = "tasks_pipeline.commands"
 CHANGING = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "groups": "resolve unresolve ignore assign merge unmerge discard merge-similar",
+        "groups": "resolve unresolve ignore assign merge unmerge discard merge-similar delete",
         "releases": "archive restore delete",
+        "projects": "delete",
         "monitors": "mute unmute check",
         "notifications": "retry send test",
         "token": "create revoke",

@@ -23,6 +23,7 @@ from tasks_pipeline.commands.common.queries import (
 from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.groups.decide import decisions
+from tasks_pipeline.commands.groups.delete import delete
 from tasks_pipeline.commands.groups.log import LOGGED, status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
@@ -63,7 +64,7 @@ _COMMITS_SHOWN = 5
 _MESSAGE_SHOWN = 72
 _SECTIONS = {
     "Look": ("list", "show", "log", "keys", "similar", "preview-rules"),
-    "Decide": ("resolve", "unresolve", "ignore", "assign", "discard"),
+    "Decide": ("resolve", "unresolve", "ignore", "assign", "discard", "delete"),
     "Put together": ("merge", "unmerge", "merge-similar"),
 }
 
@@ -73,7 +74,7 @@ def groups() -> None:
     """List groups (events that are one and the same problem), look at one, decide about them, merge them."""
 
 
-for command in (*decisions, *merging, preview_rules):
+for command in (*decisions, *merging, preview_rules, delete):
     groups.add_command(command)
 
 

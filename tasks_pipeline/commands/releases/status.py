@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from tasks_pipeline.commands.common.deleting import delete_chosen, dry_run_option, yes_option
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
-from tasks_pipeline.commands.common.output import cell, current_home
-from tasks_pipeline.commands.common.queries import open_state
+from tasks_pipeline.commands.common.output import cell, current_home, user_errors
+from tasks_pipeline.commands.common.queries import open_all, open_state, project_number
+from tasks_pipeline.commands.groups.decide import actor_option
 from tasks_pipeline.commands.releases.summaries import find_named, in_project
 
 
@@ -46,15 +48,39 @@ def restore(ctx: click.Context, version: str, project: str | None, as_json: bool
 @click.command()
 @click.argument("version")
 @in_project
+@click.option(
+    "--with-events",
+    is_flag=True,
+    help="With everything of it: events, sessions, check-ins, uploaded bundles, and groups that have no other events.",
+)
+@dry_run_option
+@yes_option
+@actor_option
 @json_option
 @click.pass_context
-def delete(ctx: click.Context, version: str, project: str | None, as_json: bool) -> None:
-    """Forget a release and its deploys. Its events and artifacts stay, and its next event makes it again.
+def delete(
+    ctx: click.Context,
+    version: str,
+    project: str | None,
+    with_events: bool,
+    dry_run: bool,
+    yes: bool,
+    actor: str,
+    as_json: bool,
+) -> None:
+    """Forget a release and its deploys. Its events and artifacts stay, and its next event makes it again; with --with-events they go for
+    good, after it was shown what goes.
 
     \b
-    Example:
+    Examples:
       tasks-pipeline releases delete shop@2.0.0
+      tasks-pipeline releases delete shop@2.0.0 --project shop --with-events --dry-run
     """
+    if with_events:
+        _delete_with_events(ctx, version, project, actor, dry_run=dry_run, yes=yes, as_json=as_json)
+        return
+    if dry_run or yes:
+        raise click.UsageError("--dry-run and --yes go with --with-events")
     with open_state(current_home(ctx)) as (state, slugs):
         from tasks_pipeline.releases.known import delete_release
 
@@ -64,6 +90,24 @@ def delete(ctx: click.Context, version: str, project: str | None, as_json: bool)
         slugs, ids, version, "deleted", as_json,
         "is deleted; its next event makes it again. `releases archive` is what people usually mean",
     )  # fmt: skip
+
+
+def _delete_with_events(
+    ctx: click.Context,
+    version: str,
+    project: str | None,
+    actor: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    from tasks_pipeline.deletion.releases import UnknownRelease, choose_release
+
+    with open_all(current_home(ctx), to_look=True) as stores, user_errors(UnknownRelease):
+        number = project_number(stores.slugs, project)
+        chosen = choose_release(stores, version, None if number is None else [number])
+        delete_chosen(stores, chosen, by=actor, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _set_status(

@@ -81,6 +81,13 @@ projects = Table(
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("slug", String(50), nullable=False),
     Column("last_short_id", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "deleted_at",
+        UtcDateTime,
+        nullable=True,
+        comment="since when nothing is taken for it, and its number is used up",
+    ),
+    _partial("projects_deleted", "deleted_at IS NOT NULL", "id"),
     comment="What the state database must remember of a project; everything else is configuration.",
 )
 
