@@ -29,6 +29,7 @@ DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 CONFIG_COPY = "config-in-force.yaml"
 DELETED_PROJECTS = "deleted-projects"
+ARCHIVES = "archives"
 """File with the numbers of projects that were deleted."""
 _DEFAULTS_COPY = """\
 # There is no configuration file: these are the defaults.
@@ -220,6 +221,20 @@ class Home:
         if project_id not in known:
             lines = [f"{number} {on}\n" for number, on in sorted((known | {project_id: day}).items())]
             write_atomically(self.root / DELETED_PROJECTS, "".join(lines))
+
+    def archives(self) -> list[str]:
+        """Where something was ever archived, in order: who has to look there has to know, also when the configuration names it no more."""
+        try:
+            lines = (self.root / ARCHIVES).read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if line]
+
+    def note_archive(self, url: str) -> None:
+        """Remember such a place; doing it again changes nothing."""
+        known = self.archives()
+        if url not in known:
+            write_atomically(self.root / ARCHIVES, "".join(f"{each}\n" for each in sorted({*known, url})))
 
     def config_to_look(self) -> InForce:
         """The configuration for whoever looks or decides and sends nothing: variables that are not set here are no mistakes.

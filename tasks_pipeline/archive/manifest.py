@@ -47,11 +47,19 @@ class Table(msgspec.Struct, frozen=True):
     files: tuple[Stored, ...]
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """Rows of a table that were deleted on purpose since they were archived, and why: `privacy` or `deleted`."""
+
+    table: str
+    reason: str
+    rows: int
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """What was archived of a day, a project and a category of the policy at once.
 
     `whole` is false when rows of the same were removed before and are in no archive. `blobs` are files beside it, by the sha256 of their
-    bytes; `missing` are those that were gone already. `proof` is the sha256 of all the rest.
+    bytes; `missing` are those that were gone already. `taken` says what was deleted on purpose since. `proof` is the sha256 of all the rest.
     """
 
     format: int
@@ -66,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True):
     tables: tuple[Table, ...]
     blobs: tuple[Stored, ...] = ()
     missing: tuple[str, ...] = ()
+    taken: tuple[Taken, ...] = ()
     proof: str = ""
 
     def table(self, name: str) -> Table | None:

@@ -17,6 +17,7 @@ A process may die anywhere: who restores the day again finds what is there, and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks_pipeline.archive.deleted import refuse_deleted, without_deleted
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Table
 from tasks_pipeline.archive.places import ENVELOPE, PLACE, places_in_lake, without
 from tasks_pipeline.archive.rows import TABLES, rows_from
@@ -39,7 +41,7 @@ from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
 from tasks_pipeline.storage.state.database import process_lock
-from tasks_pipeline.storage.state.removals import forget_removals
+from tasks_pipeline.storage.state.removals import forget_removals, note_removals
 from tasks_pipeline.storage.state.restored import keep_restored, note_restored, note_restoring, restored
 from tasks_pipeline.storage.targets import pieces_of
 from tasks_pipeline.stores import Stores
@@ -97,7 +99,9 @@ def restore_day(
     """Bring a day back, of one project or of all; it stays through `until`. Raises ArchiveError when nothing of it is archived, when a
     file is damaged or of a newer format, and when the day still has its rows: then nothing was touched."""
     with process_lock(stores.home, LOCK), ExitStack() as stack:
-        found = [_Of(part, archive.manifest(part)) for part in reversed(archive.parts(day, project_id))]
+        kept = list(without_deleted(stores, archive, reversed(archive.parts(day, project_id))))
+        found = [_Of(part, archive.manifest(part)) for part in kept]
+        refuse_deleted(stores, archive, [(each.part, each.manifest) for each in found])
         if not found:
             of = "" if project_id is None else f" of project {stores.slugs.get(project_id, project_id)}"
             raise ArchiveError(f"{archive.url} has nothing of {day}{of}: `archive list` says what there is")
@@ -286,7 +290,22 @@ class _Restore:
                     stores.state, stores.lake, of_day, "retention", day=self._day, group_ids=sorted(touched)
                 )
         with stores.state.write() as connection:
-            note_restored(connection, self._day, self._projects, datetime.now(UTC))
+            # Not before the groups were counted: they count what is there. It is what keeps the day from being computed from raw envelopes.
+            now = datetime.now(UTC)
+            note_removals(stores.state, connection, list(self._taken()), now)
+            note_restored(connection, self._day, self._projects, now)
+
+    def _taken(self) -> Iterator[dict[str, object]]:
+        """What was deleted on purpose since it was archived, as removals: one for each table and project."""
+        rows: Counter[tuple[int, str]] = Counter()
+        reasons: dict[tuple[int, str], str] = {}
+        for each in self._found:
+            for gone in each.manifest.taken:
+                rows[each.part.project_id, gone.table] += gone.rows
+                reasons[each.part.project_id, gone.table] = gone.reason
+        for (project_id, name), count in sorted(rows.items()):
+            reason = reasons[project_id, name]
+            yield {"day": self._day, "project_id": project_id, "name": name, "rows": count, "reason": reason}
 
 
 def _add_groups(old: OldGroups, each: _Of) -> None:

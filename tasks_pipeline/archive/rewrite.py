@@ -1,123 +1,141 @@
-"""Taking rows out of archives, for who has the right to be forgotten: what matches is found, and its file is written again without it."""
+"""Taking rows out of archives, for what is deleted on purpose: files are written again without them.
+
+```
+rewritten    files   new files beside the old ones, of all tables of a part
+             …       who asked remembers what goes, and that the old manifest is over
+publish      file    the new manifest: from here on the rows are gone
+sweep                files that no manifest names any more
+```
+
+The caller holds the lock `archive`. A process that dies leaves the old part or the new one, and files that the next one sweeps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec.structs import replace
 
-from tasks_pipeline.archive.manifest import Manifest, Stored, Table
+from tasks_pipeline.archive.manifest import Manifest, Table, Taken
+from tasks_pipeline.archive.opened import OpenedDay, OpenedPart
 from tasks_pipeline.archive.store import MANIFEST, Archive, Part
 from tasks_pipeline.archive.write import BLOBS, READ_ROWS, ROW_GROUP, stored_rows
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 
+Changed = Callable[[pa.Table], tuple[pa.Table, int]]
+"""Gives the rows of a piece as they are to be from then on, without those that go, and how many that concerns."""
+
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """Rows of a table of a part that meet a condition."""
+class Rewritten:
+    """A part whose new files are there: `manifest` says of them, `taken` how many rows and blobs go of what, `changed` how many rows of
+    groups say something else."""
 
     part: Part
-    table: str
-    rows: int
+    before: Manifest
+    manifest: Manifest
+    taken: Mapping[str, int]
+    blobs: int
+    changed: Mapping[str, int]
 
 
-def find_rows(
-    archive: Archive,
-    table: str,
-    condition: str,
-    parameters: Mapping[str, Any],
-    *,
-    day: date | None = None,
-    project_id: int | None = None,
-) -> Iterator[Match]:
-    """Where rows of a table meet a condition (SQL of DuckDB, parameters as `$name`), of all archived days or of one. Raises ArchiveError
-    when a file is damaged."""
-    for part in archive.parts(day, project_id):
-        found = archive.manifest(part).table(table)
-        rows = 0 if found is None else _matching(archive, part, found, condition, parameters)
-        if rows:
-            yield Match(part, table, rows)
+def counted(day: OpenedDay, gone: Mapping[str, str]) -> Counter[str]:
+    """How many rows of a day meet the condition of their table."""
+    found = Counter[str]()
+    for name, condition in gone.items():
+        if any(each.manifest.table(name) for each in day.parts):
+            (row,) = day.query(f"SELECT count(*) AS rows FROM lake.{name} WHERE {condition}")
+            found[name] += row["rows"]
+    return +found
 
 
-def remove_rows(
-    archive: Archive, project_id: int, day: date, table: str, condition: str, parameters: Mapping[str, Any]
-) -> int:
-    """Take the rows that meet a condition out of what is archived of a day and a project; gives how many went. Blobs of attachments that
-    none of their rows names any more go with them. Raises ArchiveError when a file is damaged.
-
-    The caller holds the lock `archive`. A process that dies in between has changed a part or not; doing it again does the rest, also when
-    it died between the new manifest and the removal of old files.
-    """
-    removed = 0
-    for part in archive.parts(day, project_id):
-        manifest = archive.manifest(part)
-        found = manifest.table(table)
-        if found is None:
-            continue
-        rows = _matching(archive, part, found, condition, parameters)
-        if rows:
-            manifest = _without(archive, part, manifest, found, condition, parameters)
-            archive.publish(part, manifest)
-            removed += rows
-        _sweep(archive, part, manifest)
-    return removed
-
-
-def _matching(
-    archive: Archive, part: Part, table: Table, condition: str, parameters: Mapping[str, Any]
-) -> int:
-    return sum(_count(archive, part, file, condition, parameters) for file in table.files)
+def rewritten(
+    day: OpenedDay, each: OpenedPart, gone: Mapping[str, str], changed: Mapping[str, Changed], reason: str
+) -> Rewritten | None:
+    """Write the files of a part again without rows that meet the condition of their table, and with what is changed of those of groups;
+    None where nothing of it is concerned."""
+    tables: list[Table] = []
+    taken, other = Counter[str](), Counter[str]()
+    for table in each.manifest.tables:
+        new = table
+        if table.name in gone and (rows := _matching(day, each, table, gone[table.name])):
+            new = _stored(day, each, table, _rest(day, each, table, gone[table.name]))
+            taken[table.name] = rows
+        elif table.name in changed and (rows := _differing(each, table, changed[table.name])):
+            new = _stored(day, each, table, _pieces(each, table, changed[table.name]))
+            other[table.name] = rows
+        tables.append(new)
+    if not taken and not other:
+        return None
+    manifest = replace(each.manifest, tables=tuple(tables), taken=_added(each.manifest.taken, taken, reason))
+    if "attachments" in taken:
+        digests = _digests(day, each, gone["attachments"])
+        manifest = replace(manifest, blobs=tuple(blob for blob in manifest.blobs if blob.name in digests))
+    blobs = len(each.manifest.blobs) - len(manifest.blobs)
+    return Rewritten(each.part, each.manifest, manifest, taken, blobs, other)
 
 
-def _count(archive: Archive, part: Part, file: Stored, condition: str, parameters: Mapping[str, Any]) -> int:
-    with archive.proven(part, file) as path, closing(_reader(path)) as connection:
-        query = f"SELECT count(*) FROM archived WHERE ({condition})"
-        return int(connection.execute(query, dict(parameters)).fetchall()[0][0])
+def sweep(archive: Archive, part: Part, manifest: Manifest) -> None:
+    """Remove the files of a part that its manifest does not name."""
+    named = {f"{part.path}/{file.name}" for file in manifest.files}
+    named |= {f"{part.path}/{BLOBS}{blob.name}" for blob in manifest.blobs}
+    for path in archive.tree.find(part.path):
+        if path not in named and path != f"{part.path}/{MANIFEST}":
+            archive.tree.remove(path)
 
 
-def _reader(path: Path) -> duckdb.DuckDBPyConnection:
-    """DuckDB with the rows of a file as the view `archived`."""
-    connection = duckdb.connect()
-    name = str(path).replace("'", "''")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(
-        f"CREATE VIEW archived AS SELECT * FROM read_parquet('{name}', hive_partitioning = false)"
-    )
-    return connection
+def _added(known: Sequence[Taken], taken: Mapping[str, int], reason: str) -> tuple[Taken, ...]:
+    rows = Counter({(each.table, each.reason): each.rows for each in known})
+    rows.update({(table, reason): count for table, count in taken.items()})
+    return tuple(Taken(*key, count) for key, count in sorted(rows.items()))
 
 
-def _without(
-    archive: Archive,
-    part: Part,
-    manifest: Manifest,
-    table: Table,
-    condition: str,
-    parameters: Mapping[str, Any],
-) -> Manifest:
-    """A manifest of which the files of a table are new ones, without the rows that meet a condition."""
-    files: list[Stored] = []
-    number = max(_number_of(file.name) for file in table.files) + 1
+def _matching(day: OpenedDay, each: OpenedPart, table: Table, condition: str) -> int:
+    found = 0
     for file in table.files:
-        with archive.proven(part, file) as path:
-            schema = pq.read_schema(path)
-            pieces = _rest(path, schema, condition, parameters)
-            group = LAKE_TABLES[table.name].row_group if table.name in LAKE_TABLES else ROW_GROUP
-            files += stored_rows(archive, part, table.name, schema, pieces, group, number + len(files))
-    rows = sum(file.rows for file in files)
-    tables = tuple(replace(t, files=tuple(files), rows=rows) if t is table else t for t in manifest.tables)
-    changed = replace(manifest, tables=tables)
-    if table.name != "attachments":
-        return changed
-    digests = _digests(archive, part, files)
-    return replace(changed, blobs=tuple(blob for blob in manifest.blobs if blob.name in digests))
+        source = day.table_of(each, table, file)
+        (row,) = day.query(f"SELECT count(*) AS rows FROM {source} WHERE {condition}")
+        found += row["rows"]
+    return found
+
+
+def _rest(day: OpenedDay, each: OpenedPart, table: Table, condition: str) -> Iterator[pa.Table]:
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    for file in table.files:
+        schema = pq.read_schema(each.paths[file.name])
+        source = day.table_of(each, table, file)
+        rows = LAKE_TABLES[table.name].row_group if table.name == "event_payloads" else READ_ROWS
+        for piece in day.pieces(f"SELECT {columns} FROM {source} WHERE ({condition}) IS NOT TRUE", rows=rows):
+            yield piece.cast(schema)
+
+
+def _stored(day: OpenedDay, each: OpenedPart, table: Table, pieces: Iterator[pa.Table]) -> Table:
+    schema = pq.read_schema(each.paths[table.files[0].name])
+    group = LAKE_TABLES[table.name].row_group if table.name in LAKE_TABLES else ROW_GROUP
+    number = max(_number_of(file.name) for file in table.files) + 1
+    filled = (piece for piece in pieces if piece.num_rows)
+    files = tuple(stored_rows(day.archive, each.part, table.name, schema, filled, group, number))
+    return replace(table, files=files, rows=sum(file.rows for file in files))
+
+
+def _pieces(each: OpenedPart, table: Table, change: Changed) -> Iterator[pa.Table]:
+    yield from (change(piece)[0] for piece in _read(each, table))
+
+
+def _differing(each: OpenedPart, table: Table, change: Changed) -> int:
+    """How many rows of a table go or are others."""
+    return sum(change(piece)[1] for piece in _read(each, table))
+
+
+def _read(each: OpenedPart, table: Table) -> Iterator[pa.Table]:
+    for file in table.files:
+        with pq.ParquetFile(each.paths[file.name]) as opened:
+            for number in range(opened.num_row_groups):
+                yield opened.read_row_group(number)
 
 
 def _number_of(file: str) -> int:
@@ -126,27 +144,12 @@ def _number_of(file: str) -> int:
     return int(words[1]) if len(words) == 3 and words[1].isdecimal() else 1
 
 
-def _rest(path: Path, schema: pa.Schema, condition: str, parameters: Mapping[str, Any]) -> Iterator[pa.Table]:
-    with closing(_reader(path)) as connection:
-        found = connection.execute(
-            f"SELECT * FROM archived WHERE NOT coalesce(({condition}), false)", dict(parameters)
-        )
-        for batch in found.to_arrow_reader(READ_ROWS):
-            yield pa.Table.from_batches([batch]).cast(schema)
-
-
-def _digests(archive: Archive, part: Part, files: list[Stored]) -> set[str]:
+def _digests(day: OpenedDay, each: OpenedPart, gone: str) -> set[str]:
+    """Digests that rows which stay name."""
+    table = each.manifest.table("attachments")
     found: set[str] = set()
-    for file in files:
-        with archive.proven(part, file) as path:
-            found.update(pq.read_table(path, columns=["digest"], partitioning=None)["digest"].to_pylist())
+    for file in table.files if table else ():
+        source = day.table_of(each, table, file) if table else ""
+        rows = day.query(f"SELECT DISTINCT digest FROM {source} WHERE ({gone}) IS NOT TRUE")
+        found.update(row["digest"] for row in rows)
     return found
-
-
-def _sweep(archive: Archive, part: Part, manifest: Manifest) -> None:
-    """Remove the files of a part that its manifest does not name."""
-    named = {f"{part.path}/{file.name}" for file in manifest.files}
-    named |= {f"{part.path}/{BLOBS}{blob.name}" for blob in manifest.blobs}
-    for path in archive.tree.find(part.path):
-        if path not in named and path != f"{part.path}/{MANIFEST}":
-            archive.tree.remove(path)

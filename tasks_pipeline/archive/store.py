@@ -144,6 +144,14 @@ def open_archive(home: Home, url: str) -> Archive:
     return archive
 
 
+def refuse_away(home: Home, archive: Archive) -> None:
+    """Raise ArchiveError where something was archived, and now the place holds nothing at all: a disk that is not mounted looks so."""
+    if archive.url in home.archives() and README not in archive.tree.names() and not archive.tree.find():
+        raise ArchiveError(
+            f"the archive {archive.url} cannot be reached: something was archived there, and it is empty; is it mounted?"
+        )
+
+
 _WHAT_TO_DO = "bring it back from a copy of the archive"
 
 

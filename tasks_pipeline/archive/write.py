@@ -99,6 +99,7 @@ class Archiver:
         written: list[Archived] = []
         try:
             self._say_what_it_is(self.archive)
+            self.stores.home.note_archive(self.archive.url)
             for project_id in projects:
                 own = {
                     table: f"({condition}) AND project_id = {project_id}" for table, condition in gone.items()
@@ -212,6 +213,7 @@ class _PartBeingWritten:
             tables=tuple(tables),
             blobs=tuple(blobs),
             missing=tuple(missing),
+            taken=tuple(taken for part in self._replaced for taken in known[part].taken),
         )
 
     def _is_whole(self, known: Sequence[Manifest]) -> bool:

@@ -16,6 +16,7 @@ from tasks_pipeline.commands.common.output import cell, current_home
 from tasks_pipeline.commands.common.queries import one_line, open_all, project_number
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.common.user import user_name
+from tasks_pipeline.texts import printable
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def find(
         print_json([each.as_dict() for each in found.places])
     else:
         _show(found)
+    _say_unseen(ctx, found.unseen)
 
 
 @privacy.command()
@@ -113,8 +115,10 @@ def delete(
         found = _look(stores, person)
         if not as_json:
             _show(found)
+        for why in found.unseen:
+            click.echo(f"could not look there: {printable(why)}", err=True)
         _refuse_many(found, person, even_if_many)
-        if not found.places and not _is_open(stores, person):
+        if not found.places and not found.unseen and not _is_open(stores, person):
             click.echo("[]" if as_json else "nothing is deleted")
             return
         if not yes:
@@ -167,13 +171,15 @@ def export(
         person = _identity(stores, user_ids, emails, ips, project)
         if not into_home:
             refuse_home(stores, path)
-        counts = export_person(stores, person, path)
+        unseen: list[str] = []
+        counts = export_person(stores, person, path, unseen.append)
     if as_json:
         print_json({"path": str(path), "found": counts})
-        return
-    if counts:
-        table([{"where": where, "rows": n} for where, n in counts.items()], ["where", "rows"])
-    click.echo(f"{counted(sum(counts.values()), 'row')} in {cell(path)}")
+    else:
+        if counts:
+            table([{"where": where, "rows": n} for where, n in counts.items()], ["where", "rows"])
+        click.echo(f"{counted(sum(counts.values()), 'row')} in {cell(path)}")
+    _say_unseen(ctx, unseen)
 
 
 @privacy.command()
@@ -230,6 +236,14 @@ def _look(stores: Stores, person: Identity) -> Found:
     from tasks_pipeline.privacy.person import Person
 
     return Person(person).look(stores)
+
+
+def _say_unseen(ctx: click.Context, unseen: Sequence[str]) -> None:
+    """Say what could not be looked at; then the command has not done all that was asked, and its status is 1."""
+    for why in unseen:
+        click.echo(f"could not look there: {printable(why)}", err=True)
+    if unseen:
+        ctx.exit(1)
 
 
 def _is_open(stores: Stores, person: Identity) -> bool:

@@ -34,11 +34,15 @@ def certificate_of_deletion(request: Request, chosen: Chosen, erased: Sequence[E
         "groups": list(chosen.groups),
         "erased": [each.as_dict() for each in erased],
         "checks": [
-            {"what": "it was looked for again in the lake, the state database and reports", "found": []}
+            {
+                "what": "it was looked for again in the lake, the archive, the state database and reports",
+                "found": [],
+            }
         ],
         "not_covered": [
             "messages that were sent",
             "backups made before",
+            "archives that the configuration does not name any more, and copies of archives",
             "the write-ahead log of a PostgreSQL server",
         ],
         "version": version("tasks-pipeline"),

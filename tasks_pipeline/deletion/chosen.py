@@ -18,13 +18,16 @@ KINDS: tuple[Kind, ...] = ("groups", "release", "project")
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What goes. Of groups their ids, with those that were merged into them, and `names` (SHOP-3F); of a release its `version` in some
-    projects; of a project its number, and its slug in `names`."""
+    projects; of a project its number, and its slug in `names`. `short_ids` of the groups, and the `keys` that they had: by these they are
+    found in archives, where numbers may have been those of other groups."""
 
     kind: Kind
     projects: tuple[int, ...]
     groups: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     version: str = ""
+    short_ids: tuple[int, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Chosen:
@@ -35,6 +38,8 @@ class Chosen:
             tuple(values["groups"]),
             tuple(values["names"]),
             values["version"],
+            tuple(values.get("short_ids", ())),
+            tuple(values.get("keys", ())),
         )
 
     def named(self, names: Mapping[int, str]) -> Chosen:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from sqlalchemy import delete, select, update
 
+from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes, dropped, sent_again
@@ -40,12 +42,15 @@ def choose_groups(state: StateDatabase, group_ids: Sequence[int]) -> Chosen:
     """Groups with all that are part of them; what people call them is `named`."""
     with state.read() as connection:
         ids = sorted({each for group_id in group_ids for each in cluster(connection, group_id)})
-        projects: set[int] = set()
+        g, found, keys = groups.c, dict[int, tuple[int, int]](), set[str]()
         for some in chunks(ids):
-            projects.update(
-                connection.execute(select(groups.c.project_id).where(groups.c.id.in_(some))).scalars()
-            )
-    return Chosen("groups", tuple(sorted(projects)), tuple(ids))
+            rows = connection.execute(select(g.id, g.project_id, g.short_id).where(g.id.in_(some)))
+            found |= {row.id: (row.project_id, row.short_id) for row in rows}
+            of_groups = select(group_hashes.c.key).where(group_hashes.c.group_id.in_(some))
+            keys.update(connection.execute(of_groups).scalars())
+    projects = {project_id for project_id, _ in found.values()}
+    short = tuple(found[each][1] if each in found else 0 for each in ids)
+    return Chosen("groups", tuple(sorted(projects)), tuple(ids), short_ids=short, keys=tuple(sorted(keys)))
 
 
 class Groups:
@@ -66,6 +71,41 @@ class Groups:
         """Events of the groups, and what follows them."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
         yield Selection(self.reason, {"events": of_groups}, self._without_rows(stores, of_groups))
+
+    @property
+    def projects(self) -> Collection[int] | None:
+        """Those of the groups."""
+        return self.chosen.projects
+
+    @property
+    def is_whole(self) -> bool:
+        """Other groups stay."""
+        return False
+
+    @contextmanager
+    def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
+        """Events of the groups, and of those that a restore would make part of them."""
+        yield {"events": f"group_id IN ({numbers(self._archived_ids(stores, day))})"}
+
+    def _archived_ids(self, stores: Stores, day: OpenedDay) -> set[int]:
+        """Numbers in the archive: those with the same short id too, for numbers were given again; and groups with their keys that are not
+        there under their own number any more."""
+        chosen = set(zip(self.chosen.groups, self.chosen.short_ids, strict=False))
+        known = {row["id"]: row["short_id"] for row in day.query("SELECT id, short_id FROM archived.groups")}
+        found = {number for number, short_id in known.items() if (number, short_id) in chosen}
+        with day.given("deleted_keys", [pa.table({"key": pa.array(self.chosen.keys, pa.string())})]):
+            rows = day.query(
+                "SELECT DISTINCT group_id FROM archived.group_hashes SEMI JOIN deleted_keys USING (key)"
+            )
+        with_keys = {row["group_id"] for row in rows} - found
+        there: set[tuple[int, int]] = set()
+        for some in chunks(sorted(with_keys)):
+            with stores.state.read() as connection:
+                alive = select(groups.c.id, groups.c.short_id).where(
+                    groups.c.id.in_(some), groups.c.project_id == day.project_id
+                )
+                there.update((row.id, row.short_id) for row in connection.execute(alive))
+        return found | {number for number in with_keys if (number, known.get(number)) not in there}
 
     def _without_rows(self, stores: Stores, of_groups: str) -> Envelopes:
         """What was sent twice; of discarded groups also what was dropped."""

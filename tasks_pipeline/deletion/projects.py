@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, func, or_, select, update
 
+from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes
@@ -124,6 +125,21 @@ class Project:
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """All rows of it."""
         yield Selection(self.reason, self._rows, Envelopes(stores, self.chosen.projects, ()))
+
+    @property
+    def projects(self) -> Collection[int] | None:
+        """The project."""
+        return (self.number,)
+
+    @property
+    def is_whole(self) -> bool:
+        """All of it goes."""
+        return True
+
+    @contextmanager
+    def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
+        """All rows of it."""
+        yield self._rows
 
     def forget(self, stores: Stores) -> Sequence[Erased]:
         """Everything of it in the state database, its files, and what reports say of it."""

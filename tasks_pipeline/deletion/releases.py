@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
 
+from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups, forget_groups, forget_keys, ids_of_events, numbers
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
@@ -23,6 +24,7 @@ from tasks_pipeline.groups.derived import lake_values
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.regrouping import RACE, finish_regroupings, open_regrouping
 from tasks_pipeline.releases.known import delete_release, find_releases
+from tasks_pipeline.storage.lake.asked import Asked
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import CHUNK, StateDatabase, chunks
@@ -84,15 +86,36 @@ class Release:
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """Rows of the release, and what follows its events."""
         with self._named(stores.lake):
-            of_release = f"project_id IN ({numbers(self.chosen.projects)}) AND {_OF_IT}"
-            rows = {name: of_release for name in LAKE["release"] if name not in FOLLOW}
+            rows = self._rows
+            of_release = rows["events"]
             again = sent_again(lambda ids: ids_of_events(stores, of_release, ids))
             yield Selection(
                 self.reason, rows, Envelopes(stores, self.chosen.projects, ("duplicate",), [again])
             )
 
+    @property
+    def projects(self) -> Collection[int] | None:
+        """Those that it is deleted in."""
+        return self.chosen.projects
+
+    @property
+    def is_whole(self) -> bool:
+        """Other releases stay."""
+        return False
+
     @contextmanager
-    def _named(self, lake: Lake) -> Iterator[None]:
+    def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
+        """The same rows of an archived day."""
+        with self._named(day):
+            yield self._rows
+
+    @property
+    def _rows(self) -> dict[str, str]:
+        of_release = f"project_id IN ({numbers(self.chosen.projects)}) AND {_OF_IT}"
+        return {name: of_release for name in LAKE["release"] if name not in FOLLOW}
+
+    @contextmanager
+    def _named(self, lake: Asked) -> Iterator[None]:
         with lake.given(NAMED, [pa.table({"version": [self.chosen.version]})]):
             yield
 

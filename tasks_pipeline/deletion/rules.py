@@ -250,5 +250,6 @@ FOLDERS: Mapping[str, str] = {
     "config-in-force.yaml": "follows the configuration",
     "default-key": _INSTALLATION,
     "deleted-projects": "numbers of projects that are used up",
+    "archives": "where something was archived; rows there go as those of the lake do",
     "certificates": "say what was done, and nothing of what it was",
 }

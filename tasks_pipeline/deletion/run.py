@@ -15,8 +15,9 @@ from tasks_pipeline.deletion.groups import Groups
 from tasks_pipeline.deletion.projects import Project
 from tasks_pipeline.deletion.releases import Release
 from tasks_pipeline.deletion.waiting import PATIENCE_SECONDS
-from tasks_pipeline.erasure.erase import end, erase
-from tasks_pipeline.erasure.lake_rows import count_going, doomed_envelopes, doomed_rows
+from tasks_pipeline.erasure.archives import Archives
+from tasks_pipeline.erasure.erase import end, erase, left_in_archives
+from tasks_pipeline.erasure.lake_rows import count_going, doomed_envelopes
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.erasure.requests import Request, open_request, open_requests
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
@@ -62,10 +63,13 @@ def plan(stores: Stores, chosen: Chosen) -> list[Erased]:
     """What would go now, by place; nothing is changed. Rows that follow others in the state database are counted when they go."""
     subject = subject_of(chosen)
     rows: Counter[tuple[str, str]] = Counter()
-    with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
+    archives = Archives(stores, subject)
+    with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
         for going in count_going(stores.lake, conditions):
             rows[f"lake.{going.table}", "deleted"] += going.rows
         rows["spool", "erased"] += sum(_envelopes(stores, selection))
+        for each in archives.count():
+            rows[each.where, each.how] += each.rows
     for each in subject.counted(stores):
         rows[each.where, each.how] += each.rows
     return [Erased(where, count, how) for (where, how), count in sorted(rows.items()) if count]
@@ -100,8 +104,8 @@ def delete(
 ) -> Done:
     """Delete what is chosen, for good. Raises Waits where something waits for `patience` seconds, and NotAllGone; the request stays open
     then, and the nightly cleanup goes on with it."""
-    subject = subject_of(chosen)
-    request = open_request(stores.state, subject.kind, chosen.as_dict(), by)
+    request = open_request(stores.state, _OF[chosen.kind], chosen.as_dict(), by)
+    subject = SUBJECTS[request.kind](request.data)  # of one that is open: it knows keys that are gone by now
     return _finish(stores, request, subject, on_erased, patience)
 
 
@@ -125,7 +129,7 @@ def _finish(
         subject.begin(stores)
         erased = erase(stores, request, subject, on_erased, patience=patience)
         (request,) = [each for each in open_requests(stores.state) if each.id == request.id]
-        left = subject.left(stores)
+        left = [*subject.left(stores), *left_in_archives(stores, request, subject)]
         if not left:
             break
     else:

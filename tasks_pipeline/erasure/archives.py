@@ -1,13 +1,355 @@
-"""The one place where archives of removed days are asked: rows that go have to go from them too."""
+"""The one place where archives of removed days are asked: rows that go have to go from them too.
+
+```
+_note_owners    each day    events and transactions that go, as a table beside the lake: what follows them there goes as well
+take_followers  each day    rows that follow, or go by themselves; groups say nothing of what goes
+                …           rows of the lake go
+take_owners     each day    events with their payloads, transactions; groups that have none left
+```
+
+Until the last step each process can ask anew what goes and what follows. The lock `archive` is held all the while: no cleanup moves rows
+from the lake into the archive, and no restore back, between two looks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
 
-from tasks_pipeline.erasure.selection import Erased, Selection
+import duckdb
+import pyarrow as pa
+from sqlalchemy.exc import SQLAlchemyError
+
+from tasks_pipeline.archive.manifest import ArchiveError
+from tasks_pipeline.archive.opened import OpenedDay, opened_day
+from tasks_pipeline.archive.rewrite import Changed, Rewritten, counted, rewritten, sweep
+from tasks_pipeline.archive.rows import TABLES
+from tasks_pipeline.archive.store import LOCK, Archive, Part, open_archive, refuse_away
+from tasks_pipeline.erasure.archived_groups import changes_of_groups
+from tasks_pipeline.erasure.lake_rows import (
+    ARCHIVED,
+    OWNERS,
+    OWNING,
+    doomed_rows,
+    owners_of,
+    with_followers,
+)
+from tasks_pipeline.erasure.selection import Erased, Selection, Subject
+from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
+from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.stores import Stores
 
+log = logging.getLogger(__name__)
 
-def erase_from_archives(stores: Stores, selection: Selection) -> Sequence[Erased]:
-    """Remove rows that go from archives; gives what went. There are no archives yet."""
-    return []
+OWN_ERRORS = (duckdb.Error, SQLAlchemyError)
+"""Trouble with our own stores; all else is trouble with the place of the archive."""
+ROWS = 8192
+_SAID = ("title", "culprit", "exception_value", "exception_type", "transaction")
+_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()), ("day", pa.date32()), ("part", pa.string()), ("position", pa.int64()), ("item", pa.int32()),
+        ("project_id", pa.int64()), ("event_id", pa.string()), ("group_id", pa.int64()), ("received_at", pa.timestamp("us", "UTC")),
+        *((name, pa.string()) for name in _SAID),
+    ]
+)  # fmt: skip
+_WITH_PAYLOADS = frozenset({*OWNING, "event_payloads"})
+_FOLLOWERS = tuple(name for name in RECEIVED_TABLES if name not in _WITH_PAYLOADS)
+
+Note = Callable[[Mapping[str, list[dict[str, Any]]]], None]
+"""Hears what is about to go, before it does: by the proof of the manifest that is over then, what goes of it."""
+
+
+class Archives:
+    """What is archived, asked for a subject. `problems` are days that could not be looked at, and why; `owners` are events that are known
+    from a process that could not."""
+
+    def __init__(
+        self, stores: Stores, subject: Subject, owners: Sequence[tuple[int, str]] = (), texts: Texts | None = None
+    ) -> None:  # fmt: skip
+        self._stores, self._subject, self._known = stores, subject, owners
+        self._texts = texts or Texts()
+        self._problems: dict[str, None] = {}
+        self._archive: Archive | None = None
+        self._selection = Selection(subject.reason)
+        self._said_by_others: set[str] = set()
+        url = stores.config.retention.archive_url
+        if url is not None:
+            with self._reaching(url):
+                archive = open_archive(stores.home, url)
+                refuse_away(stores.home, archive)
+                self._archive = archive
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be looked at, and why."""
+        return list(self._problems)
+
+    @contextmanager
+    def doomed(self, selection: Selection) -> Iterator[Mapping[str, str]]:
+        """Have the rows of the lake that go as a table (`doomed_rows`), also those that follow archived events, and hold the lock."""
+        lake, self._selection = self._stores.lake, selection
+        with process_lock(self._stores.home, LOCK), lake.given(ARCHIVED, [_SCHEMA.empty_table()]):
+            if self._known:
+                rows = [{"name": "events", "project_id": p, "event_id": e} for p, e in self._known]
+                lake.add(ARCHIVED, pa.Table.from_pylist(rows, schema=_SCHEMA))
+            if not self._subject.is_whole:  # of a project everything goes by its number
+                self._each(self._note_owners)
+            with doomed_rows(lake, selection) as conditions:
+                yield conditions
+
+    # ── looking
+
+    def count(self) -> list[Erased]:
+        """How many archived rows go, by table. Within `doomed`."""
+        found = Counter[str]()
+
+        def act(day: OpenedDay, rows: Mapping[str, str]) -> None:
+            with self._wanted(day, rows) as wanted:
+                found.update(counted(day, wanted))
+                for name, change in self._changes(day, wanted).items():
+                    pieces = day.pieces(f"SELECT * FROM archived.{name}", rows=ROWS)
+                    found[name] += sum(change(piece)[1] for piece in list(pieces))
+
+        self._each(act)
+        names = {str(table.name) for table in TABLES}
+        return [
+            Erased(f"archive.{name}", rows, "overwritten" if name in names else "deleted")
+            for name, rows in sorted(found.items())
+            if rows
+        ]
+
+    def each_day(self, act: Callable[[OpenedDay, Mapping[str, str]], None]) -> None:
+        """Hand each archived day of which something may go to a function, with the conditions on its rows. Within `doomed`."""
+
+        def wanting(day: OpenedDay, rows: Mapping[str, str]) -> None:
+            with self._wanted(day, rows) as wanted:
+                act(day, wanted)
+
+        self._each(wanting)
+
+    # ── taking
+
+    def take_followers(self, note: Note) -> None:
+        """Remove what goes but for events, their payloads and transactions; and what killed processes left. Within `doomed`."""
+        if self._archive is None:
+            return
+        with self._reaching(self._archive.url):
+            self._archive.tree.drop_drafts()
+            for part, is_finished in self._looked(self._archive).items():
+                if not is_finished or self._subject.is_whole:
+                    self._withdraw(self._archive, part, is_finished, note)
+
+        def act(day: OpenedDay, rows: Mapping[str, str]) -> None:
+            with self._wanted(day, rows) as wanted:
+                self._hear(day, wanted)
+                gone = {name: wanted[name] for name in _FOLLOWERS if name in wanted}
+                self._take(day, gone, self._changes(day, wanted), note, swept=True)
+
+        self._each(act)
+
+    def take_owners(self, note: Note) -> None:
+        """Remove events with their payloads, transactions, and groups that no event is left of. Within `doomed`."""
+
+        def act(day: OpenedDay, rows: Mapping[str, str]) -> None:
+            with self._wanted(day, rows) as wanted:
+                gone = {name: wanted[name] for name in (*OWNING, "event_payloads") if name in wanted}
+                if counted(day, gone):
+                    self._take(day, gone, _emptied(day, wanted), note, swept=False)
+
+        self._each(act)
+
+    def said_by_others(self, said: Iterable[str]) -> set[str]:
+        """Those of texts that archived events say which stay. Known after `take_followers`."""
+        return self._said_by_others & set(said)
+
+    def owners(self, most: int) -> list[tuple[int, str]] | None:
+        """The events and transactions that go, of the lake and of archives; None where they are more than so many."""
+        rows = self._stores.lake.query(
+            f"SELECT DISTINCT project_id, event_id FROM {OWNERS} WHERE event_id IS NOT NULL ORDER BY ALL LIMIT {most + 1}"
+        )
+        return None if len(rows) > most else [(row["project_id"], row["event_id"]) for row in rows]
+
+    # ── a day at a time
+
+    def _each(self, act: Callable[[OpenedDay, Mapping[str, str]], None]) -> None:
+        archive, found = self._archive, list[Part]()
+        if archive is None:
+            return
+        with self._reaching(archive.url):
+            looked = self._looked(archive)
+            found = sorted(part for part, is_finished in looked.items() if is_finished)
+        for _, parts in groupby(found, key=lambda part: (part.day, part.project_id)):
+            if self._archive is None:  # it was away: each file would be waited for
+                return
+            with (
+                self._reaching(archive.url),
+                opened_day(self._stores.home, archive, list(parts)) as day,
+                self._subject.archived(self._stores, day) as rows,
+            ):
+                act(day, rows)
+
+    def _looked(self, archive: Archive) -> dict[Part, bool]:
+        projects = self._subject.projects
+        if projects is None:
+            return archive.look()
+        return {
+            part: is_finished
+            for number in sorted(projects)
+            for part, is_finished in archive.look(project_id=number).items()
+        }
+
+    @contextmanager
+    def _wanted(self, day: OpenedDay, rows: Mapping[str, str]) -> Iterator[dict[str, str]]:
+        """Conditions on all rows of a day that go: those of the subject, and what follows events of this day, of others and of the lake."""
+        own = dict(rows)
+        if hashes := self._selection.user_hashes.get(day.project_id):
+            listed = ", ".join(str(int(each)) for each in sorted(hashes))
+            own["sessions"] = f"({own.get('sessions', 'false')}) OR user_hash IN ({listed})"
+        owners = " UNION ALL ".join(owners_of(own)) or owners_of({"events": "false"})[0]
+        with day.kept("own_events", owners, [{}]):
+            ids = " UNION ".join(
+                f"SELECT project_id, {column} AS event_id FROM lake.{name}"
+                for name, column in (
+                    ("attachments", "event_id"), ("user_reports", "associated_event_id"), ("dead_letters", "event_id"),
+                )
+            )  # fmt: skip
+            asked = day.pieces(f"SELECT * FROM ({ids}) WHERE event_id IS NOT NULL", rows=ROWS)
+            elsewhere = list(self._owned(asked))
+            with (
+                day.given("other_events", [_SCHEMA.empty_table(), *elsewhere]),
+                day.kept(
+                    OWNERS, "SELECT * FROM own_events UNION ALL SELECT name, day, part, position, item, project_id, event_id, group_id "
+                    "FROM other_events", [{}],
+                ),
+            ):  # fmt: skip
+                wanted = with_followers(own)
+                yield {name: wanted[name] for name in RECEIVED_TABLES if name in wanted}
+
+    def _owned(self, asked: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Those of ids that events or transactions which go have, wherever these are."""
+        lake = self._stores.lake
+        for piece in asked:
+            with lake.given("asked_events", [piece]):
+                rows = lake.query(
+                    f"SELECT project_id, event_id FROM asked_events SEMI JOIN (SELECT project_id, event_id FROM {OWNERS} UNION ALL "
+                    f"SELECT project_id, event_id FROM {ARCHIVED}) USING (project_id, event_id)"
+                )
+            yield pa.Table.from_pylist([{"name": "elsewhere", **row} for row in rows], schema=_SCHEMA)
+
+    def _note_owners(self, day: OpenedDay, rows: Mapping[str, str]) -> None:
+        for name in OWNING:
+            if name in rows:
+                known = {column.name for column in LAKE_TABLES[name].columns}
+                chosen = ", ".join(
+                    f"'{name}' AS name" if each.name == "name"
+                    else f'"{each.name}"' if each.name in known and (name == "events" or each.name not in _SAID) else f'NULL AS "{each.name}"'
+                    for each in _SCHEMA
+                )  # fmt: skip
+                for piece in day.pieces(f"SELECT {chosen} FROM lake.{name} WHERE {rows[name]}", rows=ROWS):
+                    self._stores.lake.add(ARCHIVED, piece.cast(_SCHEMA))
+
+    def _hear(self, day: OpenedDay, wanted: Mapping[str, str]) -> None:
+        """Note which texts of archived events that go are said by archived events that stay."""
+        said = " UNION ".join(f"SELECT {column} AS said FROM {ARCHIVED}" for column in _SAID)
+        asked = [
+            row["said"]
+            for row in self._stores.lake.query(
+                f"SELECT DISTINCT said FROM ({said}) WHERE said IS NOT NULL LIMIT 20000"
+            )
+        ]
+        stays = f"({wanted.get('events', 'false')}) IS NOT TRUE"
+        others = " UNION ".join(f"SELECT {column} AS said FROM lake.events WHERE {stays}" for column in _SAID)
+        if asked:
+            with day.given("asked_texts", [pa.table({"said": pa.array(asked, pa.string())})]):
+                rows = day.query(f"SELECT said FROM asked_texts SEMI JOIN ({others}) USING (said)")
+            self._said_by_others.update(row["said"] for row in rows)
+
+    def _changes(self, day: OpenedDay, wanted: Mapping[str, str]) -> dict[str, Changed]:
+        of_privacy = self._subject.reason == "privacy"
+        exact = self._texts.wanted
+        within = self._selection.texts | self._texts if of_privacy else Texts()
+        return changes_of_groups(self._stores.lake, day, wanted.get("events", "false"), within, exact)
+
+    def _take(
+        self, day: OpenedDay, gone: Mapping[str, str], changed: Mapping[str, Changed], note: Note, *, swept: bool
+    ) -> None:  # fmt: skip
+        found = [
+            new for each in day.parts if (new := rewritten(day, each, gone, changed, self._subject.reason)) is not None
+        ]  # fmt: skip
+        if found:
+            note({new.before.proof: _told(new) for new in found})
+        for new in found:
+            day.archive.publish(new.part, new.manifest)
+        now = {new.part: new.manifest for new in found}
+        for each in day.parts:
+            if swept or each.part in now:
+                sweep(day.archive, each.part, now.get(each.part, each.manifest))
+
+    def _withdraw(self, archive: Archive, part: Part, is_finished: bool, note: Note) -> None:
+        """Remove a part as a whole: one that nobody finished, or all of a project."""
+        if is_finished:
+            try:
+                manifest = archive.manifest(part)
+            except ArchiveError:
+                log.warning("%s is damaged, and goes all the same", part.path)
+            else:
+                told = [
+                    Erased(f"archive.{t.name}", t.rows, "deleted").as_dict()
+                    for t in manifest.of_lake
+                    if t.rows
+                ]
+                if manifest.blobs:
+                    told.append(Erased("archive.blobs", len(manifest.blobs), "deleted").as_dict())
+                note({manifest.proof: told})
+        archive.withdraw(part)
+
+    # ── trouble
+
+    def _problem(self, said: str) -> None:
+        self._problems[said] = None
+
+    @contextmanager
+    def _reaching(self, url: str) -> Iterator[None]:
+        """Note trouble with the archive: what is damaged, or that it is away. Trouble with our own stores is raised."""
+        try:
+            yield
+        except ArchiveError as error:
+            self._problem(str(error))
+        except OWN_ERRORS:
+            raise
+        except OSError as error:
+            self._is_away(url, error)
+        except Exception as error:  # drivers of object storage raise errors of their own
+            log.warning("the archive cannot be asked", exc_info=True)
+            self._is_away(url, error)
+
+    def _is_away(self, url: str, error: Exception) -> None:
+        self._problem(f"the archive {url} cannot be reached: {str(error)[:200] or type(error).__name__}")
+        self._archive = None
+
+
+def _told(new: Rewritten) -> list[dict[str, Any]]:
+    found = [Erased(f"archive.{name}", rows, "deleted") for name, rows in sorted(new.taken.items())]
+    found += [Erased(f"archive.{name}", rows, "overwritten") for name, rows in sorted(new.changed.items())]
+    found += [Erased("archive.blobs", new.blobs, "deleted")] if new.blobs else []
+    return [each.as_dict() for each in found]
+
+
+def _emptied(day: OpenedDay, wanted: Mapping[str, str]) -> dict[str, Changed]:
+    """What becomes of rows of groups when events go: those that no event of their day is left of go too."""
+    stays = f"({wanted.get('events', 'false')}) IS NOT TRUE"
+    left = {row["group_id"] for row in day.query(f"SELECT DISTINCT group_id FROM lake.events WHERE {stays}")}
+
+    def of(column: str) -> Changed:
+        def change(piece: pa.Table) -> tuple[pa.Table, int]:
+            kept = [each in left for each in piece[column].to_pylist()]
+            return piece.filter(pa.array(kept, pa.bool_())), kept.count(False)
+
+        return change
+
+    return {str(table.name): of("id" if table.name == "groups" else "group_id") for table in TABLES}

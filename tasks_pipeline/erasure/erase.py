@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from tasks_pipeline.erasure.archives import erase_from_archives
+from tasks_pipeline.erasure.archives import Archives
 from tasks_pipeline.erasure.blobs import sweep_blobs
 from tasks_pipeline.erasure.dagster_store import count_dagster, overwrite_dagster
 from tasks_pipeline.erasure.figures import forget_users
@@ -23,15 +23,20 @@ from tasks_pipeline.erasure.lake_rows import (
     count_going,
     doomed_envelopes,
     doomed_groups,
-    doomed_rows,
     remove_rows,
 )
 from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
-from tasks_pipeline.erasure.raw import await_waiting, erase_envelopes
+from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
 from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
-from tasks_pipeline.erasure.shown_groups import show_others, silence_alerts, texts_of_doomed, uncount_users
+from tasks_pipeline.erasure.shown_groups import (
+    show_others,
+    silence_alerts,
+    texts_of_archived,
+    texts_of_doomed,
+    uncount_users,
+)
 from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
 from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
 from tasks_pipeline.erasure.texts import Texts
@@ -42,7 +47,9 @@ from tasks_pipeline.stores import Stores
 log = logging.getLogger(__name__)
 
 LOCK = "erasure"
-"""One erasure at a time: taken before the lake's lock."""
+"""One erasure at a time: taken before that of archives, and this before the lake's."""
+MOST_OWNERS = 50_000
+"""Events that a request remembers when what follows them in an archive cannot be looked for."""
 Report = Callable[[Erased], None]
 
 
@@ -56,18 +63,21 @@ def erase(
 ) -> list[Erased]:
     """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
 
-    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; then the
-    request stays open.
+    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; and, when all
+    else is done, where an archive cannot be reached or read. Then the request stays open.
     """
-    done = _Done(on_erased, request.data.get("done") or ())
+    before = request.data.get("done") or ()
+    done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])
     with process_lock(stores.home, LOCK):
         began = datetime.now(UTC)
         await_waiting(stores, began, patience)
         refuse_backup(stores)
         flush(stores.state, stores.lake)
-        with subject.selected(stores) as selection, doomed_rows(stores.lake, selection) as conditions:
+        archives = archives_of(stores, request, subject)
+        with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
             selection, request = _remembered(stores, request, selection)
-            request = _remove(stores, request, selection, conditions, began, done)
+            selection, request = _remove(stores, request, selection, conditions, archives, began, done)
+        done.add(_told_of_archives(request))
         request = remember(stores.state, request, done=done.told, going={})
         done.add(uncount_users(stores, selection.user_keys))
         done.add(forget_users(stores.lake, selection.user_hashes))
@@ -81,7 +91,32 @@ def erase(
             "a reader keeps the log of %s; it is emptied when the database is tidied next",
             ", ".join(done.left_in),
         )
+    refuse_unseen(archives.problems)
     return done.all
+
+
+def archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
+    """Archives, with what a process remembered that could not look there."""
+    owners = [(int(project), str(event)) for project, event in request.data.get("owners") or ()]
+    return Archives(stores, subject, owners, remembered_texts(request))
+
+
+def refuse_unseen(problems: Sequence[str]) -> None:
+    """Raise Waits where something of the archive could not be looked at."""
+    if problems:
+        raise Waits(
+            f"{'; '.join(problems)}. What is archived there stays until then, and the deletion open: all else was done, and the "
+            "nightly cleanup tries again, or ask again. What cannot be brought back may be removed by hand (docs/archive.md)"
+        )
+
+
+def left_in_archives(stores: Stores, request: Request, subject: Subject) -> list[Erased]:
+    """Look for a subject in archives once more. Raises Waits where that cannot be done."""
+    archives = archives_of(stores, request, subject)
+    with subject.selected(stores) as selection, archives.doomed(selection):
+        found = archives.count()
+    refuse_unseen(archives.problems)
+    return found
 
 
 def end(stores: Stores, request: Request) -> None:
@@ -119,9 +154,10 @@ def _remove(
     request: Request,
     selection: Selection,
     conditions: Mapping[str, str],
+    archives: Archives,
     began: datetime,
     done: _Done,
-) -> Request:
+) -> tuple[Selection, Request]:
     """All that goes because rows of the lake do, and then these rows."""
     going = count_going(stores.lake, conditions)
     rows = Counter[str]()
@@ -139,10 +175,48 @@ def _remove(
     group_ids = doomed_groups(stores.lake)
     done.add(show_others(stores, group_ids))
     done.add(silence_alerts(stores, group_ids))
-    done.add(erase_from_archives(stores, selection))
+    over = _Superseded(stores, request)
+    archives.take_followers(over.note)
+    texts = texts_of_archived(stores.lake, archives.said_by_others)
+    selection = replace(selection, texts=selection.texts | texts)
+    known = {**over.request.data["found"], "texts": sorted(selection.texts.wanted)}
+    over.request = remember(stores.state, over.request, found=known)
+    if archives.problems:
+        over.request = _remember_owners(stores, over.request, archives)
     remove_rows(stores.lake, conditions, going)
     done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
-    return request
+    archives.take_owners(over.note)
+    return selection, over.request
+
+
+def _remember_owners(stores: Stores, request: Request, archives: Archives) -> Request:
+    """Keep the ids of events that go, since what follows them cannot be looked for. Raises Waits where they are too many: then they stay."""
+    owners = archives.owners(MOST_OWNERS)
+    if owners is None:
+        raise Waits(
+            f"{'; '.join(archives.problems)}. More than {MOST_OWNERS:,} events would go that attachments and reports there may belong to: "
+            "they stay until then, and the nightly cleanup goes on with it"
+        )
+    return remember(stores.state, request, owners=owners)
+
+
+class _Superseded:
+    """Manifests that are over, with what went of each: remembered before that, so that nothing is forgotten or told twice."""
+
+    def __init__(self, stores: Stores, request: Request) -> None:
+        self._stores, self.request = stores, request
+
+    def note(self, gone: Mapping[str, list[dict[str, Any]]]) -> None:
+        known = self.request.data.get("superseded") or {}
+        self.request = remember(self._stores.state, self.request, superseded={**known, **gone})
+
+
+def _told_of_archives(request: Request) -> list[Erased]:
+    rows = Counter[tuple[str, str]]()
+    for gone in (request.data.get("superseded") or {}).values():
+        for each in gone:
+            rows[each["where"], each["how"]] += each["rows"]
+    return [Erased(where, count, how) for (where, how), count in sorted(rows.items())]
 
 
 def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
@@ -171,7 +245,7 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
     """The selection with what an earlier process found, and the request that knows what this one did."""
     known = request.data.get("found") or {}
     texts = selection.texts | Texts.of(known.get("texts", ()))
-    texts = texts | texts_of_doomed(stores)
+    texts = texts | texts_of_doomed(stores.lake)
     found = replace(
         selection,
         texts=texts,

@@ -15,11 +15,15 @@ from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 DOOMED = "erased_rows"
 """The temporary table of rows of what was received that go: name (of their table), day, part, position, item, project_id, event_id,
 group_id. What comes in meanwhile is not among them, whatever conditions say."""
-_OWNERS = "erased_events"
+OWNERS = "erased_events"
+ARCHIVED = "archived_events"
+"""The temporary table of archived events and transactions that go, with what they say; made where archives are asked (archives.py)."""
+OWNING = ("events", "transactions")
 _PLACE = "day, part, position, item"
-_BY_ID = f"IN (SELECT (project_id, event_id) FROM {_OWNERS})"
+_OWN = f"name, {_PLACE}, project_id, event_id, group_id"
+_BY_ID = f"IN (SELECT (project_id, event_id) FROM {OWNERS})"
 _FOLLOWS = {
-    "event_payloads": f"({_PLACE}) IN (SELECT ({_PLACE}) FROM {_OWNERS} WHERE name = 'events')",
+    "event_payloads": f"({_PLACE}) IN (SELECT ({_PLACE}) FROM {OWNERS} WHERE name = 'events')",
     "attachments": f"(project_id, event_id) {_BY_ID}",
     "user_reports": f"(project_id, associated_event_id) {_BY_ID}",
     "dead_letters": f"(project_id, event_id) {_BY_ID}",
@@ -30,19 +34,35 @@ _FOLLOWS = {
 @contextmanager
 def doomed_rows(lake: Lake, selection: Selection) -> Iterator[Mapping[str, str]]:
     """Have the rows that go as the table DOOMED within the block; gives the condition of each table of the lake of which some may go:
-    those of the selection, and what follows."""
+    those of the selection, and what follows, also of events in archives (the table ARCHIVED)."""
     if unknown := set(selection.rows) - set(LAKE_TABLES):
         raise ValueError(f"no tables of the lake: {', '.join(sorted(unknown))}")
-    owners = [_rows(n, selection.rows[n]) for n in ("events", "transactions") if n in selection.rows]
-    with lake.kept(_OWNERS, _union(owners), [{}]):
-        wanted = dict(selection.rows)
-        for name, condition in _FOLLOWS.items() if owners else ():
-            wanted[name] = f"({wanted[name]}) OR {condition}" if name in wanted else condition
+    # What is in the lake too, since it was restored, is decided there: it may be of another group now.
+    there = " OR ".join(
+        f"EXISTS (SELECT 1 FROM lake.{name} t WHERE t.day = a.day AND t.project_id = a.project_id AND t.event_id = a.event_id)"
+        for name in OWNING
+    )
+    owners = [*owners_of(selection.rows), f"SELECT {_OWN} FROM {ARCHIVED} a WHERE NOT ({there})"]
+    with lake.kept(OWNERS, _union(owners), [{}]):
+        wanted = with_followers(selection.rows)
         received = [name for name in wanted if name in RECEIVED_TABLES]
         with lake.kept(DOOMED, _union([_rows(name, wanted[name]) for name in received]), [{}]):
             # A place may hold several rows, those of aggregated sessions: so it is the condition too that decides.
             listed = {name: f"({wanted[name]}) AND {is_doomed(name)}" for name in received}
             yield wanted | listed
+
+
+def owners_of(rows: Mapping[str, str]) -> list[str]:
+    """Queries of the events and transactions that go, which others follow."""
+    return [_rows(name, rows[name]) for name in OWNING if name in rows]
+
+
+def with_followers(rows: Mapping[str, str]) -> dict[str, str]:
+    """Conditions of a selection with those of what follows events and transactions that are in the table OWNERS."""
+    wanted = dict(rows)
+    for name, condition in _FOLLOWS.items() if set(OWNING) & set(rows) else ():
+        wanted[name] = f"({wanted[name]}) OR {condition}" if name in wanted else condition
+    return wanted
 
 
 def is_doomed(name: str, alias: str = "") -> str:
@@ -86,22 +106,22 @@ def remove_rows(lake: Lake, conditions: Mapping[str, str], going: list[Going]) -
     tables: dict[date, set[str]] = {}
     for each in going:
         tables.setdefault(each.day, set()).add(each.table)
-    for day, names in sorted(tables.items()):
+    for day, names in sorted(tables.items(), reverse=True):  # what follows an event came with it or later
         write_again(lake, day, {name: f"({conditions[name]}) IS NOT TRUE" for name in sorted(names)})
 
 
 def doomed_groups(lake: Lake) -> list[int]:
     """Groups of events that go."""
-    rows = lake.query(f"SELECT DISTINCT group_id FROM {DOOMED} WHERE group_id IS NOT NULL ORDER BY group_id")
+    both = f"SELECT group_id FROM {DOOMED} UNION SELECT group_id FROM {ARCHIVED}"
+    rows = lake.query(f"SELECT group_id FROM ({both}) WHERE group_id IS NOT NULL ORDER BY group_id")
     return [row["group_id"] for row in rows]
 
 
 def doomed_envelopes(lake: Lake) -> Iterator[tuple[date, list[tuple[str, int]]]]:
-    """(part, position) of the envelopes that rows which go came in, day by day. Outcomes are of many envelopes."""
-    days = lake.query(f"SELECT DISTINCT day FROM {DOOMED} WHERE name <> 'outcomes' ORDER BY day")
-    for row in days:
-        places = lake.query(
-            f"SELECT DISTINCT part, position FROM {DOOMED} WHERE day = ? AND name <> 'outcomes' ORDER BY ALL",
-            [row["day"]],
+    """(part, position) of the envelopes that rows which go came in, day by day; also of those in archives. Outcomes are of many envelopes."""
+    places = f"SELECT day, part, position FROM {DOOMED} WHERE name <> 'outcomes' UNION SELECT day, part, position FROM {ARCHIVED}"
+    for row in lake.query(f"SELECT DISTINCT day FROM ({places}) ORDER BY day"):
+        of_day = lake.query(
+            f"SELECT DISTINCT part, position FROM ({places}) WHERE day = ? ORDER BY ALL", [row["day"]]
         )
-        yield row["day"], [(place["part"], place["position"]) for place in places]
+        yield row["day"], [(place["part"], place["position"]) for place in of_day]

@@ -13,6 +13,8 @@ from sqlalchemy import null, select, text, update
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import erasures
 
+REMEMBERED = frozenset({"found", "done", "going", "owners", "superseded", "keys", "short_ids"})
+"""What of `data` was found, and not asked for."""
 _e = erasures.c
 
 
@@ -63,7 +65,7 @@ def _open(connection: Any) -> list[Request]:
 
 def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for, without what was found since."""
-    return {name: value for name, value in data.items() if name not in ("found", "done", "going")}
+    return {name: value for name, value in data.items() if name not in REMEMBERED}
 
 
 def remember(state: StateDatabase, request: Request, **what: Any) -> Request:
@@ -75,7 +77,9 @@ def remember(state: StateDatabase, request: Request, **what: Any) -> Request:
 
 
 def end_request(state: StateDatabase, request: Request) -> None:
-    """It is done: nothing stays that says whose it was."""
+    """It is done: nothing stays that says whose it was. What stays are proofs of archived manifests that are over, by which a copy from
+    before is known when somebody restores it."""
+    over = sorted(request.data.get("superseded") or ())
     with state.write() as connection:
-        ended = {"data": null(), "ended_at": datetime.now(UTC)}
+        ended = {"data": {"superseded": over} if over else null(), "ended_at": datetime.now(UTC)}
         connection.execute(update(erasures).where(_e.id == request.id).values(ended))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, ClassVar, Literal, Protocol
 
+from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.erasure.texts import NOTHING, Texts
 from tasks_pipeline.stores import Stores
 
@@ -70,6 +71,21 @@ class Subject(Protocol):
 
     def selected(self, stores: Stores) -> AbstractContextManager[Selection]:
         """What goes, as the stores are now; temporary tables that it names are there within the block."""
+        ...
+
+    @property
+    def projects(self) -> Collection[int] | None:
+        """The projects that it is in; None for all."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that there is of its projects goes."""
+        ...
+
+    def archived(self, stores: Stores, day: OpenedDay) -> AbstractContextManager[Mapping[str, str]]:
+        """What goes of an archived day: the conditions of `Selection.rows`, on its rows. Temporary tables that they name are made there,
+        within the block."""
         ...
 
     def forget(self, stores: Stores) -> Sequence[Erased]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from tasks_pipeline.erasure.lake_rows import DOOMED, is_doomed
+from tasks_pipeline.erasure.lake_rows import ARCHIVED, DOOMED, is_doomed
 from tasks_pipeline.erasure.selection import Erased
 from tasks_pipeline.erasure.texts import REMOVED, Texts
 from tasks_pipeline.groups.derived import lake_newest
 from tasks_pipeline.groups.forgetting import forget_users
+from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, group_explanations, groups
 from tasks_pipeline.stores import Stores
@@ -26,20 +27,32 @@ KEPT_FACTS = frozenset(
 """Texts of an alert that are none of the event's own words; numbers stay too."""
 
 
-def texts_of_doomed(stores: Stores, most: int = 2_000) -> Texts:
+def texts_of_doomed(lake: Lake, most: int = 2_000) -> Texts:
     """What events that go say of themselves and no event that stays says: people saw it as a title, it was told in alerts and
     reports, and it may stand in logs."""
-    columns = ", ".join(_TEXTS)
-    doomed = is_doomed("events")
-    unpivoted = f"SELECT DISTINCT unnest([{columns}]) AS said FROM lake.events WHERE"
-    rows = stores.lake.query(
-        f"SELECT said FROM ({unpivoted} {doomed}) WHERE strlen(said) >= 6 EXCEPT SELECT said FROM ({unpivoted} NOT {doomed}) "
-        f"ORDER BY said LIMIT {int(most)}"
+    return _telling(_said_alone(lake, f"lake.events WHERE {is_doomed('events')}", most))
+
+
+def texts_of_archived(
+    lake: Lake, said_by_others: Callable[[Iterable[str]], set[str]], most: int = 2_000
+) -> Texts:
+    """The same of events in archives; which texts others in these say has to be asked there."""
+    said = _said_alone(lake, f"{ARCHIVED} WHERE name = 'events'", most)
+    return _telling(set(said) - said_by_others(said))
+
+
+def _said_alone(lake: Lake, doomed: str, most: int) -> list[str]:
+    said = f"SELECT DISTINCT unnest([{', '.join(_TEXTS)}]) AS said FROM"
+    rows = lake.query(
+        f"SELECT said FROM ({said} {doomed}) WHERE strlen(said) >= 6 EXCEPT "
+        f"SELECT said FROM ({said} lake.events WHERE NOT {is_doomed('events')}) ORDER BY said LIMIT {int(most)}"
     )
-    # One word alone (ValueError, a function's name) says nothing of anybody, and stands in what programs write too.
-    return Texts.of(
-        row["said"] for row in rows if any(not letter.isalnum() for letter in row["said"].strip("_."))
-    )
+    return [row["said"] for row in rows]
+
+
+def _telling(said: Iterable[str]) -> Texts:
+    """Texts but those of one word (ValueError, a function's name), which say nothing of anybody, and stand in what programs write too."""
+    return Texts.of(each for each in said if any(not letter.isalnum() for letter in each.strip("_.")))
 
 
 def show_others(stores: Stores, group_ids: Sequence[int]) -> list[Erased]:
@@ -49,8 +62,8 @@ def show_others(stores: Stores, group_ids: Sequence[int]) -> list[Erased]:
     for some in _pieces(group_ids, GROUPS):
         among = f"group_id IN ({', '.join(map(str, some))})"
         staying = lake_newest(stores.lake, f"NOT {is_doomed('events')} AND {among}")
-        said = _said(stores, among)
-        founders = _founders(stores, among)
+        said = said_of(stores.lake, among)
+        founders = founders_of(stores.lake, among)
         with stores.state.write() as connection:
             rows = _shown(connection, some, staying, said)
             if rows:
@@ -73,15 +86,23 @@ _show = (
 )
 
 
-def _said(stores: Stores, among: str) -> dict[int, set[str]]:
-    """What events that go say, by group."""
-    rows = stores.lake.query(
-        f"SELECT e.group_id, list(DISTINCT title) AS titles, list(DISTINCT culprit) AS culprits, list(DISTINCT exception_value) AS said, "
-        "list(DISTINCT exception_type) AS types FROM lake.events e "
-        f"JOIN {DOOMED} d USING (day, part, position, item) WHERE d.name = 'events' AND e.{among} GROUP BY e.group_id"
+def said_of(lake: Lake, among: str) -> dict[int, set[str]]:
+    """What events that go say, of the lake and of archives, by group."""
+    rows = lake.query(
+        "SELECT group_id, list(DISTINCT title) AS titles, list(DISTINCT culprit) AS culprits, list(DISTINCT exception_value) AS said, "
+        f"list(DISTINCT exception_type) AS types FROM ({_doomed_events(among)}) GROUP BY group_id"
     )
     names = ("titles", "culprits", "said", "types")
     return {row["group_id"]: {text for name in names for text in row[name] or () if text} for row in rows}
+
+
+def _doomed_events(among: str) -> str:
+    """A query of the events that go, of the lake and of archives."""
+    columns = "group_id, received_at, title, culprit, exception_value, exception_type"
+    return (
+        f"SELECT {columns} FROM lake.events WHERE {among} AND {is_doomed('events')} "
+        f"UNION ALL SELECT {columns} FROM {ARCHIVED} WHERE name = 'events' AND {among}"
+    )
 
 
 def _shown(
@@ -94,32 +115,36 @@ def _shown(
     columns = groups.c.id, groups.c.title, groups.c.culprit, groups.c.metadata
     rows = []
     for row in connection.execute(select(*columns).where(groups.c.id.in_(group_ids))):
-        gone, newest = said.get(row.id, ()), staying.get(row.id)
-        shows = {row.title, row.culprit, *(v for v in row.metadata.values() if isinstance(v, str))}
-        if not shows & set(gone):
-            continue
-        if newest is None:
-            new = {"new_title": REMOVED, "new_culprit": "", "new_metadata": {}}
-        else:
-            known = {k: v for k, v in row.metadata.items() if k not in ("type", "value") and v not in gone}
-            told = {name: newest[name] for name in ("type", "value") if newest[name] is not None}
-            new = {
-                "new_title": newest["title"] or "",
-                "new_culprit": newest["culprit"] or "",
-                "new_metadata": {**known, **told},
-            }
-        if (row.title, row.culprit, row.metadata) != (*list(new.values())[:2], new["new_metadata"]):
-            rows.append({"group": row.id, **new})
+        new = shown_instead(row.title, row.culprit, row.metadata, said.get(row.id, ()), staying.get(row.id))
+        if new is not None:
+            title, culprit, data = new
+            rows.append({"group": row.id, "new_title": title, "new_culprit": culprit, "new_metadata": data})
     return rows
 
 
-def _founders(stores: Stores, among: str) -> dict[int, set[Any]]:
+def shown_instead(
+    title: str, culprit: str, metadata: Mapping[str, Any], gone: Collection[str], newest: Mapping[str, Any] | None
+) -> tuple[str, str, Mapping[str, Any]] | None:  # fmt: skip
+    """Title, culprit and metadata of a group that shows what only events that go say: those of its newest event that stays, else that they
+    were removed. None where nothing is to be changed."""
+    shows = {title, culprit, *(v for v in metadata.values() if isinstance(v, str))}
+    if not shows & set(gone):
+        return None
+    if newest is None:
+        new: tuple[str, str, Mapping[str, Any]] = (REMOVED, "", {})
+    else:
+        known = {k: v for k, v in metadata.items() if k not in ("type", "value") and v not in gone}
+        told = {name: newest[name] for name in ("type", "value") if newest[name] is not None}
+        new = (newest["title"] or "", newest["culprit"] or "", {**known, **told})
+    return None if new == (title, culprit, metadata) else new
+
+
+def founders_of(lake: Lake, among: str) -> dict[int, set[Any]]:
     """When events that go were received, by group: one of them may be the first, which the explanation is of."""
-    rows = stores.lake.query(
-        f"SELECT e.group_id, list(DISTINCT e.received_at) AS times FROM lake.events e JOIN {DOOMED} d USING (day, part, position, item) "
-        f"WHERE d.name = 'events' AND e.{among} GROUP BY e.group_id"
+    rows = lake.query(
+        f"SELECT group_id, list(DISTINCT received_at) AS times FROM ({_doomed_events(among)}) GROUP BY group_id"
     )
-    return {row["group_id"]: set(row["times"]) for row in rows}
+    return {row["group_id"]: {each for each in row["times"] if each is not None} for row in rows}
 
 
 def _founded_by(connection: Connection, founders: Mapping[int, Collection[Any]]) -> list[int]:
@@ -163,7 +188,9 @@ def _doomed_ids(stores: Stores, event_ids: Iterable[str]) -> set[str]:
     if not wanted:
         return set()
     rows = stores.lake.query(
-        f"SELECT DISTINCT event_id FROM {DOOMED} WHERE list_contains(?::VARCHAR[], event_id)", [wanted]
+        f"SELECT event_id FROM (SELECT event_id FROM {DOOMED} UNION SELECT event_id FROM {ARCHIVED}) "
+        "WHERE list_contains(?::VARCHAR[], event_id)",
+        [wanted],
     )
     return {row["event_id"] for row in rows}
 

@@ -154,9 +154,12 @@ def _explained(state: StateDatabase, texts: Texts, project_id: int | None) -> li
     )
     among = true() if project_id is None else of_project
     pieces = _pieces(state, group_explanations, ("explanation",), among)
-    return [row.group_id for rows in pieces for row in rows if _holds(row.explanation, texts)]
+    return [row.group_id for rows in pieces for row in rows if is_told_in(row.explanation, texts)]
 
 
-def _holds(packed: bytes, texts: Texts) -> bool:
+def is_told_in(packed: bytes, texts: Texts) -> bool:
+    """Whether the explanation of a group, as it is stored, holds a text."""
+    if not texts:
+        return False
     unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
     return texts.are_in(unpacked.decode("utf-8", "replace"))

@@ -38,6 +38,7 @@ from tasks_pipeline.storage.state.removals import removed_days
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
+    from tasks_pipeline.storage.lake.asked import Asked
     from tasks_pipeline.storage.lake.lake import Lake
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def _place(event: Mapping[str, Any]) -> str:
     return place_text((event["part"], event["position"], event["item"]))
 
 
-def lake_newest(lake: Lake, where: str) -> dict[int, dict[str, Any]]:
+def lake_newest(lake: Asked, where: str) -> dict[int, dict[str, Any]]:
     """What people see of the newest event of each group, its `timestamp` and its place."""
     rows = lake.query(
         "SELECT group_id, max(timestamp) AS timestamp, arg_max({'title': title, 'culprit': culprit, 'level': level, "

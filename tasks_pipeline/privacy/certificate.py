@@ -39,7 +39,7 @@ def certificate_of(
         "erased": [each.as_dict() for each in erased],
         "checks": [
             {
-                "what": "the person was looked for again in the lake, the spool, attachments, the state database, reports, "
+                "what": "the person was looked for again in the lake, the archive, the spool, attachments, the state database, reports, "
                 "Dagster's store and logs",
                 "found_received_before": [],
                 "received_since": [each.as_dict() for each in left],
@@ -48,6 +48,7 @@ def certificate_of(
         "not_covered": [
             "messages that were sent",
             "backups made before",
+            "archives that the configuration does not name any more, and copies of archives",
             "the write-ahead log of a PostgreSQL server",
         ],
         "version": version("tasks-pipeline"),

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -14,11 +14,13 @@ from typing import IO, Any
 import msgspec
 from sqlalchemy import select
 
-from tasks_pipeline.erasure.lake_rows import DOOMED, doomed_rows
+from tasks_pipeline.archive.opened import OpenedDay
+from tasks_pipeline.erasure.archives import Archives
+from tasks_pipeline.erasure.lake_rows import DOOMED
 from tasks_pipeline.erasure.policy import STATE
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.privacy.identity import Identity
-from tasks_pipeline.privacy.person import Person
+from tasks_pipeline.privacy.person import Files, Person
 from tasks_pipeline.privacy.raw import envelopes_of
 from tasks_pipeline.storage.blobs import BlobMissing
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
@@ -34,17 +36,19 @@ class ExportError(ValueError):
     """The archive cannot be written there; the message says why and what is allowed."""
 
 
-def export_person(stores: Stores, identity: Identity, path: Path) -> dict[str, int]:
-    """Write an archive (zip), readable by its owner only; gives rows and files by where. Raises ExportError.
+def export_person(
+    stores: Stores, identity: Identity, path: Path, on_unseen: Callable[[str], None] = lambda _why: None
+) -> dict[str, int]:
+    """Write an archive (zip), readable by its owner only; gives rows and files by where. Raises ExportError. `on_unseen` hears what of
+    archived days could not be looked at, and why; the index says it too.
 
     The index names no more than kinds of identifiers: the rows say whose they are.
     """
     counts: dict[str, int] = {}
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        with (
-            Person(identity).selected(stores) as selection,
-            doomed_rows(stores.lake, selection) as conditions,
-        ):
+        person = Person(identity)
+        archives = Archives(stores, person)
+        with person.selected(stores) as selection, archives.doomed(selection) as conditions:
             for name in RECEIVED_TABLES:
                 counts[f"lake.{name}"] = _lines(
                     archive, f"lake/{name}.jsonl", _rows(stores, name, conditions.get(name, "false"))
@@ -53,13 +57,18 @@ def export_person(stores: Stores, identity: Identity, path: Path) -> dict[str, i
             texts = selection.texts
             alone = _raw_alone(stores, identity)
             counts["spool"] = _lines(archive, "spool/envelopes.jsonl", alone)
+            archives.each_day(lambda day, wanted: _archived(archive, day, wanted, counts))
         for place in STATE:
             if place.columns and texts:
                 found = _of_state(stores, place.name, texts, identity.project_id)
                 counts[f"state.{place.name}"] = _lines(archive, f"state/{place.name}.jsonl", found)
         counts = {where: n for where, n in counts.items() if n}
         index = {"made_at": datetime.now(UTC).isoformat(), "identifiers": identity.kinds, "found": counts}
+        if archives.problems:
+            index["not_looked_at"] = archives.problems
         archive.writestr("index.json", json.dumps(index, indent=1))
+    for why in archives.problems:
+        on_unseen(why)
     return counts
 
 
@@ -98,6 +107,27 @@ def _chained(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[
     yield from rest
 
 
+def _archived(
+    archive: zipfile.ZipFile, day: OpenedDay, wanted: Mapping[str, str], counts: dict[str, int]
+) -> None:
+    """Write what is the person's of an archived day, with the bytes of attachments."""
+    folder = f"archive/{day.project_id}/{day.day}"
+    for name, condition in wanted.items():
+        pieces = day.pieces(
+            f"SELECT {LAKE_TABLES[name].selected} FROM lake.{name} WHERE {condition}", rows=ROWS
+        )
+        rows = (row for piece in pieces for row in piece.to_pylist(maps_as_pydicts="lossy"))
+        counts[f"archive.{name}"] = counts.get(f"archive.{name}", 0) + _lines(
+            archive, f"{folder}/{name}.jsonl", rows
+        )
+    if "attachments" in wanted:
+        files = day.query(
+            f"SELECT name, digest FROM lake.attachments WHERE {wanted['attachments']} ORDER BY ALL"
+        )
+        count = sum(_file(day, archive, f"{folder}/files", n, row) for n, row in enumerate(files, start=1))
+        counts["archive.files"] = counts.get("archive.files", 0) + count
+
+
 def _rows(stores: Stores, name: str, condition: str) -> Iterator[dict[str, Any]]:
     """Rows of a table that are the person's, some at a time, in the order of their places."""
     place, last = "day, part, position, item", ""
@@ -125,18 +155,23 @@ def _tuple(row: dict[str, Any]) -> str:
 def _files(stores: Stores, archive: zipfile.ZipFile, condition: str) -> int:
     count = 0
     for row in _rows(stores, "attachments", condition):
-        name = _UNSAFE.sub("_", row["name"])[-80:].lstrip(".") or "unnamed"
-        try:
-            with (
-                stores.blobs.open(row["digest"]) as blob,
-                archive.open(f"files/{count + 1:05}-{name}", "w", force_zip64=True) as file,
-            ):
-                while piece := blob.read(1 << 20):
-                    file.write(piece)
-        except BlobMissing:
-            continue
-        count += 1
+        count += _file(stores.blobs, archive, "files", count + 1, row)
     return count
+
+
+def _file(files: Files, archive: zipfile.ZipFile, folder: str, number: int, row: dict[str, Any]) -> bool:
+    """Write the bytes of an attachment; gives whether they are there."""
+    name = _UNSAFE.sub("_", row["name"])[-80:].lstrip(".") or "unnamed"
+    try:
+        with (
+            files.open(row["digest"]) as blob,
+            archive.open(f"{folder}/{number:05}-{name}", "w", force_zip64=True) as file,
+        ):
+            while piece := blob.read(1 << 20):
+                file.write(piece)
+    except BlobMissing:
+        return False
+    return True
 
 
 def _raw_alone(stores: Stores, identity: Identity) -> Iterator[dict[str, Any]]:

@@ -149,7 +149,7 @@ POLICY: tuple[Category, ...] = (
             "projects", "project_algorithms", "installation_keys", "tokens", "subscriptions", "monitors", "monitor_environments",
             "rule_states", "channel_states", "send_limits", "probes", "symbol_arrivals", "retention_removals", "alembic_version",
         ),
-        folders=("state.sqlite", "tasks_pipeline.yaml", "config-in-force.yaml", "default-key", "deleted-projects"),
+        folders=("state.sqlite", "tasks_pipeline.yaml", "config-in-force.yaml", "default-key", "deleted-projects", "archives"),
     ),
     Category(
         "runtime", "Locks and ports of what runs, logs of processes, and what can be made again", NEVER,

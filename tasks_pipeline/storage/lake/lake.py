@@ -140,6 +140,12 @@ class Lake:
         finally:
             self._drop(name)
 
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Add rows to a table of `given`."""
+        self._stored.register("given_rows", rows)
+        self._stored.execute(f"INSERT INTO {name} SELECT * FROM given_rows")
+        self._stored.unregister("given_rows")
+
     def _drop(self, name: str) -> None:
         """Drop a temporary table. In a snapshot that failed nothing can be done any more, and its end takes the table along."""
         with suppress(duckdb.TransactionException):
