@@ -23,8 +23,9 @@ demo: $(STAMP) ## Show the main job on recorded traffic, in about a minute once 
 run: $(STAMP) ## Run the whole service until Ctrl-C
 	@exec $(BIN)/tasks-pipeline run
 
+# Each worker imports all tests: byte code lets one take over what another has compiled, half of the time.
 test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .

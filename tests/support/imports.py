@@ -69,6 +69,8 @@ def _imports(
 
 def _with_purpose(tree: ast.AST, for_types: bool) -> Iterator[tuple[ast.AST, bool]]:
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):  # most of a tree, and nothing is imported there
+            continue
         yield node, for_types
         if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
             yield from _with_purpose(ast.Module(node.body, []), True)

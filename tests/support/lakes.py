@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks_pipeline.storage.lake.catalog import FLUSHED
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 
@@ -21,6 +22,8 @@ def had_rows(lake: Lake) -> None:
             with lake._transaction() as connection:
                 for name in LAKE_TABLES:
                     connection.execute(statement.format(name))
+        for statement in ("INSERT INTO stored.{} VALUES (0)", "DELETE FROM stored.{}"):
+            lake._stored.execute(statement.format(FLUSHED))
         lake.forget_before(datetime.now(UTC) + timedelta(days=1))
     if not lake.home.data_url:
         for folder in Path(lake.home.lake_files).iterdir():

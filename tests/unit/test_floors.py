@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,12 @@ DEAR = {
 
 ROOT = Path(tasks_pipeline.__file__).parent
 MODULES = modules_of(ROOT)
-IMPORTS = imports_of(MODULES)
+
+
+@cache
+def imports() -> list[Import]:
+    """All of them; for the one worker that needs them."""
+    return imports_of(MODULES)
 
 
 def package_of(module: str) -> str:
@@ -96,11 +102,11 @@ def test_every_package_has_its_floor() -> None:
 
 def test_imports_go_down() -> None:
     """Also those inside functions: what waits to be imported still depends."""
-    assert [str(one) for one in IMPORTS if goes_up(one) and not names_a_setting(one)] == []
+    assert [str(one) for one in imports() if goes_up(one) and not names_a_setting(one)] == []
 
 
 def test_no_file_reaches_itself() -> None:
-    real = [one for one in IMPORTS if not one.for_types and one.importer != one.module]
+    real = [one for one in imports() if not one.for_types and one.importer != one.module]
     assert circles(real, lambda module: module) == []
 
 
@@ -108,7 +114,7 @@ def test_what_is_imported_for_types_alone() -> None:
     """An import for type checking hides who depends on whom: each kind of it has a reason."""
     others = [
         one
-        for one in IMPORTS
+        for one in imports()
         if one.for_types and package_of(one.importer) not in {package_of(one.module), "commands"}
     ]
     assert [str(one) for one in others if not names_a_setting(one) and one.module not in DEAR] == []
@@ -116,7 +122,7 @@ def test_what_is_imported_for_types_alone() -> None:
 
 
 def test_every_relation_of_two_packages_has_one_direction() -> None:
-    real = [one for one in IMPORTS if not names_a_setting(one) and package_of(one.module)]
+    real = [one for one in imports() if not names_a_setting(one) and package_of(one.module)]
     assert circles(real, package_of) == []
 
 

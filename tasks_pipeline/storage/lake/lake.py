@@ -483,7 +483,9 @@ class Lake:
         """
         if is_locked(self.home, BACKUP):
             return 0
-        self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
+        ((markers,),) = self._stored.execute(f"SELECT count(*) FROM stored.{FLUSHED}").fetchall()
+        if markers > 1:  # to delete nothing takes four times as long as to look
+            self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
         forgotten = expire_snapshots(self._stored, moment, most)
         drop_dead_markers(self._stored, self.home)
         return forgotten
