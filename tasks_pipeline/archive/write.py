@@ -112,7 +112,10 @@ class Archiver:
                 raise
             if not isinstance(error, OSError):  # drivers of object storage raise errors of their own
                 log.warning("what goes cannot be archived", exc_info=True)
-            self.unusable = f"{self.archive.url} cannot be written: {str(error)[:200]}"
+            self.unusable = (
+                f"{self.archive.url} cannot be written ({str(error)[:200]}): make room there, mend it, or set another "
+                "retention.archive_url; the next cleanup goes on"
+            )
             raise ArchiveError(self.unusable) from error
         return written
 

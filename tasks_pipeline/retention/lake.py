@@ -91,7 +91,7 @@ def take_away(
         return False
     except ArchiveError as error:
         assert archiver is not None
-        log.warning("%s of %s stays, for it cannot be archived: %s", category, day, error)
+        log.info("%s of %s stays, for it cannot be archived: %s", category, day, error)  # the report tells
         archiver.waiting[day] = f"it cannot be archived: {error}"
         return False
     return True
