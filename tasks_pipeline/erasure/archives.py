@@ -38,6 +38,7 @@ from tasks_pipeline.erasure.lake_rows import (
     owners_of,
     with_followers,
 )
+from tasks_pipeline.erasure.raw import erase_envelopes
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
@@ -134,10 +135,12 @@ class Archives:
 
     # ── taking
 
-    def take_followers(self, note: Note) -> None:
-        """Remove what goes but for events, their payloads and transactions; and what killed processes left. Within `doomed`."""
+    def take_followers(self, note: Note) -> list[Erased]:
+        """Remove what goes but for events, their payloads and transactions; and what killed processes left. Raw envelopes that rows which
+        go came in are overwritten before; gives how many. Within `doomed`."""
         if self._archive is None:
-            return
+            return []
+        raw_days, erased = set(self._stores.spool.days()), 0
         with self._reaching(self._archive.url):
             self._archive.tree.drop_drafts()
             for part, is_finished in self._looked(self._archive).items():
@@ -145,12 +148,16 @@ class Archives:
                     self._withdraw(self._archive, part, is_finished, note)
 
         def act(day: OpenedDay, rows: Mapping[str, str]) -> None:
+            nonlocal erased
             with self._wanted(day, rows) as wanted:
                 self._hear(day, wanted)
+                if day.day in raw_days:
+                    erased += erase_envelopes(self._stores, day.day, _places(day, wanted))
                 gone = {name: wanted[name] for name in _FOLLOWERS if name in wanted}
                 self._take(day, gone, self._changes(day, wanted), note, swept=True)
 
         self._each(act)
+        return [Erased("spool", erased, "erased")]
 
     def take_owners(self, note: Note) -> None:
         """Remove events with their payloads, transactions, and groups that no event is left of. Within `doomed`."""
@@ -331,6 +338,16 @@ class Archives:
     def _is_away(self, url: str, error: Exception) -> None:
         self._problem(f"the archive {url} cannot be reached: {str(error)[:200] or type(error).__name__}")
         self._archive = None
+
+
+def _places(day: OpenedDay, wanted: Mapping[str, str]) -> set[tuple[str, int]]:
+    """(part, position) of the envelopes that rows which go came in. Outcomes are of many envelopes."""
+    return {
+        (row["part"], row["position"])
+        for name, condition in wanted.items()
+        if name != "outcomes"
+        for row in day.query(f"SELECT DISTINCT part, position FROM lake.{name} WHERE {condition}")
+    }
 
 
 def _told(new: Rewritten) -> list[dict[str, Any]]:

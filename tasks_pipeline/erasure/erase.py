@@ -176,7 +176,7 @@ def _remove(
     done.add(show_others(stores, group_ids))
     done.add(silence_alerts(stores, group_ids))
     over = _Superseded(stores, request)
-    archives.take_followers(over.note)
+    done.add(archives.take_followers(over.note))
     texts = texts_of_archived(stores.lake, archives.said_by_others)
     selection = replace(selection, texts=selection.texts | texts)
     known = {**over.request.data["found"], "texts": sorted(selection.texts.wanted)}

@@ -118,10 +118,11 @@ def doomed_groups(lake: Lake) -> list[int]:
 
 
 def doomed_envelopes(lake: Lake) -> Iterator[tuple[date, list[tuple[str, int]]]]:
-    """(part, position) of the envelopes that rows which go came in, day by day; also of those in archives. Outcomes are of many envelopes."""
-    places = f"SELECT day, part, position FROM {DOOMED} WHERE name <> 'outcomes' UNION SELECT day, part, position FROM {ARCHIVED}"
-    for row in lake.query(f"SELECT DISTINCT day FROM ({places}) ORDER BY day"):
-        of_day = lake.query(
-            f"SELECT DISTINCT part, position FROM ({places}) WHERE day = ? ORDER BY ALL", [row["day"]]
+    """(part, position) of the envelopes that rows which go came in, day by day. Outcomes are of many envelopes."""
+    days = lake.query(f"SELECT DISTINCT day FROM {DOOMED} WHERE name <> 'outcomes' ORDER BY day")
+    for row in days:
+        places = lake.query(
+            f"SELECT DISTINCT part, position FROM {DOOMED} WHERE day = ? AND name <> 'outcomes' ORDER BY ALL",
+            [row["day"]],
         )
-        yield row["day"], [(place["part"], place["position"]) for place in of_day]
+        yield row["day"], [(place["part"], place["position"]) for place in places]

@@ -188,8 +188,8 @@ def _doomed_ids(stores: Stores, event_ids: Iterable[str]) -> set[str]:
     if not wanted:
         return set()
     rows = stores.lake.query(
-        f"SELECT event_id FROM (SELECT event_id FROM {DOOMED} UNION SELECT event_id FROM {ARCHIVED}) "
-        "WHERE list_contains(?::VARCHAR[], event_id)",
+        f"SELECT event_id FROM (FROM {DOOMED} SELECT name, event_id UNION FROM {ARCHIVED} SELECT name, event_id) "
+        "WHERE name = 'events' AND list_contains(?::VARCHAR[], event_id)",
         [wanted],
     )
     return {row["event_id"] for row in rows}

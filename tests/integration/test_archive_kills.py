@@ -19,7 +19,6 @@ import pytest
 
 from tasks_pipeline.archive import restore, write
 from tasks_pipeline.archive.restore import restore_day
-from tasks_pipeline.archive.rewrite import find_rows, remove_rows
 from tasks_pipeline.archive.store import Archive
 from tasks_pipeline.archive.verify import verify_archive
 from tasks_pipeline.home import Home
@@ -29,7 +28,7 @@ from tasks_pipeline.retention.cleanup import cleanup_old_events
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import open_stores
-from tests.integration.test_archive import UNTIL, archiving, fill, of
+from tests.integration.test_archive import UNTIL, archiving, fill, of, taken_out
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
 
@@ -86,7 +85,7 @@ def restore_and_die(home: Home, moment: str) -> None:
 
 def rewrite_and_die(home: Home) -> None:
     with day_of(home) as day, at(Moment(Archive, "publish"), die):
-        remove_rows(of(day), PROJECT, FIRST, "events", "user_id = '1'", {})
+        taken_out(day, {"events": "user_id = '1'"})
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,7 @@ def test_rows_that_were_taken_out_stay_out(filled: Filled, tmp_path: Path) -> No
     assert run_in_process(rewrite_and_die, home) == -signal.SIGKILL
     with day_of(home) as day:
         archive = of(day)
-        assert remove_rows(archive, PROJECT, FIRST, "events", "user_id = '1'", {}) == 0
-        assert list(find_rows(archive, "events", "user_id = '1'", {})) == []
+        assert taken_out(day, {"events": "user_id = '1'"}) == {}
         files = [path for path in archive.tree.find() if "/events." in path]
         assert [path.rpartition("/")[2] for path in files] == ["events.2.parquet"]
         assert verify_archive(archive).problems == []

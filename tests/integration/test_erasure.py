@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 
+from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.erasure.erase import end, erase
 from tasks_pipeline.erasure.requests import open_request, open_requests
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
@@ -28,6 +29,12 @@ class Rows:
     rows: Mapping[str, str]
     kind: ClassVar[str] = "test"
     reason: ClassVar[Reason] = "privacy"
+    projects: ClassVar[Collection[int] | None] = None
+    is_whole: ClassVar[bool] = False
+
+    @contextmanager
+    def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
+        yield self.rows
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
