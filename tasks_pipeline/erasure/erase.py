@@ -88,7 +88,8 @@ def erase(
         done.left_in = empty_pages(stores)
     if done.left_in:
         log.warning(
-            "a reader keeps the log of %s; it is emptied by the next cleanup", ", ".join(done.left_in)
+            "a reader keeps the log of %s; it is emptied when the database is tidied next",
+            ", ".join(done.left_in),
         )
     refuse_unseen(archives.problems)
     return done.all

@@ -52,6 +52,5 @@ def erase_envelopes(stores: Stores, day: date, places: Iterable[tuple[str, int]]
     with stores.state.read() as connection:
         found = spool_positions(connection, day, places)
     for part, positions in found.items():
-        for first, last in ranges_of(positions):
-            stores.spool.erase(day, part, first, last)
+        stores.spool.erase_ranges(day, part, ranges_of(positions))
     return sum(map(len, found.values()))

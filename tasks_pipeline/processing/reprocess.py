@@ -96,8 +96,8 @@ def reprocess_events(
             files.finish()
             with stores.lake.lock():
                 finish_replacements(stores.state, stores.lake)
-                if _changed(before, _changes(stores.state, day)):
-                    continue  # the rows that were read may be others now
+                if _changed(before, _changes(stores.state, day)) or not _all_there(stores, day, swap):
+                    continue  # the rows that were read may be others now, or went: they would be back
                 open_replacement(
                     stores.state,
                     day,
@@ -139,6 +139,17 @@ def _changes(state: StateDatabase, day: date) -> tuple[frozenset[str], int]:
     with state.read() as connection:
         replaced = connection.execute(select(replacements.c.id).where(replacements.c.day == day)).scalars()
         return frozenset(replaced), last_regrouping(connection)
+
+
+def _all_there(stores: Stores, day: date, places: pa.Table) -> bool:
+    """Whether all events that were read are still stored: somebody may have deleted some."""
+    with stores.lake.given("reprocessed_places", [places]):
+        (row,) = stores.lake.query(
+            "SELECT count(*) AS events FROM lake.events WHERE day = ? AND (part, position, item) IN "
+            "(SELECT (part, position, item) FROM reprocessed_places)",
+            [day],
+        )
+    return bool(row["events"] == places.num_rows)
 
 
 def _changed(before: tuple[frozenset[str], int], after: tuple[frozenset[str], int]) -> bool:

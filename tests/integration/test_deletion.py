@@ -23,6 +23,7 @@ from tasks_pipeline.deletion.run import Done, delete, plan
 from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.merging import discard_groups, merge_groups
+from tasks_pipeline.home import DELETED_PROJECTS
 from tasks_pipeline.processing import process_batch
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.releases.known import save_release
@@ -30,7 +31,7 @@ from tasks_pipeline.reports.many import compute_reports
 from tasks_pipeline.reports.store import read_report
 from tasks_pipeline.retention.blobs import delete_old_file_attachments
 from tasks_pipeline.storage.state.tables import group_values, metadata
-from tasks_pipeline.stores import Stores, open_stores
+from tasks_pipeline.stores import Stores, open_stores, unusable
 from tasks_pipeline.uploads.facts import Bundle, DebugObject
 from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 from tests.integration.test_cleanup import make_old
@@ -253,6 +254,8 @@ def test_a_project_goes_and_its_number_is_used_up(filled: Day) -> None:
         ConfigError, match=r":3: projects\[0\].id: project 1000 was deleted on .*take another"
     ):
         stores.home.config()
+    (stores.home.root / DELETED_PROJECTS).unlink()
+    assert (unusable(stores.home), [*stores.home.deleted_projects()]) == ("", [SHOP])
     with pytest.raises(UnknownProject, match=r"no project 'nothing'.*other \(1001\)"):
         choose_project(stores, "nothing")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,6 +13,7 @@ from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.erasure.erase import end, erase
 from tasks_pipeline.erasure.requests import open_request, open_requests
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.processing import reprocess
 from tasks_pipeline.processing.books import books_of_lake
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
@@ -53,6 +54,24 @@ def erased(stores: Stores, rows: Mapping[str, str]) -> dict[str, int]:
     end(stores, request)
     assert open_requests(stores.state) == []
     return {each.where: each.rows for each in found}
+
+
+def test_what_is_deleted_while_its_day_is_processed_again_does_not_come_back(
+    alone: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = alone.send(event("A"), event("A"))
+    alone.drain()
+    process, times = reprocess._process, iter((1, 2))
+
+    def process_and_delete(*args: Any) -> Any:
+        found = process(*args)
+        if next(times) == 1:
+            erased(alone.stores, {"events": f"event_id = '{mine}'"})
+        return found
+
+    monkeypatch.setattr(reprocess, "_process", process_and_delete)
+    assert reprocess.reprocess_events(alone.stores, alone.date).events == 1
+    assert alone.ids() == alone.ids("event_payloads") == [other]
 
 
 def test_rows_go_with_all_that_follows_and_others_stay(own_day: Day) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -39,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.storage.spool.interface import (
+    ERASED_RANGES,
     PartTotals,
     Receipt,
     Spooled,
@@ -197,10 +199,17 @@ class PostgresSpool:
 
     def erase(self, day: date, part: str, first: int, last: int) -> None:
         """Empty the rows of a range; the database frees their space with its next vacuum. See `storage.spool.interface.Spool`."""
-        rows = ENVELOPES.c.position.between(first, last) & (ENVELOPES.c.encoding != ERASED)
+        self.erase_ranges(day, part, [(first, last)])
+
+    def erase_ranges(self, day: date, part: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """The same for many ranges, some in a transaction."""
+        rows = ENVELOPES.c.position.between(bindparam("first"), bindparam("last"))
         emptied = {"body": b"", "meta": "{}", "event_id": None, "encoding": ERASED}
-        with self._transaction() as connection:
-            connection.execute(update(ENVELOPES).where(*_of(ENVELOPES, day, part), rows).values(emptied))
+        erased = update(ENVELOPES).where(*_of(ENVELOPES, day, part), rows, ENVELOPES.c.encoding != ERASED)
+        for start in range(0, len(ranges), ERASED_RANGES):
+            some = [{"first": first, "last": last} for first, last in ranges[start : start + ERASED_RANGES]]
+            with self._transaction() as connection:
+                connection.execute(erased.values(emptied), some)
 
     def drop_day(self, day: date) -> int:
         """Drop the partition of a day; gives the number of envelopes removed.

@@ -22,6 +22,7 @@ import msgspec
 
 from tasks_pipeline.storage.disk import make_folder, sync_folder
 from tasks_pipeline.storage.spool.interface import (
+    ERASED_RANGES,
     PartTotals,
     Receipt,
     Spooled,
@@ -159,16 +160,22 @@ class SqliteSpool:
 
     def erase(self, day: date, part: str, first: int, last: int) -> None:
         """Overwrite what was sent in a range with zeros, in the file and in its WAL; see `storage.spool.interface.Spool.erase`."""
+        self.erase_ranges(day, part, [(first, last)])
+
+    def erase_ranges(self, day: date, part: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """The same for many ranges, some in a transaction: those who append wait for one of them at most."""
         path = _path(self.folder, day, part)
         if not path.exists():
             return
         try:
             with closing(_connect(path)) as connection:
                 connection.execute("PRAGMA secure_delete = ON")
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("DELETE FROM bodies WHERE position BETWEEN ? AND ?", (first, last))
-                connection.execute(_ERASE_FACTS, (first, last))
-                connection.execute("COMMIT")
+                for start in range(0, len(ranges), ERASED_RANGES):
+                    some = ranges[start : start + ERASED_RANGES]
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.executemany("DELETE FROM bodies WHERE position BETWEEN ? AND ?", some)
+                    connection.executemany(_ERASE_FACTS, some)
+                    connection.execute("COMMIT")
                 # The WAL still has the bytes. A reader holds this up: then the next one empties it.
                 connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
