@@ -74,7 +74,7 @@ def delete(
     \b
     Examples:
       tasks-pipeline releases delete shop@2.0.0
-      tasks-pipeline releases delete shop@2.0.0 --project shop --with-events --dry-run
+      tasks-pipeline releases delete shop@2.0.0 --with-events --dry-run
     """
     if with_events:
         _delete_with_events(ctx, version, project, actor, dry_run=dry_run, yes=yes, as_json=as_json)
