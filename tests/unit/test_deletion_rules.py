@@ -27,7 +27,11 @@ def test_every_table_has_one_rule(kind: Kind) -> None:
 
 def test_what_belongs_to_a_project_goes_with_it() -> None:
     named = {name for name, table in metadata.tables.items() if "project_id" in table.c}
-    assert named & STAYS["project"].keys() == {"regroupings", "retention_removals"}
+    assert named & STAYS["project"].keys() == {
+        "regroupings",
+        "retention_removals",
+        "restored_days",
+    }
     of_project = {
         name for name, table in LAKE_TABLES.items() if "project_id" in {c.name for c in table.columns}
     }
