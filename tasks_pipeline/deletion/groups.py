@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar
 
 import pyarrow as pa
 from sqlalchemy import delete, select, update
@@ -25,7 +24,8 @@ from tasks_pipeline.deletion.reports import (
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
 from tasks_pipeline.deletion.stone_group import set_stone
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.deletion.subject import Deletion
+from tasks_pipeline.erasure.selection import Erased, Selection
 from tasks_pipeline.groups.decisions import cluster, discarded_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
 from tasks_pipeline.retention.lake import write_again as write_day_again
@@ -53,14 +53,11 @@ def choose_groups(state: StateDatabase, group_ids: Sequence[int]) -> Chosen:
     return Chosen("groups", tuple(sorted(projects)), tuple(ids), short_ids=short, keys=tuple(sorted(keys)))
 
 
-class Groups:
+class Groups(Deletion):
     """The subject of an erasure: groups."""
 
-    kind: ClassVar[str] = "group"
-    reason: ClassVar[Reason] = "deleted"
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self.chosen = Chosen.of(data)
+    kind = "group"
+    about = "groups"
 
     def begin(self, stores: Stores) -> None:
         """Let no event find the groups any more."""
@@ -71,16 +68,6 @@ class Groups:
         """Events of the groups, and what follows them."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
         yield Selection(self.reason, {"events": of_groups}, self._without_rows(stores, of_groups))
-
-    @property
-    def projects(self) -> Collection[int] | None:
-        """Those of the groups."""
-        return self.chosen.projects
-
-    @property
-    def is_whole(self) -> bool:
-        """Other groups stay."""
-        return False
 
     @contextmanager
     def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
@@ -122,7 +109,7 @@ class Groups:
         """Rows, messages and reports of them."""
         return [*count_rows(stores.state, self.chosen), *_elsewhere(stores, self.chosen)]
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def found(self, stores: Stores) -> Sequence[Erased]:
         """The same, and their events."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
         return [*count_lake(stores.lake, {"events": of_groups}), *self.counted(stores)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, update
 
@@ -22,8 +22,8 @@ from tasks_pipeline.deletion.reports import (
 )
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
-from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.deletion.subject import Deletion
+from tasks_pipeline.erasure.selection import Erased, Selection
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.releases.known import delete_release
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -101,14 +101,15 @@ def _is_stored(stores: Stores, chosen: Chosen) -> bool:
     )
 
 
-class Project:
+class Project(Deletion):
     """The subject of an erasure: a project."""
 
-    kind: ClassVar[str] = "project"
-    reason: ClassVar[Reason] = "deleted"
+    kind = "project"
+    about = "a project"
+    is_whole = True
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        self.chosen = Chosen.of(data)
+        super().__init__(data)
         (self.number,) = self.chosen.projects
         (self.name,) = self.chosen.names
 
@@ -118,23 +119,12 @@ class Project:
         with stores.state.write() as connection:
             set_stone(stores.state, connection, self.number, now)
         stores.home.note_deleted_project(self.number, now.date().isoformat())
-        with stores.lake.lock():
-            finish_regroupings(stores.state, stores.lake)
+        super().begin(stores)
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """All rows of it."""
         yield Selection(self.reason, self._rows, Envelopes(stores, self.chosen.projects, ()))
-
-    @property
-    def projects(self) -> Collection[int] | None:
-        """The project."""
-        return (self.number,)
-
-    @property
-    def is_whole(self) -> bool:
-        """All of it goes."""
-        return True
 
     @contextmanager
     def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
@@ -204,7 +194,7 @@ class Project:
         delete_in_pieces(state, probes, _noted(self.number, self.name))
         sync_monitors(state, stores.config, now)
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def found(self, stores: Stores) -> Sequence[Erased]:
         """Everything that has its number or name."""
         return [*count_lake(stores.lake, self._rows), *self.counted(stores)]
 

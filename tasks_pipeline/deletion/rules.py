@@ -130,6 +130,7 @@ STATE: Mapping[Kind, tuple[Goes, ...]] = {
         _of_project(t.groups),
         _of_project(t.project_algorithms),
         _of_project(t.event_ids),
+        _of_project(t.restored_days, walk=True),
         Goes(t.artifacts, _artifacts),
         Goes(t.artifact_bundles, _bundles),
         _of_project(t.debug_files),
@@ -199,6 +200,7 @@ _STAYS_BELOW = {
     "projects": "the next short id", "project_algorithms": _OF_OTHERS, "monitors": _OF_OTHERS, "monitor_environments": _OF_OTHERS,
     "monitor_check_ins": _OF_OTHERS, "debug_files": "found by ids of programs, not by releases", "symbol_arrivals": "names of files, not of what was sent",
     "analytics_outbox": _OF_FACTS, "analytics_dead": _OF_FACTS, "probes": _INSTALLATION, "reports": _COUNTS, "event_ids": _ONCE,
+    "restored_days": _NUMBERS,
 }  # fmt: skip
 STAYS: Mapping[Kind, Mapping[str, str]] = {
     "groups": {

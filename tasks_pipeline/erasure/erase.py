@@ -28,7 +28,6 @@ from tasks_pipeline.erasure.lake_rows import (
 from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
 from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
-from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import (
     show_others,
@@ -41,13 +40,11 @@ from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
 from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.storage.lake.flush import flush
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.erasures import Request, remember
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
-LOCK = "erasure"
-"""One erasure at a time: taken before that of archives, and this before the lake's."""
 MOST_OWNERS = 50_000
 """Events that a request remembers when what follows them in an archive cannot be looked for."""
 Report = Callable[[Erased], None]
@@ -60,45 +57,45 @@ def erase(
     on_erased: Report = lambda _erased: None,
     *,
     patience: float = 0,
-) -> list[Erased]:
-    """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
+) -> tuple[list[Erased], Request]:
+    """Do all of a request but its end; gives what went, also by processes that were killed at it, and the request with what it remembers.
+    `on_erased` hears of each step. The caller holds the lock of erasures.
 
     Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; and, when all
     else is done, where an archive cannot be reached or read. Then the request stays open.
     """
     before = request.data.get("done") or ()
     done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])
-    with process_lock(stores.home, LOCK):
-        began = datetime.now(UTC)
-        await_waiting(stores, began, patience)
-        refuse_backup(stores)
-        flush(stores.state, stores.lake)
-        archives = archives_of(stores, request, subject)
-        with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
-            selection, request = _remembered(stores, request, selection)
-            selection, request = _remove(stores, request, selection, conditions, archives, began, done)
-        done.add(_told_of_archives(request))
-        request = remember(stores.state, request, done=done.told, going={})
-        done.add(uncount_users(stores, selection.user_keys))
-        done.add(forget_users(stores.lake, selection.user_hashes))
-        done.add(subject.forget(stores))
-        _overwrite(stores, selection, done)
-        request = remember(stores.state, request, done=done.told)
-        forget_files(stores)
-        done.left_in = empty_pages(stores)
+    began = datetime.now(UTC)
+    await_waiting(stores, began, patience)
+    refuse_backup(stores)
+    flush(stores.state, stores.lake)
+    archives = _archives_of(stores, request, subject)
+    with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
+        selection, request = _remembered(stores, request, selection)
+        selection, request = _remove(stores, request, selection, conditions, archives, began, done)
+    done.add(_told_of_archives(request))
+    request = remember(stores.state, request, done=done.told, going={})
+    done.add(uncount_users(stores, selection.user_keys))
+    done.add(forget_users(stores.lake, selection.user_hashes))
+    done.add(subject.forget(stores))
+    _overwrite(stores, selection, done)
+    request = remember(stores.state, request, done=done.told)
+    forget_files(stores)
+    done.left_in = empty_pages(stores)
     if done.left_in:
         log.warning(
             "a reader keeps the log of %s; it is emptied when the database is tidied next",
             ", ".join(done.left_in),
         )
     refuse_unseen(archives.problems)
-    return done.all
+    return done.all, request
 
 
-def archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
+def _archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
     """Archives, with what a process remembered that could not look there."""
     owners = [(int(project), str(event)) for project, event in request.data.get("owners") or ()]
-    return Archives(stores, subject, owners, remembered_texts(request))
+    return Archives(stores, subject, owners, _remembered_texts(request))
 
 
 def refuse_unseen(problems: Sequence[str]) -> None:
@@ -112,20 +109,14 @@ def refuse_unseen(problems: Sequence[str]) -> None:
 
 def left_in_archives(stores: Stores, request: Request, subject: Subject) -> list[Erased]:
     """Look for a subject in archives once more. Raises Waits where that cannot be done."""
-    archives = archives_of(stores, request, subject)
+    archives = _archives_of(stores, request, subject)
     with subject.selected(stores) as selection, archives.doomed(selection):
         found = archives.count()
     refuse_unseen(archives.problems)
     return found
 
 
-def end(stores: Stores, request: Request) -> None:
-    """The request is done: what it said of whom goes too."""
-    end_request(stores.state, request)
-    empty_pages(stores)
-
-
-def remembered_texts(request: Request) -> Texts:
+def _remembered_texts(request: Request) -> Texts:
     """Texts of what went, that the request remembers for as long as it is at work."""
     return Texts.of((request.data.get("found") or {}).get("texts", ()))
 
@@ -136,17 +127,6 @@ def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> l
         *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_dagster(stores.home, texts),
         *count_logs(stores.home, texts),
     ]  # fmt: skip
-
-
-def open_subjects(
-    stores: Stores, kinds: Mapping[str, Callable[[Mapping[str, Any]], Subject]]
-) -> list[tuple[Request, Subject]]:
-    """Requests that are at work, of these kinds, with the subject of each: what a killed process left to be finished."""
-    return [
-        (request, kinds[request.kind](request.data))
-        for request in open_requests(stores.state)
-        if request.kind in kinds
-    ]
 
 
 def _remove(

@@ -103,6 +103,7 @@ STATE: tuple[Place, ...] = (
     Place("analytics_dead", "texts are overwritten", ("data", "error")),
     Place("day_changes", _COUNTED),
     Place("retention_removals", "says of which days rows went, and why"),
+    Place("restored_days", _COUNTED),
     Place("erasures", "says whose data goes while a request is at work, and nothing of it from then on"),
     Place("statistics_days", _COUNTED),
     Place("reports", _COUNTED),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import pytest
 
 from tasks_pipeline.archive.opened import OpenedDay
-from tasks_pipeline.erasure.erase import end, erase
-from tasks_pipeline.erasure.requests import open_request, open_requests
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.erasure.finish import finish
+from tasks_pipeline.erasure.selection import Certified, Erased, Reason, Selection
 from tasks_pipeline.processing import reprocess
 from tasks_pipeline.processing.books import books_of_lake
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.erasures import Request, open_request
 from tasks_pipeline.stores import Stores
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -43,17 +44,26 @@ class Rows:
     def forget(self, stores: Stores) -> list[Erased]:
         return []
 
-    def left(self, stores: Stores) -> list[Erased]:
+    def begin(self, stores: Stores) -> None: ...
+
+    def left(self, stores: Stores, request: Request) -> list[Erased]:
         return []
+
+    def came_since(self, stores: Stores, left: Sequence[Erased], began: datetime) -> bool:
+        return False
+
+    def certified(self, stores: Stores, erased: Sequence[Erased], since: Sequence[Erased]) -> Certified:
+        return Certified("rows", {}, {}, erased, {})
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Rows:
+        return cls(data["rows"])
 
 
 def erased(stores: Stores, rows: Mapping[str, str]) -> dict[str, int]:
     """What went, by where."""
-    request = open_request(stores.state, "test", dict(rows), "tester")
-    found = erase(stores, request, Rows(rows))
-    end(stores, request)
-    assert open_requests(stores.state) == []
-    return {each.where: each.rows for each in found}
+    request = open_request(stores.state, "test", {"rows": dict(rows)}, "tester")
+    return {each.where: each.rows for each in finish(stores, request, Rows.of).erased}
 
 
 def test_what_is_deleted_while_its_day_is_processed_again_does_not_come_back(

@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
 from tasks_pipeline.cli import main
+from tasks_pipeline.erasure.certificate import certificates
+from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
-from tasks_pipeline.privacy.certificate import certificates
-from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.privacy.export import ExportError, export_person, refuse_home
 from tasks_pipeline.privacy.identity import Identity, IdentityError
 from tasks_pipeline.privacy.person import Person
@@ -266,9 +267,9 @@ def test_what_waits_is_not_passed_over(alone: Day) -> None:
     alone.send(event("A", user={"email": EMAIL}))
     with pytest.raises(Waits, match="1 envelope of 2020-01-01 waits to be processed"):
         delete_person(alone.stores, Identity.of(emails=[EMAIL]), "tester")
-    assert finish_open(alone.stores) == []
+    assert list(finish_open(alone.stores, KINDS)) == []
     alone.drain()
-    (done,) = finish_open(alone.stores)
+    (done,) = finish_open(alone.stores, KINDS)
     assert (done.certificate["requested_by"], alone.ids()) == ("tester", [])
     assert found_in(alone.stores.home.root, EMAIL.encode()) == []
 
