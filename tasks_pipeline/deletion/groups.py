@@ -3,7 +3,7 @@ makes a new one, with a new short id."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
@@ -14,20 +14,16 @@ from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes, dropped, sent_again
-from tasks_pipeline.deletion.reports import (
-    named_revisions,
-    report_digests,
-    sweep,
-    without_groups,
-    write_again,
-)
+from tasks_pipeline.deletion.reports import without, without_groups
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
 from tasks_pipeline.deletion.stone_group import set_stone
 from tasks_pipeline.deletion.subject import Deletion
 from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.stored_reports import named_revisions, report_digests, sweep, write_again
 from tasks_pipeline.groups.decisions import cluster, discarded_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.reports.report import Report
 from tasks_pipeline.retention.lake import write_again as write_day_again
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -153,9 +149,8 @@ def forget_groups(stores: Stores, chosen: Chosen) -> list[Erased]:
     if _is_discarded(stores, chosen):
         _write_dropped_again(stores.lake)
     found = empty_alerts(state, chosen.among(alerts.c.group_id))
-    named = chosen.named_in()
-    rewritten = write_again(stores, lambda report: without_groups(report, set(chosen.groups)))
-    ids, digests = named_messages(state, lambda row: named.search(str(row.data)) is not None)
+    rewritten = write_again(stores, lambda content: without(content, _nameless(chosen)))
+    ids, digests = named_messages(stores, chosen.named_in())
     swept = sweep(stores, digests - report_digests(state))
     found += empty_messages(state, ids)
     with state.write() as connection:  # an incident that goes on is the monitor's
@@ -166,13 +161,15 @@ def forget_groups(stores: Stores, chosen: Chosen) -> list[Erased]:
     return [each for each in found if each.rows]
 
 
+def _nameless(chosen: Chosen) -> Callable[[Report], Report]:
+    ids = set(chosen.groups)
+    return lambda report: without_groups(report, ids)
+
+
 def _elsewhere(stores: Stores, chosen: Chosen) -> Iterator[Erased]:
     yield from count_alerts(stores.state, chosen.among(alerts.c.group_id))
-    named = chosen.named_in()
-    ids, _ = named_messages(stores.state, lambda row: named.search(str(row.data)) is not None)
-    rewritten = sum(
-        1 for _ in named_revisions(stores, lambda report: without_groups(report, set(chosen.groups)))
-    )
+    ids, _ = named_messages(stores, chosen.named_in())
+    rewritten = sum(1 for _ in named_revisions(stores, lambda content: without(content, _nameless(chosen))))
     for where, rows in (("state.notifications", len(ids)), ("state.report_revisions", rewritten)):
         if rows:
             yield Erased(where, rows, "overwritten")

@@ -15,12 +15,12 @@ from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups, forget_groups, forget_keys, ids_of_events, numbers
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes, sent_again
-from tasks_pipeline.deletion.reports import report_digests, sweep
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_rows, delete_rows
 from tasks_pipeline.deletion.subject import Deletion
 from tasks_pipeline.deletion.waiting import wait_for_batches
 from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.stored_reports import report_digests, sweep
 from tasks_pipeline.groups.derived import lake_values
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.regrouping import RACE, finish_regroupings, open_regrouping
@@ -114,7 +114,7 @@ class Release(Deletion):
             wait_for_batches(stores)
             found += forget_groups(stores, chosen)
         found += empty_alerts(state, alerts.c.project_id.in_(self.chosen.projects), self._is_about)
-        ids, digests = named_messages(state, self._tells)
+        ids, digests = named_messages(stores, self.chosen.named_in(), self._tells)
         swept = sweep(stores, digests - report_digests(state)) + sweep(stores, self._digests(state))
         found += empty_messages(state, ids)
         found += _count_values_again(stores, touched - empty, self.chosen.version)
@@ -178,7 +178,7 @@ class Release(Deletion):
         """Rows, messages and alerts of it."""
         found = list(count_rows(stores.state, self.chosen))
         found += count_alerts(stores.state, alerts.c.project_id.in_(self.chosen.projects), self._is_about)
-        ids, _ = named_messages(stores.state, self._tells)
+        ids, _ = named_messages(stores, self.chosen.named_in(), self._tells)
         found.append(Erased("state.notifications", len(ids), "overwritten"))
         found.append(Erased("state.releases", _known(stores.state, self.chosen), "deleted"))
         return [each for each in found if each.rows]

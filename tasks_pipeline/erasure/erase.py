@@ -25,6 +25,7 @@ from tasks_pipeline.erasure.lake_rows import (
     doomed_groups,
     remove_rows,
 )
+from tasks_pipeline.erasure.letters import count_letters, overwrite_letters
 from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
 from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
@@ -124,7 +125,7 @@ def _remembered_texts(request: Request) -> Texts:
 def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> list[Erased]:
     """Where texts still stand in rows and files that stay."""
     return [
-        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_dagster(stores.home, texts),
+        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_letters(stores, texts), *count_dagster(stores.home, texts),
         *count_logs(stores.home, texts),
     ]  # fmt: skip
 
@@ -217,6 +218,7 @@ def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
     if selection.reason == "privacy":
         done.add(overwrite_texts(stores.state, texts, selection.project_id))
         done.add(overwrite_reports(stores, texts))
+        done.add(overwrite_letters(stores, texts))
     done.add(overwrite_dagster(stores.home, texts))
     done.add(overwrite_logs(stores.home, texts))
 

@@ -19,7 +19,7 @@ Reason = Literal["privacy", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `dagster`, `logs`);
+    """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `reports`, `mails`, `dagster`, `logs`);
     `how` is a word of HOW."""
 
     where: str

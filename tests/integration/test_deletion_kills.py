@@ -10,11 +10,12 @@ import pytest
 
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.deletion import groups as of_groups
-from tasks_pipeline.deletion import messages, projects, releases, reports, run, state_rows
+from tasks_pipeline.deletion import messages, projects, releases, run, state_rows
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.run import KINDS, delete
 from tasks_pipeline.erasure import erase as erasing
 from tasks_pipeline.erasure import finish as finishing
+from tasks_pipeline.erasure import stored_reports
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.home import Home
@@ -48,8 +49,8 @@ MOMENTS = {
     "files of a day written": Moment(Lake, "exchange", after=False),
     "exchanged": Moment(Lake, "exchange"),
     "messages emptied": Moment(messages, "_empty_messages"),
-    "a report written again": Moment(reports, "_set_files"),
-    "former files swept": Moment(reports, "report_digests", after=False),
+    "a report written again": Moment(stored_reports, "_set_files"),
+    "former files swept": Moment(stored_reports, "sweep_unnamed", after=False),
     "values counted again": Moment(releases, "_drop_others"),
     "some rows gone": Moment(state_rows, "delete_in_pieces"),
     "half of the rows gone": Moment(state_rows, "delete_in_pieces", after=False),

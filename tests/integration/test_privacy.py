@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from contextlib import closing
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tasks_pipeline.cli import main
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
+from tasks_pipeline.notifications.message import Letter
+from tasks_pipeline.notifications.report_content import keep_letter, kept_letter
 from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.privacy.export import ExportError, export_person, refuse_home
 from tasks_pipeline.privacy.identity import Identity, IdentityError
@@ -116,8 +119,29 @@ def plant(day: Day) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             )
         )
         connection.execute(commit_authors.insert().values(author_key=EMAIL.lower(), name="A", email=EMAIL))
+    keep_mail(day.stores, f"{EMAIL} was refused {SECRET}")
     say_in_dagster(day.stores, f'{{"error": "no row for \\"{EMAIL}\\" and refused {SECRET}"}}')
     return hers, others
+
+
+def keep_mail(stores: Stores, said: str) -> None:
+    """The mail of a report, kept beside its message, which itself does not say it."""
+    now = datetime.now(UTC)
+    files = (("groups.csv", f"title\n{said}\n".encode()), ("other.csv", b"title\n"))
+    letter = Letter(html=f"<p>{escape(said)}</p>", text=said, made_at=now, files=files)
+    message = {
+        "type": "report", "key": "r", "project_id": 0, "target": "member:a", "channel": "mail", "thread": "report:week", "status": "sent",
+        "created_at": now, "not_before": now, "reason": "", "data": {"letter": keep_letter(stores.blobs, letter)},
+    }  # fmt: skip
+    with stores.state.write() as connection:
+        connection.execute(notifications.insert().values(message))
+
+
+def kept_mail(stores: Stores) -> Letter:
+    """The same, as it is sent."""
+    with stores.state.read() as connection:
+        (data,) = connection.execute(select(notifications.c.data).where(notifications.c.key == "r")).scalars()
+    return kept_letter(stores.blobs, data["letter"])
 
 
 def say_in_dagster(stores: Stores, said: str) -> None:
@@ -219,6 +243,20 @@ def test_a_person_is_nowhere_any_more_and_others_lose_nothing(own_day: Day) -> N
     day.spool(day.receipt(hers[0], seconds=90))
     day.drain()
     assert set(day.ids()) == {each["event_id"] for each in others}
+
+
+def test_a_mail_that_is_kept_says_nothing_of_them_however_it_is_written(alone: Day) -> None:
+    who = "ann.o'planted&co@example.org"
+    keep_mail(alone.stores, f"to {who} it went")
+    delete_person(alone.stores, Identity.of(emails=[who]), "tester")
+    assert (
+        found_in(alone.stores.home.root, b"planted&")
+        == found_in(alone.stores.home.root, b"planted&amp;")
+        == []
+    )
+    mail = kept_mail(alone.stores)
+    assert (mail.html, mail.text) == ("<p>to (removed) it went</p>", "to (removed) it went")
+    assert dict(mail.files) == {"groups.csv": b"title\nto (removed) it went\n", "other.csv": b"title\n"}
 
 
 def test_an_id_of_one_digit_is_that_of_the_user_alone(alone: Day) -> None:
