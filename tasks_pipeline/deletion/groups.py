@@ -17,7 +17,7 @@ from tasks_pipeline.deletion.raw import Envelopes, dropped, sent_again
 from tasks_pipeline.deletion.reports import without, without_groups
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
-from tasks_pipeline.deletion.stone_group import set_stone
+from tasks_pipeline.deletion.stone_group import set_stone_group
 from tasks_pipeline.deletion.subject import Deletion
 from tasks_pipeline.erasure.selection import Erased, Selection
 from tasks_pipeline.erasure.stored_reports import named_revisions, report_digests, sweep, write_again
@@ -122,7 +122,7 @@ def forget_keys(stores: Stores, chosen: Chosen) -> None:
             )
             if known.first() is not None:
                 connection.execute(delete(group_hashes).where(chosen.among(group_hashes.c.group_id)))
-                set_stone(stores.state, connection)
+                set_stone_group(stores.state, connection)
                 now = datetime.now(UTC)
                 told = {"project_id": chosen.projects[0], "group_ids": list(chosen.groups), "reason": DELETE}
                 connection.execute(regroupings.insert().values(**told, opened_at=now, done_at=now))

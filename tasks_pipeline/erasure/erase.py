@@ -26,10 +26,9 @@ from tasks_pipeline.erasure.lake_rows import (
     remove_rows,
 )
 from tasks_pipeline.erasure.letters import count_letters, overwrite_letters
-from tasks_pipeline.erasure.notes import note_going
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
 from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
-from tasks_pipeline.erasure.selection import Erased, Selection, Subject
+from tasks_pipeline.erasure.selection import Erased, Reason, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import (
     show_others,
     silence_alerts,
@@ -40,7 +39,11 @@ from tasks_pipeline.erasure.shown_groups import (
 from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
 from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
 from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.erasures import Request, remember
 from tasks_pipeline.stores import Stores
 
@@ -146,7 +149,7 @@ def _remove(
         rows[each.table] += each.rows
     # What an earlier process had noted, and perhaps removed, before it died.
     noted: Mapping[str, int] = request.data.get("going") or {}
-    note_going(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
+    _note(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
     rows |= Counter(noted)  # the greater of the two
     request = remember(stores.state, request, going=dict(rows))
     done.add(_raw(stores, selection))
@@ -168,6 +171,19 @@ def _remove(
     done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
     archives.take_owners(over.note)
     return selection, over.request
+
+
+def _note(state: StateDatabase, going: Sequence[Going], reason: Reason) -> None:
+    """Note rows of what was received, which are in the books, and that their days changed. Figures of days that are over stay what they
+    are; those of days that are not are computed from what is left."""
+    received = [each for each in going if each.table in RECEIVED_TABLES]
+    days = [each.day for each in received]
+    note_going(
+        state,
+        received,
+        reason,
+        lambda connection, now: note_day_changes(state, connection, days, reason, now),
+    )
 
 
 def _remember_owners(stores: Stores, request: Request, archives: Archives) -> Request:

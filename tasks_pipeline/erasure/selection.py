@@ -20,7 +20,8 @@ Reason = Literal["privacy", "deleted"]
 @dataclass(frozen=True, slots=True)
 class Erased:
     """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `reports`, `mails`, `dagster`, `logs`);
-    `how` is a word of HOW."""
+    `how` it went: `deleted` (rows, files), `erased` (what was sent is overwritten, its place still counted), `overwritten` (a text within
+    what stays), `another event` (people see that of another one now)."""
 
     where: str
     rows: int
@@ -29,14 +30,6 @@ class Erased:
     def as_dict(self) -> dict[str, Any]:
         """The fields by name."""
         return asdict(self)
-
-
-HOW = {
-    "deleted": "the rows, files or envelopes went",
-    "erased": "what was sent was overwritten, its place is still counted",
-    "overwritten": "the text was replaced within rows or files that stay",
-    "another event": "what people see is of another event now",
-}
 
 
 @dataclass(frozen=True, slots=True)
