@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import select, text
-
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest
 from tasks_pipeline.archive.store import Archive, Part
+from tasks_pipeline.storage.state.erasures import open_requests, superseded
 from tasks_pipeline.storage.state.stones import deleted_projects
-from tasks_pipeline.storage.state.tables import erasures
 from tasks_pipeline.stores import Stores
 
 
@@ -31,14 +29,11 @@ def refuse_deleted(stores: Stores, archive: Archive, parts: Sequence[tuple[Part,
     """Raise ArchiveError while a deletion is open, which may have to take rows out of the archive yet, and for a part as it was before a
     deletion took rows out of it."""
     with stores.state.read() as connection:
-        is_open = connection.execute(select(erasures.c.id).where(text("ended_at IS NULL")).limit(1)).scalar()
-        over = set[str]()
-        rows = connection.execute(select(erasures.c.data).where(erasures.c.data.is_not(None)))
-        for data in rows.scalars():
-            over.update(data.get("superseded") or ())
-    if is_open is not None:
+        opened, over = open_requests(connection), superseded(connection)
+    if opened:
         raise ArchiveError(
-            f"deletion {is_open} is not finished, and what it deletes could come back: ask for it again, or let the nightly cleanup finish it"
+            f"deletion {opened[0].id} is not finished, and what it deletes could come back: ask for it again, or let the nightly cleanup "
+            "finish it"
         )
     for part, manifest in parts:
         if manifest.proof in over:

@@ -9,8 +9,9 @@ import dagster as dg
 
 from tasks_pipeline.assets.maintenance import GROUP, NIGHTLY, TAGS, DropConfig, removed_text
 from tasks_pipeline.assets.metadata import COMPUTED, ROWS_GONE, rows_metadata
-from tasks_pipeline.deletion.run import finish_open as finish_deletions
-from tasks_pipeline.privacy.delete import finish_open
+from tasks_pipeline.deletion.run import KINDS as DELETIONS
+from tasks_pipeline.erasure.finish import finish_open
+from tasks_pipeline.privacy.delete import KINDS as PERSONS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
 from tasks_pipeline.retention.cleanup import ALL, Cleanup, cleanup_old_events, plan_cleanup
@@ -59,10 +60,8 @@ def cleanup(
     result = _removed(context, config, stores, cleanup_old_events, EVENTS)
     if not config.dry_run:
         with stores.open() as opened:
-            for done in finish_open(opened):
+            for done in finish_open(opened, {**PERSONS, **DELETIONS}):
                 context.log.info(f"deletion {done.certificate['id']} is finished: {done.path.name}")
-            for deleted in finish_deletions(opened):
-                context.log.info(f"deletion is finished: {deleted.certificate.name}")
     return result
 
 

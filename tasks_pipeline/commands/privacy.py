@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.command_group import CommandGroup
+from tasks_pipeline.commands.common.deleting import ends_in_a_line, say_certified
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
@@ -107,8 +108,7 @@ def delete(
     """
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("this deletes for good: give --yes where nobody can be asked")
-    from tasks_pipeline.erasure.raw import Waits
-    from tasks_pipeline.privacy.delete import NotAllGone, delete_person
+    from tasks_pipeline.privacy.delete import delete_person
 
     with open_all(current_home(ctx)) as stores:
         person = _identity(stores, user_ids, emails, ips, project)
@@ -123,22 +123,13 @@ def delete(
             return
         if not yes:
             click.confirm("Delete all of it, for good?", abort=True)
-        with one_line(Waits, NotAllGone):
+        with ends_in_a_line():
             done = delete_person(stores, person, user_name(), patience=PATIENCE)
     if as_json:
         print_json([each.as_dict() for each in done.erased])
         return
     table([{"where": e.where, "rows": e.rows, "how": e.how} for e in done.erased], ["where", "rows", "how"])
-    click.echo(f"looked for again: nothing is left; certificate: {cell(done.path)}")
-    if done.since:
-        came = ", ".join(f"{each.rows} in {each.where}" for each in done.since)
-        click.echo(
-            f"programs go on sending: {came} came since, and stay; end that, and delete again", err=True
-        )
-    click.echo(
-        "Backups made before still hold it: remove them, or delete again after one was restored. Messages that were sent cannot be called back.",
-        err=True,
-    )
+    say_certified(done)
 
 
 @privacy.command()
@@ -192,7 +183,7 @@ def certificates(ctx: click.Context, as_json: bool) -> None:
     Example:
       tasks-pipeline privacy certificates
     """
-    from tasks_pipeline.privacy.certificate import certificates as all_certificates
+    from tasks_pipeline.erasure.certificate import certificates as all_certificates
 
     found = all_certificates(current_home(ctx))
     if as_json:
@@ -247,8 +238,8 @@ def _say_unseen(ctx: click.Context, unseen: Sequence[str]) -> None:
 
 
 def _is_open(stores: Stores, person: Identity) -> bool:
-    from tasks_pipeline.erasure.requests import is_open
     from tasks_pipeline.privacy.person import Person
+    from tasks_pipeline.storage.state.erasures import is_open
 
     return is_open(stores.state, Person.kind, person.data)
 

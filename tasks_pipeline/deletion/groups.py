@@ -3,10 +3,9 @@ makes a new one, with a new short id."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar
 
 import pyarrow as pa
 from sqlalchemy import delete, select, update
@@ -15,19 +14,16 @@ from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes, dropped, sent_again
-from tasks_pipeline.deletion.reports import (
-    named_revisions,
-    report_digests,
-    sweep,
-    without_groups,
-    write_again,
-)
+from tasks_pipeline.deletion.reports import without, without_groups
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
-from tasks_pipeline.deletion.stone_group import set_stone
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.deletion.stone_group import set_stone_group
+from tasks_pipeline.deletion.subject import Deletion
+from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.stored_reports import named_revisions, report_digests, sweep, write_again
 from tasks_pipeline.groups.decisions import cluster, discarded_groups
 from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.reports.report import Report
 from tasks_pipeline.retention.lake import write_again as write_day_again
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
@@ -53,14 +49,11 @@ def choose_groups(state: StateDatabase, group_ids: Sequence[int]) -> Chosen:
     return Chosen("groups", tuple(sorted(projects)), tuple(ids), short_ids=short, keys=tuple(sorted(keys)))
 
 
-class Groups:
+class Groups(Deletion):
     """The subject of an erasure: groups."""
 
-    kind: ClassVar[str] = "group"
-    reason: ClassVar[Reason] = "deleted"
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self.chosen = Chosen.of(data)
+    kind = "group"
+    about = "groups"
 
     def begin(self, stores: Stores) -> None:
         """Let no event find the groups any more."""
@@ -71,16 +64,6 @@ class Groups:
         """Events of the groups, and what follows them."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
         yield Selection(self.reason, {"events": of_groups}, self._without_rows(stores, of_groups))
-
-    @property
-    def projects(self) -> Collection[int] | None:
-        """Those of the groups."""
-        return self.chosen.projects
-
-    @property
-    def is_whole(self) -> bool:
-        """Other groups stay."""
-        return False
 
     @contextmanager
     def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
@@ -122,7 +105,7 @@ class Groups:
         """Rows, messages and reports of them."""
         return [*count_rows(stores.state, self.chosen), *_elsewhere(stores, self.chosen)]
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def found(self, stores: Stores) -> Sequence[Erased]:
         """The same, and their events."""
         of_groups = f"group_id IN ({numbers(self.chosen.groups)})"
         return [*count_lake(stores.lake, {"events": of_groups}), *self.counted(stores)]
@@ -139,7 +122,7 @@ def forget_keys(stores: Stores, chosen: Chosen) -> None:
             )
             if known.first() is not None:
                 connection.execute(delete(group_hashes).where(chosen.among(group_hashes.c.group_id)))
-                set_stone(stores.state, connection)
+                set_stone_group(stores.state, connection)
                 now = datetime.now(UTC)
                 told = {"project_id": chosen.projects[0], "group_ids": list(chosen.groups), "reason": DELETE}
                 connection.execute(regroupings.insert().values(**told, opened_at=now, done_at=now))
@@ -166,9 +149,8 @@ def forget_groups(stores: Stores, chosen: Chosen) -> list[Erased]:
     if _is_discarded(stores, chosen):
         _write_dropped_again(stores.lake)
     found = empty_alerts(state, chosen.among(alerts.c.group_id))
-    named = chosen.named_in()
-    rewritten = write_again(stores, lambda report: without_groups(report, set(chosen.groups)))
-    ids, digests = named_messages(state, lambda row: named.search(str(row.data)) is not None)
+    rewritten = write_again(stores, lambda content: without(content, _nameless(chosen)))
+    ids, digests = named_messages(stores, chosen.named_in())
     swept = sweep(stores, digests - report_digests(state))
     found += empty_messages(state, ids)
     with state.write() as connection:  # an incident that goes on is the monitor's
@@ -179,13 +161,15 @@ def forget_groups(stores: Stores, chosen: Chosen) -> list[Erased]:
     return [each for each in found if each.rows]
 
 
+def _nameless(chosen: Chosen) -> Callable[[Report], Report]:
+    ids = set(chosen.groups)
+    return lambda report: without_groups(report, ids)
+
+
 def _elsewhere(stores: Stores, chosen: Chosen) -> Iterator[Erased]:
     yield from count_alerts(stores.state, chosen.among(alerts.c.group_id))
-    named = chosen.named_in()
-    ids, _ = named_messages(stores.state, lambda row: named.search(str(row.data)) is not None)
-    rewritten = sum(
-        1 for _ in named_revisions(stores, lambda report: without_groups(report, set(chosen.groups)))
-    )
+    ids, _ = named_messages(stores, chosen.named_in())
+    rewritten = sum(1 for _ in named_revisions(stores, lambda content: without(content, _nameless(chosen))))
     for where, rows in (("state.notifications", len(ids)), ("state.report_revisions", rewritten)):
         if rows:
             yield Erased(where, rows, "overwritten")

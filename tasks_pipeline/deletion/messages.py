@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, select, update
 
+from tasks_pipeline.erasure.letters import Told
 from tasks_pipeline.erasure.selection import Erased
 from tasks_pipeline.retention.blobs import texts_in
 from tasks_pipeline.storage.state.database import CHUNK, StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import alerts, deliveries, notifications
+from tasks_pipeline.stores import Stores
 
 WITHDRAWN = "what it was about was deleted"
 _UNSENT = ("waiting", "sending", "digest", "collapsed", "dead")
@@ -66,8 +69,12 @@ def _alerts(state: StateDatabase, where: ColumnElement[bool]) -> Iterator[Sequen
         yield rows
 
 
-def named_messages(state: StateDatabase, names: Callable[[Row[Any]], bool]) -> tuple[list[int], set[str]]:
-    """Messages of deploys and reports that name what goes, by their rows; and the blobs that only these hold."""
+def named_messages(
+    stores: Stores, named: re.Pattern[str], about: Callable[[Row[Any]], bool] = lambda _message: False
+) -> tuple[list[int], set[str]]:
+    """Messages of deploys and reports that are `about` what goes, or name it, be it in the mail that is kept beside them; and the blobs that
+    only these hold."""
+    state, told = stores.state, Told(stores.blobs, lambda text: named.search(text) is not None)
     ids: list[int] = []
     theirs: set[str] = set()
     others: set[str] = set()
@@ -82,11 +89,13 @@ def named_messages(state: StateDatabase, names: Callable[[Row[Any]], bool]) -> t
             return ids, theirs - others
         after = rows[-1].id
         for row in rows:
-            named = bool(row.data) and names(row)
-            if named:
+            goes = bool(row.data) and (
+                about(row) or named.search(str(row.data)) is not None or told.is_in(row.data)
+            )
+            if goes:
                 ids.append(row.id)
             if row.type == "report":
-                (theirs if named else others).update(_digests(row.data))
+                (theirs if goes else others).update(_digests(row.data))
 
 
 def _digests(data: Any) -> Iterator[str]:

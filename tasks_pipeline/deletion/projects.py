@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, update
 
@@ -13,17 +13,12 @@ from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.messages import empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes
-from tasks_pipeline.deletion.reports import (
-    named_revisions,
-    report_digests,
-    sweep,
-    without_project,
-    write_again,
-)
+from tasks_pipeline.deletion.reports import without, without_project
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_lake, count_rows, delete_rows
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
-from tasks_pipeline.groups.regrouping import finish_regroupings
+from tasks_pipeline.deletion.subject import Deletion
+from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.stored_reports import Anew, named_revisions, report_digests, sweep, write_again
 from tasks_pipeline.monitors.registry import sync_monitors
 from tasks_pipeline.releases.known import delete_release
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -101,14 +96,15 @@ def _is_stored(stores: Stores, chosen: Chosen) -> bool:
     )
 
 
-class Project:
+class Project(Deletion):
     """The subject of an erasure: a project."""
 
-    kind: ClassVar[str] = "project"
-    reason: ClassVar[Reason] = "deleted"
+    kind = "project"
+    about = "a project"
+    is_whole = True
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        self.chosen = Chosen.of(data)
+        super().__init__(data)
         (self.number,) = self.chosen.projects
         (self.name,) = self.chosen.names
 
@@ -118,23 +114,12 @@ class Project:
         with stores.state.write() as connection:
             set_stone(stores.state, connection, self.number, now)
         stores.home.note_deleted_project(self.number, now.date().isoformat())
-        with stores.lake.lock():
-            finish_regroupings(stores.state, stores.lake)
+        super().begin(stores)
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """All rows of it."""
         yield Selection(self.reason, self._rows, Envelopes(stores, self.chosen.projects, ()))
-
-    @property
-    def projects(self) -> Collection[int] | None:
-        """The project."""
-        return (self.number,)
-
-    @property
-    def is_whole(self) -> bool:
-        """All of it goes."""
-        return True
 
     @contextmanager
     def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
@@ -145,9 +130,9 @@ class Project:
         """Everything of it in the state database, its files, and what reports say of it."""
         state, found = stores.state, list[Erased]()
         found.append(Erased("state.releases", self._forget_releases(stores), "deleted"))
-        rewritten = write_again(stores, lambda report: without_project(report, self.name, self.number))
+        rewritten = write_again(stores, self._nameless)
         swept = sweep(stores, self._digests(state))
-        ids, digests = named_messages(state, self._tells)
+        ids, digests = named_messages(stores, self.chosen.named_in(), self._is_about)
         swept += sweep(stores, digests - report_digests(state))
         found += empty_messages(state, ids)
         found += delete_rows(state, self.chosen)
@@ -158,12 +143,12 @@ class Project:
         ]
         return [each for each in found if each.rows]
 
-    def _tells(self, row: Any) -> bool:
-        """Whether a message tells of the project: of its deploys or groups."""
-        return (
-            row.thread.endswith(f":project:{self.number}")
-            or self.chosen.named_in().search(str(row.data)) is not None
-        )
+    def _is_about(self, row: Any) -> bool:
+        """Whether a message is about the project: of its deploys, or a report of it."""
+        return bool(row.thread.endswith(f":project:{self.number}"))
+
+    def _nameless(self, content: bytes) -> Anew | None:
+        return without(content, lambda report: without_project(report, self.name, self.number))
 
     def _forget_releases(self, stores: Stores) -> int:
         query = (
@@ -204,7 +189,7 @@ class Project:
         delete_in_pieces(state, probes, _noted(self.number, self.name))
         sync_monitors(state, stores.config, now)
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def found(self, stores: Stores) -> Sequence[Erased]:
         """Everything that has its number or name."""
         return [*count_lake(stores.lake, self._rows), *self.counted(stores)]
 
@@ -219,10 +204,8 @@ class Project:
             known = connection.execute(
                 select(func.count()).where(releases.c.project_id == self.number)
             ).scalar_one()
-        ids, _ = named_messages(stores.state, self._tells)
-        rewritten = sum(
-            1 for _ in named_revisions(stores, lambda r: without_project(r, self.name, self.number))
-        )
+        ids, _ = named_messages(stores, self.chosen.named_in(), self._is_about)
+        rewritten = sum(1 for _ in named_revisions(stores, self._nameless))
         found += [
             Erased("state.releases", int(known), "deleted"),
             Erased("state.notifications", len(ids), "overwritten"),

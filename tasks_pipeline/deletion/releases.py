@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
@@ -15,11 +15,12 @@ from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups, forget_groups, forget_keys, ids_of_events, numbers
 from tasks_pipeline.deletion.messages import count_alerts, empty_alerts, empty_messages, named_messages
 from tasks_pipeline.deletion.raw import Envelopes, sent_again
-from tasks_pipeline.deletion.reports import report_digests, sweep
 from tasks_pipeline.deletion.rules import LAKE
 from tasks_pipeline.deletion.state_rows import count_rows, delete_rows
+from tasks_pipeline.deletion.subject import Deletion
 from tasks_pipeline.deletion.waiting import wait_for_batches
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.stored_reports import report_digests, sweep
 from tasks_pipeline.groups.derived import lake_values
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.groups.regrouping import RACE, finish_regroupings, open_regrouping
@@ -68,19 +69,11 @@ def choose_release(stores: Stores, version: str, project_ids: Sequence[int] | No
     return Chosen("release", tuple(sorted(found)), version=version)
 
 
-class Release:
+class Release(Deletion):
     """The subject of an erasure: a release in some projects."""
 
-    kind: ClassVar[str] = "release"
-    reason: ClassVar[Reason] = "deleted"
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self.chosen = Chosen.of(data)
-
-    def begin(self, stores: Stores) -> None:
-        """Events of merged groups are where they belong."""
-        with stores.lake.lock():
-            finish_regroupings(stores.state, stores.lake)
+    kind = "release"
+    about = "a release"
 
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
@@ -92,16 +85,6 @@ class Release:
             yield Selection(
                 self.reason, rows, Envelopes(stores, self.chosen.projects, ("duplicate",), [again])
             )
-
-    @property
-    def projects(self) -> Collection[int] | None:
-        """Those that it is deleted in."""
-        return self.chosen.projects
-
-    @property
-    def is_whole(self) -> bool:
-        """Other releases stay."""
-        return False
 
     @contextmanager
     def archived(self, stores: Stores, day: OpenedDay) -> Iterator[Mapping[str, str]]:
@@ -131,7 +114,7 @@ class Release:
             wait_for_batches(stores)
             found += forget_groups(stores, chosen)
         found += empty_alerts(state, alerts.c.project_id.in_(self.chosen.projects), self._is_about)
-        ids, digests = named_messages(state, self._tells)
+        ids, digests = named_messages(stores, self.chosen.named_in(), self._tells)
         swept = sweep(stores, digests - report_digests(state)) + sweep(stores, self._digests(state))
         found += empty_messages(state, ids)
         found += _count_values_again(stores, touched - empty, self.chosen.version)
@@ -183,15 +166,19 @@ class Release:
             others.update(connection.execute(select(debug_files.c.digest)).scalars() if mine else ())
         return mine - others
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def found(self, stores: Stores) -> Sequence[Erased]:
         """Files of it. Its programs may go on sending: what they send from then on makes it again, and is not what was deleted."""
         return list(count_rows(stores.state, self.chosen))
+
+    def told(self, erased: Sequence[Erased]) -> Sequence[Erased]:
+        """All: groups that stay show other events."""
+        return erased
 
     def counted(self, stores: Stores) -> Sequence[Erased]:
         """Rows, messages and alerts of it."""
         found = list(count_rows(stores.state, self.chosen))
         found += count_alerts(stores.state, alerts.c.project_id.in_(self.chosen.projects), self._is_about)
-        ids, _ = named_messages(stores.state, self._tells)
+        ids, _ = named_messages(stores, self.chosen.named_in(), self._tells)
         found.append(Erased("state.notifications", len(ids), "overwritten"))
         found.append(Erased("state.releases", _known(stores.state, self.chosen), "deleted"))
         return [each for each in found if each.rows]

@@ -1,5 +1,6 @@
 """The rules: what becomes of each table and folder when groups, a release or a project are deleted. Every table and folder stands here
-once for each of them, with what goes or with why it stays; a test holds it. How rows go is in the other modules of this package.
+once for each of them, with what goes or with why it stays; a test holds it. Only `STATE` and `LAKE` are read when something goes: how the rest
+goes is in the other modules of this package.
 """
 
 from __future__ import annotations
@@ -32,20 +33,9 @@ def _of_project(table: Table, *, walk: bool = False) -> Goes:
     return Goes(table, lambda chosen: table.c.project_id.in_(chosen.projects), walk)
 
 
-def _of_release(table: Table) -> Goes:
-    return Goes(
-        table,
-        lambda chosen: and_(table.c.project_id.in_(chosen.projects), table.c.version == chosen.version),
-    )
-
-
 def _pairs(chosen: Chosen) -> ColumnElement[bool]:
     pair = t.similar_groups.c
     return or_(chosen.among(pair.group_id), chosen.among(pair.other_id))
-
-
-def _ids(table: Table, where: Where) -> Callable[[Chosen], ColumnElement[bool]]:
-    return lambda chosen: table.c.id.in_(select(table.c.id).where(where(chosen)))
 
 
 def _in_project(table: Table, column: ColumnElement[int]) -> Where:
@@ -130,6 +120,7 @@ STATE: Mapping[Kind, tuple[Goes, ...]] = {
         _of_project(t.groups),
         _of_project(t.project_algorithms),
         _of_project(t.event_ids),
+        _of_project(t.restored_days, walk=True),
         Goes(t.artifacts, _artifacts),
         Goes(t.artifact_bundles, _bundles),
         _of_project(t.debug_files),
@@ -199,6 +190,7 @@ _STAYS_BELOW = {
     "projects": "the next short id", "project_algorithms": _OF_OTHERS, "monitors": _OF_OTHERS, "monitor_environments": _OF_OTHERS,
     "monitor_check_ins": _OF_OTHERS, "debug_files": "found by ids of programs, not by releases", "symbol_arrivals": "names of files, not of what was sent",
     "analytics_outbox": _OF_FACTS, "analytics_dead": _OF_FACTS, "probes": _INSTALLATION, "reports": _COUNTS, "event_ids": _ONCE,
+    "restored_days": _NUMBERS,
 }  # fmt: skip
 STAYS: Mapping[Kind, Mapping[str, str]] = {
     "groups": {
@@ -241,11 +233,11 @@ FOLDERS: Mapping[str, str] = {
     "lake": "files are written again, snapshots that hold the old ones forgotten, the catalog is written anew",
     "blobs": "those that nothing else refers to",
     "cache": "what was made of files of symbols goes when they do",
-    "dagster": "events of runs that name it are scrubbed",
+    "dagster": "what its events say that no other says is overwritten",
     "upload-chunks": "pieces without a project, gone within uploads.chunk_hours",
     "state.sqlite": "its rows, see above; what is deleted is overwritten",
     "run": "locks and ports",
-    "logs": "logs of processes hold no texts of events",
+    "logs": "what its events say that no other says is overwritten",
     "tasks_pipeline.yaml": "a person's; a project has to be taken out before it is deleted",
     "config-in-force.yaml": "follows the configuration",
     "default-key": _INSTALLATION,

@@ -14,7 +14,7 @@ OF_NOBODY = 0
 """The project of stones: none has this number."""
 
 
-def set_stone(state: StateDatabase, connection: Connection) -> None:
+def set_stone_group(state: StateDatabase, connection: Connection) -> None:
     """Put a stone above all groups that there are, before some of them go; those before it are not needed any more."""
     if not state.is_sqlite:
         return

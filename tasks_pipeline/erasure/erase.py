@@ -25,11 +25,10 @@ from tasks_pipeline.erasure.lake_rows import (
     doomed_groups,
     remove_rows,
 )
-from tasks_pipeline.erasure.notes import note_going
+from tasks_pipeline.erasure.letters import count_letters, overwrite_letters
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
 from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
-from tasks_pipeline.erasure.requests import Request, end_request, open_requests, remember
-from tasks_pipeline.erasure.selection import Erased, Selection, Subject
+from tasks_pipeline.erasure.selection import Erased, Reason, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import (
     show_others,
     silence_alerts,
@@ -40,14 +39,16 @@ from tasks_pipeline.erasure.shown_groups import (
 from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
 from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
 from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.storage.lake.flush import flush
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.erasures import Request, remember
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
-LOCK = "erasure"
-"""One erasure at a time: taken before that of archives, and this before the lake's."""
 MOST_OWNERS = 50_000
 """Events that a request remembers when what follows them in an archive cannot be looked for."""
 Report = Callable[[Erased], None]
@@ -60,45 +61,45 @@ def erase(
     on_erased: Report = lambda _erased: None,
     *,
     patience: float = 0,
-) -> list[Erased]:
-    """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
+) -> tuple[list[Erased], Request]:
+    """Do all of a request but its end; gives what went, also by processes that were killed at it, and the request with what it remembers.
+    `on_erased` hears of each step. The caller holds the lock of erasures.
 
     Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; and, when all
     else is done, where an archive cannot be reached or read. Then the request stays open.
     """
     before = request.data.get("done") or ()
     done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])
-    with process_lock(stores.home, LOCK):
-        began = datetime.now(UTC)
-        await_waiting(stores, began, patience)
-        refuse_backup(stores)
-        flush(stores.state, stores.lake)
-        archives = archives_of(stores, request, subject)
-        with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
-            selection, request = _remembered(stores, request, selection)
-            selection, request = _remove(stores, request, selection, conditions, archives, began, done)
-        done.add(_told_of_archives(request))
-        request = remember(stores.state, request, done=done.told, going={})
-        done.add(uncount_users(stores, selection.user_keys))
-        done.add(forget_users(stores.lake, selection.user_hashes))
-        done.add(subject.forget(stores))
-        _overwrite(stores, selection, done)
-        request = remember(stores.state, request, done=done.told)
-        forget_files(stores)
-        done.left_in = empty_pages(stores)
+    began = datetime.now(UTC)
+    await_waiting(stores, began, patience)
+    refuse_backup(stores)
+    flush(stores.state, stores.lake)
+    archives = _archives_of(stores, request, subject)
+    with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
+        selection, request = _remembered(stores, request, selection)
+        selection, request = _remove(stores, request, selection, conditions, archives, began, done)
+    done.add(_told_of_archives(request))
+    request = remember(stores.state, request, done=done.told, going={})
+    done.add(uncount_users(stores, selection.user_keys))
+    done.add(forget_users(stores.lake, selection.user_hashes))
+    done.add(subject.forget(stores))
+    _overwrite(stores, selection, done)
+    request = remember(stores.state, request, done=done.told)
+    forget_files(stores)
+    done.left_in = empty_pages(stores)
     if done.left_in:
         log.warning(
             "a reader keeps the log of %s; it is emptied when the database is tidied next",
             ", ".join(done.left_in),
         )
     refuse_unseen(archives.problems)
-    return done.all
+    return done.all, request
 
 
-def archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
+def _archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
     """Archives, with what a process remembered that could not look there."""
     owners = [(int(project), str(event)) for project, event in request.data.get("owners") or ()]
-    return Archives(stores, subject, owners, remembered_texts(request))
+    return Archives(stores, subject, owners, _remembered_texts(request))
 
 
 def refuse_unseen(problems: Sequence[str]) -> None:
@@ -112,20 +113,14 @@ def refuse_unseen(problems: Sequence[str]) -> None:
 
 def left_in_archives(stores: Stores, request: Request, subject: Subject) -> list[Erased]:
     """Look for a subject in archives once more. Raises Waits where that cannot be done."""
-    archives = archives_of(stores, request, subject)
+    archives = _archives_of(stores, request, subject)
     with subject.selected(stores) as selection, archives.doomed(selection):
         found = archives.count()
     refuse_unseen(archives.problems)
     return found
 
 
-def end(stores: Stores, request: Request) -> None:
-    """The request is done: what it said of whom goes too."""
-    end_request(stores.state, request)
-    empty_pages(stores)
-
-
-def remembered_texts(request: Request) -> Texts:
+def _remembered_texts(request: Request) -> Texts:
     """Texts of what went, that the request remembers for as long as it is at work."""
     return Texts.of((request.data.get("found") or {}).get("texts", ()))
 
@@ -133,20 +128,9 @@ def remembered_texts(request: Request) -> Texts:
 def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> list[Erased]:
     """Where texts still stand in rows and files that stay."""
     return [
-        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_dagster(stores.home, texts),
+        *count_texts(stores.state, texts, project_id), *count_reports(stores, texts), *count_letters(stores, texts), *count_dagster(stores.home, texts),
         *count_logs(stores.home, texts),
     ]  # fmt: skip
-
-
-def open_subjects(
-    stores: Stores, kinds: Mapping[str, Callable[[Mapping[str, Any]], Subject]]
-) -> list[tuple[Request, Subject]]:
-    """Requests that are at work, of these kinds, with the subject of each: what a killed process left to be finished."""
-    return [
-        (request, kinds[request.kind](request.data))
-        for request in open_requests(stores.state)
-        if request.kind in kinds
-    ]
 
 
 def _remove(
@@ -165,7 +149,7 @@ def _remove(
         rows[each.table] += each.rows
     # What an earlier process had noted, and perhaps removed, before it died.
     noted: Mapping[str, int] = request.data.get("going") or {}
-    note_going(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
+    _note(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
     rows |= Counter(noted)  # the greater of the two
     request = remember(stores.state, request, going=dict(rows))
     done.add(_raw(stores, selection))
@@ -187,6 +171,19 @@ def _remove(
     done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
     archives.take_owners(over.note)
     return selection, over.request
+
+
+def _note(state: StateDatabase, going: Sequence[Going], reason: Reason) -> None:
+    """Note rows of what was received, which are in the books, and that their days changed. Figures of days that are over stay what they
+    are; those of days that are not are computed from what is left."""
+    received = [each for each in going if each.table in RECEIVED_TABLES]
+    days = [each.day for each in received]
+    note_going(
+        state,
+        received,
+        reason,
+        lambda connection, now: note_day_changes(state, connection, days, reason, now),
+    )
 
 
 def _remember_owners(stores: Stores, request: Request, archives: Archives) -> Request:
@@ -237,6 +234,7 @@ def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
     if selection.reason == "privacy":
         done.add(overwrite_texts(stores.state, texts, selection.project_id))
         done.add(overwrite_reports(stores, texts))
+        done.add(overwrite_letters(stores, texts))
     done.add(overwrite_dagster(stores.home, texts))
     done.add(overwrite_logs(stores.home, texts))
 

@@ -15,43 +15,46 @@ def forget_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Eras
     if not any(hashes.values()):
         return []
     theirs = _theirs(hashes)
-    gone: list[Erased] = []
-    named = f"list_contains({theirs}, user_hash)"
-    for name in ("event_users", "session_users"):
-        days = _days(lake, name, named)
-        for day in days:
-            write_again(lake, day, {name: f"({named}) IS NOT TRUE"})
-        if days:
-            gone.append(Erased(f"lake.{name}", sum(days.values()), "deleted"))
     # How many users a group had stays, as all that was counted.
     without = (
         f"map_from_entries(list_filter(map_entries(users), lambda e: NOT list_contains({theirs}, e.key)))"
     )
-    days = _days(lake, "group_stats", f"users IS NOT NULL AND list_has_any(map_keys(users), {theirs})")
-    for day in days:
-        write_again(
-            lake, day, {"group_stats": "true"}, {"users": f"CASE WHEN users IS NOT NULL THEN {without} END"}
-        )
-    if days:
-        gone.append(Erased("lake.group_stats", sum(days.values()), "overwritten"))
-    return gone
+    gone: list[Erased] = []
+    for name, condition in _naming(theirs).items():
+        days = _days(lake, name, condition)
+        for day in days:
+            if name == "group_stats":
+                write_again(
+                    lake, day, {name: "true"}, {"users": f"CASE WHEN users IS NOT NULL THEN {without} END"}
+                )
+            else:
+                write_again(lake, day, {name: f"({condition}) IS NOT TRUE"})
+        gone.append(_erased(name, days))
+    return [each for each in gone if each.rows]
 
 
 def count_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Erased]:
     """Rows of figures that name one of the users; nothing is changed."""
     if not any(hashes.values()):
         return []
-    theirs = _theirs(hashes)
-    conditions = {
+    found = [
+        _erased(name, _days(lake, name, condition)) for name, condition in _naming(_theirs(hashes)).items()
+    ]
+    return [each for each in found if each.rows]
+
+
+def _naming(theirs: str) -> dict[str, str]:
+    """By table the condition of rows that name one of the users."""
+    return {
         "event_users": f"list_contains({theirs}, user_hash)",
         "session_users": f"list_contains({theirs}, user_hash)",
         "group_stats": f"users IS NOT NULL AND list_has_any(map_keys(users), {theirs})",
     }
-    found = [
-        Erased(f"lake.{name}", sum(_days(lake, name, condition).values()), "overwritten" if name == "group_stats" else "deleted")
-        for name, condition in conditions.items()
-    ]  # fmt: skip
-    return [each for each in found if each.rows]
+
+
+def _erased(name: str, days: Mapping[date, int]) -> Erased:
+    how = "overwritten" if name == "group_stats" else "deleted"
+    return Erased(f"lake.{name}", sum(days.values()), how)
 
 
 def _theirs(hashes: Mapping[int, Collection[int]]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 
-from tasks_pipeline.erasure.notes import Going
 from tasks_pipeline.erasure.selection import Selection
 from tasks_pipeline.retention.lake import write_again
+from tasks_pipeline.retention.notes import Going
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 

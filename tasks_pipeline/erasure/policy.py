@@ -90,7 +90,7 @@ STATE: tuple[Place, ...] = (
     Place("symbol_debts", _COUNTED),
     Place("alerts", "of an alert about an event that goes only that it fired stays; texts are overwritten in others", ("data",)),
     Place("rule_states", "texts are overwritten", ("data",)),
-    Place("notifications", "texts are overwritten; what was sent cannot be called back", ("data", "reason")),
+    Place("notifications", "texts are overwritten, also in mails of reports that are kept beside them; what was sent cannot be called back", ("data", "reason")),
     Place("deliveries", "texts are overwritten", ("detail",)),
     Place("channel_states", "texts are overwritten", ("last_error",)),
     Place("send_limits", "targets of messages, which are members: stays"),

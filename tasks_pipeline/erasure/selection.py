@@ -1,15 +1,16 @@
-"""What an erasure is about, as plain data: which rows of the lake go, whose figures, and which texts are nowhere afterwards."""
+"""What an erasure is about: a subject, which says which rows of the lake go, whose figures, and which texts are nowhere afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.erasure.texts import NOTHING, Texts
+from tasks_pipeline.storage.state.erasures import Request
 from tasks_pipeline.stores import Stores
 
 Reason = Literal["privacy", "deleted"]
@@ -18,8 +19,9 @@ Reason = Literal["privacy", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `dagster`, `logs`);
-    `how` is a word of HOW."""
+    """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `reports`, `mails`, `dagster`, `logs`);
+    `how` it went: `deleted` (rows, files), `erased` (what was sent is overwritten, its place still counted), `overwritten` (a text within
+    what stays), `another event` (people see that of another one now)."""
 
     where: str
     rows: int
@@ -30,20 +32,12 @@ class Erased:
         return asdict(self)
 
 
-HOW = {
-    "deleted": "the rows, files or envelopes went",
-    "erased": "what was sent was overwritten, its place is still counted",
-    "overwritten": "the text was replaced within rows or files that stay",
-    "another event": "what people see is of another event now",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What goes.
 
     `rows`: by table of the lake a condition in DuckDB's SQL on its columns; it may name temporary tables that the subject made
-    (`Lake.kept`, `Lake.given`) and must find the same rows in `lake` and in `stored`. Payloads, attachments and user reports of events
+    (`Lake.kept`, `Lake.given`). Payloads, attachments and user reports of events
     and transactions that go follow by themselves. Tables of figures may be named too.
     `envelopes`: further raw envelopes, (part, position) in the ledger by day: those from which no row came.
     `user_keys`: by project, keys of users (`id:…`) that groups do not count any more. `user_hashes`: the same in figures.
@@ -62,12 +56,28 @@ class Selection:
     further: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """What a certificate says of a subject that is gone: what kind of thing it was, how many `identifiers` of each kind named it, further
+    fields that name no more than numbers and projects, what went of it, and what the last look found."""
+
+    about: str
+    identifiers: Mapping[str, int]
+    named: Mapping[str, Any]
+    erased: Sequence[Erased]
+    check: Mapping[str, Any]
+
+
 class Subject(Protocol):
     """Who or what an erasure is about. Made of the `data` of a request by its kind; a process that goes on with the work of another
     makes it anew, so all it needs is there."""
 
     kind: ClassVar[str]
     reason: ClassVar[Reason]
+
+    def begin(self, stores: Stores) -> None:
+        """What comes first: nothing new belongs to it from here on, where that can be. Doing it again changes nothing."""
+        ...
 
     def selected(self, stores: Stores) -> AbstractContextManager[Selection]:
         """What goes, as the stores are now; temporary tables that it names are there within the block."""
@@ -92,6 +102,15 @@ class Subject(Protocol):
         """Remove rows of the state database that are the subject's own, after those of the lake went. Doing it again changes nothing."""
         ...
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
-        """Look for the subject once more: what is still there. Empty when all of it is gone."""
+    def left(self, stores: Stores, request: Request) -> Sequence[Erased]:
+        """Look for the subject once more, also in archives: what is still there. Empty when all of it is gone. Raises Waits where an archive
+        cannot be looked at."""
+        ...
+
+    def came_since(self, stores: Stores, left: Sequence[Erased], began: datetime) -> bool:
+        """Whether all that is left came since a moment, and may stay."""
+        ...
+
+    def certified(self, stores: Stores, erased: Sequence[Erased], since: Sequence[Erased]) -> Certified:
+        """What its certificate says; `since` is what came of it meanwhile, and stays."""
         ...

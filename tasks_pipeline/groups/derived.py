@@ -152,7 +152,10 @@ def derive_counters(
 
 def _kept_days(connection: Connection, keys: Collection[GroupDay]) -> set[GroupDay]:
     """Those of the groups' days of which retention took events: they are not counted again from less."""
-    removed = removed_days(connection, "events")
+    if not keys:
+        return set()
+    days = [on for _, on in keys]
+    removed = removed_days(connection, "events", min(days), max(days))
     among = sorted({group_id for group_id, on in keys if on in removed.projects})
     projects: dict[int, int] = {}
     for some in chunks(among):

@@ -16,7 +16,7 @@ from tasks_pipeline.erasure.archives import Archives
 from tasks_pipeline.erasure.erase import count_left, refuse_unseen
 from tasks_pipeline.erasure.figures import count_users
 from tasks_pipeline.erasure.lake_rows import count_going
-from tasks_pipeline.erasure.selection import Erased, Reason, Selection
+from tasks_pipeline.erasure.selection import Certified, Erased, Reason, Selection
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.groups.forgetting import count_user_values
 from tasks_pipeline.privacy import conditions as sql
@@ -26,11 +26,14 @@ from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.releases.authors import count_author, forget_author
 from tasks_pipeline.storage.blobs import BlobMissing
 from tasks_pipeline.storage.lake.asked import Asked
+from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.erasures import Request
 from tasks_pipeline.storage.state.facts import user_key
 from tasks_pipeline.stores import Stores
 
 FILE_BYTES = 4 * 2**20
 """Of an attachment so much is looked at."""
+_RECEIVED = frozenset(f"lake.{name}" for name in RECEIVED_TABLES)
 
 
 class Files(Protocol):
@@ -146,11 +149,40 @@ class Person:
         gone = sum(forget_author(stores.state, email) for email in self.identity.emails)
         return [Erased("state.commit_authors", gone, "deleted")] if gone else []
 
-    def left(self, stores: Stores) -> Sequence[Erased]:
+    def begin(self, stores: Stores) -> None:
+        """Nothing: their programs go on sending, and no deletion ends that."""
+
+    def left(self, stores: Stores, request: Request) -> Sequence[Erased]:
         """What there is of the person, by where; nothing is changed. Raises Waits where an archive cannot be looked at."""
         found = self.look(stores)
         refuse_unseen(found.unseen)
         return found.places
+
+    def came_since(self, stores: Stores, left: Sequence[Erased], began: datetime) -> bool:
+        """Whether all that is left came since a moment."""
+
+        def received(found: Sequence[Erased]) -> bool:
+            return any(each.where == "spool" or each.where in _RECEIVED for each in found)
+
+        if not received(left) or any(each.where.startswith("archive.") for each in left):
+            return False  # nothing goes to an archive within days
+        before = Person(self.identity, before=began).look(stores)
+        refuse_unseen(before.unseen)
+        return not received(before.places)
+
+    def certified(self, stores: Stores, erased: Sequence[Erased], since: Sequence[Erased]) -> Certified:
+        """How many identifiers there were, and of which project; nothing of whom."""
+        number = self.identity.project_id
+        check = {
+            "what": "the person was looked for again in the lake, the archive, the spool, attachments, the state database, reports, "
+            "Dagster's store and logs",
+            "found_received_before": [],
+            "received_since": [each.as_dict() for each in since],
+        }
+        project = None if number is None else stores.slugs.get(number, str(number))
+        return Certified(
+            "deletion of a person's data", self.identity.kinds, {"project": project}, erased, check
+        )
 
     def look(self, stores: Stores) -> Found:
         """Look for the person in every store; nothing is changed."""

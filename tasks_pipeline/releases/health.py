@@ -152,11 +152,7 @@ def days_gone(lake: Lake, state: StateDatabase, day: date, known: HealthDay) -> 
     rule keeps out today are not gone: storing a day again changes its outcomes too."""
     first, last = receipt_days(day)
     with state.read() as connection:
-        taken = [
-            on
-            for on in removed_days(connection, "sessions", begin_of(day) + DAY).projects
-            if first <= on <= last
-        ]
+        taken = removed_days(connection, "sessions", first, last, begin_of(day) + DAY).projects
     if taken:
         return sorted(taken)
     rows = lake.query(

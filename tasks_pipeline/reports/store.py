@@ -23,6 +23,8 @@ from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
 
 JSON_FILE = "report.json"
+FORMER = "former:"
+"""Before names of files that a revision, or the mail of a report, had before: they go, and do not refer to their blobs any more."""
 
 
 class ReportMissing(LookupError):

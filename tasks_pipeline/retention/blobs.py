@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.archive.write import archiver_of
+from tasks_pipeline.reports.store import FORMER
 from tasks_pipeline.retention.cleanup import ALL, Cleanup, remove, tell_of_archive
 from tasks_pipeline.retention.plan import Asked, Removal
 from tasks_pipeline.retention.policy import ATTACHMENTS
@@ -88,7 +89,7 @@ def named_in_state(connection: Connection, digests: Sequence[str]) -> Iterator[s
         for some in chunks(digests):
             yield from connection.execute(select(table.c.digest).where(table.c.digest.in_(some))).scalars()
     for files in connection.execute(select(report_revisions.c.files)).scalars():
-        yield from files.values()
+        yield from texts_in(files)
     for data in connection.execute(
         select(notifications.c.data).where(notifications.c.type == "report")
     ).scalars():
@@ -96,13 +97,14 @@ def named_in_state(connection: Connection, digests: Sequence[str]) -> Iterator[s
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """All texts within JSON: what of them is a digest refers to a blob."""
+    """All texts within JSON: what of them is a digest refers to a blob, unless it is a former one."""
     match value:
         case str():
             yield value
         case dict():
-            for each in value.values():
-                yield from texts_in(each)
+            for name, each in value.items():
+                if not name.startswith(FORMER):
+                    yield from texts_in(each)
         case list():
             for each in value:
                 yield from texts_in(each)

@@ -14,8 +14,7 @@ from itertools import groupby
 from tasks_pipeline.archive.manifest import ArchiveError
 from tasks_pipeline.archive.store import LOCK
 from tasks_pipeline.archive.write import Archiver
-from tasks_pipeline.facts.record import Happened, record_all
-from tasks_pipeline.facts.types import RetentionDropped
+from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.retention.plan import REPORTED, Removal
 from tasks_pipeline.storage.lake.catalog import LiveFile
 from tasks_pipeline.storage.lake.files import DayFiles
@@ -25,7 +24,7 @@ from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.lake.tail import tail_totals
 from tasks_pipeline.storage.state.database import StateDatabase, process_lock
 from tasks_pipeline.storage.state.day_changes import note_days_final
-from tasks_pipeline.storage.state.removals import ALL_PROJECTS, note_removals
+from tasks_pipeline.storage.state.removals import ALL_PROJECTS
 from tasks_pipeline.storage.state.restored import restored
 from tasks_pipeline.stores import Stores
 
@@ -112,7 +111,7 @@ def _take(
         files = [file for file in lake.live_files() if file.day == day and file.table in gone]
         written = archiver.write(removals[0].category, files, gone, removals[0].reason) if archiver else []
         if attempt == 0:
-            note(stores.state, removals, archiver.counts(files, gone) if archiver else None)
+            _note(stores.state, removals, archiver.counts(files, gone) if archiver else None)
         if not files:
             return
         with lake.writing(day, "kept") as rest:
@@ -169,29 +168,23 @@ def _write_rest(
                 rest.add_piece(name, piece)
 
 
-def note(
+def _note(
     state: StateDatabase, removals: Sequence[Removal], counts: Mapping[str, Mapping[int, int]] | None
 ) -> None:
-    """Note what is about to go: for those who would count it again, for figures, and as facts. With `counts`, rows by table and project,
+    """Note what is about to go, of one day and category, and that figures of it stay what they are. With `counts`, rows by table and project,
     each project is noted: any of them may come back."""
-    now = datetime.now(UTC)
-    rows = [
-        {"day": each.day, "name": each.table, "project_id": project_id, "rows": count, "reason": each.reason}
+    (day,) = {each.day for each in removals if each.day is not None}
+    reported = [day] if removals[0].category in REPORTED else []
+    going = [
+        Going(each.table, day, project_id, rows)
         for each in removals
-        for project_id, count in _by_project(each, counts)
+        for project_id, rows in _by_project(each, counts)
     ]
-    facts = [
-        Happened(
-            RetentionDropped(what=each.table, day=each.day.isoformat(), rows=each.rows), now, each.project_id
-        )
-        for each in removals
-        if each.day is not None
-    ]
-    reported = [each.day for each in removals if each.day is not None and each.category in REPORTED]
-    with state.write() as connection:
-        note_removals(state, connection, rows, now)
-        note_days_final(state, connection, reported, "retention", now)
-        record_all(state, connection, facts)
+    note_going(
+        state, going, removals[0].reason,
+        lambda connection, now: note_days_final(state, connection, reported, "retention", now),
+        facts_of=[Going(each.table, day, each.project_id, each.rows) for each in removals],
+    )  # fmt: skip
 
 
 def _by_project(

@@ -144,10 +144,14 @@ POLICY: tuple[Category, ...] = (
         state=("erasures",), folders=("certificates",),
     ),
     Category(
+        "removals", "Of which days rows went, and why: a row for each day, table and, with archives, project", NEVER,
+        "kept, or until the day is back from an archive as a whole", NOBODY, state=("retention_removals",),
+    ),
+    Category(
         "settings", "What the installation is, and what it has to remember: bounded by its configuration", NEVER, "kept", NOBODY,
         state=(
             "projects", "project_algorithms", "installation_keys", "tokens", "subscriptions", "monitors", "monitor_environments",
-            "rule_states", "channel_states", "send_limits", "probes", "symbol_arrivals", "retention_removals", "alembic_version",
+            "rule_states", "channel_states", "send_limits", "probes", "symbol_arrivals", "alembic_version",
         ),
         folders=("state.sqlite", "tasks_pipeline.yaml", "config-in-force.yaml", "default-key", "deleted-projects", "archives"),
     ),

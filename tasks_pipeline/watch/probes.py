@@ -15,6 +15,7 @@ from tasks_pipeline.notifications.outbox import channel_figures, waiting_notific
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.sizes import disk_of
+from tasks_pipeline.storage.state.erasures import open_since
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.proofs import failed_checks
 from tasks_pipeline.storage.state.tables import batches, notifications
@@ -30,6 +31,8 @@ OK, WARNING, CRITICAL, BROKEN = "ok", "warning", "critical", "broken"
 """How a figure is doing, best first; `broken` is a probe that could not be read at all."""
 LOOKED_BACK = timedelta(days=31)
 """What failed longer ago is told nobody any more: its figures may be gone."""
+A_NIGHT = timedelta(days=1)
+"""So long an open deletion may wait for the nightly cleanup."""
 LEAST_ITEMS = 100  # of fewer items a share says little
 
 
@@ -59,6 +62,7 @@ DESCRIPTIONS = {
     "damage": "What could not be read as it was written, when it was looked at last night.",
     "early_removals": "Days that the last cleanup removed before their time, since the stores take more than `retention.max_disk`.",
     "archive": "Days that last night's cleanup could not archive: they stay, though their retention is over.",
+    "deletions": "Deletions that were asked for more than a day ago and are not finished.",
     "figures": "Checks of figures and reports that failed within a month and do not hold yet: what is built on them is held up.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
@@ -110,6 +114,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("damage",), lambda: [damage(stores)]),
         (("early_removals",), lambda: [early_removals(stores)]),
         (("archive",), lambda: [archive(stores)]),
+        (("deletions",), lambda: [deletions(stores, now)]),
         (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
@@ -276,6 +281,18 @@ def archive(stores: Stores) -> Reading:
     failed = [each for each in found if each is not None and each.count]
     said = "; ".join(each.detail for each in failed) or "what went was archived before"
     return Reading("archive", CRITICAL if failed else OK, sum(each.count for each in failed), said)
+
+
+def deletions(stores: Stores, now: datetime) -> Reading:
+    """Deletions that were asked for before the last night, and what the cleanup found in their way."""
+    with stores.state.read() as connection:
+        late = [each for each in open_since(connection) if each < now - A_NIGHT]
+        why = findings.finding(connection, findings.OPEN_DELETIONS)
+    if not late:
+        return Reading("deletions", OK, 0, "none is open for longer than a night")
+    said = f"{counted(len(late), 'deletion')} open since {late[0]:%Y-%m-%d}: "
+    said += why.detail if why is not None and why.count else "no cleanup has come to it yet"
+    return Reading("deletions", CRITICAL, len(late), said)
 
 
 def figures(stores: Stores, now: datetime) -> Reading:

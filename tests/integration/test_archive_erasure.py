@@ -20,10 +20,11 @@ from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups
 from tasks_pipeline.deletion.run import delete, plan
 from tasks_pipeline.erasure import archives, erase
+from tasks_pipeline.erasure.certificate import certificates
+from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.home import Home
-from tasks_pipeline.privacy.certificate import certificates
-from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.privacy.export import export_person
 from tasks_pipeline.privacy.person import Person
 from tasks_pipeline.releases.health import compute_health
@@ -189,7 +190,7 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
     with pytest.raises(Waits, match="is it mounted"):
         delete_person(day.stores, ANN, "tester")
     assert (later.rows("events"), certificates(day.stores.home)) == ([], [])
-    assert finish_open(day.stores) == []
+    assert list(finish_open(day.stores, KINDS)) == []
     folder.rmdir()
     away.rename(folder)
     with pytest.raises(ArchiveError, match="is not finished"):
@@ -201,7 +202,7 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
     with pytest.raises(Waits, match=f"{part.path}/event_payloads.parquet is damaged"):
         delete_person(day.stores, ANN, "tester")
     file.write_bytes(content)
-    (done,) = finish_open(day.stores)
+    (done,) = finish_open(day.stores, KINDS)
     rows = {each.where: each.rows for each in done.erased}
     assert (rows["lake.events"], rows["archive.events"], rows["archive.attachments"]) == (1, 5, 2)
     assert in_archive(folder) == everywhere(day.stores) == NOWHERE
@@ -253,7 +254,7 @@ def test_a_deletion_killed_within_the_archive_is_finished_by_the_next(
     folder = home.root.with_name("archive")
     with open_stores(home) as stores:
         day = archiving(Day(stores, FIRST, PROJECT), folder)
-        (done,) = finish_open(day.stores)
+        (done,) = finish_open(day.stores, KINDS)
         assert in_archive(folder) == everywhere(stores) == NOWHERE
         rows = {each.where: each.rows for each in done.erased}
         assert (rows["archive.events"], rows["archive.attachments"]) == (5, 2)

@@ -39,7 +39,7 @@ ARCHIVE_MOMENTS = {
     "rows written, not their groups": Moment(write._PartBeingWritten, "_of_state", after=False),
     "all files, no manifest": Moment(Archive, "publish", after=False),
     "manifest, not noted": Moment(Archive, "publish"),
-    "noted, not removed": Moment(retention_lake, "note"),
+    "noted, not removed": Moment(retention_lake, "note_going"),
     "removed": Moment(Lake, "drop"),
     "the former part is none any more": Moment(Tree, "remove"),
 }

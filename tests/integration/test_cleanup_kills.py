@@ -34,7 +34,7 @@ FIRST = date(2020, 1, 1)
 PROJECT, OTHER = 1000, 1001
 NOW = datetime(2021, 6, 1, 2, tzinfo=UTC)
 MOMENTS = {
-    "noted, not removed": Moment(retention_lake, "note"),
+    "noted, not removed": Moment(retention_lake, "note_going"),
     "a day is out of the catalog": Moment(Lake, "drop"),
     "rest of a day written": Moment(Lake, "exchange", after=False),
     "rest of a day exchanged": Moment(Lake, "exchange"),

@@ -35,6 +35,7 @@ from tasks_pipeline.stores import Stores, open_stores, unusable
 from tasks_pipeline.uploads.facts import Bundle, DebugObject
 from tasks_pipeline.uploads.known import add_bundle, add_debug_file
 from tests.integration.test_cleanup import make_old
+from tests.integration.test_privacy import keep_mail
 from tests.support.alerting import alert_rows, outbox
 from tests.support.crash import Moment, at
 from tests.support.day import Day
@@ -117,6 +118,7 @@ def test_a_group_goes_with_everything_and_nothing_else(filled: Day) -> None:
     chosen = chosen_groups(stores, bad["id"])
     shown = {each.where: each.rows for each in plan(stores, chosen)}
     assert (shown["lake.events"], shown["spool"], shown["state.groups"]) == (2, 3, 2)
+    keep_mail(stores, f"{short_ids(stores.state, stores.slugs, [bad['id']])[bad['id']]}: {SECRET}")
     assert places_of(stores, SECRET)
 
     gone = {each.where: each.rows for each in delete(stores, chosen, "anna").erased}

@@ -10,15 +10,18 @@ import pytest
 
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.deletion import groups as of_groups
-from tasks_pipeline.deletion import messages, projects, releases, reports, run, state_rows
+from tasks_pipeline.deletion import messages, projects, releases, run, state_rows
 from tasks_pipeline.deletion.chosen import Chosen
-from tasks_pipeline.deletion.run import delete, finish_open
+from tasks_pipeline.deletion.run import KINDS, delete
 from tasks_pipeline.erasure import erase as erasing
-from tasks_pipeline.erasure.requests import open_requests
+from tasks_pipeline.erasure import finish as finishing
+from tasks_pipeline.erasure import stored_reports
+from tasks_pipeline.erasure.certificate import certificates
+from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.home import Home
-from tasks_pipeline.privacy.certificate import certificates
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.state.erasures import Request, open_requests
 from tasks_pipeline.stores import Stores, open_stores
 from tests.integration.test_deletion import (
     CONFIG,
@@ -46,14 +49,14 @@ MOMENTS = {
     "files of a day written": Moment(Lake, "exchange", after=False),
     "exchanged": Moment(Lake, "exchange"),
     "messages emptied": Moment(messages, "_empty_messages"),
-    "a report written again": Moment(reports, "_set_files"),
-    "former files swept": Moment(reports, "report_digests", after=False),
+    "a report written again": Moment(stored_reports, "_set_files"),
+    "former files swept": Moment(stored_reports, "sweep_unnamed", after=False),
     "values counted again": Moment(releases, "_drop_others"),
     "some rows gone": Moment(state_rows, "delete_in_pieces"),
     "half of the rows gone": Moment(state_rows, "delete_in_pieces", after=False),
     "release forgotten": Moment(releases, "delete_release"),
     "catalog not written anew": Moment(Lake, "scrub_catalog", after=False),
-    "all but the end": Moment(run, "end", after=False),
+    "all but the end": Moment(finishing, "end_request", after=False),
 }
 OF_ALL = [
     "asked for", "noted", "an envelope erased", "a blob swept", "files of a day written", "exchanged",
@@ -80,6 +83,12 @@ OF = {
     "project": [*OF_ALL[:1], "nothing taken any more", *OF_ALL[1:]],
 }
 """Moments in the order in which they come: each process gets a step further than the one before."""
+
+
+def open_requests_of(stores: Stores) -> list[Request]:
+    """Deletions that are at work."""
+    with stores.state.read() as connection:
+        return open_requests(connection)
 
 
 def as_configured(stores: Stores, chosen: Chosen) -> Stores:
@@ -114,9 +123,9 @@ def test_a_deletion_killed_again_and_again_is_finished(home: Home, kind: str) ->
         assert run_in_process(delete_and_die, home, chosen, moment) == -signal.SIGKILL, moment
     with open_stores(home) as stores:
         stores = as_configured(stores, chosen)
-        assert [request.data["kind"] for request in open_requests(stores.state)] == [kind]
-        finish_open(stores)
-        assert open_requests(stores.state) == []
+        assert [request.data["kind"] for request in open_requests_of(stores)] == [kind]
+        assert [done.path.exists() for done in finish_open(stores, KINDS)] == [True]
+        assert open_requests_of(stores) == []
         assert [each["valid"] for each in certificates(home)] == [True]
         assert places_of(stores, SECRET) == []
         other, day = replace(other, stores=stores), Day(stores, day.date, SHOP)

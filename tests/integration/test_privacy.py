@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from contextlib import closing
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
 from tasks_pipeline.cli import main
+from tasks_pipeline.erasure.certificate import certificates
+from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
-from tasks_pipeline.privacy.certificate import certificates
-from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.notifications.message import Letter
+from tasks_pipeline.notifications.report_content import keep_letter, kept_letter
+from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.privacy.export import ExportError, export_person, refuse_home
 from tasks_pipeline.privacy.identity import Identity, IdentityError
 from tasks_pipeline.privacy.person import Person
@@ -115,8 +119,29 @@ def plant(day: Day) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             )
         )
         connection.execute(commit_authors.insert().values(author_key=EMAIL.lower(), name="A", email=EMAIL))
+    keep_mail(day.stores, f"{EMAIL} was refused {SECRET}")
     say_in_dagster(day.stores, f'{{"error": "no row for \\"{EMAIL}\\" and refused {SECRET}"}}')
     return hers, others
+
+
+def keep_mail(stores: Stores, said: str) -> None:
+    """The mail of a report, kept beside its message, which itself does not say it."""
+    now = datetime.now(UTC)
+    files = (("groups.csv", f"title\n{said}\n".encode()), ("other.csv", b"title\n"))
+    letter = Letter(html=f"<p>{escape(said)}</p>", text=said, made_at=now, files=files)
+    message = {
+        "type": "report", "key": "r", "project_id": 0, "target": "member:a", "channel": "mail", "thread": "report:week", "status": "sent",
+        "created_at": now, "not_before": now, "reason": "", "data": {"letter": keep_letter(stores.blobs, letter)},
+    }  # fmt: skip
+    with stores.state.write() as connection:
+        connection.execute(notifications.insert().values(message))
+
+
+def kept_mail(stores: Stores) -> Letter:
+    """The same, as it is sent."""
+    with stores.state.read() as connection:
+        (data,) = connection.execute(select(notifications.c.data).where(notifications.c.key == "r")).scalars()
+    return kept_letter(stores.blobs, data["letter"])
 
 
 def say_in_dagster(stores: Stores, said: str) -> None:
@@ -220,6 +245,20 @@ def test_a_person_is_nowhere_any_more_and_others_lose_nothing(own_day: Day) -> N
     assert set(day.ids()) == {each["event_id"] for each in others}
 
 
+def test_a_mail_that_is_kept_says_nothing_of_them_however_it_is_written(alone: Day) -> None:
+    who = "ann.o'planted&co@example.org"
+    keep_mail(alone.stores, f"to {who} it went")
+    delete_person(alone.stores, Identity.of(emails=[who]), "tester")
+    assert (
+        found_in(alone.stores.home.root, b"planted&")
+        == found_in(alone.stores.home.root, b"planted&amp;")
+        == []
+    )
+    mail = kept_mail(alone.stores)
+    assert (mail.html, mail.text) == ("<p>to (removed) it went</p>", "to (removed) it went")
+    assert dict(mail.files) == {"groups.csv": b"title\nto (removed) it went\n", "other.csv": b"title\n"}
+
+
 def test_an_id_of_one_digit_is_that_of_the_user_alone(alone: Day) -> None:
     mine, other = event("A", user={"id": 7}), event("A", extra={"n": 7, "id": "7"}, user={"id": "77"})
     alone.spool(
@@ -266,9 +305,9 @@ def test_what_waits_is_not_passed_over(alone: Day) -> None:
     alone.send(event("A", user={"email": EMAIL}))
     with pytest.raises(Waits, match="1 envelope of 2020-01-01 waits to be processed"):
         delete_person(alone.stores, Identity.of(emails=[EMAIL]), "tester")
-    assert finish_open(alone.stores) == []
+    assert list(finish_open(alone.stores, KINDS)) == []
     alone.drain()
-    (done,) = finish_open(alone.stores)
+    (done,) = finish_open(alone.stores, KINDS)
     assert (done.certificate["requested_by"], alone.ids()) == ("tester", [])
     assert found_in(alone.stores.home.root, EMAIL.encode()) == []
 

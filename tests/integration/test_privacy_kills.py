@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tasks_pipeline.erasure import erase as erasing
+from tasks_pipeline.erasure import finish as finishing
+from tasks_pipeline.erasure.certificate import certificates
+from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.home import Home
 from tasks_pipeline.privacy import delete as deleting
-from tasks_pipeline.privacy.certificate import certificates
-from tasks_pipeline.privacy.delete import delete_person, finish_open
+from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
 from tests.integration.test_privacy import ANN, NOWHERE, everywhere, kept_rows, plant
@@ -29,7 +31,7 @@ MOMENTS = {
     "rest of a day exchanged": Moment(Lake, "exchange"),
     "rows gone, texts not": Moment(erasing, "overwrite_texts", after=False),
     "old files there": Moment(erasing, "forget_files", after=False),
-    "certificate written": Moment(deleting, "write_certificate"),
+    "certificate written": Moment(finishing, "write_certificate"),
 }
 DAY, PROJECT = date(2020, 1, 1), 1000
 
@@ -62,7 +64,7 @@ def test_a_deletion_killed_at_any_step_is_finished_by_the_next(
     assert run_in_process(delete_and_die, home, moment) == -signal.SIGKILL
     with open_stores(home) as stores:
         day = Day(stores, DAY, PROJECT)
-        (done,) = finish_open(stores)
+        (done,) = finish_open(stores, KINDS)
         assert everywhere(stores) == NOWHERE
         assert {name: day.rows(name) for name in kept} == kept
         day.assert_balanced()

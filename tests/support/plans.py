@@ -15,15 +15,15 @@ from tasks_pipeline.storage.state.database import StateDatabase
 GROWING = frozenset({
     "alerts", "analytics_dead", "analytics_outbox", "artifact_bundles", "artifacts", "batches", "commit_authors", "commit_files", "commits",
     "day_changes", "debug_files", "deliveries",
-    "deploys", "drains", "event_ids", "group_actions", "group_commits", "group_days", "group_explanations", "group_hashes",
+    "deploys", "drains", "erasures", "event_ids", "group_actions", "group_commits", "group_days", "group_explanations", "group_hashes",
     "group_signatures", "group_values", "groups", "health_days", "incidents", "monitor_check_ins", "monitor_environments", "monitors",
     "notifications", "regroupings", "release_commits", "release_environments", "release_heads", "release_stages", "releases", "replacements",
-    "report_deliveries", "report_revisions", "reports", "repositories", "rule_states", "similar_groups", "statistics_days", "suspect_commits",
+    "report_deliveries", "report_revisions", "reports", "repositories", "retention_removals", "rule_states", "similar_groups", "statistics_days", "suspect_commits",
     "symbol_arrivals", "upload_chunks",
 })  # fmt: skip
 """Tables without a bound: reading all of one is a fault that shows itself after weeks."""
 OPEN = frozenset({
-    "analytics_waiting", "day_changes_due", "deploys_to_tell", "group_days_without_place", "groups_suspects_due", "health_days_due",
+    "analytics_waiting", "day_changes_due", "deploys_to_tell", "erasures_open", "group_days_without_place", "groups_suspects_due", "health_days_due",
     "incidents_open",
     "monitor_environments_in_trouble", "notifications_for_digests", "regroupings_open", "releases_to_count", "releases_to_update",
     "releases_unprocessed", "replacements_open",

@@ -12,12 +12,14 @@ import click
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import Option
 from tasks_pipeline.commands.common.output import cell
+from tasks_pipeline.commands.common.queries import one_line
 from tasks_pipeline.commands.common.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks_pipeline.deletion.chosen import Chosen
+    from tasks_pipeline.erasure.finish import Done
     from tasks_pipeline.erasure.selection import Erased
     from tasks_pipeline.stores import Stores
 
@@ -37,9 +39,6 @@ def delete_chosen(
 ) -> None:
     """Show what goes, ask, delete it, say what went. Raises ClickException when it has to wait."""
     from tasks_pipeline.deletion.run import delete, plan
-    from tasks_pipeline.erasure.raw import Waits
-    from tasks_pipeline.privacy.delete import NotAllGone
-    from tasks_pipeline.retention.lake import DayChanging
 
     if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("this deletes for good: give --yes where nobody can be asked, or --dry-run")
@@ -53,20 +52,39 @@ def delete_chosen(
             click.echo(note)
     if not yes:
         click.confirm(f"Delete {cell(chosen.said)} for good? Only a backup brings it back", abort=True)
-    try:
-        with _progress(planned) as on_erased:
-            done = delete(stores, chosen, by, on_erased)
-    except (Waits, NotAllGone) as error:
-        raise click.ClickException(str(error)) from error
-    except DayChanging as error:
-        raise click.ClickException(
-            f"others keep writing files of {error}: ask again, or the nightly cleanup goes on with it"
-        ) from error
+    with ends_in_a_line(), _progress(planned) as on_erased:
+        done = delete(stores, chosen, by, on_erased)
     if as_json:
         print_json([each.as_dict() for each in done.erased])
         return
     _show(done.erased, "went", chosen, as_json=False)
-    click.echo(f"looked for again: nothing is left; certificate: {cell(done.certificate)}")
+    say_certified(done)
+
+
+@contextmanager
+def ends_in_a_line() -> Iterator[None]:
+    """What keeps a deletion from being finished now ends the command with a line."""
+    from tasks_pipeline.erasure.finish import NotAllGone
+    from tasks_pipeline.erasure.raw import Waits
+    from tasks_pipeline.retention.lake import DayChanging
+
+    try:
+        with one_line(Waits, NotAllGone):
+            yield
+    except DayChanging as error:
+        raise click.ClickException(
+            f"others keep writing files of {error}: ask again, or the nightly cleanup goes on with it"
+        ) from error
+
+
+def say_certified(done: Done) -> None:
+    """Say where the certificate is, and what no deletion reaches."""
+    click.echo(f"looked for again: nothing is left; certificate: {cell(done.path)}")
+    if done.since:
+        came = ", ".join(f"{each.rows} in {each.where}" for each in done.since)
+        click.echo(
+            f"programs go on sending: {came} came since, and stay; end that, and delete again", err=True
+        )
     click.echo(
         "Backups made before still hold it: remove them, or delete again after one was restored. Messages that were sent cannot be called back.",
         err=True,

@@ -54,7 +54,7 @@ def days_of(state: StateDatabase, span: Bounds, now: datetime) -> Days:
             ).where(day_changes.c.day.between(*between))
         ).all()
         wrong = failed_days(connection, days)
-        removed = removed_days(connection, "events").projects
+        removed = removed_days(connection, "events", *between).projects
     counted = closed.keys() - {day for day, _, is_new in changes if is_new} - removed.keys()
     for day in {
         day for day, _, _ in changes

@@ -32,10 +32,13 @@ class RemovedDays:
         return ALL_PROJECTS in found or project_id in found
 
 
-def removed_days(connection: Connection, table: str, since: datetime | None = None) -> RemovedDays:
-    """The days of which rows of a table of the lake were taken; some of them since a moment, where one is given."""
+def removed_days(
+    connection: Connection, table: str, first: date, last: date, since: datetime | None = None
+) -> RemovedDays:
+    """Of days from the first to the last those of which rows of a table of the lake were taken; some of them since a moment, where one is
+    given. The notes of all days grow for ever."""
     found: dict[date, set[int]] = {}
-    query = select(_r.day, _r.project_id).where(_r.name == table)
+    query = select(_r.day, _r.project_id).where(_r.day.between(first, last), _r.name == table)
     if since is not None:
         query = query.where(_r.removed_at >= since)
     for day, project_id in connection.execute(query):

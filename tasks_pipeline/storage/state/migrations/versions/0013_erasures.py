@@ -30,7 +30,7 @@ def upgrade() -> None:
             "data",
             sa.JSON(),
             nullable=True,
-            comment="whose, and what must be remembered until it ended; null from then on",
+            comment="whose, and what must be remembered until it ended; from then on null, or which archived manifests are over",
         ),
         sa.Column("requested_by", sa.String(200), nullable=False),
         sa.Column("requested_at", UtcDateTime(), nullable=False),

@@ -1,56 +1,43 @@
-"""Certificates: that a person's data was deleted, what, when, and how it was checked; nothing of whom."""
+"""Certificates: that something was deleted on purpose, what, when, and how that was checked; nothing of whose it was or what it said."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks_pipeline.erasure.requests import Request
-from tasks_pipeline.erasure.selection import Erased
+from tasks_pipeline.erasure.selection import Certified
 from tasks_pipeline.files import write_atomically
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.disk import sync_folder
+from tasks_pipeline.storage.state.erasures import Request
 
 HASH = "sha256"
+NOT_COVERED = (
+    "messages that were sent",
+    "backups made before",
+    "archives that the configuration does not name any more, and copies of archives",
+    "the write-ahead log of a PostgreSQL server",
+)
 
 
-def certificate_of(
-    request: Request,
-    identifiers: Mapping[str, int],
-    project: str | None,
-    erased: Sequence[Erased],
-    left: Sequence[Erased],
-) -> dict[str, Any]:
-    """The certificate of a request that is done: `identifiers` counts them by kind, `left` is what was found when the person was looked
-    for again, all of it received since. `sha256` is of all else, as JSON with sorted keys and without spaces."""
+def certificate_of(request: Request, told: Certified) -> dict[str, Any]:
+    """The certificate of a request that is done. `sha256` is of all else, as JSON with sorted keys and without spaces."""
     found = {
         "id": request.id,
-        "about": "deletion of a person's data",
+        "about": told.about,
         "requested_by": request.requested_by,
         "requested_at": request.requested_at.astimezone(UTC).isoformat(),
         "done_at": datetime.now(UTC).isoformat(),
-        "identifiers": dict(identifiers),
-        "project": project,
-        "erased": [each.as_dict() for each in erased],
-        "checks": [
-            {
-                "what": "the person was looked for again in the lake, the archive, the spool, attachments, the state database, reports, "
-                "Dagster's store and logs",
-                "found_received_before": [],
-                "received_since": [each.as_dict() for each in left],
-            }
-        ],
-        "not_covered": [
-            "messages that were sent",
-            "backups made before",
-            "archives that the configuration does not name any more, and copies of archives",
-            "the write-ahead log of a PostgreSQL server",
-        ],
+        "identifiers": dict(told.identifiers),
+        **told.named,
+        "erased": [each.as_dict() for each in told.erased],
+        "checks": [dict(told.check)],
+        "not_covered": list(NOT_COVERED),
         "version": version("tasks-pipeline"),
     }
     return found | {HASH: digest_of(found)}
@@ -65,10 +52,17 @@ def digest_of(certificate: Mapping[str, Any]) -> str:
 def write_certificate(home: Home, certificate: Mapping[str, Any]) -> Path:
     """Store a certificate, durably; gives where."""
     home.certificates_dir.mkdir(exist_ok=True, mode=0o700)
-    path = home.certificates_dir / f"{certificate['id']}.json"
+    path = _path(home, certificate["id"])
     write_atomically(path, json.dumps(certificate, indent=1) + "\n")
-    os.chmod(path, 0o600)
+    sync_folder(path.parent)
     return path
+
+
+def read_certificate(home: Home, request_id: str) -> tuple[dict[str, Any], Path]:
+    """The certificate of a request that ended, and where it lies. Raises FileNotFoundError."""
+    path = _path(home, request_id)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found, path
 
 
 def certificates(home: Home) -> list[dict[str, Any]]:
@@ -78,3 +72,7 @@ def certificates(home: Home) -> list[dict[str, Any]]:
         told = json.loads(path.read_text(encoding="utf-8"))
         found.append({**told, "valid": told.get(HASH) == digest_of(told), "path": str(path)})
     return sorted(found, key=lambda each: str(each.get("done_at")), reverse=True)
+
+
+def _path(home: Home, request_id: str) -> Path:
+    return home.certificates_dir / f"{request_id}.json"

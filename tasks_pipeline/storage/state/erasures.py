@@ -1,4 +1,4 @@
-"""Requests to erase: stored before anything goes, so that whoever is killed is followed by another who finishes."""
+"""Erasures: deletions that were asked for. Stored before anything goes, so that whoever is killed is followed by another who finishes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import null, select, text, update
+from sqlalchemy import Connection, null, select, text, update
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import erasures
@@ -16,6 +16,7 @@ from tasks_pipeline.storage.state.tables import erasures
 REMEMBERED = frozenset({"found", "done", "going", "owners", "superseded", "keys", "short_ids"})
 """What of `data` was found, and not asked for."""
 _e = erasures.c
+_OPEN = text("ended_at IS NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Request:
 def open_request(state: StateDatabase, kind: str, data: Mapping[str, Any], requested_by: str) -> Request:
     """Store a request, unless the same one is at work; gives it."""
     with state.write() as connection:
-        for known in _open(connection):
+        for known in open_requests(connection):
             if known.kind == kind and _asked(known.data) == _asked(data):
                 return known
         request = Request(uuid.uuid4().hex, kind, dict(data), requested_by, datetime.now(UTC))
@@ -44,23 +45,33 @@ def open_request(state: StateDatabase, kind: str, data: Mapping[str, Any], reque
     return request
 
 
-def open_requests(state: StateDatabase) -> list[Request]:
+def open_requests(connection: Connection) -> list[Request]:
     """Requests that are at work, the oldest first."""
-    with state.read() as connection:
-        return _open(connection)
-
-
-def is_open(state: StateDatabase, kind: str, data: Mapping[str, Any]) -> bool:
-    """Whether the same request is at work."""
-    return any(each.kind == kind and _asked(each.data) == _asked(data) for each in open_requests(state))
-
-
-def _open(connection: Any) -> list[Request]:
-    query = select(erasures).where(text("ended_at IS NULL")).order_by(_e.requested_at, _e.id)
+    query = select(erasures).where(_OPEN).order_by(_e.requested_at, _e.id)
     return [
         Request(row.id, row.kind, row.data or {}, row.requested_by, row.requested_at)
         for row in connection.execute(query)
     ]
+
+
+def open_since(connection: Connection) -> list[datetime]:
+    """When the requests that are at work were stored, the oldest first; without what they remember, which may be much."""
+    return list(connection.execute(select(_e.requested_at).where(_OPEN).order_by(_e.requested_at)).scalars())
+
+
+def as_it_is(state: StateDatabase, request: Request) -> Request | None:
+    """A request with what it remembers by now; None when somebody ended it."""
+    with state.read() as connection:
+        row = connection.execute(select(_e.data).where(_e.id == request.id, _OPEN)).first()
+    return None if row is None else replace(request, data=row.data or {})
+
+
+def is_open(state: StateDatabase, kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether the same request is at work."""
+    with state.read() as connection:
+        return any(
+            each.kind == kind and _asked(each.data) == _asked(data) for each in open_requests(connection)
+        )
 
 
 def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,10 +80,11 @@ def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remember(state: StateDatabase, request: Request, **what: Any) -> Request:
-    """Keep what has to be known when the rows it follows from are gone: what was `found`, and what is `done`."""
+    """Keep what has to be known when the rows it follows from are gone: what was `found`, and what is `done`. One that ended remembers
+    nothing: it would say again whose it was."""
     data = {**request.data, **what}
     with state.write() as connection:
-        connection.execute(update(erasures).where(_e.id == request.id).values(data=data))
+        connection.execute(update(erasures).where(_e.id == request.id, _OPEN).values(data=data))
     return replace(request, data=data)
 
 
@@ -83,3 +95,9 @@ def end_request(state: StateDatabase, request: Request) -> None:
     with state.write() as connection:
         ended = {"data": {"superseded": over} if over else null(), "ended_at": datetime.now(UTC)}
         connection.execute(update(erasures).where(_e.id == request.id).values(ended))
+
+
+def superseded(connection: Connection) -> set[str]:
+    """Proofs of archived manifests that are over since a deletion took rows out of them."""
+    found = connection.execute(select(_e.data).where(_e.data.is_not(None))).scalars()
+    return {proof for data in found for proof in data.get("superseded") or ()}
