@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import date, datetime
 
 import msgspec
@@ -11,6 +12,8 @@ from msgspec.structs import replace
 
 FORMAT = 1
 LAKE, STATE = "lake", "state"
+_FILE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
+_WORD = re.compile(r"[A-Za-z_][0-9A-Za-z_]{0,99}")
 _TYPES = {
     "text": pa.types.is_string, "bytes": pa.types.is_binary, "int64": pa.types.is_int64, "int32": pa.types.is_int32,
     "double": pa.types.is_float64, "bool": pa.types.is_boolean, "date": pa.types.is_date, "timestamp": pa.types.is_timestamp,
@@ -138,9 +141,17 @@ def decode(path: str, text: bytes) -> Manifest:
         manifest = msgspec.convert(known, Manifest)
     except msgspec.ValidationError as error:
         raise _damaged(path) from error
-    if manifest.proof != _proof(manifest) or any("/" in f.name for f in (*manifest.files, *manifest.blobs)):
+    if manifest.proof != _proof(manifest) or not _is_plain(manifest):
         raise _damaged(path)
     return manifest
+
+
+def _is_plain(manifest: Manifest) -> bool:
+    """Whether files lie beside the manifest, and names are such as we give: they become paths, and words of SQL."""
+    files = (file.name for file in (*manifest.files, *manifest.blobs))
+    words = [table.name for table in manifest.tables]
+    words += [column.name for table in manifest.tables for column in table.columns]
+    return all(map(_FILE.fullmatch, files)) and all(map(_WORD.fullmatch, words))
 
 
 def _proof(manifest: Manifest) -> str:

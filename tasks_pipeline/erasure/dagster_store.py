@@ -3,6 +3,8 @@ column they stand: Dagster's own library has no way to change what was recorded.
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -14,6 +16,7 @@ from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.state.database import open_engine, write_transaction
 
+_NAMES = re.compile(r"^__|_(name|key|keys|id|type)$|^(name|key|id|status|partition|asset_key|dagster_.*)$")
 ROWS = 500
 """Read at once; some are events with long errors."""
 BUSY_SECONDS = 60
@@ -76,7 +79,7 @@ def _in_table(
         rows = connection.execute(
             f'SELECT rowid, {listed} FROM "{name}" WHERE rowid > ? ORDER BY rowid LIMIT {ROWS}', (last,)
         ).fetchall()
-        changed = [(row[0], new) for row in rows if (new := _new(row[1:], texts)) is not None]
+        changed = [(row[0], new) for row in rows if (new := _new(columns, row[1:], texts)) is not None]
         found += len(changed)
         if change and changed:
             values = ", ".join(f'"{column}" = ?' for column in columns)
@@ -90,20 +93,55 @@ def _in_table(
         last = rows[-1][0]
 
 
-def _new(values: Sequence[Any], texts: Texts) -> list[Any] | None:
+def _new(columns: Sequence[str], values: Sequence[Any], texts: Texts) -> list[Any] | None:
     """The values without texts; None where they hold none."""
-    new = [_without(value, texts) for value in values]
+    new = [
+        _without(value, texts) if _may_tell(name) else value
+        for name, value in zip(columns, values, strict=True)
+    ]
     return None if new == list(values) else new
+
+
+def _may_tell(name: str) -> bool:
+    """Whether what has that name may tell of anybody. Names and keys are Dagster's or ours: a run whose class or job is another cannot be
+    read any more, and with it no list of runs."""
+    return not _NAMES.search(name)
 
 
 def _without(value: Any, texts: Texts) -> Any:
     if isinstance(value, str):
-        return texts.removed_from(value)
+        return _of_text(value, texts) if texts.are_in(value) else value
     if isinstance(value, bytes) and (spans := texts.spans_in(value)):
         content = bytearray(value)
         for first, last in spans:
             content[first:last] = b"x" * (last - first)
         return bytes(content)
+    return value
+
+
+def _of_text(value: str, texts: Texts) -> str:
+    """A text without them; of JSON, as which Dagster stores nearly all, in its values."""
+    if value[:1] in ("{", "["):
+        try:
+            known = json.loads(value)
+        except (ValueError, RecursionError):
+            return texts.removed_from(value)
+        new = _of_json(known, texts)
+        return value if new == known else json.dumps(new)
+    return texts.removed_from(value)
+
+
+def _of_json(value: Any, texts: Texts) -> Any:
+    match value:
+        case str():
+            return _of_text(value, texts)
+        case dict():
+            return {
+                texts.key_without(key): _of_json(each, texts) if _may_tell(key) else each
+                for key, each in value.items()
+            }
+        case list():
+            return [_of_json(each, texts) for each in value]
     return value
 
 
@@ -153,7 +191,7 @@ def _changed(engine: Any, name: str, columns: Sequence[str], texts: Texts) -> It
             changed = [
                 {"place": row[0], **{f"v{number}": value for number, value in enumerate(new)}}
                 for row in rows
-                if (new := _new(row[1:], texts)) is not None
+                if (new := _new(columns, row[1:], texts)) is not None
             ]
             if changed:
                 yield changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import alerts, group_explanations, groups
 from tasks_pipeline.stores import Stores
 
+_WORD = re.compile(r"[^\s\d@]*|\d{4}-\d\d(-\d\d)?|[^\W_]*")
 GROUPS = 500
 """Groups that are looked at together."""
 _TEXTS = ("title", "culprit", "exception_value", "transaction")
@@ -51,8 +53,9 @@ def _said_alone(lake: Lake, doomed: str, most: int) -> list[str]:
 
 
 def _telling(said: Iterable[str]) -> Texts:
-    """Texts but those of one word (ValueError, a function's name), which say nothing of anybody, and stand in what programs write too."""
-    return Texts.of(each for each in said if any(not letter.isalnum() for letter in each.strip("_.")))
+    """Texts but those of one word (ValueError, event_id, dagster/partition, 2020-01-01), which say nothing of anybody, and stand in what
+    programs write too: whoever chose such a title would have all of that overwritten. A word with digits may be a number of somebody's."""
+    return Texts.of(each for each in said if not _WORD.fullmatch(each.strip()))
 
 
 def show_others(stores: Stores, group_ids: Sequence[int]) -> list[Erased]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
-from urllib.parse import quote
+
+from tasks_pipeline.erasure.spelling import OF_LETTER, as_word, runs_of, stands_alone
 
 REMOVED = "(removed)"
 """What stands in the place of a text that people read."""
@@ -17,6 +17,11 @@ SHORTEST = 4
 """Shorter texts are part of too many others."""
 MOST = 2_000
 """Texts that are looked for at once."""
+PIECE, CONTEXT = 2**20, 64
+"""Bytes of content that are looked at together, and what is seen of those before them."""
+
+
+_WORD = re.compile(r"[A-Za-z_./]+")
 
 
 @dataclass(frozen=True)
@@ -38,98 +43,78 @@ class Texts:
         return Texts.of(self.wanted | other.wanted)
 
     @cached_property
-    def _small(self) -> list[str]:
-        """All spellings in small letters, the longest first."""
-        return list(dict.fromkeys(text.lower() for text in self._spellings))
+    def _runs(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """What to look for first, the longest text first."""
+        wanted = sorted(self.wanted, key=lambda text: (-len(text), text))
+        return [(text, runs_of(text)) for text in wanted]
 
-    @cached_property
-    def _spellings(self) -> list[str]:
-        """As it is, and as JSON writes it, once and within JSON once more."""
-        found: dict[str, None] = {}
-        wanted = sorted(self.wanted, key=len, reverse=True)
-        for text in (*wanted, *(spelt_in_pages(each) for each in wanted if is_address(each))):
-            for ascii_only in (False, True):
-                spelt = text
-                for _ in range(3):
-                    found[spelt] = None
-                    spelt = json.dumps(spelt, ensure_ascii=ascii_only)[1:-1]
-        return sorted(found, key=len, reverse=True)
-
-    def _pattern_in(self, text: str) -> re.Pattern[str] | None:
-        """A pattern of those that are part of a text, where any is: one of all of them is a hundred times as slow."""
+    def _matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Where they stand in a text. Only those that may be part of it are asked for: a pattern of all is a hundred times as slow."""
         small = text.lower()
-        return _pattern(tuple(each for each in self._small if each in small))
+        some = tuple(
+            each for each, runs in self._runs if all(any(way in small for way in ways) for ways in runs)
+        )
+        pattern = _pattern(some)
+        return iter(()) if pattern is None else filter(stands_alone, pattern.finditer(text))
 
     def are_in(self, text: str) -> bool:
         """Whether one of them is part of a text."""
-        pattern = self._pattern_in(text)
-        return pattern is not None and pattern.search(text) is not None
+        return next(self._matches(text), None) is not None
 
     def removed_from(self, text: str) -> str:
         """A text without them."""
-        pattern = self._pattern_in(text)
-        return text if pattern is None else pattern.sub(REMOVED, text)
+        kept, last = [], 0
+        for match in self._matches(text):
+            kept += [text[last : match.start()], REMOVED]
+            last = match.end()
+        return "".join((*kept, text[last:]))
 
     def removed_within(self, value: Any) -> Any:
-        """JSON without them, in keys as in values."""
+        """JSON without them, in keys as in values; a key that is a word of programs stays."""
         match value:
             case str():
                 return self.removed_from(value)
             case dict():
-                return {self.removed_from(str(key)): self.removed_within(each) for key, each in value.items()}
+                return {self.key_without(str(key)): self.removed_within(each) for key, each in value.items()}
             case list():
                 return [self.removed_within(each) for each in value]
         return value
 
+    def key_without(self, key: str) -> str:
+        """A key of JSON without them; one that is a word of programs stays."""
+        return key if _WORD.fullmatch(key) else self.removed_from(key)
+
     def spans_in(self, content: bytes) -> list[tuple[int, int]]:
         """Where they begin and end in bytes of UTF-8."""
-        small = content.lower()
-        pattern = _bytes_pattern(tuple(each for each in self._small if each.encode() in small))
-        return [] if pattern is None else [match.span() for match in pattern.finditer(content)]
+        return list(self._spans(content)) if self.wanted else []
 
-    @property
+    def _spans(self, content: bytes) -> Iterator[tuple[int, int]]:
+        """In pieces, that overlap and show what stands before: some letters take four times as much memory as they have bytes."""
+        known = 0
+        for begin in range(0, len(content), PIECE):
+            start = max(0, begin - CONTEXT)
+            piece = content[start : begin + PIECE + self.longest].decode("utf-8", "surrogateescape")
+            at, place = 0, start
+            for match in self._matches(piece):
+                first = place + _bytes_in(piece[at : match.start()])
+                at, place = match.end(), first + _bytes_in(match[0])
+                if begin <= first < begin + PIECE and first >= known:
+                    known = place
+                    yield first, place
+
+    @cached_property
     def longest(self) -> int:
-        """Bytes of the longest of them: what overlaps when content is read in pieces."""
-        return max((len(text.encode()) for text in self._spellings), default=0) + 2
+        """Bytes of the longest of them, however it is spelt: what overlaps when content is read in pieces."""
+        return max((len(text) for text in self.wanted), default=0) * OF_LETTER + CONTEXT
 
 
 NOTHING = Texts()
 
 
-_ESCAPES = (r"(?<=\\[nrtbf])", r"(?<=\\u[0-9a-fA-F]{4})", r"(?<=%[0-9a-fA-F]{2})")
-"""What JSON and addresses of pages write for a character that is no letter: its own last letter is none."""
-
-
 @lru_cache(256)
 def _pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(map(_as_word, texts)), re.IGNORECASE) if texts else None
+    return re.compile("|".join(map(as_word, texts)), re.IGNORECASE) if texts else None
 
 
-@lru_cache(256)
-def _bytes_pattern(texts: tuple[str, ...]) -> re.Pattern[bytes] | None:
-    words = (_as_word(text).encode() for text in texts)
-    return re.compile(b"|".join(words), re.IGNORECASE) if texts else None
-
-
-def _as_word(text: str) -> str:
-    """Neither within a longer word, number or address: 10.0.0.1 is not in 110.0.0.12 nor in 10.0.0.1.5, ann@b.org not in joann@b.org,
-    x-ann@b.org or ann@b.org.uk."""
-    before = after = ""
-    if text[:1].isalnum():
-        letters = "0-9A-Za-z._+-" if is_address(text) else "0-9A-Za-z"
-        number = r"(?<![0-9]\.)" if text[0].isdigit() else ""
-        before = f"(?:{'|'.join((f'(?<![{letters}]){number}', *_ESCAPES))})"
-    if text[-1:].isalnum():
-        longer = r"(?![.-][0-9A-Za-z])" if is_address(text) else r"(?!\.[0-9])" if text[-1].isdigit() else ""
-        after = rf"(?![0-9A-Za-z]){longer}"
-    return before + re.escape(text) + after
-
-
-def is_address(text: str) -> bool:
-    """Whether a text looks like a mail address, as it is or as addresses of pages hold one."""
-    return "@" in text or "%40" in text
-
-
-def spelt_in_pages(text: str) -> str:
-    """A text as addresses of pages hold it."""
-    return quote(text, safe="")
+def _bytes_in(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))

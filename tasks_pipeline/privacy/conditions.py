@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from tasks_pipeline.erasure.texts import is_address, spelt_in_pages
-from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.erasure.spelling import as_word_in_re2, runs_of
+from tasks_pipeline.privacy.identity import NAMES_OF_USER, Identity
 
 PAYLOADS, FILES = "privacy_payloads", "privacy_files"
 """Temporary tables: places of events whose payload tells of the person, digests of attachments whose bytes do."""
+LONGEST_PATTERN = 16_000
+"""Letters of a pattern: RE2 refuses what becomes too large a program."""
 _TEXTS = {
     "transactions": ("name", "tags::VARCHAR"),
     "user_reports": ("name", "email", "message", "url"),
@@ -40,7 +40,7 @@ def conditions(
     )
     found = {"events": event, "sessions": _of_sessions(hashes)}
     for name, columns in _TEXTS.items():
-        parts = [_mentions(column, person) for column in columns]
+        parts = [mentions(column, person) for column in columns]
         parts += _users(person, ("user_key",)) if name == "transactions" else []
         parts += [f"digest IN (SELECT digest FROM {FILES})"] if name == "attachments" else []
         found[name] = _any(parts)
@@ -56,13 +56,10 @@ def _until(name: str, before: datetime | None) -> str:
 
 def of_payloads(person: Identity) -> str:
     """A query of the places of events whose payload tells of the person."""
-    parts = [_mentions("payload", person)]
+    parts = [mentions("payload", person)]
     if person.short_ids:
-        user = "coalesce(json_extract(payload, '$.user')::VARCHAR, '')"
-        spelt = [json.dumps(each, ensure_ascii=False) for each in person.short_ids]
-        # A value of `user`, whichever; as a text or as a number.
-        either = "|".join(f"{re.escape(each)}|{re.escape(each[1:-1])}" for each in spelt)
-        parts.append(f"regexp_matches({user}, {literal(f':({either})[,}}]')})")
+        ids = _listed(person.short_ids)
+        parts += [f"json_extract_string(payload, '$.user.{name}') IN ({ids})" for name in NAMES_OF_USER]
     return (
         f"SELECT day, part, position, item FROM lake.event_payloads WHERE {_of_project(person)}{_any(parts)}"
     )
@@ -73,7 +70,7 @@ def user_keys(person: Identity) -> list[str]:
     return [
         *(f"{kind}:{each}" for each in person.user_ids for kind in ("id", "username")),
         *(f"{kind}:{each}" for each in person.emails for kind in ("email", "id", "username")),
-        *(f"{kind}:{each}" for each in person.ips for kind in ("ip", "id")),
+        *(f"{kind}:{each}" for each in person.spelt_ips for kind in ("ip", "id")),
     ]
 
 
@@ -82,7 +79,7 @@ def is_theirs(person: Identity, column: str = "user_key") -> str:
     ids = [f"{kind}:{each}" for each in person.user_ids for kind in ("id", "username")]
     others = [key for key in user_keys(person) if key not in ids]
     parts = [f"{column} IN ({_listed(ids)})"] if ids else []
-    parts += [f"lower({column}) IN ({_listed(map(str.lower, others))})"] if others else []
+    parts += [f"lower({column}) IN ({_folded(others)})"] if others else []
     return _any(parts)
 
 
@@ -99,9 +96,9 @@ def _users(person: Identity, columns: Iterable[str]) -> list[str]:
         elif column == "user_id" and person.user_ids:
             parts.append(f"user_id IN ({_listed(person.user_ids)})")
         elif column == "user_email" and person.emails:
-            parts.append(f"lower(trim(user_email)) IN ({_listed(person.emails)})")
+            parts.append(f"lower(trim(user_email)) IN ({_folded(person.emails)})")
         elif column == "user_ip" and person.ips:
-            parts.append(f"lower(user_ip) IN ({_listed(person.ips)})")
+            parts.append(f"lower(user_ip) IN ({_folded(person.spelt_ips)})")
     return parts
 
 
@@ -114,29 +111,26 @@ def _of_sessions(hashes: Mapping[int, Collection[int]]) -> str:
     return _any(parts)
 
 
-def _mentions(column: str, person: Identity) -> str:
+def mentions(column: str, person: Identity) -> str:
     """A condition: a column holds one of the texts as a word. The plain search first: it is ten times as fast."""
-    wanted = sorted(person.texts.wanted)
-    if not wanted:
-        return "false"
-    wanted += [spelt_in_pages(each) for each in wanted if is_address(each)]
-    spelt = {spelling for each in wanted for spelling in (each, json.dumps(each, ensure_ascii=False)[1:-1])}
-    plain = " OR ".join(f"contains(lower({column}), {literal(each.lower())})" for each in sorted(spelt))
-    words = "|".join(_as_word(each) for each in sorted(spelt))
-    return f"(({plain}) AND regexp_matches({column}, {literal(words)}, 'i'))"
+    some, parts, letters = list[str](), list[str](), 0
+    for text in sorted(person.texts.wanted):
+        some.append(text)
+        letters += len(as_word_in_re2(text))
+        if letters > LONGEST_PATTERN:
+            parts.append(_mention(column, some))
+            some, letters = [], 0
+    return _any([*parts, *([_mention(column, some)] if some else [])])
 
 
-def _as_word(text: str) -> str:
-    """As erasure/texts.py has it, in the syntax of RE2, which looks neither ahead nor behind."""
-    before = after = ""
-    if text[:1].isalnum():
-        none = r"[^0-9A-Za-z.]|(?:^|[^0-9])\." if text[0].isdigit() else "[^0-9A-Za-z]"
-        none = "[^0-9A-Za-z._+-]" if is_address(text) else none
-        before = rf"(?:^|{none}|\\[nrtbf]|\\u[0-9a-fA-F]{{4}}|%[0-9a-fA-F]{{2}})"
-    if text[-1:].isalnum():
-        after = r"(?:$|[^0-9A-Za-z.]|\.(?:$|[^0-9]))" if text[-1].isdigit() else "(?:$|[^0-9A-Za-z])"
-        after = "(?:$|[^0-9A-Za-z.-]|[.-](?:$|[^0-9A-Za-z]))" if is_address(text) else after
-    return before + re.escape(text) + after
+def _mention(column: str, texts: Sequence[str]) -> str:
+    plain = _any(" AND ".join(_holds(column, ways) for ways in runs_of(text)) or "true" for text in texts)
+    words = "|".join(map(as_word_in_re2, texts))
+    return f"({plain} AND regexp_matches({column}, {literal(words)}, 'i'))"
+
+
+def _holds(column: str, ways: Iterable[str]) -> str:
+    return _any(f"contains(lower({column}), lower({literal(way)}))" for way in ways)
 
 
 def _of_project(person: Identity) -> str:
@@ -150,3 +144,9 @@ def _any(parts: Iterable[str]) -> str:
 
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(literal(value) for value in values)
+
+
+def _folded(values: Iterable[str]) -> str:
+    """In small letters as DuckDB makes them; of one letter Python makes two."""
+    spelt = {way for value in values for way in (value, value.replace("i\u0307", "\u0130"))}
+    return ", ".join(f"lower({literal(each)})" for each in sorted(spelt))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ MOST = 50
 LONGEST = 200
 SHORT_ID, SHORT_NUMBER = 6, 9
 """Characters from which an id, and a number, is looked for in any text: shorter ones stand in too much that is somebody else's."""
+NAMES_OF_USER = ("id", "username")
+"""Fields of a user that are an id of theirs: others are of their company, or count something."""
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,190}")
 _NOBODY = frozenset(
     {
@@ -95,7 +97,12 @@ class Identity:
     def texts(self) -> Texts:
         """What is looked for in any text."""
         long_ids = [each for each in self.user_ids if not is_short(each)]
-        return Texts.of([*long_ids, *self.emails, *self.ips])
+        return Texts.of([*long_ids, *self.emails, *self.spelt_ips])
+
+    @property
+    def spelt_ips(self) -> tuple[str, ...]:
+        """Addresses as programs write them: with and without zeros."""
+        return _unique(way for each in self.ips for way in _spellings(each))
 
     @property
     def nobody(self) -> list[str]:
@@ -124,11 +131,25 @@ def _email(value: str) -> str:
 
 def _ip(value: str) -> str:
     try:
-        return str(ipaddress.ip_address(value.strip()))
+        found = ipaddress.ip_address(value.strip())
+        return str(getattr(found, "ipv4_mapped", None) or found)
     except ValueError:
         raise IdentityError(
             f"--ip: found {value[:60]!r}, allowed is one IPv4 or IPv6 address such as 192.0.2.7"
         ) from None
+
+
+def _spellings(ip: str) -> Iterator[str]:
+    yield ip
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        mapped = ipaddress.ip_address(f"::ffff:{ip}")
+        yield from (f"::ffff:{ip}", str(mapped), mapped.exploded, f"0:0:0:0:0:ffff:{ip}")
+    else:
+        groups = address.exploded.split(":")
+        yield address.exploded
+        yield ":".join(f"{int(each, 16):x}" for each in groups)
+        yield ":".join(each.zfill(4) if each else "" for each in str(address).split(":"))
 
 
 def _unique(values: Iterable[str]) -> tuple[str, ...]:

@@ -244,7 +244,7 @@ class Person:
     def _hashes(self, stores: Stores, among: Asked, keys: Mapping[int, set[str]]) -> dict[int, set[int]]:
         """Hashes of the person by project: of what sessions call them, and of what events do."""
         key, person = user_key(stores.state), self.identity
-        named = {*person.user_ids, *person.emails, *person.ips}
+        named = {*person.user_ids, *person.emails, *person.spelt_ips}
         found = {}
         for project in self._projects(stores, among):
             of_keys = keys.get(project, set())

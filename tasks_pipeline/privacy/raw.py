@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.privacy.identity import NAMES_OF_USER, Identity
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
 from tasks_pipeline.protocol.encoding import EncodingError, decompress
 from tasks_pipeline.protocol.envelope import EnvelopeError, parse_envelope
@@ -79,7 +79,7 @@ def _values_of_user(payload: Any) -> Iterator[str]:
     if not isinstance(payload, dict):
         return
     user = payload.get("user")
-    for value in user.values() if isinstance(user, dict) else ():
+    for value in map(user.get, NAMES_OF_USER) if isinstance(user, dict) else ():
         if isinstance(value, str | int) and not isinstance(value, bool):
             yield str(value)
     rows = payload.get("aggregates")

@@ -260,7 +260,10 @@ def test_a_mail_that_is_kept_says_nothing_of_them_however_it_is_written(alone: D
 
 
 def test_an_id_of_one_digit_is_that_of_the_user_alone(alone: Day) -> None:
-    mine, other = event("A", user={"id": 7}), event("A", extra={"n": 7, "id": "7"}, user={"id": "77"})
+    mine, other = (
+        event("A", user={"id": 7}),
+        event("A", extra={"n": 7, "id": "7"}, user={"id": "77", "data": {"company": 7}, "name": "at:7,"}),
+    )
     alone.spool(
         alone.receipt(mine),
         alone.receipt(other, seconds=1),
@@ -288,6 +291,43 @@ def test_what_only_looks_like_hers_is_not(alone: Day) -> None:
     assert Person(ANN).look(alone.stores).events == len(hers)
     delete_person(alone.stores, ANN, "tester")
     assert alone.ids() == stay
+
+
+def test_who_sends_words_of_programs_takes_nothing_from_others(alone: Day) -> None:
+    """A title is what a client calls it: that of one who is deleted may be a key, a kind or a day of what stays."""
+    words = [
+        "event_id",
+        "happened_at",
+        "new_group",
+        str(alone.date),
+        "dagster/partition",
+        '"__class__": "EventLogEntry"',
+    ]
+    hers = [{**event("A", user={"id": ID}), "exception": None, "message": each} for each in words]
+    alone.send(*hers, event("B"))
+    alone.drain()
+    place = {"day": str(alone.date), "part": "r0", "position": 7, "item": 0, "event_id": "f" * 32}
+    told = {"title": "B", "event": place, "kind": "new_group", "happened_at": str(alone.date)}
+    alert = {
+        "project_id": alone.project,
+        "rule": "new",
+        "kind": "new_group",
+        "status": "firing",
+        "severity": "warning",
+    }
+    with alone.stores.state.write() as connection:
+        connection.execute(
+            alerts.insert().values(**alert, key="a", thread="t", at=datetime.now(UTC), data=told)
+        )
+    tags = {"dagster/partition": str(alone.date)}
+    entry = {"__class__": "EventLogEntry", "step_key": ID, "message": f"of {ID}", "tags": tags}
+    say_in_dagster(alone.stores, json.dumps(entry))
+    delete_person(alone.stores, Identity.of([ID]), "tester")
+    with alone.stores.state.read() as connection:
+        assert connection.execute(select(alerts.c.data)).scalar_one() == told
+    with closing(sqlite3.connect(alone.stores.home.dagster_home / "history" / "runs" / "index.db")) as store:
+        kept = [text for (text,) in store.execute("SELECT event FROM event_logs ORDER BY id")]
+    assert (json.loads(kept[0]), kept[1]) == ({**entry, "message": "of (removed)"}, "kept")
 
 
 def test_of_a_project_alone(alone: Day) -> None:
