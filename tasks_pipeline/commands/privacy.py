@@ -54,7 +54,7 @@ def privacy() -> None:
 def find(
     ctx: click.Context, user_ids: Sequence[str], emails: Sequence[str], ips: Sequence[str], project: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Show where something of a person is, and how much. Nothing is changed.
+    """Show where something of a person is, and how much, archived days too. Nothing is changed. Status 1 where it could not look.
 
     \b
     Example:

@@ -103,6 +103,7 @@ STATE: tuple[Place, ...] = (
     Place("analytics_dead", "texts are overwritten", ("data", "error")),
     Place("day_changes", _COUNTED),
     Place("retention_removals", "says of which days rows went, and why"),
+    Place("restored_days", _COUNTED),
     Place("erasures", "says whose data goes while a request is at work, and nothing of it from then on"),
     Place("statistics_days", _COUNTED),
     Place("reports", _COUNTED),
@@ -114,6 +115,7 @@ STATE: tuple[Place, ...] = (
 FOLDERS: tuple[Place, ...] = (
     Place("spool", "envelopes that rows which go came in, or that hold a text, are overwritten; their places are counted"),
     Place("lake", "files are written again; the old ones go at once, with the snapshots that held them"),
+    Place("archive", "rows go as those of the lake, files are written again; archived groups that no event is left of go, others show an event that stays"),
     Place("blobs", "attachments that go, unless another row names the same bytes"),
     Place("dagster", "texts are overwritten in runs, events, ticks and captured output"),
     Place("logs", "texts are overwritten"),

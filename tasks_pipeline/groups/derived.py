@@ -32,13 +32,13 @@ from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days, shown_since
 from tasks_pipeline.protocol.release import SEARCH_WORD
+from tasks_pipeline.storage.lake.asked import Asked
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
 from tasks_pipeline.storage.state.removals import removed_days
 from tasks_pipeline.storage.state.tables import group_days, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
-    from tasks_pipeline.storage.lake.asked import Asked
     from tasks_pipeline.storage.lake.lake import Lake
 
 T = TypeVar("T")

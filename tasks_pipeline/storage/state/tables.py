@@ -1183,7 +1183,7 @@ erasures = Table(
         "data",
         JSON(none_as_null=True),
         nullable=True,
-        comment="whose, and what must be remembered until it ended; null from then on",
+        comment="whose, and what must be remembered until it ended; from then on no more than proofs of archived manifests that are over",
     ),
     Column("requested_by", String(200), nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
