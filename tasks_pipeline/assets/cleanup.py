@@ -10,6 +10,8 @@ import dagster as dg
 from tasks_pipeline.assets.maintenance import GROUP, NIGHTLY, TAGS, DropConfig, removed_text
 from tasks_pipeline.assets.metadata import COMPUTED, ROWS_GONE, rows_metadata
 from tasks_pipeline.deletion.run import finish_open as finish_deletions
+from tasks_pipeline.erasure.requests import open_requests
+from tasks_pipeline.privacy.certificate import certificates
 from tasks_pipeline.privacy.delete import finish_open
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
@@ -17,6 +19,7 @@ from tasks_pipeline.retention.cleanup import ALL, Cleanup, cleanup_old_events, p
 from tasks_pipeline.retention.plan import Removal
 from tasks_pipeline.retention.policy import ATTACHMENTS, EVENTS
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, note_finding
 from tasks_pipeline.words import counted
 
 MOST_SHOWN = 200
@@ -50,20 +53,56 @@ def plan_of_cleanup(context: dg.AssetExecutionContext, stores: StoresResource) -
     tags=TAGS,
     freshness_policy=NIGHTLY,
     description="Events, transactions, sessions, figures, groups and all else that was removed because its retention is over "
-    "(`retention` in the configuration). Days on which something waits, and those whose figures are not final, stay.",
+    "(`retention` in the configuration). Days on which something waits, and those whose figures are not final, stay. Deletions of persons, "
+    "groups, releases and projects that wait are finished; `deleted_on_purpose` has all that were.",
 )
 def cleanup(
     context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
 ) -> dg.MaterializeResult[Any]:
     """Remove what is older than its retention, but for attachments and files of symbols; and finish deletions that were asked for."""
     result = _removed(context, config, stores, cleanup_old_events, EVENTS)
-    if not config.dry_run:
-        with stores.open() as opened:
-            for done in finish_open(opened):
-                context.log.info(f"deletion {done.certificate['id']} is finished: {done.path.name}")
-            for deleted in finish_deletions(opened):
-                context.log.info(f"deletion is finished: {deleted.certificate.name}")
-    return result
+    with stores.open() as opened:
+        if not config.dry_run:
+            _finish_deletions(context, opened)
+        deletions = _deletions(opened)
+    return result._replace(metadata={**(result.metadata or {}), **deletions})
+
+
+def _finish_deletions(context: dg.AssetExecutionContext, stores: Stores) -> None:
+    """Finish deletions that were asked for, and remember why others stay open: the probe `deletions` tells the operators."""
+    waiting: list[str] = []
+    paths = [done.path for done in finish_open(stores, waiting.append)]
+    paths += [done.certificate for done in finish_deletions(stores, waiting.append)]
+    note_finding(stores.state, OPEN_DELETIONS, waiting, datetime.now(UTC))
+    for path in paths:
+        context.log.info(f"a deletion is finished: {path.name}")
+    for why in waiting:
+        context.log.warning(why)
+
+
+def _deletions(stores: Stores) -> dict[str, Any]:
+    """What was deleted on purpose, as the certificates say: when, what kind of, how much; not whose. And what is asked for and not done."""
+    found = certificates(stores.home)
+    rows = [
+        dg.TableRecord(
+            {
+                "done": each["done_at"][:19],
+                "of": ", ".join(each["identifiers"]),
+                "rows": sum(place["rows"] for place in each["erased"]),
+                "certificate": each["id"],
+            }
+        )
+        for each in found[:MOST_SHOWN]
+    ]
+    columns = [
+        dg.TableColumn(name, "int" if name == "rows" else "string")
+        for name in ("done", "of", "rows", "certificate")
+    ]
+    return {
+        "deletions": len(found),
+        "deletions_open": len(open_requests(stores.state)),
+        "deleted_on_purpose": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=columns)),
+    }
 
 
 @dg.asset(

@@ -109,8 +109,9 @@ def delete(
     return _finish(stores, request, subject, on_erased, patience)
 
 
-def finish_open(stores: Stores) -> list[Done]:
-    """Finish the deletions that a killed process left, or that had to wait. What cannot be done now is done the next time."""
+def finish_open(stores: Stores, on_waiting: Callable[[str], None] = log.warning) -> list[Done]:
+    """Finish the deletions that a killed process left, or that had to wait. What cannot be done now is done the next time; `on_waiting`
+    hears why."""
     done = []
     for request in open_requests(stores.state):
         if request.kind in SUBJECTS:
@@ -118,7 +119,7 @@ def finish_open(stores: Stores) -> list[Done]:
                 subject = SUBJECTS[request.kind](request.data)
                 done.append(_finish(stores, request, subject, lambda _erased: None, 0))
             except (Waits, NotAllGone, DayChanging) as error:
-                log.warning("deletion %s stays open: %s", request.id, error)
+                on_waiting(f"deletion {request.id} stays open: {error}")
     return done
 
 

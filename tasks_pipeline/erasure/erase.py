@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -40,6 +41,7 @@ from tasks_pipeline.erasure.shown_groups import (
 from tasks_pipeline.erasure.state_texts import count_texts, overwrite_texts
 from tasks_pipeline.erasure.stored_reports import count_reports, overwrite_reports
 from tasks_pipeline.erasure.texts import Texts
+from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.stores import Stores
@@ -63,12 +65,12 @@ def erase(
 ) -> list[Erased]:
     """Do all of a request but its end; gives what went, also by processes that were killed at it. `on_erased` hears of each step.
 
-    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; and, when all
-    else is done, where an archive cannot be reached or read. Then the request stays open.
+    Raises Waits where something received before waits to be processed for `patience` seconds, a backup is under way, or others replace a
+    day again and again; and, when all else is done, where an archive cannot be reached or read. Then the request stays open.
     """
     before = request.data.get("done") or ()
     done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])
-    with process_lock(stores.home, LOCK):
+    with process_lock(stores.home, LOCK), _others_wait():
         began = datetime.now(UTC)
         await_waiting(stores, began, patience)
         refuse_backup(stores)
@@ -93,6 +95,16 @@ def erase(
         )
     refuse_unseen(archives.problems)
     return done.all
+
+
+@contextmanager
+def _others_wait() -> Iterator[None]:
+    try:
+        yield
+    except DayChanging as error:
+        raise Waits(
+            f"others keep writing files of {error}: ask again, or the nightly cleanup goes on with it"
+        ) from error
 
 
 def archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:

@@ -56,15 +56,16 @@ def delete_person(
     return _finish(stores, request, Person.of(request.data), on_erased, patience)
 
 
-def finish_open(stores: Stores) -> list[Deleted]:
-    """Finish requests that a killed process left, or that had to wait. What cannot be done now is done the next time."""
+def finish_open(stores: Stores, on_waiting: Callable[[str], None] = log.warning) -> list[Deleted]:
+    """Finish requests that a killed process left, or that had to wait. What cannot be done now is done the next time; `on_waiting` hears
+    why."""
     done = []
     for request, person in open_subjects(stores, {Person.kind: Person.of}):
         assert isinstance(person, Person)
         try:
             done.append(_finish(stores, request, person, lambda _erased: None, 0))
         except (Waits, NotAllGone) as error:
-            log.warning("deletion %s stays open: %s", request.id, error)
+            on_waiting(f"deletion {request.id} stays open: {error}")
     return done
 
 

@@ -20,6 +20,8 @@ EARLY = "found_early"
 """Days that went before their time, since the stores took more than `retention.max_disk`."""
 UNARCHIVED_ROWS, UNARCHIVED_FILES = "found_unarchived_rows", "found_unarchived_files"
 """Days that the last cleanup could not archive, and left as they are: of what was received, and of attachments."""
+OPEN_DELETIONS = "found_open_deletions"
+"""Why deletions that people asked for could not be finished last night."""
 FREE_DISK = "free_disk"
 """How much disk was free, over time."""
 _SHOWN = 5

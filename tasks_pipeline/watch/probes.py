@@ -17,7 +17,7 @@ from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.sizes import disk_of
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.proofs import failed_checks
-from tasks_pipeline.storage.state.tables import batches, notifications
+from tasks_pipeline.storage.state.tables import batches, erasures, notifications
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep import findings
 from tasks_pipeline.upkeep.forecast import MOST_DAYS, days_until_full
@@ -59,6 +59,7 @@ DESCRIPTIONS = {
     "damage": "What could not be read as it was written, when it was looked at last night.",
     "early_removals": "Days that the last cleanup removed before their time, since the stores take more than `retention.max_disk`.",
     "archive": "Days that last night's cleanup could not archive: they stay, though their retention is over.",
+    "deletions": "Deletions that people asked for more than a day ago, and that could not be finished.",
     "figures": "Checks of figures and reports that failed within a month and do not hold yet: what is built on them is held up.",
     "clock": "Difference between this machine's clock and the database's, in seconds.",
     "failed_runs": "Runs of a job that failed in a row.",
@@ -110,6 +111,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("damage",), lambda: [damage(stores)]),
         (("early_removals",), lambda: [early_removals(stores)]),
         (("archive",), lambda: [archive(stores)]),
+        (("deletions",), lambda: [deletions(stores, now)]),
         (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
@@ -276,6 +278,22 @@ def archive(stores: Stores) -> Reading:
     failed = [each for each in found if each is not None and each.count]
     said = "; ".join(each.detail for each in failed) or "what went was archived before"
     return Reading("archive", CRITICAL if failed else OK, sum(each.count for each in failed), said)
+
+
+def deletions(stores: Stores, now: datetime) -> Reading:
+    """Deletions that a night should have finished, and what it waited for."""
+    late = select(func.count()).where(
+        text("ended_at IS NULL"), erasures.c.requested_at < now - timedelta(days=1)
+    )
+    with stores.state.read() as connection:
+        count = int(connection.execute(late).scalar_one())
+        found = findings.finding(connection, findings.OPEN_DELETIONS)
+    if not count:
+        return Reading("deletions", OK, 0, "no deletion waits for more than a day")
+    why = f": {found.detail}" if found and found.count else ""
+    return Reading(
+        "deletions", CRITICAL, count, f"{counted(count, 'deletion')} asked for more than a day ago{why}"
+    )
 
 
 def figures(stores: Stores, now: datetime) -> Reading:

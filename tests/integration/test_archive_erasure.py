@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ from tasks_pipeline.releases.health import compute_health
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.tables import erasures
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, note_finding
+from tasks_pipeline.watch.probes import deletions
 from tests.integration.test_archive import UNTIL, archiving, clean, night, of
 from tests.integration.test_privacy import ANN, EMAIL, NOWHERE, PLANTED, everywhere, kept_rows, plant
 from tests.support.crash import Moment, at, die, run_in_process
@@ -189,7 +191,13 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
     with pytest.raises(Waits, match="is it mounted"):
         delete_person(day.stores, ANN, "tester")
     assert (later.rows("events"), certificates(day.stores.home)) == ([], [])
-    assert finish_open(day.stores) == []
+    waiting: list[str] = []
+    assert finish_open(day.stores, waiting.append) == []
+    note_finding(day.stores.state, OPEN_DELETIONS, waiting, datetime.now(UTC))
+    told = deletions(day.stores, datetime.now(UTC) + timedelta(days=2))
+    assert (told.status, told.value) == ("critical", 1)
+    assert "cannot be reached" in told.detail
+    assert deletions(day.stores, datetime.now(UTC)).status == "ok"
     folder.rmdir()
     away.rename(folder)
     with pytest.raises(ArchiveError, match="is not finished"):
@@ -202,6 +210,7 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
         delete_person(day.stores, ANN, "tester")
     file.write_bytes(content)
     (done,) = finish_open(day.stores)
+    assert deletions(day.stores, datetime.now(UTC) + timedelta(days=2)).status == "ok"
     rows = {each.where: each.rows for each in done.erased}
     assert (rows["lake.events"], rows["archive.events"], rows["archive.attachments"]) == (1, 5, 2)
     assert in_archive(folder) == everywhere(day.stores) == NOWHERE
