@@ -54,7 +54,7 @@ def delete_chosen(
     if not yes:
         click.confirm(f"Delete {cell(chosen.said)} for good? Only a backup brings it back", abort=True)
     try:
-        with _progress(planned) as on_erased:
+        with progress_of(planned) as on_erased:
             done = delete(stores, chosen, by, on_erased)
     except (Waits, NotAllGone) as error:
         raise click.ClickException(str(error)) from error
@@ -84,7 +84,7 @@ def _show(found: Sequence[Erased], verb: str, chosen: Chosen, as_json: bool) -> 
 
 
 @contextmanager
-def _progress(planned: Sequence[Erased]) -> Iterator[Callable[[Erased], None]]:
+def progress_of(planned: Sequence[Erased]) -> Iterator[Callable[[Erased], None]]:
     """A bar over the rows that were planned, on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
