@@ -53,7 +53,10 @@ def list_archive(ctx: click.Context, project: str | None, url: str | None, as_js
       tasks-pipeline archive list
       tasks-pipeline archive list --project shop --json
     """
+    from tasks_pipeline.archive.store import refuse_away
+
     with _opened(ctx, url) as (stores, found):
+        refuse_away(stores.home, found)
         rows = list(_rows(stores, found, _project(stores, project)))
         where = found.url
     if as_json:
@@ -70,8 +73,10 @@ def _rows(stores: Stores, found: Archive, project_id: int | None) -> Iterator[di
     from tasks_pipeline.archive.manifest import ArchiveError
     from tasks_pipeline.storage.state.restored import restored
 
+    today = datetime.now(UTC).date()
     with stores.state.read() as connection:
-        back = {(each.day, each.project_id): each.until for each in restored(connection)}
+        known_back = restored(connection)
+    back = {(each.day, each.project_id): each.until for each in known_back if each.until >= today}
     for part, is_whole in sorted(found.look(project_id=project_id).items()):
         row: dict[str, Any] = {
             "day": part.day, "project": stores.slugs.get(part.project_id, str(part.project_id)), "category": part.category,
@@ -100,18 +105,26 @@ def _rows(stores: Stores, found: Archive, project_id: int | None) -> Iterator[di
 def verify(
     ctx: click.Context, day: datetime | None, project: str | None, url: str | None, as_json: bool
 ) -> None:
-    """Read all that is archived, or what is of a day, and say what is wrong with it. Status 1 when anything is.
+    """Read all that is archived, or what is of a day, and say what is wrong with it. Status 1 when anything is, and where there is
+    nothing of what was named.
 
     \b
     Examples:
       tasks-pipeline archive verify
       tasks-pipeline archive verify 2026-08-31
     """
+    from tasks_pipeline.archive.manifest import ArchiveError
+    from tasks_pipeline.archive.store import refuse_away
     from tasks_pipeline.archive.verify import verify_archive
 
     on = None if day is None else day.date()
     with _opened(ctx, url) as (stores, found):
         project_id = _project(stores, project)
+        refuse_away(stores.home, found)
+        if (url or on) and not found.look(on, project_id):  # what was asked for by name, and is not there
+            raise ArchiveError(
+                f"{found.url} has nothing{f' of {on}' if on else ''}: `archive list` says what there is"
+            )
         with _bar(_size_of(found, on, project_id)) as advance:
             report = verify_archive(found, on, project_id, advance)
     if as_json:
@@ -125,6 +138,9 @@ def verify(
 
 
 def _say_verified(report: Verified) -> None:
+    if not report.parts and not report.unfinished:
+        click.echo("nothing is archived yet")
+        return
     one = report.parts == 1
     what = (
         f"{'is' if one else 'are'}{'' if report.ok else ' not'} as {'it was' if one else 'they were'} written"
@@ -191,7 +207,7 @@ def _restored_json(
 
 def _say_restored(report: RestoredParts, short_ids: Mapping[int, str]) -> None:
     if report.was_there:
-        click.echo(f"{report.day} was restored before; it stays through {report.until}")
+        click.echo(f"{report.day} was restored before; {_stays(report)}")
         return
     of_tables = ", ".join(f"{counted(n, 'row')} of {name}" for name, n in report.rows.items() if n)
     click.echo(f"{report.day} is back: {of_tables or 'what was begun before is finished'}")
@@ -212,7 +228,13 @@ def _say_restored(report: RestoredParts, short_ids: Mapping[int, str]) -> None:
         click.echo(f"{counted(report.duplicates, 'row')} that came again meanwhile stay as they came")
     if not report.whole:
         click.echo("other rows of the day are in no archive: its figures stay what they were")
-    click.echo(f"it stays through {report.until}, and then goes again")
+    click.echo(_stays(report))
+
+
+def _stays(report: RestoredParts) -> str:
+    if report.until < datetime.now(UTC).date():
+        return "the next cleanup takes it again"
+    return f"it stays through {report.until}, and then goes again"
 
 
 def _short_ids(stores: Stores, report: RestoredParts) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasks_pipeline.commands.common.command_group import CommandGroup
-from tasks_pipeline.commands.common.deleting import ends_in_a_line, say_certified
+from tasks_pipeline.commands.common.deleting import ends_in_a_line, progress_of, say_certified
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, project_option
 from tasks_pipeline.commands.common.output import cell, current_home
@@ -123,8 +124,8 @@ def delete(
             return
         if not yes:
             click.confirm("Delete all of it, for good?", abort=True)
-        with ends_in_a_line():
-            done = delete_person(stores, person, user_name(), patience=PATIENCE)
+        with ends_in_a_line(), progress_of(found.places) as on_erased:
+            done = delete_person(stores, person, user_name(), on_erased, patience=PATIENCE)
     if as_json:
         print_json([each.as_dict() for each in done.erased])
         return
@@ -252,8 +253,15 @@ def _show(found: Found) -> None:
     else:
         click.echo("nothing is found")
     if found.also:
-        named = ", ".join(cell(each)[:100] for each in found.also)
-        click.echo(f"the same person may be known as: {named}; name that too, if it is", err=True)
+        named = " ".join(_as_option(each) for each in found.also)
+        click.echo(f"the same person may be known as {named}: name that too, if it is", err=True)
+
+
+def _as_option(key: str) -> str:
+    """A key of users as the option that names the same one; a name is no option, and is shown as it is stored."""
+    kind, _, value = key.partition(":")
+    option = {"id": "--user-id", "email": "--email", "ip": "--ip"}.get(kind)
+    return cell(key if option is None else f"{option} {shlex.quote(value)}")[:100]
 
 
 def _place(each: Erased) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     The books of a day balance when every accepted item is stored, duplicate, filtered, discarded, invalid or waits.
     Days are UTC days of receipt, as long as their raw envelopes are kept. A day that cannot be read is named with the reason.
-    One line says what is not stored, by category, and why: types that are not kept, quotas, filters, what clients dropped.
+    One line says what is not stored, by category, and why: types that are not kept, quotas, filters, what clients dropped. Of days of
+    which stored rows were removed since, a line says how many and why.
 
     \b
     Examples:
@@ -152,6 +153,9 @@ def _print(found: dict[str, Any], now: datetime) -> None:
             f"{counted(found['failed_attempts'], 'attempt')} at it failed; tasks-pipeline watch says why"
         )
     _print_not_stored(found["not_stored"])
+    for day in found["days"]:
+        if day["gone"]:
+            say(f"{day['day']}: {day['gone']}")
     for day, why in found["broken"].items():
         click.secho(f"{day} cannot be read as it should: {printable(why)}", fg="red")
     if found["drains"]:

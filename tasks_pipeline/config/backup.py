@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.model import Model, PlaceUrl
 
 
 class Backup(Model):
     """Backups that are made by themselves; `tasks-pipeline backup create` makes one at any time."""
 
-    to: str | None = Field(
+    to: PlaceUrl | None = Field(
         None,
-        min_length=1,
         description="Folder on another disk, or fsspec URL (`s3://bucket/prefix`), for this installation alone; absent: none are made.",
     )
     every_hours: float = Field(24, ge=1, le=24 * 31, description="Time between two backups.")

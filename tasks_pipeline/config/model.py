@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from tasks_pipeline.config.written import UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,31 @@ Slug = Annotated[
 ]
 PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$"), About("4 to 64 letters, digits, - and _")]
 
+
+def _place(value: str) -> str:
+    """Each process has to find the same one, wherever it was started."""
+    scheme, is_url, _ = value.partition("://")
+    if is_url:
+        from fsspec import available_protocols
+
+        if scheme.rpartition("::")[2] not in available_protocols():
+            raise ValueError(
+                "a URL of no known kind; allowed is one of object storage (s3, gs, …), or a whole path such as /mnt/disk"
+            )
+    elif not value.startswith(("/", "~", UNSET)):  # those who only look need no variables
+        raise ValueError(
+            "another folder for each process, by where it was started; allowed is a whole path such as /mnt/disk, or a URL"
+        )
+    return value
+
+
+PlaceUrl = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(_place),
+    About("a whole path such as /mnt/disk, or a URL such as s3://bucket/prefix", private=True),
+]
+"""A folder by its whole path, or an fsspec URL."""
 
 MIB = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks_pipeline.config.model import MIB, Model
+from tasks_pipeline.config.model import MIB, Model, PlaceUrl
 
 LONGEST = 3650
 Days = Annotated[int, Field(ge=1, le=LONGEST)]
@@ -66,9 +66,8 @@ class Retention(Model):
         7,
         description="Dagster's runs with their events and captured output. The newest run of each partition stays.",
     )
-    archive_url: str | None = Field(
+    archive_url: PlaceUrl | None = Field(
         None,
-        min_length=1,
         description="Folder outside of the home, or fsspec URL (`s3://bucket/prefix`), for this installation alone: what was received is "
         "kept there as Parquet before it goes. Absent: nothing is archived.",
     )

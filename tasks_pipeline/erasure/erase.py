@@ -65,8 +65,8 @@ def erase(
     """Do all of a request but its end; gives what went, also by processes that were killed at it, and the request with what it remembers.
     `on_erased` hears of each step. The caller holds the lock of erasures.
 
-    Raises Waits where something received before waits to be processed for `patience` seconds, or a backup is under way; and, when all
-    else is done, where an archive cannot be reached or read. Then the request stays open.
+    Raises Waits where something received before waits to be processed for `patience` seconds, a backup is under way, or others replace a
+    day again and again; and, when all else is done, where an archive cannot be reached or read. Then the request stays open.
     """
     before = request.data.get("done") or ()
     done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import exists, func, not_, select
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import COUNTS, accepted_items, counts_of_day, outside_open_ranges
-from tasks_pipeline.storage.state.removals import removed_of
+from tasks_pipeline.storage.state.removals import Removed, removed_of
 from tasks_pipeline.storage.state.tables import group_days
 from tasks_pipeline.stores import Stores
 
@@ -57,18 +57,28 @@ class Books:
 
 def books_of_state(stores: Stores, day: date) -> Books:
     """The books by the counters of the state database: cheap, for showing."""
-    return _read(stores, day, lambda: counts_of_day(stores.state, day))
+    return replace(
+        _read(stores, day, lambda: counts_of_day(stores.state, day)), gone=_said(_removed(stores, day))
+    )
 
 
 def books_of_lake(stores: Stores, day: date) -> Books:
     """The books by what lies in the lake, under its lock: for proof. Where retention took that, they are those of the batches."""
     with stores.lake.lock():
-        with stores.state.read() as connection:
-            removed = removed_of(connection, day, tuple(RECEIVED_TABLES))
-        gone = "; ".join(map(str, removed))
+        removed = _removed(stores, day)
+        gone = _said(removed)
         if not any(each.name == "outcomes" for each in removed):
             return replace(_read(stores, day, lambda: _lake_counts(stores, day)), gone=gone)
     return replace(books_of_state(stores, day), gone=f"{gone}: the books are those of its batches")
+
+
+def _removed(stores: Stores, day: date) -> list[Removed]:
+    with stores.state.read() as connection:
+        return removed_of(connection, day, tuple(RECEIVED_TABLES))
+
+
+def _said(removed: Iterable[Removed]) -> str:
+    return "; ".join(map(str, removed))
 
 
 def _read(stores: Stores, day: date, counts: Callable[[], dict[str, int]]) -> Books:

@@ -480,6 +480,7 @@ def test_commands_say_what_is_archived_and_bring_it_back(home: Home, tmp_path: P
         assert found.exit_code == status, found.output
         return found.output
 
+    assert "nothing is archived yet" in run("archive", "verify")
     assert "archived before" in run(
         "cleanup", "--before", "2020-01-02", "--what", "events", "--what", "outcomes"
     )
@@ -489,6 +490,8 @@ def test_commands_say_what_is_archived_and_bring_it_back(home: Home, tmp_path: P
     ]  # fmt: skip
     assert json.loads(run("archive", "verify", "2020-01-01", "--json"))["ok"]
     assert "nothing of 2020-01-02: `archive list` says" in run("archive", "restore", "2020-01-02", status=1)
+    assert "has nothing of 2020-01-02" in run("archive", "verify", "2020-01-02", status=1)
+    assert "has nothing: " in run("archive", "verify", "--from", str(tmp_path / "typo"), status=1)
     restored = json.loads(run("archive", "restore", "2020-01-01", "--json"))
     assert (restored["rows"], restored["projects"]) == (
         {"events": 3, "event_payloads": 3, "outcomes": 6},
@@ -497,5 +500,12 @@ def test_commands_say_what_is_archived_and_bring_it_back(home: Home, tmp_path: P
     assert "was restored before" in run("archive", "restore", "2020-01-01", "--keep-days", "3")
     stays = json.loads(run("cleanup", "--dry-run", "--json"))["waiting"]
     assert [each for each in stays if each["day"] == "2020-01-01" and "it was restored" in each["why"]]
+    assert json.loads(run("archive", "list", "--json"))[0]["stays"]
+    assert "the next cleanup takes it again" in run("archive", "restore", "2020-01-01", "--keep-days", "0")
+    assert json.loads(run("archive", "list", "--json"))[0]["stays"] is None
     (where / "1" / "2020-01-01" / "outcomes-0001" / "outcomes.parquet").write_bytes(b"PAR1")
     assert "problem: " in run("archive", "verify", status=1)
+    where.rename(tmp_path / "elsewhere")
+    where.mkdir()
+    for command in ("list", "verify"):
+        assert "is it mounted?" in run("archive", command, status=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from tasks_pipeline.releases.health import compute_health
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.tables import erasures
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.watch.probes import deletions
 from tests.integration.test_archive import UNTIL, archiving, clean, night, of
 from tests.integration.test_privacy import ANN, EMAIL, NOWHERE, PLANTED, everywhere, kept_rows, plant
 from tests.support.crash import Moment, at, die, run_in_process
@@ -194,6 +195,10 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
         delete_person(day.stores, ANN, "tester")
     assert (later.rows("events"), certificates(day.stores.home)) == ([], [])
     assert list(finish_open(day.stores, KINDS)) == []
+    late = deletions(day.stores, datetime.now(UTC) + timedelta(days=2))
+    assert (late.status, late.value) == ("critical", 1)
+    assert "cannot be reached" in late.detail
+    assert deletions(day.stores, datetime.now(UTC)).status == "ok"
     folder.rmdir()
     away.rename(folder)
     with pytest.raises(ArchiveError, match="is not finished"):
@@ -206,6 +211,7 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
         delete_person(day.stores, ANN, "tester")
     file.write_bytes(content)
     (done,) = finish_open(day.stores, KINDS)
+    assert deletions(day.stores, datetime.now(UTC) + timedelta(days=2)).status == "ok"
     rows = {each.where: each.rows for each in done.erased}
     assert (rows["lake.events"], rows["archive.events"], rows["archive.attachments"]) == (1, 5, 2)
     assert in_archive(folder) == everywhere(day.stores) == NOWHERE

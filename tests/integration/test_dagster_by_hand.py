@@ -17,12 +17,15 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from tasks_pipeline.erasure.requests import open_request
 
 from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH, REPORTS
 from tasks_pipeline.definitions import build_defs
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
+from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.privacy.person import Person
 from tasks_pipeline.resources.stores import DAYS_OFFERED, StoresResource
 from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.service.dagster_home import write_dagster_home
@@ -351,8 +354,11 @@ def test_a_cleanup_says_what_went_and_its_partitions_that_it_is_gone(
         ] == ["critical"]
 
         archive.unlink()
+        open_request(stores.state, Person.kind, Identity.of(emails=["ann@example.org"]).data, "tester")
         assert cleanup.execute_in_process(instance=instance).success
         told = shown(instance, "cleanup_old_events")
+        assert (told["deletions"], told["deletions_open"]) == (1, 0)
+        assert [r.data["of"] for r in told["deleted_on_purpose"].records] == ["email"]
         assert told["rows"] == figures["rows"]
         assert (told["archived_rows"], told["archive"]) == (5, str(archive))
         assert shown(instance, "events", day)["rows"].startswith("gone")

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
 from tasks_pipeline.cli import main
+from tasks_pipeline.erasure import erase
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
@@ -25,13 +26,15 @@ from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.privacy.export import ExportError, export_person, refuse_home
 from tasks_pipeline.privacy.identity import Identity, IdentityError
 from tasks_pipeline.privacy.person import Person
-from tasks_pipeline.processing.books import books_of_lake
+from tasks_pipeline.processing.books import books_of_lake, books_of_state
 from tasks_pipeline.processing.process_batch import RawGone
 from tasks_pipeline.releases.health import compute_health
+from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.state.tables import alerts, commit_authors, commits, erasures, notifications
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, finding
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.figures import count
@@ -237,7 +240,8 @@ def test_a_person_is_nowhere_any_more_and_others_lose_nothing(own_day: Day) -> N
 
     # What was deleted does not come back, and the books say why rows are missing.
     day.assert_balanced()
-    assert "6 rows of events were deleted for privacy" in books_of_lake(day.stores, day.date).gone
+    for books in (books_of_lake, books_of_state):
+        assert "6 rows of events were deleted for privacy" in books(day.stores, day.date).gone
     with pytest.raises(RawGone, match="deleted for privacy"):
         day.recompute()
     day.spool(day.receipt(hers[0], seconds=90))
@@ -341,12 +345,22 @@ def test_of_a_project_alone(alone: Day) -> None:
     assert [row["project_id"] for row in alone.rows("events")] == [other.project]
 
 
-def test_what_waits_is_not_passed_over(alone: Day) -> None:
+def test_what_waits_is_not_passed_over(alone: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replaced_again(*_: object, **__: object) -> None:
+        raise DayChanging(alone.date)
+
     alone.send(event("A", user={"email": EMAIL}))
     with pytest.raises(Waits, match="1 envelope of 2020-01-01 waits to be processed"):
         delete_person(alone.stores, Identity.of(emails=[EMAIL]), "tester")
     assert list(finish_open(alone.stores, KINDS)) == []
     alone.drain()
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "remove_rows", replaced_again)
+        assert list(finish_open(alone.stores, KINDS)) == []
+    with alone.stores.state.read() as connection:
+        why = finding(connection, OPEN_DELETIONS)
+    assert why is not None
+    assert "others keep writing files of 2020-01-01" in why.detail
     (done,) = finish_open(alone.stores, KINDS)
     assert (done.certificate["requested_by"], alone.ids()) == ("tester", [])
     assert found_in(alone.stores.home.root, EMAIL.encode()) == []

@@ -66,6 +66,7 @@ def test_listing_groups_imports_only_what_it_needs(tmp_path: Path) -> None:
 def test_every_command_is_documented() -> None:
     documented = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"\n## {name}\n" not in documented] == []
+    assert [name for name in COMMANDS if documented.count(f"\n| [`{name}`](#{name}) |") != 1] == []
 
 
 @pytest.mark.parametrize(

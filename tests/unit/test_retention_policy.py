@@ -57,6 +57,8 @@ def test_the_document_says_what_the_policy_says() -> None:
         ("retention: {session_days: a week}", ":3: retention.session_days: Input should be a valid integer"),
         ("retention: {analytics_days: 30}", "greater than or equal to 70 (found 30)"),
         ("retention: {max_disk: 1000}", "greater than or equal to 67108864 (found 1000)"),
+        ("retention: {archive_url: archive}", ":3: retention.archive_url: another folder for each process"),
+        ("backup: {to: 'ss3://backups'}", ":3: backup.to: a URL of no known kind; allowed is one of object storage"),
         ("retention:\n  raw_days: 60\n  event_days: 59", ":5: retention.event_days: 59 is less than retention.raw_days"),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def delete_chosen(
             click.echo(note)
     if not yes:
         click.confirm(f"Delete {cell(chosen.said)} for good? Only a backup brings it back", abort=True)
-    with ends_in_a_line(), _progress(planned) as on_erased:
+    with ends_in_a_line(), progress_of(planned) as on_erased:
         done = delete(stores, chosen, by, on_erased)
     if as_json:
         print_json([each.as_dict() for each in done.erased])
@@ -102,7 +102,7 @@ def _show(found: Sequence[Erased], verb: str, chosen: Chosen, as_json: bool) -> 
 
 
 @contextmanager
-def _progress(planned: Sequence[Erased]) -> Iterator[Callable[[Erased], None]]:
+def progress_of(planned: Sequence[Erased]) -> Iterator[Callable[[Erased], None]]:
     """A bar over the rows that were planned, on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
