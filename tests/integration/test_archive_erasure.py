@@ -102,6 +102,10 @@ def test_a_person_is_nowhere_in_the_archive_either(own_day: Day, tmp_path: Path)
     assert in_archive(folder) == NOWHERE
 
 
+BAD = (b"Bad: it", b"core of bad", b"bad.txt", b"bad it was")
+"""What the archive says of a group; longer than what digests hold by chance."""
+
+
 @pytest.fixture
 def two_days(alone: Day, tmp_path: Path) -> tuple[Day, Path]:
     """A day that is archived, with groups that are still there since they came again, and one that was forgotten."""
@@ -138,10 +142,7 @@ def test_a_group_goes_from_the_archive_and_others_do_not(two_days: tuple[Day, Pa
     chosen = choose_groups(day.stores.state, [bad])
     assert {each.where for each in plan(day.stores, chosen)} >= {"archive.events", "archive.attachments"}
     delete(day.stores, chosen, "tester")
-    assert (found_in(folder, b"Bad: "), found_in(folder, b"bad.txt")) == (
-        [],
-        [],
-    )  # "bad" alone is in a hash now and then
+    assert [said for said in BAD if found_in(folder, said)] == []
     assert titles(day) == ["Good"]
     restore_day(day.stores, of(day), day.date, UNTIL)
     assert titles(day) == ["Good", "Good", "Old"]
