@@ -178,7 +178,7 @@ APART: Mapping[Kind, Mapping[str, str]] = {
 _STAYS_ALWAYS = {
     "drains": _NUMBERS, "spool_cursors": _NUMBERS, "batches": _NUMBERS, "condemned_envelopes": _NUMBERS, "replacements": _NUMBERS,
     "regroupings": "numbers of groups, for a day", "day_changes": _NUMBERS, "statistics_days": _NUMBERS, "health_days": _NUMBERS,
-    "stage_days": _NUMBERS, "retention_removals": "says why rows are missing", "restored_days": _NUMBERS, "symbol_debts": _NUMBERS, "erasures": "the request itself; says nothing of it from its end on",
+    "stage_days": _NUMBERS, "retention_removals": "says why rows are missing", "symbol_debts": _NUMBERS, "erasures": "the request itself; says nothing of it from its end on",
     "repositories": _INSTALLATION, "installation_keys": _INSTALLATION, "tokens": _INSTALLATION, "subscriptions": _INSTALLATION,
     "channel_states": _INSTALLATION, "send_limits": _INSTALLATION, "report_deliveries": "who got which report, without what it said",
     "upload_chunks": "pieces without a project, gone within uploads.chunk_hours",

@@ -30,7 +30,6 @@ def test_what_belongs_to_a_project_goes_with_it() -> None:
     assert named & STAYS["project"].keys() == {
         "regroupings",
         "retention_removals",
-        "restored_days",
     }
     of_project = {
         name for name, table in LAKE_TABLES.items() if "project_id" in {c.name for c in table.columns}
