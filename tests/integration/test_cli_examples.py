@@ -48,6 +48,7 @@ FAILS = {
     "tasks-pipeline notifications retry --channel slack": "nothing of it is given up",
     "tasks-pipeline groups unmerge SHOP-3": "it is not merged yet",
     "tasks-pipeline groups discard --undo SHOP-3": "it is not discarded yet",
+    "tasks-pipeline archive verify 2026-08-31": "nothing is archived of it",
     "tasks-pipeline archive restore 2026-08-31": "nothing is archived of it",
     "tasks-pipeline archive restore 2026-08-31 --project shop --keep-days 7": "nothing is archived of it",
     "tasks-pipeline projects delete shop --dry-run": "it is in the configuration",

@@ -58,6 +58,9 @@ WHOLE = {
     "token list": ("id", "hint"),
     "debug-files list": (),
     "backfill --day YESTERDAY": ("day", "result"),
+    "projects list": ("slug",),
+    "privacy find --user-id 7": (),
+    "privacy certificates": (),
     "sql": (),
     "sql 'SELECT * FROM events'": ("event_id",),
     "sql 'SELECT level, count(*) AS n FROM events GROUP BY ALL'": ("level", "n"),
@@ -75,10 +78,12 @@ NO_TABLE = frozenset(
         *(f"backup {word}" for word in "create list verify restore".split()),
         *("groups show", "events show", "reports show"),
         *(f"reports {word}" for word in "send export subscribe unsubscribe".split()),
+        *("groups delete", "projects delete", "privacy delete", "privacy export"),
+        *(f"archive {word}" for word in "list verify restore".split()),
         "analytics record",
     }
 )
-"""Commands that decide and say so in sentences, that print a file, or whose page has a test of its own below."""
+"""Commands that decide and say so in sentences, that print a file, or whose page has a test of its own, below or with what it shows."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[\d.]*Z")
 
 

@@ -17,7 +17,6 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from tasks_pipeline.erasure.requests import open_request
 
 from tasks_pipeline.analytics.statistics.compute import compute_statistics
 from tasks_pipeline.assets.metadata import OF_FACTS, OF_HEALTH, REPORTS
@@ -30,6 +29,7 @@ from tasks_pipeline.resources.stores import DAYS_OFFERED, StoresResource
 from tasks_pipeline.sensors.run_failures import run_failure
 from tasks_pipeline.service.dagster_home import write_dagster_home
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.erasures import open_request
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.watch.probes import readings
