@@ -50,7 +50,7 @@ def cleanup(
 ) -> None:
     """Remove what is older than its retention: what the service does every night.
 
-    Days on which something waits stay, and those whose figures are not final. With `retention.archive_url` what goes is archived before,
+    Deletions that were asked for and are open still are finished too. Days on which something waits stay, and those whose figures are not final. With `retention.archive_url` what goes is archived before,
     and stays where that cannot be done.
 
     \b
@@ -59,7 +59,7 @@ def cleanup(
       tasks-pipeline cleanup --project shop --what events --before 2026-10-01
     """
     from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
-    from tasks_pipeline.retention.cleanup import cleanup_old_events, plan_cleanup
+    from tasks_pipeline.retention.cleanup import ALL, cleanup_old_events, plan_cleanup
 
     now = datetime.now(UTC)
     if before is not None and not categories:
@@ -70,11 +70,13 @@ def cleanup(
             plan = plan_cleanup(stores, now, asked)
             removed, waiting = [*plan.removals, *blobs_due(stores, now, asked)], plan.waiting
             archived: list[Archived] = []
+            certificates: list[str] = []
         else:
             old = cleanup_old_events(stores, now, asked)
             files = delete_old_file_attachments(stores, now, asked)
             removed, waiting = [*old.removed, *files.removed], old.waiting | files.waiting
             archived = [*old.archived, *files.archived]
+            certificates = _finished(stores) if asked == ALL else []
         url = stores.config.retention.archive_url
         slugs = stores.slugs
     if as_json:
@@ -96,6 +98,7 @@ def cleanup(
                 "totals": totals,
                 "waiting": stays,
                 "archived": kept,
+                "certificates": certificates,
             }
         )
         return
@@ -104,6 +107,17 @@ def cleanup(
         size = size_text(sum(each.size for each in archived))
         rows = counted(sum(each.rows for each in archived), "row")
         click.echo(f"{rows} of it archived before, {size} in {printable(url or '')}")
+    for path in certificates:
+        click.echo(f"a deletion that was asked for before is finished; certificate: {printable(path)}")
+
+
+def _finished(stores: Stores) -> list[str]:
+    """Finish deletions that were asked for before; gives where the certificates lie."""
+    from tasks_pipeline.deletion.run import KINDS as DELETIONS
+    from tasks_pipeline.erasure.finish import finish_open
+    from tasks_pipeline.privacy.delete import KINDS as PERSONS
+
+    return [str(done.path) for done in finish_open(stores, {**PERSONS, **DELETIONS})]
 
 
 def _asked(stores: Stores, project: str | None, before: date | None, categories: Sequence[str]) -> Asked:

@@ -20,6 +20,7 @@ from tasks_pipeline.erasure import erase
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
+from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.message import Letter
 from tasks_pipeline.notifications.report_content import keep_letter, kept_letter
 from tasks_pipeline.privacy.delete import KINDS, delete_person
@@ -32,8 +33,9 @@ from tasks_pipeline.releases.health import compute_health
 from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
+from tasks_pipeline.storage.state.erasures import open_request
 from tasks_pipeline.storage.state.tables import alerts, commit_authors, commits, erasures, notifications
-from tasks_pipeline.stores import Stores
+from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, finding
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -364,6 +366,15 @@ def test_what_waits_is_not_passed_over(alone: Day, monkeypatch: pytest.MonkeyPat
     (done,) = finish_open(alone.stores, KINDS)
     assert (done.certificate["requested_by"], alone.ids()) == ("tester", [])
     assert found_in(alone.stores.home.root, EMAIL.encode()) == []
+
+
+def test_a_cleanup_by_hand_finishes_what_was_asked_for(home: Home) -> None:
+    with open_stores(home) as stores:
+        open_request(stores.state, Person.kind, Identity.of(emails=[EMAIL]).data, "tester")
+    for words, certified in ((["--what", "events"], 0), ([], 1), ([], 0)):
+        result = CliRunner().invoke(main, ["--home", str(home.root), "cleanup", "--json", *words])
+        assert (result.exit_code, len(json.loads(result.stdout)["certificates"])) == (0, certified)
+    assert [each["requested_by"] for each in certificates(home)] == ["tester"]
 
 
 @pytest.mark.parametrize(
