@@ -143,8 +143,11 @@ def _spellings(ip: str) -> Iterator[str]:
     yield ip
     address = ipaddress.ip_address(ip.partition("%")[0])
     if isinstance(address, ipaddress.IPv4Address):
-        mapped = ipaddress.ip_address(f"::ffff:{ip}")
-        yield from (f"::ffff:{ip}", str(mapped), mapped.exploded, f"0:0:0:0:0:ffff:{ip}")
+        high, low = divmod(
+            int(address), 1 << 16
+        )  # by hand: Python writes these with dots since 3.13, and without before
+        yield from (f"::ffff:{ip}", f"::ffff:{high:x}:{low:x}")
+        yield from (f"0:0:0:0:0:ffff:{ip}", f"{'0000:' * 5}ffff:{high:04x}:{low:04x}")
     else:
         groups = address.exploded.split(":")
         yield address.exploded
