@@ -12,6 +12,7 @@ from tasks_pipeline.erasure.dagster_store import SCHEMA as DAGSTER
 from tasks_pipeline.erasure.dagster_store import dagster_files
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.storage import sqlite_space
+from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.storage.lake.lake import BACKUP
 from tasks_pipeline.storage.state.database import is_locked
 from tasks_pipeline.stores import Stores
@@ -30,8 +31,7 @@ def refuse_backup(stores: Stores) -> None:
 def forget_files(stores: Stores) -> None:
     """Have files of the lake that no row needs go now, with all snapshots but the newest, and the catalog hold nothing of them."""
     refuse_backup(stores)
-    with stores.lake.lock():
-        stores.lake.forget_before(datetime.now(UTC) + timedelta(days=1))
+    tidy(stores.lake, datetime.now(UTC) + timedelta(days=1))
     stores.lake.scrub_catalog()
 
 
