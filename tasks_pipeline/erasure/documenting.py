@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from tasks_pipeline.documents import print_or_write, renewed
 from tasks_pipeline.erasure.policy import FOLDERS, LAKE, STATE, Place
 
 BEGIN = "<!-- what becomes of each: made by `python -m tasks_pipeline.erasure.documenting --write` -->"
@@ -29,13 +29,8 @@ def _row(prefix: str, each: Place) -> str:
 
 def written(document: str) -> str:
     """A document with the part between the marks made anew."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    return renewed(document, BEGIN, END, table())
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv:
-        DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        sys.stdout.write(f"{table()}\n")
+    print_or_write(DOCUMENT, BEGIN, END, table())

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tasks_pipeline.documents import print_or_write, renewed
 from tasks_pipeline.facts.types import AT, TYPES, Fact
 
 BEGIN = "<!-- types of facts: made by `python -m tasks_pipeline.facts.documenting --write` -->"
@@ -111,13 +111,8 @@ def table() -> str:
 
 def written(document: str) -> str:
     """A document with the part between the marks made anew."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n{END}{after}"
+    return renewed(document, BEGIN, END, table())
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv:
-        DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        sys.stdout.write(table())
+    print_or_write(DOCUMENT, BEGIN, END, table())

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tasks_pipeline.config import Retention
 from tasks_pipeline.config.uploads import Uploads
+from tasks_pipeline.documents import print_or_write, renewed
 from tasks_pipeline.retention.policy import POLICY, Category
 
 BEGIN = "<!-- what is kept: made by `python -m tasks_pipeline.retention.documenting --write` -->"
@@ -52,13 +52,8 @@ def _places(each: Category) -> str:
 
 def written(document: str) -> str:
     """A document with the part between the marks made anew."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    return renewed(document, BEGIN, END, table())
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv:
-        DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        sys.stdout.write(f"{table()}\n")
+    print_or_write(DOCUMENT, BEGIN, END, table())
