@@ -29,8 +29,9 @@ DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 CONFIG_COPY = "config-in-force.yaml"
 DELETED_PROJECTS = "deleted-projects"
-ARCHIVES = "archives"
 """File with the numbers of projects that were deleted."""
+ARCHIVES = "archives"
+"""File with the places where something was ever archived."""
 _DEFAULTS_COPY = """\
 # There is no configuration file: these are the defaults.
 projects:

@@ -14,10 +14,10 @@ from fsspec.core import url_to_fs
 from tasks_pipeline.backup import history, tables
 from tasks_pipeline.backup.manifest import FORMAT, BackupError, File, Manifest, Report, counted_rows
 from tasks_pipeline.backup.moment import Moment, moment_of
-from tasks_pipeline.backup.target import Target, open_target
+from tasks_pipeline.backup.target import Target, file_pieces, open_target
 from tasks_pipeline.config import ConfigError
 from tasks_pipeline.config.loading import config_text
-from tasks_pipeline.home import CONFIG_COPY, Home
+from tasks_pipeline.home import ARCHIVES, CONFIG_COPY, Home
 from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 from tasks_pipeline.storage.lake.catalog import LiveFile
 from tasks_pipeline.storage.lake.lake import BACKUP
@@ -106,6 +106,7 @@ class _Copy:
 
     def _all(self) -> Iterator[File]:
         yield from self._configuration()
+        yield from self._remembered()
         # Before the state: a request for a run that Dagster knows and the state does not would never be made again.
         yield from history.store_files(self._home, self._target)
         with moment_of(self._stores) as moment:
@@ -134,6 +135,13 @@ class _Copy:
                 continue
             self._variables |= set(_VARIABLE.findall(text))
             yield self._target.store(f"home/{name}", [text.encode()])
+
+    def _remembered(self) -> Iterator[File]:
+        """Where something was archived, and what proves deletions: nothing else knows it."""
+        root = self._home.root
+        for path in (root / ARCHIVES, *sorted(self._home.certificates_dir.glob("*.json"))):
+            if path.exists():
+                yield self._target.store(f"home/{path.relative_to(root)}", file_pieces(path))
 
     def _state(self, moment: Moment) -> Iterator[File]:
         for table in metadata.sorted_tables:

@@ -67,6 +67,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Home:
         fill(stores, Day(stores, DAY, PROJECT))
         stores.spool.erase(DAY, "r0", 1, 2)
     home.config_path.write_text(CONFIG)
+    home.note_archive("/mnt/archive")
+    home.certificates_dir.mkdir()
+    (home.certificates_dir / "a.json").write_text("{}")
     for name in (RUNS, CAPTURED):
         (home.dagster_home / name).parent.mkdir(parents=True)
     with closing(sqlite3.connect(home.dagster_home / RUNS)) as database, database:
@@ -131,6 +134,8 @@ def test_a_home_restored_from_object_storage_is_the_same_and_goes_on(source: Hom
     restored = restore_backup(new, Target(url))
     assert [said for said in restored.left_out if said.endswith(": SHOP_TOKEN")]
     assert new.config_path.read_text() == source.config_path.read_text()
+    assert new.archives() == ["/mnt/archive"]
+    assert (new.certificates_dir / "a.json").read_text() == "{}"
     with closing(sqlite3.connect(new.dagster_home / RUNS)) as database:
         assert database.execute("SELECT run_id FROM runs").fetchall() == [("a run",)]
     assert (new.dagster_home / CAPTURED).read_text() == "what a step said"
