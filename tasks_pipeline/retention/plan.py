@@ -94,6 +94,8 @@ def plan_lake(stores: Stores, today: date, asked: Asked) -> Plan:
     totals = lake_totals(stores)
     waiting = waiting_days(stores, today)
     plan = Plan()
+    if asked.before is not None and asked.before > today:
+        plan.waiting[today] = "it is not over yet, and nothing of today is removed by age"
     for category in POLICY:
         if category.lake and category.setting and asked.wants(category.name):
             cuts = _Cuts.of(stores.config, category, today, asked)

@@ -155,7 +155,8 @@ def test_before_and_what_and_project(alone: Day) -> None:
     other.send(event("B"))
     filled(alone, event("A"))
     asked = Asked(categories={"events"}, project_id=alone.project, before=date(2030, 1, 1))
-    cleanup_old_events(alone.stores, night(alone, 5), asked)
+    cleaned = cleanup_old_events(alone.stores, night(alone, 5), asked)
+    assert cleaned.waiting[night(alone, 5).date()].startswith("it is not over")
     assert [row["project_id"] for row in alone.rows("events")] == [other.project]
     assert len(alone.rows("outcomes")) == 2
 
