@@ -21,11 +21,14 @@ from pathlib import Path
 
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Stored, decode, encode
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.remote import Pace
 from tasks_pipeline.storage.targets import TargetUnusable, Tree, target_url
 
 LOCK = "archive"
 """Held by whoever writes an archive, changes or restores it; taken before the lock of the lake."""
 MANIFEST = "manifest.json"
+MANIFEST_BYTES = 64 * 1024 * 1024
+"""At most: of a manifest with 300,000 attachments."""
 README = "README.txt"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _PART = re.compile(r"([a-z_]{1,40})-(\d{4,9})")
@@ -55,7 +58,7 @@ class Archive:
     """A folder or fsspec URL that holds what was removed. Trouble with it is OSError."""
 
     def __init__(self, url: str) -> None:
-        self.tree = Tree(url)
+        self.tree = Tree(url, Pace())
 
     @property
     def url(self) -> str:
@@ -97,7 +100,7 @@ class Archive:
     def manifest(self, part: Part) -> Manifest:
         """What a part says of itself. Raises ArchiveError when that is damaged, of a newer format or of another part."""
         path = f"{part.path}/{MANIFEST}"
-        manifest = decode(f"{self.url}/{path}", self.tree.read(path))
+        manifest = decode(f"{self.url}/{path}", self.tree.read(path, MANIFEST_BYTES))
         if (manifest.day, manifest.project_id, manifest.category) != part.key:
             raise ArchiveError(
                 f"{self.url}/{path} is of {manifest.category} of {manifest.day} of project {manifest.project_id}: "

@@ -141,7 +141,7 @@ class Archiver:
 
     @staticmethod
     def _say_what_it_is(archive: Archive) -> None:
-        archive.tree.drop_drafts()
+        archive.tree.drop_drafts(datetime.now(UTC))
         if README not in archive.tree.names():
             archive.tree.publish(README, _ABOUT.encode())
 
@@ -271,7 +271,7 @@ class _PartBeingWritten:
                 with self._stores.blobs.open(digest) as source, self._archive.tree.draft() as draft:
                     for piece in pieces_of(source):
                         draft.write(piece)
-                    draft.keep(f"{self._part.path}/{BLOBS}{digest}")
+                    draft.keep_as(f"{self._part.path}/{BLOBS}{digest}")
                     found.append(Stored(digest, 0, draft.size, draft.digest))
             except BlobMissing:
                 missing.append(digest)
@@ -293,7 +293,7 @@ def stored_rows(
                     writer.write_table(piece, row_group_size=row_group)
                     count += piece.num_rows
                     piece = next(rows, None)
-            draft.keep(f"{part.path}/{file}")
+            draft.keep_as(f"{part.path}/{file}")
             yield Stored(file, count, draft.size, draft.digest)
         number += 1
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
 from tasks_pipeline.backup import history, tables
 from tasks_pipeline.backup.manifest import FORMAT, BackupError, File, Manifest, Report, counted_rows
@@ -26,7 +25,7 @@ from tasks_pipeline.storage.spool.copies import Row
 from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.storage.state.tables import metadata
-from tasks_pipeline.storage.targets import pieces_of
+from tasks_pipeline.storage.targets import Tree, pieces_of
 from tasks_pipeline.stores import Stores
 
 Progress = Callable[[File], None]
@@ -171,8 +170,9 @@ class _Copy:
 
     def _lake_file(self, path: str, file: LiveFile) -> File | None:
         """Store a file of the lake; None, and a problem, when it is not what the catalog says."""
-        fs, name = url_to_fs(file.path, use_listings_cache=False)
-        size = fs.size(name) if fs.exists(name) else 0
+        folder, _, name = file.path.rpartition("/")
+        there = Tree(folder)
+        size = there.size(name) if there.exists(name) else 0
         if size != file.size:
             self._problems.append(
                 f"{file.path} is not in this backup: it has {size:,} bytes instead of {file.size:,}; restore it from an "
@@ -183,7 +183,7 @@ class _Copy:
             lake, schema = self._stores.lake, LAKE_TABLES[file.table].arrow
             rows = lake.rows_of([file], _READ_ROWS, snapshot=self._lake.snapshot)
             return self._target.store_one(path, schema, rows)
-        with fs.open(name, "rb") as source:
+        with there.open(name) as source:
             return self._target.store(path, pieces_of(source), file.rows)
 
     def _blobs(self, store: str, blobs: BlobStore) -> Iterator[File]:

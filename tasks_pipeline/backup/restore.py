@@ -17,7 +17,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,6 +36,7 @@ from tasks_pipeline.storage.spool.postgres import SCHEMA as SPOOL_SCHEMA
 from tasks_pipeline.storage.spool.postgres import PostgresSpool
 from tasks_pipeline.storage.state.database import SCHEMA as STATE_SCHEMA
 from tasks_pipeline.storage.state.refill import filling, is_marked, mark
+from tasks_pipeline.storage.targets import Tree
 
 _SCHEMAS = (STATE_SCHEMA, SPOOL_SCHEMA, "lake", DAGSTER_SCHEMA)
 _MAY_BE_THERE = frozenset({CONFIG_FILE, "run", "logs"})
@@ -123,15 +123,15 @@ def _restore_blobs(target: Target, files: Sequence[File], blobs: BlobStore) -> I
 
 
 def _restore_lake(home: Home, target: Target, manifest: Manifest) -> Iterator[File]:
-    placed = []
+    placed, lake = [], Tree(home.lake_files)
     for file in manifest.of("lake"):
-        path = f"{home.lake_files}/main/{file.path.partition('/')[2]}"
+        name = f"main/{file.path.partition('/')[2]}"
+        path = f"{home.lake_files}/{name}"
         with target.verified(file) as source:
-            if home.data_url:
-                fs, there = url_to_fs(path)
-                fs.put_file(str(source), there)
-            else:
-                _write(Path(path), source)
+            if lake.folder is None:
+                lake.keep(source, name)
+            else:  # `keep` would take the file of the backup away
+                _write(lake.folder / name, source)
         placed.append(LakeFile(file.path.split("/")[1], path, file.rows))
         yield file
     remake_lake(home, placed, manifest.flushed)
@@ -249,12 +249,7 @@ def _places(home: Home) -> list[str]:
 
 
 def _objects_of(home: Home) -> list[str]:
-    found = []
-    for url in _places(home):
-        fs, path = url_to_fs(url, use_listings_cache=False)
-        if fs.exists(path) and fs.ls(path):
-            found.append(url)
-    return found
+    return [url for url in _places(home) if Tree(url).names()]
 
 
 def _refuse_too_large(home: Home, manifest: Manifest) -> None:
@@ -270,9 +265,7 @@ def _refuse_too_large(home: Home, manifest: Manifest) -> None:
 def _empty(home: Home, *, keep_config: bool) -> None:
     """Remove all that a restore made, its mark at last."""
     for url in _places(home):
-        fs, path = url_to_fs(url, use_listings_cache=False)
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+        Tree(url).remove_folder("")
     names = set(_names_in(home.root)) | (set() if keep_config else {CONFIG_FILE})
     state = {name for name in names if name.startswith("state.sqlite")}
     for path in [home.root / name for name in (*sorted(names - state), *sorted(state, reverse=True))]:

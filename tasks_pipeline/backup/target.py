@@ -8,22 +8,23 @@ backups/<time>-<hash>.json   a backup; without one the files are nothing
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks_pipeline.backup.manifest import BackupError, File, Manifest, decode, encode
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
-from tasks_pipeline.storage.targets import Sink, TargetUnusable, Tree, copied, pieces_of, target_url
+from tasks_pipeline.storage.remote import Pace
+from tasks_pipeline.storage.targets import Sink, TargetUnusable, Tree, pieces_of, target_url
 
 FILE_BYTES = 64 * 1024 * 1024
 """Rows of so many bytes in memory make a file."""
+MANIFEST_BYTES = 512 * 1024 * 1024
+"""At most: of a manifest with two million files."""
 
 
 class Damaged(Exception):
@@ -38,8 +39,9 @@ class Target:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self.files = BlobStore(f"{self.url}/files")
-        self._manifests = Tree(f"{self.url}/backups")
+        pace = Pace()
+        self.files = BlobStore(f"{self.url}/files", pace)
+        self._manifests = Tree(f"{self.url}/backups", pace)
         self.known: set[str] = set()
         self.stored = 0
 
@@ -72,7 +74,7 @@ class Target:
 
     def manifest(self, name: str) -> Manifest:
         """A backup by its whole name. Raises BackupError when it is damaged or of a newer version."""
-        return decode(name, self._manifests.read(f"{name}.json"))
+        return decode(name, self._manifests.read(f"{name}.json", MANIFEST_BYTES))
 
     def publish(self, manifest: Manifest) -> str:
         """Make a backup visible, whose files are all there, and give its name."""
@@ -150,20 +152,16 @@ class Target:
     @contextmanager
     def verified(self, file: File) -> Iterator[Path]:
         """The file, proven to be what it was, as a local one for the time of the block. Raises Damaged."""
-        local = self._local_path(file)
-        if local is not None:
-            with local.open("rb") as source:
-                self._prove(file, source)
-            yield local
-            return
-        with tempfile.NamedTemporaryFile(prefix="backup-") as copy:
+        with ExitStack() as stack:
             try:
-                with self.files.open(file.sha256) as source:
-                    self._prove(file, source, copy)
+                local, digest, size = stack.enter_context(self.files.local(file.sha256))
             except BlobMissing as error:
                 raise self._missing(file) from error
-            copy.flush()
-            yield Path(copy.name)
+            if size != file.size:
+                raise self._changed(file, f"it has {size:,} bytes instead of {file.size:,}")
+            if digest != file.sha256:
+                raise self._changed(file, "its bytes are not those that were stored")
+            yield local
 
     def look(self, file: File) -> None:
         """Raise Damaged when a file is gone or of another size; its bytes are not read."""
@@ -173,19 +171,6 @@ class Target:
             raise self._missing(file) from error
         if size != file.size:
             raise self._changed(file, f"it has {size:,} bytes instead of {file.size:,}")
-
-    def _local_path(self, file: File) -> Path | None:
-        try:
-            return self.files.local_path(file.sha256)
-        except BlobMissing as error:
-            raise self._missing(file) from error
-
-    def _prove(self, file: File, source: IO[bytes], copy: IO[bytes] | None = None) -> None:
-        digest, size = copied(source, copy)
-        if size != file.size:
-            raise self._changed(file, f"it has {size:,} bytes instead of {file.size:,}")
-        if digest != file.sha256:
-            raise self._changed(file, "its bytes are not those that were stored")
 
     def _missing(self, file: File) -> Damaged:
         return Damaged(f"{file.path} is gone ({self._place(file)}): {_WHAT_TO_DO}")

@@ -17,6 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -142,7 +143,7 @@ class Archives:
             return []
         raw_days, erased = set(self._stores.spool.days()), 0
         with self._reaching(self._archive.url):
-            self._archive.tree.drop_drafts()
+            self._archive.tree.drop_drafts(datetime.now(UTC))
             self._withdraw(self._archive, note)
 
         def act(day: OpenedDay, rows: Mapping[str, str]) -> None:
