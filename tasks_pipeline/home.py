@@ -223,6 +223,19 @@ class Home:
             lines = [f"{number} {on}\n" for number, on in sorted((known | {project_id: day}).items())]
             write_atomically(self.root / DELETED_PROJECTS, "".join(lines))
 
+    def holding(self, place: str) -> str:
+        """Which of its stores a folder or URL lies within, by whichever way it is named; empty for one that is apart."""
+        folder, data = _folder(place), self.data_url.rstrip("/")
+        if folder is None:
+            is_within = bool(data) and f"{place.rstrip('/')}/".startswith(f"{data}/")
+            return f"the object storage of the home ({DATA_VARIABLE})" if is_within else ""
+        if folder.is_relative_to(self.root.resolve()):
+            return f"the home {self.root}"
+        of_data = _folder(data) if data else None
+        return (
+            f"the files of the home ({DATA_VARIABLE})" if of_data and folder.is_relative_to(of_data) else ""
+        )
+
     def archives(self) -> list[str]:
         """Where something was ever archived, in order: who has to look there has to know, also when the configuration names it no more."""
         try:
@@ -259,7 +272,12 @@ class Home:
             return default_config(self._default_key()).projects
 
         return parse_config(
-            text, str(path), projects=projects, to_look=to_look, used_up=self.deleted_projects()
+            text,
+            str(path),
+            projects=projects,
+            to_look=to_look,
+            used_up=self.deleted_projects(),
+            within=self.holding,
         )
 
     @property
@@ -363,3 +381,11 @@ def dsn(base_url: str, project: Project, key: Key) -> str:
     """The DSN that clients of a project use, for a receiver reachable at `base_url` (http://host:port)."""
     scheme, _, rest = base_url.rstrip("/").partition("://")
     return f"{scheme}://{key.public_key}@{rest}/{project.id}"
+
+
+def _folder(place: str) -> Path | None:
+    """The folder that a path or URL names, behind all links; None for object storage."""
+    scheme, is_url, path = place.rpartition("::")[2].partition("://")
+    if not is_url:
+        return Path(place).expanduser().resolve()
+    return Path(path).resolve() if scheme in ("file", "local") else None

@@ -128,7 +128,7 @@ def decode(path: str, text: bytes) -> Manifest:
     """A manifest from its text. Raises ArchiveError when it is damaged or of a newer format."""
     try:
         known: object = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(path) from error
     version = known.get("format") if isinstance(known, dict) else None
     if isinstance(version, int) and version > FORMAT:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from tasks_pipeline.archive.manifest import LAKE, ArchiveError, Manifest, Stored, Table
 from tasks_pipeline.archive.rows import TABLES
 from tasks_pipeline.archive.store import Archive, Part
+from tasks_pipeline.archive.verify import look
 from tasks_pipeline.archive.write import BLOBS
 from tasks_pipeline.backup.tables import arrow_schema
 from tasks_pipeline.home import Home
@@ -137,6 +138,10 @@ def opened_day(home: Home, archive: Archive, parts: Sequence[Part]) -> Iterator[
         for part in parts:
             manifest = archive.manifest(part)
             paths = {file.name: stack.enter_context(archive.proven(part, file)) for file in manifest.files}
+            for table in manifest.tables:
+                if table.name not in LAKE_TABLES:  # which are read as a whole; DuckDB bounds itself
+                    for file in table.files:
+                        look(archive, part, table, file, paths[file.name])
             opened.append(OpenedPart(part, manifest, paths))
         connection = stack.enter_context(closing(connect(home)))
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

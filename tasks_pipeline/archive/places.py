@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Table
 from tasks_pipeline.archive.store import Archive, Part
+from tasks_pipeline.storage.decoding import Undecodable, prove
 from tasks_pipeline.storage.lake.lake import Lake
 
 PLACE = ["part", "position", "item"]
@@ -28,22 +29,19 @@ def are_all_stored(lake: Lake, archive: Archive, part: Part, manifest: Manifest)
 
 
 def places_of(archive: Archive, part: Part, table: Table) -> Iterator[pa.Table]:
-    """The places of the archived rows of a table."""
-    for file in table.files:
-        path = f"{part.path}/{file.name}"
-        try:
-            # Three narrow columns: to read all of a file for them would cost the size of the archive each time.
-            with archive.tree.open(path) as source:
-                found = pq.read_table(source, columns=PLACE, page_checksum_verification=True)
-        except FileNotFoundError as error:
-            raise ArchiveError(
-                f"{archive.url}/{path} is gone: bring it back from a copy of the archive"
-            ) from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ArchiveError(
-                f"{archive.url}/{path} cannot be read ({error}): bring it back from a copy of the archive"
-            ) from error
-        yield found
+    """The places of the archived rows of a table, in pieces of a row group. Raises ArchiveError."""
+    for stored in table.files:
+        with archive.at_hand(part, stored) as path:
+            try:
+                prove(path, PLACE)
+                with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                    # Three narrow columns: a project whose oldest events go each night has many parts of a day.
+                    for group in range(file.num_row_groups):
+                        yield file.read_row_group(group, PLACE)
+            except (Undecodable, pa.ArrowInvalid, OSError) as error:
+                raise ArchiveError(
+                    f"{archive.url}/{part.path}/{stored.name} cannot be read ({error}): bring it back from a copy of the archive"
+                ) from error
 
 
 def stored_places(lake: Lake, day: date, project_id: int, table: str, places: Iterator[pa.Table]) -> int:

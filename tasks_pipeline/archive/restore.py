@@ -37,6 +37,7 @@ from tasks_pipeline.archive.verify import Progress, look
 from tasks_pipeline.archive.write import BLOBS
 from tasks_pipeline.groups.derived import derive_counters
 from tasks_pipeline.groups.restoring import Back, OldGroups, bring_back
+from tasks_pipeline.storage.decoding import FILE_ROWS
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
@@ -105,10 +106,23 @@ def restore_day(
         if not found:
             of = "" if project_id is None else f" of project {stores.slugs.get(project_id, project_id)}"
             raise ArchiveError(f"{archive.url} has nothing of {day}{of}: `archive list` says what there is")
+        _refuse_too_many(archive, day, found)
         for each in found:
             _prove(archive, each, stack)
             progress(each.part, each.manifest.size)
         return _Restore(stores, archive, day, until, found).run()
+
+
+def _refuse_too_many(archive: Archive, day: date, found: Sequence[_Of]) -> None:
+    """Raise ArchiveError for more rows than have room: the places of those of a table are in memory at once."""
+    rows = Counter[str]()
+    for each in found:
+        rows.update({table.name: table.rows for table in each.manifest.tables})
+    for name, count in rows.items():
+        if count > FILE_ROWS:
+            raise ArchiveError(
+                f"{archive.url} has {count:,} rows of {name} of {day}; allowed are {FILE_ROWS:,}: restore one project after the other"
+            )
 
 
 def _prove(archive: Archive, each: _Of, stack: ExitStack) -> None:

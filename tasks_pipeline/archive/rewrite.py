@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from tasks_pipeline.archive.manifest import Manifest, Table, Taken
 from tasks_pipeline.archive.opened import OpenedDay, OpenedPart
 from tasks_pipeline.archive.store import MANIFEST, Archive, Part
+from tasks_pipeline.archive.verify import look
 from tasks_pipeline.archive.write import BLOBS, READ_ROWS, ROW_GROUP, stored_rows
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 
@@ -63,6 +64,8 @@ def rewritten(
     for table in each.manifest.tables:
         new = table
         if table.name in gone and (rows := _matching(day, each, table, gone[table.name])):
+            for file in table.files:  # from here on rows leave DuckDB's memory, in pieces of so many
+                look(day.archive, each.part, table, file, each.paths[file.name])
             new = _stored(day, each, table, _rest(day, each, table, gone[table.name]))
             taken[table.name] = rows
         elif table.name in changed and (rows := _differing(each, table, changed[table.name])):

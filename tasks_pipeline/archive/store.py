@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Stored, decode, encode
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.remote import Pace
+from tasks_pipeline.storage.remote import Pace, TooLarge
 from tasks_pipeline.storage.targets import TargetUnusable, Tree, target_url
 
 LOCK = "archive"
@@ -93,14 +93,18 @@ class Archive:
         match path.split("/"):
             case [project, day, name, *_, file] if project.isdecimal() and _DAY.fullmatch(day):
                 known = _PART.fullmatch(name)
-                if known is not None:
-                    part = Part(date.fromisoformat(day), int(project), known[1], int(known[2]))
-                    found[part] = found.get(part, False) or file == MANIFEST
+                with suppress(ValueError):  # a folder that is called like a day, and is none
+                    if known is not None:
+                        part = Part(date.fromisoformat(day), int(project), known[1], int(known[2]))
+                        found[part] = found.get(part, False) or file == MANIFEST
 
     def manifest(self, part: Part) -> Manifest:
         """What a part says of itself. Raises ArchiveError when that is damaged, of a newer format or of another part."""
         path = f"{part.path}/{MANIFEST}"
-        manifest = decode(f"{self.url}/{path}", self.tree.read(path, MANIFEST_BYTES))
+        try:
+            manifest = decode(f"{self.url}/{path}", self.tree.read(path, MANIFEST_BYTES))
+        except TooLarge as error:
+            raise ArchiveError(f"{error}: {_WHAT_TO_DO}") from error
         if (manifest.day, manifest.project_id, manifest.category) != part.key:
             raise ArchiveError(
                 f"{self.url}/{path} is of {manifest.category} of {manifest.day} of project {manifest.project_id}: "
@@ -132,6 +136,20 @@ class Archive:
                 raise _changed(self.url, path, "its bytes are not those that were stored")
             yield local
 
+    @contextmanager
+    def at_hand(self, part: Part, file: Stored) -> Iterator[Path]:
+        """A file as a local one for the time of the block. One of a folder is not read for that, and not proven; one of object storage
+        has to be fetched, and is. Raises ArchiveError."""
+        folder = self.tree.folder
+        if folder is None:
+            with self.proven(part, file) as path:
+                yield path
+        else:
+            path = folder / part.path / file.name
+            if not path.exists():
+                raise ArchiveError(f"{self.url}/{part.path}/{file.name} is gone: {_WHAT_TO_DO}")
+            yield path
+
 
 def open_archive(home: Home, url: str) -> Archive:
     """The archive at a folder or an fsspec URL. Raises ArchiveError for what is neither, and for a folder within the home."""
@@ -139,11 +157,8 @@ def open_archive(home: Home, url: str) -> Archive:
         archive = Archive(target_url(url))
     except TargetUnusable as error:
         raise ArchiveError(str(error)) from error
-    folder = archive.tree.folder
-    if folder is not None and folder.is_relative_to(home.root.resolve()):
-        raise ArchiveError(
-            f"{url} lies within the home {home.root}: choose a folder outside of it, best on another disk"
-        )
+    if what := home.holding(archive.url):
+        raise ArchiveError(f"{url} lies within {what}: choose a folder outside of it, best on another disk")
     return archive
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Stored, Table, columns_of
 from tasks_pipeline.archive.store import Archive, Part
 from tasks_pipeline.archive.write import BLOBS
+from tasks_pipeline.storage.decoding import Undecodable, prove
+from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+
+STATE_BYTES = 256 * 1024 * 1024
+"""Of a table of groups, decoded: all of it is in memory at once. A million groups of a day have so many."""
 
 Progress = Callable[[Part, int], None]
 """Hears of each part that is done, and of its bytes."""
@@ -20,12 +25,13 @@ Progress = Callable[[Part, int], None]
 
 @dataclass(slots=True)
 class Verified:
-    """What was looked at: parts, their files, rows of the lake and bytes; what is wrong, and what nobody finished."""
+    """What was looked at: parts, their files, rows of the lake and bytes, and how long that took; what is wrong, and what nobody finished."""
 
     parts: int = 0
     files: int = 0
     rows: int = 0
     bytes: int = 0
+    seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
@@ -42,7 +48,7 @@ def verify_archive(
     progress: Progress = lambda _part, _size: None,
 ) -> Verified:
     """Read all of an archive, or what it has of a day and a project, and say what is wrong."""
-    report = Verified()
+    report, started = Verified(), time.monotonic()
     for part, is_whole in sorted(archive.look(day, project_id).items()):
         if not is_whole:
             report.unfinished.append(part.path)
@@ -59,6 +65,7 @@ def verify_archive(
             report.problems.append(str(error))
         report.parts += 1
         progress(part, size)
+    report.seconds = time.monotonic() - started
     return report
 
 
@@ -82,14 +89,17 @@ def problems_of(archive: Archive, part: Part, manifest: Manifest) -> Iterator[st
 
 
 def look(archive: Archive, part: Part, table: Table, file: Stored, path: Path) -> None:
-    """Raise ArchiveError when a file has not the columns and rows that its manifest says."""
+    """Raise ArchiveError when a file has not the columns and rows that its manifest says, or cannot be read within bounds: who can write
+    to an archive can forge its sums too."""
     where = f"{archive.url}/{part.path}/{file.name}"
     try:
-        found = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ArchiveError(f"{where} is no Parquet file: {error}") from error
-    with found:
+        decoded = prove(path)
+    except Undecodable as error:
+        raise ArchiveError(f"{where} cannot be read: {error}") from error
+    if table.name not in LAKE_TABLES and decoded.bytes > STATE_BYTES:
+        raise ArchiveError(f"{where} has {decoded.bytes:,} bytes of groups; allowed are {STATE_BYTES:,}")
+    with pq.ParquetFile(path) as found:
         if columns_of(found.schema_arrow) != table.columns:
             raise ArchiveError(f"{where} has other columns than its manifest says")
-        if found.metadata.num_rows != file.rows:
-            raise ArchiveError(f"{where} has {found.metadata.num_rows:,} rows instead of {file.rows:,}")
+        if decoded.rows != file.rows:
+            raise ArchiveError(f"{where} has {decoded.rows:,} rows instead of {file.rows:,}")

@@ -275,8 +275,6 @@ def _tidy(target: Target, began: datetime, keep: int | None) -> list[str]:
 def _target_beside(home: Home, url: str) -> Target:
     """The target of a URL or folder. Raises BackupError for one that lies within the home."""
     target = open_target(url)
-    if target.folder is not None and target.folder.is_relative_to(home.root.resolve()):
-        raise BackupError(
-            f"{url} lies within the home {home.root}: what takes one would take both; choose another disk"
-        )
+    if what := home.holding(target.url):
+        raise BackupError(f"{url} lies within {what}: what takes one would take both; choose another disk")
     return target

@@ -102,7 +102,7 @@ def decode(name: str, text: bytes) -> Manifest:
     """A manifest from its text. Raises BackupError when it is damaged or of a newer version."""
     try:
         known: Mapping[str, object] = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(name) from error
     version = known.get("format") if isinstance(known, dict) else None
     if isinstance(version, int) and version > FORMAT:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tasks_pipeline.backup.manifest import BackupError, File, Manifest, decode, encode
 from tasks_pipeline.storage.blobs import BlobDraft, BlobMissing, BlobStore
-from tasks_pipeline.storage.remote import Pace
+from tasks_pipeline.storage.remote import Pace, TooLarge
 from tasks_pipeline.storage.targets import Sink, TargetUnusable, Tree, pieces_of, target_url
 
 FILE_BYTES = 64 * 1024 * 1024
@@ -49,12 +49,6 @@ class Target:
         """Find out what is stored here, so that it is not stored again."""
         self.known = set(self.files.digests())
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder that it is; None for object storage."""
-        folder = self._manifests.folder
-        return None if folder is None else folder.parent
-
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
         found = self._manifests.names()
@@ -62,6 +56,11 @@ class Target:
 
     def choose(self, name: str | None) -> tuple[str, Manifest]:
         """A backup by its name or how that begins, the newest without one. Raises BackupError."""
+        found = self.find(name)
+        return found, self.manifest(found)
+
+    def find(self, name: str | None) -> str:
+        """The whole name of a backup, by how that begins; of the newest without one. Raises BackupError."""
         names = self.names()
         if not names:
             raise BackupError(f"there is no backup in {self.url}")
@@ -70,11 +69,14 @@ class Target:
             raise BackupError(
                 f"{'several backups begin' if found else 'no backup begins'} with {name!r}: `backup list` names them"
             )
-        return found[-1], self.manifest(found[-1])
+        return found[-1]
 
     def manifest(self, name: str) -> Manifest:
         """A backup by its whole name. Raises BackupError when it is damaged or of a newer version."""
-        return decode(name, self._manifests.read(f"{name}.json", MANIFEST_BYTES))
+        try:
+            return decode(name, self._manifests.read(f"{name}.json", MANIFEST_BYTES))
+        except TooLarge as error:
+            raise BackupError(f"the manifest of backup {name} is damaged: {error}") from error
 
     def publish(self, manifest: Manifest) -> str:
         """Make a backup visible, whose files are all there, and give its name."""

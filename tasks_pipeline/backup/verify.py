@@ -17,12 +17,16 @@ from tasks_pipeline.backup.target import Damaged, Target
 def verify_backup(
     target: Target, name: str | None = None, progress: Callable[[File], None] = lambda _file: None
 ) -> Report:
-    """Read a backup as a whole, the newest without a name; what is wrong is in the report. Raises BackupError when there is none
-    that can be read."""
+    """Read a backup as a whole, the newest without a name; what is wrong is in the report. Raises BackupError when there is none, and
+    when the target cannot be read."""
     started = time.monotonic()
     try:
-        name, manifest = target.choose(name)
-        check_version(name, manifest)
+        name = target.find(name)
+        try:
+            manifest = target.manifest(name)
+            check_version(name, manifest)
+        except BackupError as error:
+            return Report(name, 0, 0, 0, time.monotonic() - started, problems=(str(error),))
         problems = [*_in_files(target, manifest, progress), *_in_counts(manifest)]
     except OSError as error:
         raise BackupError(f"{target.url} cannot be read: {error}") from error

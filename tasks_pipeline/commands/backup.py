@@ -178,8 +178,15 @@ def _configured(url: str | None) -> str:
     return url
 
 
-def _bytes_of(target: Target, name: str | None) -> int:
-    return sum(file.size for file in target.choose(name)[1].files)
+def _bytes_of(target: Target, name: str | None) -> int | None:
+    """For a bar; a manifest that cannot be read is told later."""
+    from tasks_pipeline.backup.manifest import BackupError
+
+    found = target.find(name)
+    try:
+        return sum(file.size for file in target.manifest(found).files)
+    except BackupError:
+        return None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tasks_pipeline.config.document import Config
 from tasks_pipeline.config.explaining import explain
 from tasks_pipeline.config.mistake import Mistake, UnreadableConfig, config_error
 from tasks_pipeline.config.projects import Project
-from tasks_pipeline.config.written import MAX_BYTES, Reading, read_yaml
+from tasks_pipeline.config.written import MAX_BYTES, UNSET, Reading, read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,13 @@ def parse_config(
     projects: Callable[[], Sequence[Project]] | None = None,
     to_look: bool = False,
     used_up: Mapping[int, str] = MappingProxyType({}),
+    within: Callable[[str], str] = lambda _place: "",
 ) -> Config:
     """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else.
 
     `projects` gives those of a text that names none. With `to_look` variables that are not set are no mistakes: the result is
-    for those who look things up, and send nothing. `used_up` are numbers that no project may have any more, with the day of its deletion.
+    for those who look things up, and send nothing. `used_up` are numbers that no project may have any more, with the day of its deletion; `within`
+    says of which of our own stores a folder or URL is a part, empty for none.
     """
     reading = read_yaml(text, os.environ if environ is None else environ, to_look=to_look)
     if (
@@ -44,8 +46,8 @@ def parse_config(
     ):
         reading.root.value["projects"] = tuple(projects())
     config = _checked(reading)
-    if config is not None and used_up:
-        reading.mistakes += _used_up(config, reading, used_up)
+    if config is not None:
+        reading.mistakes += [*_used_up(config, reading, used_up), *_own_places(config, reading, within)]
     if config is None or reading.mistakes:
         # Outside of every `except`: the error of pydantic, which an error report would show along, holds all values.
         raise config_error(source, reading.mistakes)
@@ -57,6 +59,24 @@ def _used_up(config: Config, reading: Reading, used_up: Mapping[int, str]) -> It
         if project.id in used_up:
             said = f"project {project.id} was deleted on {used_up[project.id]}, and numbers are never used again: take another"
             yield Mistake(_line_of_id(reading, number), ("projects", number, "id"), said)
+
+
+def _own_places(config: Config, reading: Reading, within: Callable[[str], str]) -> Iterator[Mistake]:
+    places = {("retention", "archive_url"): config.retention.archive_url, ("backup", "to"): config.backup.to}
+    for path, place in places.items():
+        # Those who only look need no variables.
+        if place is not None and not place.startswith(UNSET) and (what := within(place)):
+            said = f"lies within {what}: what takes one would take both; allowed is a folder on another disk, or object storage apart"
+            yield Mistake(_line_of(reading, path), path, said)
+
+
+def _line_of(reading: Reading, path: tuple[str, str]) -> int:
+    """The line of a field of a section; 0 where it is in none."""
+    section, name = path
+    written = reading.root
+    fields = written.fields if written is not None else None
+    own = fields[section][1].fields if fields and section in fields else None
+    return own[name][0] if own and name in own else 0
 
 
 def _line_of_id(reading: Reading, number: int) -> int:

@@ -34,13 +34,17 @@ PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{4,64}$"), About("4 to 
 
 def _place(value: str) -> str:
     """Each process has to find the same one, wherever it was started."""
-    scheme, is_url, _ = value.partition("://")
+    scheme, is_url, rest = value.partition("://")
     if is_url:
         from fsspec import available_protocols
 
         if scheme.rpartition("::")[2] not in available_protocols():
             raise ValueError(
                 "a URL of no known kind; allowed is one of object storage (s3, gs, …), or a whole path such as /mnt/disk"
+            )
+        if "@" in rest.partition("/")[0] and ":" in rest.partition("@")[0]:
+            raise ValueError(
+                "a URL with a password, which would be written down; allowed is one without: credentials belong into the variables of the object storage"
             )
     elif not value.startswith(("/", "~", UNSET)):  # those who only look need no variables
         raise ValueError(

@@ -53,6 +53,10 @@ class Trouble(OSError):
     """A far place cannot be used; the message says what was done, where, what is wrong and what is allowed, and holds no secret."""
 
 
+class TooLarge(Trouble):
+    """A file has more bytes than a file of its kind may have."""
+
+
 class Pace:
     """How long all calls of one piece of work may take together: it ends when nothing comes forward, and only then."""
 
@@ -86,6 +90,7 @@ def call(
 ) -> Any:
     """Call a method of a file system, which moves so many bytes. Drivers that are asynchronous (S3, Google's, Azure's) are ended after
     their time; others have limits of their own or none. Raises FileNotFoundError, and Trouble for all else."""
+    where = arguments[0] if name == "put_file" else path
     allowed = (LISTING if name in _LISTINGS else ANSWER) + size / SLOWEST
     if pace is not None:
         allowed = min(allowed, max(pace.left, 1.0))
@@ -96,15 +101,15 @@ def call(
         else:
             found = getattr(fs, name)(path, *arguments, **named)
     except Exception as error:
-        log.debug("%s %s failed", name, path, exc_info=True)
+        log.debug("%s %s failed", name, where, exc_info=True)
         if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in _codes(error):
             raise
         over = time.monotonic() - began >= allowed
-        raise Trouble(f"{_DOING[name]} {path}: {_late(allowed, pace) if over else _why(error)}") from error
+        raise Trouble(f"{_DOING[name]} {where}: {_late(allowed, pace) if over else _why(error)}") from error
     if pace is not None:
         pace.spent(time.monotonic() - began, size)
         if pace.left < 0:
-            raise Trouble(f"{_DOING[name]} {path}: {_late(allowed, pace)}")
+            raise Trouble(f"{_DOING[name]} {where}: {_late(allowed, pace)}")
     return found
 
 

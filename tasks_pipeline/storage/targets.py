@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tasks_pipeline.storage import remote
 from tasks_pipeline.storage.disk import make_folder, sync_folder
-from tasks_pipeline.storage.remote import Pace, Trouble
+from tasks_pipeline.storage.remote import Pace, TooLarge, Trouble
 from tasks_pipeline.storage.scratch import scratch
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ class Tree:
         return found
 
     def read(self, path: str, most: int | None = None) -> bytes:
-        """The bytes of a small file. Raises FileNotFoundError, and OSError for one of more bytes than may be."""
+        """The bytes of a small file. Raises FileNotFoundError, and TooLarge for one of more bytes than may be."""
         size = self.size(path)
         if most is not None and size > most:
-            raise Trouble(f"{self._path(path)} has {size:,} bytes; allowed are {most:,}")
+            raise TooLarge(f"{self._path(path)} has {size:,} bytes; allowed are {most:,}")
         if self._local:
             return Path(self._path(path)).read_bytes()
         return bytes(self._call("cat_file", self._path(path), size=size))
@@ -311,7 +311,7 @@ class Sink:
 def target_url(url: str) -> str:
     """A folder as its whole path, a URL as it is. Raises TargetUnusable for what is neither, and for one that holds a password."""
     found = url if "://" in url else str(Path(url).expanduser().resolve())
-    if "://" in url and urlsplit(url.rpartition("::")[2]).password:
+    if "://" in url and urlsplit(url.rpartition("::")[2]).password is not None:
         raise TargetUnusable(
             "the URL holds a password, which would be written down: credentials belong into the variables of the object storage"
         )
