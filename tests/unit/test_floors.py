@@ -45,7 +45,13 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 """Lower ones first. A package imports from itself and from floors below its own, never from its neighbours."""
 ROOMS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
-    for floor in ("sqlite_space", "decoding disk state remote scratch", "targets", "sizes blobs spool lake", "ledger")
+    for floor in (
+        "sqlite_space",
+        "decoding disk state remote scratch",
+        "targets",
+        "sizes blobs spool lake",
+        "ledger",
+    )
 )
 """The floors within `storage`: engines, and above them the ledger that says what was done with what they hold."""
 SETTINGS = "tasks_pipeline.config"
