@@ -190,7 +190,7 @@ def test_a_day_that_cannot_be_archived_stays_and_goes_the_next_night(
     proxy: FaultyProxy, day: Day, url: str
 ) -> None:
     kept, before = archiving(day, url), day.lake()
-    with proxy.failing(Fault("403 AccessDenied", PUT, after=3)):
+    with proxy.failing(Fault("403 AccessDenied", PUT, after=2)):  # the first manifest
         report = cleanup_old_events(kept.stores, night(kept))
     assert "the right to list, read, write and delete" in str(report.waiting)
     assert day.lake() == before
