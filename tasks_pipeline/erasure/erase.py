@@ -42,7 +42,6 @@ from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
-from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.day_changes import note_day_changes
 from tasks_pipeline.storage.state.erasures import Request, remember
 from tasks_pipeline.stores import Stores
@@ -149,7 +148,7 @@ def _remove(
         rows[each.table] += each.rows
     # What an earlier process had noted, and perhaps removed, before it died.
     noted: Mapping[str, int] = request.data.get("going") or {}
-    _note(stores.state, [e for e in going if rows[e.table] > noted.get(e.table, 0)], selection.reason)
+    _note(stores, going, selection.reason)
     rows |= Counter(noted)  # the greater of the two
     request = remember(stores.state, request, going=dict(rows))
     done.add(_raw(stores, selection))
@@ -173,16 +172,16 @@ def _remove(
     return selection, over.request
 
 
-def _note(state: StateDatabase, going: Sequence[Going], reason: Reason) -> None:
+def _note(stores: Stores, going: Sequence[Going], reason: Reason) -> None:
     """Note rows of what was received, which are in the books, and that their days changed. Figures of days that are over stay what they
     are; those of days that are not are computed from what is left."""
     received = [each for each in going if each.table in RECEIVED_TABLES]
     days = [each.day for each in received]
     note_going(
-        state,
+        stores,
         received,
         reason,
-        lambda connection, now: note_day_changes(state, connection, days, reason, now),
+        lambda connection, now: note_day_changes(stores.state, connection, days, reason, now),
     )
 
 

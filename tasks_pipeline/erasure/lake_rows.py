@@ -9,6 +9,7 @@ from datetime import date
 from tasks_pipeline.erasure.selection import Selection
 from tasks_pipeline.retention.lake import write_again
 from tasks_pipeline.retention.notes import Going
+from tasks_pipeline.retention.witnesses import PLACE
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
 
@@ -88,16 +89,17 @@ def _rows(name: str, condition: str) -> str:
 def count_going(lake: Lake, conditions: Mapping[str, str]) -> list[Going]:
     """How many rows go, by table, day and project."""
     rows = lake.query(
-        f"SELECT name, day, project_id, count(*) AS rows FROM {DOOMED} GROUP BY ALL ORDER BY name, day, project_id"
+        f"SELECT name, day, project_id, count(*) AS rows, min({PLACE}) AS witness FROM {DOOMED} "
+        "GROUP BY ALL ORDER BY name, day, project_id"
     )
-    found = [Going(row["name"], row["day"], row["project_id"], row["rows"]) for row in rows]
+    found = [Going(row["name"], row["day"], row["project_id"], row["rows"], row["witness"]) for row in rows]
     for name in sorted(set(conditions) - set(RECEIVED_TABLES)):
         project = "project_id" if "project_id" in (c.name for c in LAKE_TABLES[name].columns) else "0"
         query = (
             f"SELECT day, {project} AS project_id, count(*) AS rows FROM lake.{name} WHERE {conditions[name]}"
         )
         rows = lake.query(f"{query} GROUP BY ALL ORDER BY ALL")
-        found += [Going(name, row["day"], row["project_id"], row["rows"]) for row in rows]
+        found += [Going(name, row["day"], row["project_id"], row["rows"], "") for row in rows]
     return found
 
 

@@ -16,6 +16,7 @@ from tasks_pipeline.archive.store import LOCK
 from tasks_pipeline.archive.write import Archiver
 from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.retention.plan import REPORTED, Removal
+from tasks_pipeline.retention.witnesses import witnesses
 from tasks_pipeline.storage.lake.catalog import LiveFile
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush
@@ -110,10 +111,10 @@ def _take(
     for attempt in range(TRIES):
         files = [file for file in lake.live_files() if file.day == day and file.table in gone]
         written = archiver.write(removals[0].category, files, gone, removals[0].reason) if archiver else []
-        if attempt == 0:
-            _note(stores.state, removals, archiver.counts(files, gone) if archiver else None)
         if not files:
             return
+        if attempt == 0:
+            _note(stores, removals, gone, archiver.counts(files, gone) if archiver else None)
         with lake.writing(day, "kept") as rest:
             _write_rest(lake, files, {name: _rest(condition) for name, condition in gone.items()}, rest)
             new = rest.finish()
@@ -169,21 +170,27 @@ def _write_rest(
 
 
 def _note(
-    state: StateDatabase, removals: Sequence[Removal], counts: Mapping[str, Mapping[int, int]] | None
+    stores: Stores,
+    removals: Sequence[Removal],
+    gone: Mapping[str, str],
+    counts: Mapping[str, Mapping[int, int]] | None,
 ) -> None:
     """Note what is about to go, of one day and category, and that figures of it stay what they are. With `counts`, rows by table and project,
     each project is noted: any of them may come back."""
     (day,) = {each.day for each in removals if each.day is not None}
     reported = [day] if removals[0].category in REPORTED else []
+    seen = {name: witnesses(stores.lake, name, day, condition) for name, condition in gone.items()}
+    there = [each for each in removals if each.project_id in seen[each.table]]
     going = [
-        Going(each.table, day, project_id, rows)
-        for each in removals
+        Going(each.table, day, project_id, rows, seen[each.table][project_id])
+        for each in there
         for project_id, rows in _by_project(each, counts)
+        if project_id in seen[each.table]
     ]
     note_going(
-        state, going, removals[0].reason,
-        lambda connection, now: note_days_final(state, connection, reported, "retention", now),
-        facts_of=[Going(each.table, day, each.project_id, each.rows) for each in removals],
+        stores, going, removals[0].reason,
+        lambda connection, now: note_days_final(stores.state, connection, reported, "retention", now),
+        facts_of=[Going(each.table, day, each.project_id, each.rows, "") for each in there],
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ STORAGE = frozenset(
         "test_old_runs",
         "test_plans",
         "test_privacy",
+        "test_removals",
         "test_report_plans",
         "test_retention",
         "test_spool",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import retention_removals
@@ -80,19 +80,50 @@ def removed_of(connection: Connection, day: date, tables: Collection[str]) -> li
     return sorted(found.values(), key=lambda each: (each.at, each.name), reverse=True)
 
 
+@dataclass(frozen=True, slots=True)
+class LastNoted:
+    """The rows of a table, day and project that were noted last, and one of them, by which somebody can see whether they went."""
+
+    day: date
+    name: str
+    project_id: int
+    reason: str
+    rows: int
+    witness: str
+
+
+def last_noted(connection: Connection, day: date, tables: Collection[str], reason: str) -> list[LastNoted]:
+    """What was last noted of tables of a day, for a reason, where a witness can tell whether it went."""
+    query = select(_r.day, _r.name, _r.project_id, _r.reason, _r.last_rows, _r.witness)
+    query = query.where(_r.day == day, _r.name.in_(tables), _r.reason == reason, _r.witness != "")
+    return [LastNoted(*row) for row in connection.execute(query)]
+
+
+def take_back(connection: Connection, noted: LastNoted) -> None:
+    """Have rows not be noted that did not go, unless somebody else took them back, or noted others since."""
+    key = _r.day == noted.day, _r.name == noted.name, _r.project_id == noted.project_id
+    same = *key, _r.reason == noted.reason, _r.witness == noted.witness, _r.last_rows == noted.rows
+    left = {"rows": _r.rows - noted.rows, "last_rows": 0, "witness": ""}
+    connection.execute(update(retention_removals).where(*same).values(left))
+
+
 def note_removals(
     state: StateDatabase, connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Note that rows are about to go: day, name, project_id, rows and reason of each. Those of later add up."""
+    """Note that rows are about to go: day, name, project_id, rows, reason and, where one is known, witness of each. Those of later add up."""
     if rows:
-        state.put(connection, _noted, [{**row, "removed_at": now} for row in rows])
+        noted = [{"witness": "", **row, "last_rows": row["rows"], "removed_at": now} for row in rows]
+        state.put(connection, _noted, noted)
 
 
 def _noted(state: StateDatabase) -> Any:
     insert = state.insert(retention_removals)
     new = insert.excluded
-    added = {"rows": retention_removals.c.rows + new.rows, "reason": new.reason, "removed_at": new.removed_at}
-    return insert.on_conflict_do_update(index_elements=["day", "name", "project_id"], set_=added)
+    added = {
+        "rows": retention_removals.c.rows + new.rows, "last_rows": new.last_rows, "witness": new.witness,
+        "removed_at": new.removed_at,
+    }  # fmt: skip
+    return insert.on_conflict_do_update(index_elements=["day", "name", "project_id", "reason"], set_=added)
 
 
 def were_removed(connection: Connection, day: date, project_id: int, tables: Collection[str]) -> bool:

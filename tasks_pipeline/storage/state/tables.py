@@ -1158,9 +1158,26 @@ retention_removals = Table(
     Column("project_id", BigInteger, primary_key=True, autoincrement=False, comment="0: all projects"),
     Column("rows", BigInteger, nullable=False, comment="that went, in all"),
     Column(
-        "reason", String(16), nullable=False, comment="age, before, max_disk, max_events, privacy or deleted"
+        "reason",
+        String(16),
+        primary_key=True,
+        comment="age, before, max_disk, max_events, privacy or deleted",
     ),
     Column("removed_at", UtcDateTime, nullable=False, comment="when some last went"),
+    Column(
+        "last_rows",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of them, those that were noted last",
+    ),
+    Column(
+        "witness",
+        String(100),
+        nullable=False,
+        server_default="",
+        comment="one of these: they went if it is not in the lake any more; empty: they did",
+    ),
     comment="Days of which retention took rows: what was counted of them is not counted again. Noted before the rows go.",
 )
 restored_days = Table(
