@@ -72,6 +72,7 @@ def prepared(place: Place, title: str) -> None:
     """Configure a home and do what comes before the first round of an operation."""
     operation = titled(title)
     operation.configure(place)
+    age_files(place.root)
     for work in operation.prepare:
         work(place)
     age_files(place.root)

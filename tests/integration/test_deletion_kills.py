@@ -104,7 +104,8 @@ def delete_and_die(home: Home, chosen: Chosen, moment: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OF)
-def test_a_deletion_killed_again_and_again_is_finished(home: Home, kind: str) -> None:
+def test_a_deletion_killed_again_and_again_is_finished(any_home: Home, kind: str) -> None:
+    home = any_home
     with ExitStack() as stack:
         day = fill(stack.enter_context(open_stores(home)))
         if kind == "release":  # a group that stays has users of it too

@@ -72,3 +72,19 @@ def test_a_deletion_killed_at_any_step_is_finished_by_the_next(
     rows = {each["where"]: each["rows"] for each in told["erased"]}
     assert (told["valid"], rows["lake.events"]) == (True, 5)
     assert done.certificate["requested_by"] == "tester"
+
+
+@pytest.mark.slow
+def test_one_killed_again_and_again_on_postgres(postgres_home: Home) -> None:
+    with open_stores(postgres_home) as stores:
+        hers, _ = plant(Day(stores, DAY, PROJECT))
+        kept = kept_rows(Day(stores, DAY, PROJECT), {each["event_id"] for each in hers})
+    for moment in ("noted", "blobs swept", "rest of a day exchanged", "rows gone, texts not"):
+        assert run_in_process(delete_and_die, postgres_home, moment) == -signal.SIGKILL, moment
+    with open_stores(postgres_home) as stores:
+        day = Day(stores, DAY, PROJECT)
+        (done,) = finish_open(stores, KINDS)
+        assert everywhere(stores) == NOWHERE
+        assert {name: day.rows(name) for name in kept} == kept
+        day.assert_balanced()
+    assert {each["where"]: each["rows"] for each in done.certificate["erased"]}["lake.events"] == 5
