@@ -15,6 +15,8 @@ from tasks_pipeline.storage.lake.lake import Lake
 
 PLACE = ["part", "position", "item"]
 """Where an item lay in the spool of its day: rows with the same are of one item, and go together."""
+OF_PROJECT = ["project_id", *PLACE]
+"""The same with the project: outcomes of several projects are counted at one place, that of their batch."""
 ENVELOPE = PLACE[:2]
 """Where its envelope lay, which holds one event at most, with its attachments."""
 
@@ -56,10 +58,10 @@ def stored_places(lake: Lake, day: date, project_id: int, table: str, places: It
 
 
 def places_in_lake(lake: Lake, day: date, project_ids: Sequence[int], table: str) -> pa.Table:
-    """The places of a day and of projects that the lake holds rows of."""
+    """The places of a day and of projects that the lake holds rows of, each with its project."""
     among = ", ".join(str(int(each)) for each in project_ids)
     return lake.arrow(
-        f"SELECT DISTINCT part, position, item FROM lake.{table} WHERE day = $day AND project_id IN ({among})",
+        f"SELECT DISTINCT {', '.join(OF_PROJECT)} FROM lake.{table} WHERE day = $day AND project_id IN ({among})",
         {"day": day},
     )
 

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from tasks_pipeline.archive.deleted import refuse_deleted, without_deleted
 from tasks_pipeline.archive.manifest import ArchiveError, Manifest, Table
-from tasks_pipeline.archive.places import ENVELOPE, PLACE, places_in_lake, without
+from tasks_pipeline.archive.places import ENVELOPE, OF_PROJECT, PLACE, places_in_lake, without
 from tasks_pipeline.archive.rows import TABLES, rows_from
 from tasks_pipeline.archive.store import LOCK, Archive, Part
 from tasks_pipeline.archive.verify import Progress, look
@@ -191,9 +191,9 @@ class _Restore:
             if table is None:
                 continue
             mine: list[pa.Table] = []
-            for piece in each.pieces(table, None if take else PLACE):
+            for piece in each.pieces(table, None if take else OF_PROJECT):
                 new = without(piece, there)
-                mine.append(new.select(PLACE).cast(there.schema))
+                mine.append(new.select(OF_PROJECT).cast(there.schema))
                 rows += new.num_rows
                 if take and new.num_rows:
                     take(new)

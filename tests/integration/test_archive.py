@@ -141,6 +141,21 @@ def test_a_day_comes_back_row_for_row_with_its_groups(own_day: Day, tmp_path: Pa
     assert later.outcomes() == {("duplicate", "event_id"): 1}
 
 
+def test_outcomes_of_several_projects_at_one_place_all_come_back(alone: Day, tmp_path: Path) -> None:
+    day = archiving(alone, tmp_path / "archive")
+    day.spool(day.receipt(event("A")), replace(day, project=day.project + 1).receipt(event("A")))
+    day.drain()
+    compute(day)
+    count(day, now=night(day, 9))
+    before = day.lake()
+    assert len({row["project_id"] for row in before["outcomes"]}) == 2
+    clean(day)
+    assert not any(day.lake().values())
+    restore_day(day.stores, of(day), day.date, UNTIL)
+    assert day.lake() == before
+    day.assert_balanced()
+
+
 def test_the_next_nights_leave_a_restored_day_alone(kept: Day) -> None:
     until = night(kept, 210).date()
     restore_day(kept.stores, of(kept), kept.date, until)
