@@ -144,7 +144,7 @@ POLICY: tuple[Category, ...] = (
         state=("erasures",), folders=("certificates",),
     ),
     Category(
-        "removals", "Of which days rows went, and why: a row for each day, table and, with archives, project", NEVER,
+        "removals", "Of which days rows went, and why: a row for each day, table, reason and, with archives, project", NEVER,
         "kept, or until the day is back from an archive as a whole", NOBODY, state=("retention_removals",),
     ),
     Category(

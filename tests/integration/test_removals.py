@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,23 @@ def test_rows_that_did_not_go_are_not_counted_twice(own_day: Day) -> None:
     send(own_day, event("A"))
     cleanup_old_events(stores, NOW, OF_EVENTS)
     assert noted(own_day) == {("event_payloads", 0, "before"): 5, ("events", 0, "before"): 5}
+
+
+def test_files_whose_snapshots_a_killed_process_forgot_go_with_the_next(own_day: Day) -> None:
+    filled(own_day)
+    lake, later = own_day.stores.lake, datetime.now(UTC) + timedelta(hours=1)
+    files = [Path(file.path) for file in lake.live_files()]
+    with lake.lock():
+        lake.drop(lake.live_files())
+        snapshots = lake.query(
+            "SELECT list(snapshot_id ORDER BY snapshot_id) AS all FROM ducklake_snapshots('stored')"
+        )
+        old = ", ".join(map(str, snapshots[0]["all"][:-1]))
+        lake._stored.execute(f"CALL ducklake_expire_snapshots('stored', versions => [{old}])")
+    files[0].unlink()  # it died while it removed them
+    with lake.lock():
+        assert lake.forget_before(later) == 0
+    assert not any(path.exists() for path in files)
 
 
 def test_rows_that_went_are_counted_with_those_before_and_by_their_reason(own_day: Day) -> None:

@@ -272,9 +272,11 @@ def drop_from_catalog(connection: duckdb.DuckDBPyConnection, files: Iterable[Liv
         )
 
 
-def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime, most: int | None = None) -> int:
+def expire_snapshots(
+    connection: duckdb.DuckDBPyConnection, home: Home, before: datetime, most: int | None = None
+) -> int:
     """Forget snapshots older than a moment, the oldest first and at most so many, never the newest, and remove the files that only
-    they held. Gives how many snapshots went. The caller holds the lock.
+    they held, also those of which a killed process forgot the snapshots alone. Gives how many snapshots went. The caller holds the lock.
 
     By their numbers: on a SQLite catalog DuckLake compares times as texts (docs/storage.md).
     """
@@ -286,6 +288,8 @@ def expire_snapshots(connection: duckdb.DuckDBPyConnection, before: datetime, mo
     if rows:
         numbers = ", ".join(str(int(number)) for (number,) in rows)
         connection.execute(f"CALL ducklake_expire_snapshots('stored', versions => [{numbers}])")
+    scheduled = f"SELECT 1 FROM {_metadata(home)}.ducklake_files_scheduled_for_deletion LIMIT 1"
+    if connection.execute(scheduled).fetchall():
         connection.execute("CALL ducklake_cleanup_old_files('stored', cleanup_all => true)")
     return len(rows)
 

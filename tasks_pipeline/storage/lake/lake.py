@@ -486,7 +486,7 @@ class Lake:
         ((markers,),) = self._stored.execute(f"SELECT count(*) FROM stored.{FLUSHED}").fetchall()
         if markers > 1:  # to delete nothing takes four times as long as to look
             self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
-        forgotten = expire_snapshots(self._stored, moment, most)
+        forgotten = expire_snapshots(self._stored, self.home, moment, most)
         drop_dead_markers(self._stored, self.home)
         return forgotten
 
