@@ -55,7 +55,7 @@ def export_person(
                 )
             counts["files"] = _files(stores, archive, conditions["attachments"])
             texts = selection.texts
-            alone = _raw_alone(stores, identity)
+            alone = _raw_alone(stores, person.identity)
             counts["spool"] = _lines(archive, "spool/envelopes.jsonl", alone)
             archives.each_day(lambda day, wanted: _archived(archive, day, wanted, counts))
         for place in STATE:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tasks_pipeline.config.people import folded
@@ -45,12 +46,14 @@ class IdentityError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person: who has one of these ids, addresses. `project_id` None: in all projects. Mail addresses and addresses are folded."""
+    """A person: who has one of these ids, addresses. `project_id` None: in all projects. Mail addresses and addresses are folded.
+    `names`: those of the ids that are words of others too, in this installation (`names.told_apart`)."""
 
     user_ids: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     project_id: int | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -90,14 +93,13 @@ class Identity:
 
     @property
     def short_ids(self) -> Sequence[str]:
-        """Ids that are looked for only where an event or session says who its user is."""
-        return [each for each in self.user_ids if is_short(each)]
+        """Ids that are looked for only where an event or session says who its user is: too short, or words of others."""
+        return [each for each in self.user_ids if is_short(each) or each in self.names]
 
     @property
     def texts(self) -> Texts:
         """What is looked for in any text."""
-        long_ids = [each for each in self.user_ids if not is_short(each)]
-        return Texts.of([*long_ids, *self.emails, *self.spelt_ips])
+        return _texts(self)
 
     @property
     def spelt_ips(self) -> tuple[str, ...]:
@@ -108,6 +110,15 @@ class Identity:
     def nobody(self) -> list[str]:
         """Ids that programs send when they know no user."""
         return [each for each in self.user_ids if each.strip().lower() in _NOBODY]
+
+
+@lru_cache(16)
+def _texts(person: Identity) -> Texts:
+    """Asked for with each envelope: what was compiled of them is kept."""
+    short = person.short_ids
+    return Texts.of(
+        [*(each for each in person.user_ids if each not in short), *person.emails, *person.spelt_ips]
+    )
 
 
 def is_short(user_id: str) -> bool:

@@ -21,6 +21,7 @@ from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.groups.forgetting import count_user_values
 from tasks_pipeline.privacy import conditions as sql
 from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.privacy.names import told_apart
 from tasks_pipeline.privacy.raw import envelopes_of
 from tasks_pipeline.protocol.sessions import user_hash
 from tasks_pipeline.releases.authors import count_author, forget_author
@@ -90,7 +91,7 @@ class Person:
     @contextmanager
     def selected(self, stores: Stores) -> Iterator[Selection]:
         """What is the person's now."""
-        person = self.identity
+        person = self.identity = told_apart(stores, self.identity)
         envelopes: dict[date, list[tuple[str, int]]] = {}
         for day, part, position, spooled, _ in envelopes_of(stores, person):
             if self._before is None or spooled.receipt.received_at < self._before:

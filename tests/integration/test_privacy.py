@@ -34,7 +34,15 @@ from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.state.erasures import open_request
-from tasks_pipeline.storage.state.tables import alerts, commit_authors, commits, erasures, notifications
+from tasks_pipeline.storage.state.tables import (
+    alerts,
+    commit_authors,
+    commits,
+    erasures,
+    groups,
+    metadata,
+    notifications,
+)
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, finding
 from tests.support.day import Day
@@ -334,6 +342,48 @@ def test_who_sends_words_of_programs_takes_nothing_from_others(alone: Day) -> No
     with closing(sqlite3.connect(alone.stores.home.dagster_home / "history" / "runs" / "index.db")) as store:
         kept = [text for (text,) in store.execute("SELECT event FROM event_logs ORDER BY id")]
     assert (json.loads(kept[0]), kept[1]) == ({**entry, "message": "of (removed)"}, "kept")
+
+
+def test_an_id_that_is_a_word_of_ours_changes_nothing_of_others(alone: Day) -> None:
+    """Levels, statuses, slugs, releases, environments, keys of Dagster's, numbers: all of them at once."""
+    words = [
+        "warning", "firing", "critical", "resolved", "unresolved", "production", "staging-eu", "shop@1.2.3", *alone.stores.slugs.values(),
+        "SUCCESS", "new_group", "null", "true", "1", "0", "2020", "error", "event_stats",
+    ]  # fmt: skip
+    other = event("A", user={"id": "9"}, environment="staging-eu", release="shop@1.2.3", level="warning")
+    mine = [event("A", user={"id": word}, environment="production") for word in words]
+    alone.send(other, *mine)
+    alone.drain()
+    said = {
+        "level": "warning", "environment": "staging-eu", "release": "shop@1.2.3", "kind": "new_group", "note": "is now resolved, critical",
+        "project": next(iter(alone.stores.slugs.values()), ""), "year": "2020", "at": [1, "1", True, None],
+    }  # fmt: skip
+    alert = {"project_id": alone.project, "rule": "new", "kind": "new_group", "status": "firing", "severity": "warning", "thread": "t"}  # fmt: skip
+    with alone.stores.state.write() as connection:
+        connection.execute(alerts.insert().values(**alert, key="a", at=datetime.now(UTC), data=said))
+    logged = json.dumps({"status": "SUCCESS", "event_type_value": "STEP_SUCCESS", "note": "warning: firing"})
+    say_in_dagster(alone.stores, logged)
+    before = _of_others(alone)
+    deleted = {each.where: each.rows for each in delete_person(alone.stores, Identity.of(words), "t").erased}
+    assert (alone.ids(), deleted["lake.events"]) == ([other["event_id"]], len(words))
+    assert _of_others(alone) == before
+    assert (alone.stores.home.logs_dir / "daemon.log").read_text() == f"before {logged} after\n"
+    assert deleted.keys() <= {"lake.events", "lake.event_payloads", "spool", "state.group_values"}
+
+
+def _of_others(day: Day) -> dict[str, Any]:
+    """All rows of the state database that may hold texts, but for users of groups and the deletion itself."""
+    own = {"group_values", "groups", "erasures", "retention_removals", "day_changes", "analytics_outbox"}
+    own |= {"tail_segments", "tail_rows", "tail_payloads"}
+    with day.stores.state.read() as connection:
+        found = {
+            name: sorted(map(repr, connection.execute(select(table))))
+            for name, table in metadata.tables.items()
+            if name not in own
+        }
+        shown = select(groups.c.id, groups.c.title, groups.c.culprit, groups.c.metadata, groups.c.level)
+        found["groups"] = sorted(map(repr, connection.execute(shown)))
+    return found
 
 
 def test_of_a_project_alone(alone: Day) -> None:
