@@ -4,7 +4,7 @@ it stands as a word of its own. Patterns are of Python's syntax, or of RE2's, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -38,6 +38,7 @@ def is_address(text: str) -> bool:
     return "@" in text or "%40" in text
 
 
+@lru_cache(4096)
 def runs_of(text: str) -> list[tuple[str, ...]]:
     """What any spelling of a text holds, in small letters: of each of these one. A quick look before the pattern is asked."""
     runs = sorted(set(re.findall(r"[^\W_]+", text.replace("i\u0307", "\u0130"))), key=len, reverse=True)[:4]
@@ -62,7 +63,7 @@ def as_word(text: str) -> str:
     before = after = ""
     if _V6.fullmatch(text):
         groups = "".join(rf"(?<!^{_HEX}{{{n}}}:)(?<![^\w-]{_HEX}{{{n}}}:)" for n in range(1, 5))
-        return rf"(?<![^\W_])(?<!::){groups}{_spelt(text)}(?![^\W_])(?!:[0-9a-fA-F:])(?!\.[0-9])"
+        return rf"(?<![^\W_])(?<!::){groups}{spelt(text)}(?![^\W_])(?!:[0-9a-fA-F:])(?!\.[0-9])"
     if text[:1].isalnum():
         letters = r"[\w.+-]" if is_address(text) else r"[^\W_]"
         number = r"(?<![0-9]\.)" if text[0].isdigit() else ""
@@ -70,15 +71,25 @@ def as_word(text: str) -> str:
     if text[-1:].isalnum():
         longer = r"(?![.-][^\W_])" if is_address(text) else r"(?!\.[0-9])" if text[-1].isdigit() else ""
         after = rf"(?![^\W_]){longer}"
-    return before + _spelt(text) + after
+    return before + spelt(text) + after
 
 
-def as_word_in_re2(text: str) -> str:
-    """The same in RE2's syntax."""
+def as_words_in_re2(texts: Iterable[str]) -> str:
+    """The same of several texts in RE2's syntax. What stands before and behind is said once for all that have it alike: classes of what is
+    no letter are long, and RE2 compiles each."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for text in texts:
+        alike.setdefault(_around_in_re2(text), []).append(spelt(text))
+    return "|".join(f"{before}(?:{'|'.join(some)}){after}" for (before, after), some in alike.items())
+
+
+@lru_cache(4096)
+def _around_in_re2(text: str) -> tuple[str, str]:
+    """What has to stand before a text and behind it."""
     before = after = ""
     if _V6.fullmatch(text):
         label = "[0-9A-Za-z_-]*[g-zG-Z_-][0-9A-Za-z_-]*:|[0-9A-Za-z_-]{5,}:"
-        return rf"(?:^|{_none(':')}|{label}){_spelt(text)}(?:$|{_none('.:')}|[:.](?:$|{_none(':')}))"
+        return rf"(?:^|{_none(':')}|{label})", rf"(?:$|{_none('.:')}|[:.](?:$|{_none(':')}))"
     if text[:1].isalnum():
         first = rf"{_none('.')}|(?:^|[^0-9])\." if text[0].isdigit() else _none()
         first = _none("._+-") if is_address(text) else first
@@ -88,9 +99,10 @@ def as_word_in_re2(text: str) -> str:
         after = rf"{number}|\.(?:$|[^0-9])" if text[-1].isdigit() else _none("%\\")
         after = rf"{address}|[.-](?:$|{_none()})" if is_address(text) else after
         after = f"(?:$|{after}|{_RE2_ESCAPES_AFTER})"
-    return before + _spelt(text) + after
+    return before, after
 
 
+@lru_cache(64)
 def _none(but: str = "") -> str:
     """A class of what is neither letter nor digit: \\pL and \\pN make a program of RE2 a hundred times as large."""
     signs = "".join(
@@ -121,7 +133,8 @@ def _is_letter(letter: str, more: str) -> bool:
     return letter.isalnum() or (letter != "" and letter in more)
 
 
-def _spelt(text: str) -> str:
+@lru_cache(4096)
+def spelt(text: str) -> str:
     # The small letter of this one is two, from which no pattern finds back to it.
     return "".join(map(_letter, text.replace("i\u0307", "\u0130")))
 
