@@ -21,11 +21,11 @@ GROUPS = 500
 
 
 def changes_of_groups(
-    lake: Lake, day: OpenedDay, gone: str, within: Texts, exact: Collection[str]
+    lake: Lake, day: OpenedDay, gone: str | None, within: Texts, exact: Collection[str]
 ) -> dict[str, Changed]:
-    """What becomes of rows of groups of an archived day when events that meet a condition go: they show their newest event of the day that
-    stays, and no explanation of one that goes. `within`: texts that are overwritten in what they say otherwise; `exact`: what events said
-    that went before."""
+    """What becomes of rows of groups of an archived day when events that meet a condition go (None: none do): they show their newest event
+    of the day that stays, and no explanation of one that goes. `within`: texts that are overwritten in what they say otherwise; `exact`:
+    what events said that went before."""
 
     def of_groups(piece: pa.Table) -> tuple[pa.Table, int]:
         rows = piece.to_pylist()
@@ -33,8 +33,8 @@ def changes_of_groups(
         for start in range(0, len(rows), GROUPS):
             some = rows[start : start + GROUPS]
             among = _among([row["id"] for row in some])
-            said = said_of(lake, among)
-            staying = lake_newest(day, f"({gone}) IS NOT TRUE AND {among}")
+            said = {} if gone is None else said_of(lake, among)
+            staying = {} if gone is None else lake_newest(day, f"({gone}) IS NOT TRUE AND {among}")
             for row in some:
                 told = {*said.get(row["id"], ()), *exact}
                 new = _shown(row, told, staying.get(row["id"]), within)
@@ -44,7 +44,7 @@ def changes_of_groups(
 
     def of_explanations(piece: pa.Table) -> tuple[pa.Table, int]:
         ids = piece["group_id"].to_pylist()
-        theirs = _founded(lake, day, ids)
+        theirs = set() if gone is None else _founded(lake, day, ids)
         goes = [
             group_id in theirs or is_told_in(explanation, within)
             for group_id, explanation in zip(ids, piece["explanation"].to_pylist(), strict=True)

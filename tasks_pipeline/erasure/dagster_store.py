@@ -114,7 +114,7 @@ def _without(value: Any, texts: Texts) -> Any:
     if isinstance(value, bytes) and (spans := texts.spans_in(value)):
         content = bytearray(value)
         for first, last in spans:
-            content[first:last] = b"x" * (last - first)
+            content[first:last] = texts.filled(bytes(content[first:last]))
         return bytes(content)
     return value
 

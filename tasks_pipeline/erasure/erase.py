@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -27,6 +27,13 @@ from tasks_pipeline.erasure.lake_rows import (
 )
 from tasks_pipeline.erasure.letters import count_letters, overwrite_letters
 from tasks_pipeline.erasure.physical import empty_pages, forget_files, refuse_backup
+from tasks_pipeline.erasure.progress import (
+    Progress,
+    Report,
+    Superseded,
+    archives_of,
+    told_of_archives,
+)
 from tasks_pipeline.erasure.raw import Waits, await_waiting, erase_envelopes
 from tasks_pipeline.erasure.selection import Erased, Reason, Selection, Subject
 from tasks_pipeline.erasure.shown_groups import (
@@ -43,14 +50,13 @@ from tasks_pipeline.retention.notes import Going, note_going
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.state.day_changes import note_day_changes
-from tasks_pipeline.storage.state.erasures import Request, remember
+from tasks_pipeline.storage.state.erasures import Request, begin_generation, remember
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
 
 MOST_OWNERS = 50_000
 """Events that a request remembers when what follows them in an archive cannot be looked for."""
-Report = Callable[[Erased], None]
 
 
 def erase(
@@ -68,37 +74,36 @@ def erase(
     day again and again; and, when all else is done, where an archive cannot be reached or read. Then the request stays open.
     """
     before = request.data.get("done") or ()
-    done = _Done(on_erased, [each for each in before if not each["where"].startswith("archive.")])
+    done = Progress(on_erased, [each for each in before if not each["where"].startswith("archive.")])
     began = datetime.now(UTC)
     await_waiting(stores, began, patience)
     refuse_backup(stores)
     flush(stores.state, stores.lake)
-    archives = _archives_of(stores, request, subject)
+    archives = archives_of(stores, request, subject)
     with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
         selection, request = _remembered(stores, request, selection)
         selection, request = _remove(stores, request, selection, conditions, archives, began, done)
-    done.add(_told_of_archives(request))
+    done.add(told_of_archives(request))
     request = remember(stores.state, request, done=done.told, going={})
+    with stores.lake.lock():  # figures of rows that went are written from here on no more
+        begin_generation(stores.state)
     done.add(uncount_users(stores, selection.user_keys))
     done.add(forget_users(stores.lake, selection.user_hashes))
     done.add(subject.forget(stores))
-    _overwrite(stores, selection, done)
+    done.add(overwrite(stores, selection))
     request = remember(stores.state, request, done=done.told)
-    forget_files(stores)
-    done.left_in = empty_pages(stores)
-    if done.left_in:
-        log.warning(
-            "a reader keeps the log of %s; it is emptied when the database is tidied next",
-            ", ".join(done.left_in),
-        )
+    make_physical(stores)
     refuse_unseen(archives.problems)
     return done.all, request
 
 
-def _archives_of(stores: Stores, request: Request, subject: Subject) -> Archives:
-    """Archives, with what a process remembered that could not look there."""
-    owners = [(int(project), str(event)) for project, event in request.data.get("owners") or ()]
-    return Archives(stores, subject, owners, _remembered_texts(request))
+def make_physical(stores: Stores) -> None:
+    """Have no file hold any more what no row holds."""
+    forget_files(stores)
+    if left_in := empty_pages(stores):
+        log.warning(
+            "a reader keeps the log of %s; it is emptied when the database is tidied next", ", ".join(left_in)
+        )
 
 
 def refuse_unseen(problems: Sequence[str]) -> None:
@@ -112,16 +117,11 @@ def refuse_unseen(problems: Sequence[str]) -> None:
 
 def left_in_archives(stores: Stores, request: Request, subject: Subject) -> list[Erased]:
     """Look for a subject in archives once more. Raises Waits where that cannot be done."""
-    archives = _archives_of(stores, request, subject)
+    archives = archives_of(stores, request, subject)
     with subject.selected(stores) as selection, archives.doomed(selection):
         found = archives.count()
     refuse_unseen(archives.problems)
     return found
-
-
-def _remembered_texts(request: Request) -> Texts:
-    """Texts of what went, that the request remembers for as long as it is at work."""
-    return Texts.of((request.data.get("found") or {}).get("texts", ()))
 
 
 def count_left(stores: Stores, texts: Texts, project_id: int | None = None) -> list[Erased]:
@@ -139,7 +139,7 @@ def _remove(
     conditions: Mapping[str, str],
     archives: Archives,
     began: datetime,
-    done: _Done,
+    done: Progress,
 ) -> tuple[Selection, Request]:
     """All that goes because rows of the lake do, and then these rows."""
     going = count_going(stores.lake, conditions)
@@ -148,7 +148,7 @@ def _remove(
         rows[each.table] += each.rows
     # What an earlier process had noted, and perhaps removed, before it died.
     noted: Mapping[str, int] = request.data.get("going") or {}
-    _note(stores, going, selection.reason)
+    note_received(stores, going, selection.reason)
     rows |= Counter(noted)  # the greater of the two
     request = remember(stores.state, request, going=dict(rows))
     done.add(_raw(stores, selection))
@@ -158,21 +158,21 @@ def _remove(
     group_ids = doomed_groups(stores.lake)
     done.add(show_others(stores, group_ids))
     done.add(silence_alerts(stores, group_ids))
-    over = _Superseded(stores, request)
+    over = Superseded(stores, request)
     done.add(archives.take_followers(over.note))
     texts = texts_of_archived(stores.lake, archives.said_by_others)
     selection = replace(selection, texts=selection.texts | texts)
     known = {**over.request.data["found"], "texts": sorted(selection.texts.wanted)}
     over.request = remember(stores.state, over.request, found=known)
     if archives.problems:
-        over.request = _remember_owners(stores, over.request, archives)
+        over.request = remember_owners(stores, over.request, archives)
     remove_rows(stores.lake, conditions, going)
     done.add(Erased(f"lake.{name}", count, "deleted") for name, count in rows.items())
     archives.take_owners(over.note)
     return selection, over.request
 
 
-def _note(stores: Stores, going: Sequence[Going], reason: Reason) -> None:
+def note_received(stores: Stores, going: Sequence[Going], reason: Reason) -> None:
     """Note rows of what was received, which are in the books, and that their days changed. Figures of days that are over stay what they
     are; those of days that are not are computed from what is left."""
     received = [each for each in going if each.table in RECEIVED_TABLES]
@@ -185,7 +185,7 @@ def _note(stores: Stores, going: Sequence[Going], reason: Reason) -> None:
     )
 
 
-def _remember_owners(stores: Stores, request: Request, archives: Archives) -> Request:
+def remember_owners(stores: Stores, request: Request, archives: Archives) -> Request:
     """Keep the ids of events that go, since what follows them cannot be looked for. Raises Waits where they are too many: then they stay."""
     owners = archives.owners(MOST_OWNERS)
     if owners is None:
@@ -194,25 +194,6 @@ def _remember_owners(stores: Stores, request: Request, archives: Archives) -> Re
             "they stay until then, and the nightly cleanup goes on with it"
         )
     return remember(stores.state, request, owners=owners)
-
-
-class _Superseded:
-    """Manifests that are over, with what went of each: remembered before that, so that nothing is forgotten or told twice."""
-
-    def __init__(self, stores: Stores, request: Request) -> None:
-        self._stores, self.request = stores, request
-
-    def note(self, gone: Mapping[str, list[dict[str, Any]]]) -> None:
-        known = self.request.data.get("superseded") or {}
-        self.request = remember(self._stores.state, self.request, superseded={**known, **gone})
-
-
-def _told_of_archives(request: Request) -> list[Erased]:
-    rows = Counter[tuple[str, str]]()
-    for gone in (request.data.get("superseded") or {}).values():
-        for each in gone:
-            rows[each["where"], each["how"]] += each["rows"]
-    return [Erased(where, count, how) for (where, how), count in sorted(rows.items())]
 
 
 def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
@@ -226,16 +207,18 @@ def _raw(stores: Stores, selection: Selection) -> Iterable[Erased]:
     return [Erased("spool", erased, "erased")]
 
 
-def _overwrite(stores: Stores, selection: Selection, done: _Done) -> None:
-    """Dagster's store and the logs come last: what is printed meanwhile is in them. What is deleted by its number is found by it in rows
+def overwrite(stores: Stores, selection: Selection) -> Iterator[Erased]:
+    """Overwrite texts of a selection wherever they still stand. Dagster's store and the logs come last: what is printed meanwhile is in them. What is deleted by its number is found by it in rows
     that stay: there a text of it may be somebody else's too."""
     texts = selection.texts
     if selection.reason == "privacy":
-        done.add(overwrite_texts(stores.state, texts, selection.project_id))
-        done.add(overwrite_reports(stores, texts))
-        done.add(overwrite_letters(stores, texts))
-    done.add(overwrite_dagster(stores.home, texts))
-    done.add(overwrite_logs(stores.home, texts))
+        yield from overwrite_texts(stores.state, texts, selection.project_id)
+    begin_generation(stores.state)  # nor reports that name what was overwritten
+    if selection.reason == "privacy":
+        yield from overwrite_reports(stores, texts)
+        yield from overwrite_letters(stores, texts)
+    yield from overwrite_dagster(stores.home, texts)
+    yield from overwrite_logs(stores.home, texts)
 
 
 def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple[Selection, Request]:
@@ -246,8 +229,8 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
     found = replace(
         selection,
         texts=texts,
-        user_keys=_joined(selection.user_keys, known.get("user_keys", {})),
-        user_hashes=_joined(selection.user_hashes, known.get("user_hashes", {})),
+        user_keys=joined(selection.user_keys, known.get("user_keys", {})),
+        user_hashes=joined(selection.user_hashes, known.get("user_hashes", {})),
     )
     told = {
         **selection.further,
@@ -258,32 +241,9 @@ def _remembered(stores: Stores, request: Request, selection: Selection) -> tuple
     return found, remember(stores.state, request, found=told)
 
 
-def _joined(one: Mapping[int, Collection[Any]], other: Mapping[str, Collection[Any]]) -> dict[int, set[Any]]:
+def joined(one: Mapping[int, Collection[Any]], other: Mapping[str, Collection[Any]]) -> dict[int, set[Any]]:
+    """Values by project, with those that a request remembers."""
     found = {project: set(values) for project, values in one.items()}
     for project, values in other.items():
         found.setdefault(int(project), set()).update(values)
     return found
-
-
-class _Done:
-    """What went, by where and how."""
-
-    def __init__(self, on_erased: Report, before: Iterable[Mapping[str, Any]]) -> None:
-        self._rows = Counter({(each["where"], each["how"]): each["rows"] for each in before})
-        self._on_erased = on_erased
-        self.left_in: list[str] = []
-
-    def add(self, found: Iterable[Erased]) -> None:
-        for each in found:
-            if each.rows:
-                self._rows[each.where, each.how] += each.rows
-                self._on_erased(each)
-
-    @property
-    def told(self) -> list[dict[str, Any]]:
-        """The same, for the request to remember."""
-        return [each.as_dict() for each in self.all]
-
-    @property
-    def all(self) -> list[Erased]:
-        return [Erased(where, rows, how) for (where, how), rows in sorted(self._rows.items())]

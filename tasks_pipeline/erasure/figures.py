@@ -33,6 +33,38 @@ def forget_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Eras
     return [each for each in gone if each.rows]
 
 
+def rename_users(lake: Lake, hashes: Mapping[int, Mapping[int, int]]) -> list[Erased]:
+    """Have users be others in `event_users`, `session_users` and `group_stats`; few hashes, by project the former and the new one. As many
+    are counted as before. Raises DayChanging."""
+    if not any(hashes.values()):
+        return []
+    theirs = _theirs(hashes)
+    renamed = _renamed(hashes, "user_hash")
+    in_map = f"map_from_entries(list_transform(map_entries(users), lambda e: struct_pack(key := {_renamed(hashes, 'e.key')}, value := e.value)))"  # fmt: skip
+    gone = []
+    for name, condition in _naming(theirs).items():
+        days = _days(lake, name, condition)
+        for day in days:
+            if name == "group_stats":
+                write_again(
+                    lake, day, {name: "true"}, {"users": f"CASE WHEN users IS NOT NULL THEN {in_map} END"}
+                )
+            else:
+                write_again(lake, day, {name: "true"}, {"user_hash": renamed})
+        gone.append(Erased(f"lake.{name}", sum(days.values()), "pseudonymised"))
+    return [each for each in gone if each.rows]
+
+
+def _renamed(hashes: Mapping[int, Mapping[int, int]], column: str) -> str:
+    """SQL of what a hash is called from then on."""
+    whens = " ".join(
+        f"WHEN project_id = {int(project)} AND {column} = ({int(old)}) THEN ({int(new)})::BIGINT"
+        for project, found in sorted(hashes.items())
+        for old, new in sorted(found.items())
+    )
+    return f"CASE {whens} ELSE {column} END"
+
+
 def count_users(lake: Lake, hashes: Mapping[int, Collection[int]]) -> list[Erased]:
     """Rows of figures that name one of the users; nothing is changed."""
     if not any(hashes.values()):

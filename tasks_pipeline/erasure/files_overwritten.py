@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks_pipeline.erasure.selection import Erased
-from tasks_pipeline.erasure.texts import FILLER, Texts
+from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.home import Home
 
 PIECE = 4 * 2**20
@@ -43,7 +43,9 @@ def _overwrite(path: Path, texts: Texts) -> int:
         with suppress(FileNotFoundError), path.open("r+b") as file:  # else it was turned over
             for first, last in spans:
                 file.seek(first)
-                file.write(FILLER * (last - first))
+                new = texts.filled(file.read(last - first))
+                file.seek(first)
+                file.write(new)
     return len(spans)
 
 

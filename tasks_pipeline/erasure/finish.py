@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks_pipeline.erasure.certificate import certificate_of, read_certificate, write_certificate
-from tasks_pipeline.erasure.erase import Report, erase
+from tasks_pipeline.erasure.erase import erase
 from tasks_pipeline.erasure.physical import empty_pages
+from tasks_pipeline.erasure.progress import Report
 from tasks_pipeline.erasure.raw import Waits
-from tasks_pipeline.erasure.selection import Erased, Subject
+from tasks_pipeline.erasure.selection import Erased, Subject, WithOwnWay
 from tasks_pipeline.retention.lake import DayChanging
 from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.storage.state.erasures import Request, as_it_is, end_request, open_requests
@@ -62,7 +63,10 @@ def finish(
         for _ in range(MOST_ROUNDS):
             subject, began = make(current.data), datetime.now(UTC)
             subject.begin(stores)
-            erased, current = erase(stores, current, subject, on_erased, patience=patience)
+            if isinstance(subject, WithOwnWay):
+                erased, current = subject.erase(stores, current, on_erased, patience=patience)
+            else:
+                erased, current = erase(stores, current, subject, on_erased, patience=patience)
             subject = make(current.data)
             left = subject.left(stores, current)
             if not left or subject.came_since(stores, left, began):

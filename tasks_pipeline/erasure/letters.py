@@ -82,7 +82,7 @@ def count_letters(stores: Stores, texts: Texts) -> list[Erased]:
 def _without(where: str, text: str, texts: Texts) -> str:
     found = texts.removed_from(text)
     if where == PAGE and texts.are_in(html.unescape(found)):  # written as a page has to write it
-        escaped = Texts.of(html.escape(each) for each in texts.wanted)
+        escaped = Texts.of((html.escape(each) for each in texts.wanted), texts.instead)
         found = escaped.removed_from(found)
         return REMOVED if texts.are_in(html.unescape(found)) else found
     return found

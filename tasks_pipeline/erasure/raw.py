@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from datetime import date, datetime
 
+from tasks_pipeline.erasure.lake_rows import doomed_envelopes
+from tasks_pipeline.erasure.selection import Selection
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.ledger.places import ranges_of, spool_positions
 from tasks_pipeline.stores import Stores
@@ -54,3 +56,22 @@ def erase_envelopes(stores: Stores, day: date, places: Iterable[tuple[str, int]]
     for part, positions in found.items():
         stores.spool.erase_ranges(day, part, ranges_of(positions))
     return sum(map(len, found.values()))
+
+
+def count_envelopes(stores: Stores, selection: Selection) -> int:
+    """How many raw envelopes go: those that rows which go came in, and further ones, of days that the spool still has. Within
+    `doomed_rows`."""
+    kept, seen = set(stores.spool.days()), set[date]()
+    count = 0
+    for day, places in doomed_envelopes(stores.lake):
+        if day in kept:
+            seen.add(day)
+            count += _there(stores, day, {*places, *selection.envelopes.get(day, ())})
+    for day in kept & set(selection.envelopes) - seen:
+        count += _there(stores, day, selection.envelopes[day])
+    return count
+
+
+def _there(stores: Stores, day: date, places: Iterable[tuple[str, int]]) -> int:
+    with stores.state.read() as connection:
+        return sum(map(len, spool_positions(connection, day, places).values()))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from tasks_pipeline.archive.opened import OpenedDay
 from tasks_pipeline.erasure.texts import NOTHING, Texts
@@ -21,7 +21,7 @@ Reason = Literal["privacy", "deleted"]
 class Erased:
     """What went, or was found: `where` names a store and table (`lake.events`, `state.alerts`, `spool`, `blobs`, `reports`, `mails`, `dagster`, `logs`);
     `how` it went: `deleted` (rows, files), `erased` (what was sent is overwritten, its place still counted), `overwritten` (a text within
-    what stays), `another event` (people see that of another one now)."""
+    what stays), `pseudonymised` (a pseudonym stands in its place), `another event` (people see that of another one now)."""
 
     where: str
     rows: int
@@ -66,6 +66,17 @@ class Certified:
     named: Mapping[str, Any]
     erased: Sequence[Erased]
     check: Mapping[str, Any]
+
+
+@runtime_checkable
+class WithOwnWay(Protocol):
+    """A subject of which not everything goes: it does itself what `erase` does for others, with the same promises."""
+
+    def erase(
+        self, stores: Stores, request: Request, on_erased: Callable[[Erased], None], *, patience: float = 0
+    ) -> tuple[list[Erased], Request]:
+        """Do all of a request but its end; gives what became of what, and the request with what it remembers."""
+        ...
 
 
 class Subject(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -24,36 +24,42 @@ PIECE, CONTEXT = 2**20, 64
 _WORD = re.compile(r"[A-Za-z_./]+")
 
 
+def removed(_found: str) -> str:
+    """What stands in the place of a text that is deleted."""
+    return REMOVED
+
+
 @dataclass(frozen=True)
 class Texts:
-    """Texts that are looked for as words, in any case of letters: no letter or digit stands beside them."""
+    """Texts that are looked for as words, in any case of letters: no letter or digit stands beside them. `instead` gives what stands in
+    the place of one from then on, as it was spelt there."""
 
     wanted: frozenset[str] = field(default_factory=frozenset)
+    instead: Callable[[str], str] = field(default=removed, compare=False)
 
     @classmethod
-    def of(cls, texts: Iterable[str | None]) -> Texts:
+    def of(cls, texts: Iterable[str | None], instead: Callable[[str], str] = removed) -> Texts:
         """Those of the texts that are long enough to say whose they are, the longest first where there are too many."""
         found = {text.strip() for text in texts if text and len(text.strip()) >= SHORTEST}
-        return cls(frozenset(sorted(found, key=lambda text: (-len(text), text))[:MOST]))
+        return cls(frozenset(sorted(found, key=lambda text: (-len(text), text))[:MOST]), instead)
 
     def __bool__(self) -> bool:
         return bool(self.wanted)
 
     def __or__(self, other: Texts) -> Texts:
-        return Texts.of(self.wanted | other.wanted)
+        return Texts.of(self.wanted | other.wanted, self.instead)
 
     @cached_property
-    def _runs(self) -> list[tuple[str, list[tuple[str, ...]]]]:
-        """What to look for first, the longest text first."""
+    def _runs(self) -> list[tuple[str, str, list[tuple[str, ...]]]]:
+        """What to look for first, the longest text first: its longest run, where all spellings have that alike, and all of its runs."""
         wanted = sorted(self.wanted, key=lambda text: (-len(text), text))
-        return [(text, runs_of(text)) for text in wanted]
+        return [(text, _alike(runs_of(text)), runs_of(text)) for text in wanted]
 
     def _matches(self, text: str) -> Iterator[re.Match[str]]:
         """Where they stand in a text. Only those that may be part of it are asked for: a pattern of all is a hundred times as slow."""
         small = text.lower()
-        some = tuple(
-            each for each, runs in self._runs if all(any(way in small for way in ways) for ways in runs)
-        )
+        likely = [(each, runs) for each, run, runs in self._runs if run in small]
+        some = tuple(each for each, runs in likely if all(any(way in small for way in ways) for ways in runs))
         pattern = _pattern(some)
         return iter(()) if pattern is None else filter(stands_alone, pattern.finditer(text))
 
@@ -62,10 +68,10 @@ class Texts:
         return next(self._matches(text), None) is not None
 
     def removed_from(self, text: str) -> str:
-        """A text without them."""
+        """A text without them; what stands instead of each is in their place."""
         kept, last = [], 0
         for match in self._matches(text):
-            kept += [text[last : match.start()], REMOVED]
+            kept += [text[last : match.start()], self.instead(match[0])]
             last = match.end()
         return "".join((*kept, text[last:]))
 
@@ -83,6 +89,13 @@ class Texts:
     def key_without(self, key: str) -> str:
         """A key of JSON without them; one that is a word of programs stays."""
         return key if _WORD.fullmatch(key) else self.removed_from(key)
+
+    def filled(self, found: bytes) -> bytes:
+        """As many bytes as one of them has, to stand in its place where nothing may move."""
+        if self.instead is removed:
+            return FILLER * len(found)
+        new = self.instead(found.decode("utf-8", "replace")).encode()
+        return new[: len(found)].ljust(len(found), FILLER)
 
     def spans_in(self, content: bytes) -> list[tuple[int, int]]:
         """Where they begin and end in bytes of UTF-8."""
@@ -114,6 +127,10 @@ NOTHING = Texts()
 @lru_cache(256)
 def _pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(as_word, texts)), re.IGNORECASE) if texts else None
+
+
+def _alike(runs: list[tuple[str, ...]]) -> str:
+    return next((ways[0] for ways in runs if len(ways) == 1), "")
 
 
 def _bytes_in(text: str) -> int:

@@ -7,7 +7,7 @@ environments of a day go with its events, for they name people: the users of a g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, exists, func, select, update
@@ -90,6 +90,27 @@ def forget_users(state: StateDatabase, project_id: int, values: Collection[str])
                     [{"group": group_id, "lost": n} for group_id, n in sorted(lost.items())],
                 )
     return dropped
+
+
+def rename_users(state: StateDatabase, project_id: int, renamed: Mapping[str, str]) -> int:
+    """Have users be others in what groups of a project count; gives how many rows. The users of groups stay as many."""
+    changed = 0
+    with state.read() as connection:
+        found = list(
+            connection.execute(select(groups.c.id).where(groups.c.project_id == project_id)).scalars()
+        )
+    for some in chunks(found):
+        with state.write() as connection:
+            for old, new in sorted(renamed.items()):
+                theirs = (
+                    group_values.c.group_id.in_(some),
+                    group_values.c.kind == "user",
+                    group_values.c.value == old[:VALUE_LENGTH],
+                )
+                changed += connection.execute(
+                    update(group_values).where(*theirs).values(value=new[:VALUE_LENGTH])
+                ).rowcount
+    return changed
 
 
 def count_user_values(state: StateDatabase, project_id: int, values: Collection[str]) -> int:
@@ -175,6 +196,17 @@ def forget_groups(state: StateDatabase, conditions: Sequence[ColumnElement[bool]
         if connection.execute(opened.limit(1)).first() is not None:
             return 0
     return delete_in_pieces(state, groups, *conditions, ~keys, before=_forget_own, walk=True)
+
+
+def forget_made(state: StateDatabase, ids: Collection[int]) -> int:
+    """Remove those of groups that were made just now, and of which nothing was stored after all; gives how many. Others may have found one
+    meanwhile: while a batch is open it stays without its keys, until the cleanup of empty groups."""
+    counted = exists().where(group_days.c.group_id == groups.c.id)
+    decided = exists().where(group_actions.c.group_id == groups.c.id)
+    return sum(
+        forget_groups(state, [groups.c.id.in_(some), ~counted, ~decided], datetime.now(UTC))
+        for some in chunks(sorted(ids))
+    )
 
 
 def _forget_own(connection: Connection, rows: Rows) -> None:

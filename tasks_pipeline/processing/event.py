@@ -16,6 +16,7 @@ from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_jso
 from tasks_pipeline.protocol.event import normalise_event
 from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
+from tasks_pipeline.protocol.users import user_key
 from tasks_pipeline.symbolication.stacks import stacks
 from tasks_pipeline.tools import ProjectTools
 
@@ -173,15 +174,6 @@ def event_row(
         "payload_bytes": payload_bytes,
         "missing_symbols": list(missing_symbols) or None,
     }
-
-
-def user_key(user: dict[str, Any]) -> str | None:
-    """Who is meant, by the first that is known: id, email, username, ip address."""
-    for name, prefix in (("id", "id"), ("email", "email"), ("username", "username"), ("ip_address", "ip")):
-        value = user.get(name)
-        if value not in (None, ""):
-            return f"{prefix}:{value}"
-    return None
 
 
 def trace_id(event: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tasks_pipeline.processing.base import BaseEventProcessor, Invalid, JsonProcessor, Staged
-from tasks_pipeline.processing.event import ErrorEventProcessor, trace_id, user_key
+from tasks_pipeline.processing.event import ErrorEventProcessor, trace_id
 from tasks_pipeline.protocol.checkins import check_in
 from tasks_pipeline.protocol.decode import PayloadError, encode_json
 from tasks_pipeline.protocol.event import normalise_transaction
@@ -16,6 +16,7 @@ from tasks_pipeline.protocol.exact import DecodedEvent, decode_event
 from tasks_pipeline.protocol.items import category
 from tasks_pipeline.protocol.reports import DiscardedEvents, client_report, feedback, user_report
 from tasks_pipeline.protocol.sessions import session_rows, user_hash
+from tasks_pipeline.protocol.users import user_key
 
 
 class TransactionProcessor(JsonProcessor):

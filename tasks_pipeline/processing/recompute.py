@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from tasks_pipeline.facts.types import DayRecomputed
+from tasks_pipeline.groups.forgetting import forget_made
 from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import finish_regroupings, last_regrouping, note_race
 from tasks_pipeline.processing.process_batch import CHUNK_BYTES, RawGone, note_heard, staged_chunks
@@ -21,6 +23,7 @@ from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush_locked
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
+from tasks_pipeline.storage.state.erasures import DeletedMeanwhile, generation, refuse_other
 from tasks_pipeline.storage.state.removals import removed_of
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.uploads.arrivals import last_arrival
@@ -66,16 +69,19 @@ def recompute_day(
         )
     with stores.state.read() as connection:
         arrived, regrouped = last_arrival(connection), last_regrouping(connection)
+        since = generation(connection)
     stores.tools.arrived_through(arrived)
     collected = Settled()
-    with stores.lake.writing(day, "recomputed") as files:
+    with stores.lake.writing(day, "recomputed") as files, _leaving_no_group(stores, collected):
         for number, batch in enumerate(batches, 1):
-            _collect(stores, batch, collected, files, report)
+            _collect(stores, batch, collected, files, report, since)
             on_progress(number, len(batches))
         _flush(collected, files)
         files.finish()
         with stores.lake.lock():
             _refuse_less(stores, day)  # retention may have come to the day meanwhile
+            with stores.state.read() as connection:
+                refuse_other(connection, since)
             told = DayRecomputed(
                 day=day.isoformat(), envelopes=report.envelopes, stored=report.counts["stored"]
             )
@@ -99,6 +105,19 @@ def recompute_day(
     return report
 
 
+@contextmanager
+def _leaving_no_group(stores: Stores, collected: Settled) -> Iterator[None]:
+    """Where rows were deleted on purpose meanwhile: remove the groups that were made of these, and are of nothing. Raises RawGone instead
+    of DeletedMeanwhile: what was read is not all there any more, or was written otherwise."""
+    try:
+        yield
+    except (RawGone, DeletedMeanwhile) as error:
+        forget_made(stores.state, collected.made)
+        if isinstance(error, RawGone):
+            raise
+        raise RawGone(f"{error}; the day stays as it is, and can be computed again") from error
+
+
 def _refuse_less(stores: Stores, day: date) -> None:
     """Raise RawGone where somebody took stored rows of the day: they would be back."""
     with stores.state.read() as connection:
@@ -113,12 +132,12 @@ def is_raw(stores: Stores, batch: Batch) -> bool:
 
 
 def _collect(
-    stores: Stores, batch: Batch, collected: Settled, files: DayFiles, report: RecomputeReport
+    stores: Stores, batch: Batch, collected: Settled, files: DayFiles, report: RecomputeReport, since: int
 ) -> None:
-    outcomes = Settled(rows=collected.rows)
+    outcomes = Settled(rows=collected.rows, made=collected.made)
     for staging in staged_chunks(stores, batch, report.watch):
         report.watch.at("settle")
-        settle(stores, staging, batch, held=False, into=outcomes)
+        settle(stores, staging, batch, held=False, into=outcomes, since=since)
         report.watch.at("write")
         collected.size, outcomes.size = collected.size + outcomes.size, 0
         if collected.size >= CHUNK_BYTES or any(len(r) >= FILE_ROWS for r in collected.rows.values()):

@@ -18,6 +18,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from tasks_pipeline.facts.types import DayReprocessed
+from tasks_pipeline.groups.forgetting import forget_made
 from tasks_pipeline.groups.moves import note_moves
 from tasks_pipeline.groups.regrouping import last_regrouping
 from tasks_pipeline.processing.base import ItemData, Place, Staged
@@ -34,6 +35,7 @@ from tasks_pipeline.storage.lake.events import payloads_of, place_of
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.flush import flush, flush_locked
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.erasures import DeletedMeanwhile, generation, hold_generation
 from tasks_pipeline.storage.state.tables import replacements
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import Tools
@@ -87,16 +89,23 @@ def reprocess_events(
         before = _changes(stores.state, day)
         with stores.state.read() as connection:
             arrived = last_arrival(connection)
+            since = generation(connection)
         stores.tools.arrived_through(arrived)
+        made: set[int] = set()
         flush(stores.state, stores.lake)
         with stores.lake.writing(day, "reprocessed") as files:
-            report, swap = _process(stores, day, wanted, files, on_progress)
+            try:
+                report, swap = _process(stores, day, wanted, files, on_progress, since, made)
+            except DeletedMeanwhile:
+                forget_made(stores.state, made)
+                continue
             if not report.events:
                 return report
             files.finish()
             with stores.lake.lock():
                 finish_replacements(stores.state, stores.lake)
                 if _changed(before, _changes(stores.state, day)) or not _all_there(stores, day, swap):
+                    forget_made(stores.state, made)
                     continue  # the rows that were read may be others now, or went: they would be back
                 open_replacement(
                     stores.state,
@@ -163,6 +172,8 @@ def _process(
     wanted: Set[Wanted] | None,
     files: DayFiles,
     on_progress: Callable[[int, int], None],
+    since: int,
+    made: set[int],
 ) -> tuple[ReprocessReport, pa.Table]:
     report = ReprocessReport(day)
     report.watch.at("decode")
@@ -173,7 +184,8 @@ def _process(
         staged = [stage_again(row, stores.tools, AGAIN, report.watch) for row in rows]
         report.watch.at("settle")
         with stores.state.write() as connection:
-            unwanted = give_groups(stores, connection, staged)
+            hold_generation(stores.state, connection, since)
+            unwanted = give_groups(stores, connection, staged, made)
         report.watch.at("write")
         add_rows(settled, apart(staged, unwanted)[0])
         files.add(to_arrow(settled.rows))

@@ -28,6 +28,7 @@ from tasks_pipeline.releases.suspects import FramePath, size_of
 from tasks_pipeline.shipping.suspects import frames_of
 from tasks_pipeline.storage.ledger.batches import COUNTS, Batch, ensure_held
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
+from tasks_pipeline.storage.state.erasures import hold_generation
 from tasks_pipeline.storage.state.stones import deleted_projects
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.tools import ProjectTools
@@ -85,6 +86,8 @@ class Settled:
     """What users wrote, by project and id."""
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     """Rows of check-ins, which the monitors are told of when the batch is stored."""
+    made: set[int] = field(default_factory=set)
+    """Groups that are new."""
     received_at: datetime | None = None
     """Receipt of the first row."""
     size: int = 0
@@ -125,21 +128,24 @@ class Settled:
                 self.owned.setdefault(target, self.owned.pop(group_id))
 
 
-def settle(stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: Settled) -> None:
+def settle(
+    stores: Stores, staging: Staging, batch: Batch, *, held: bool, into: Settled, since: int | None = None
+) -> None:
     """Ask the state database what it must say of the staged rows, and add them to `into`.
 
     Everything asked for is idempotent: asking again after a crash gives the same answers. `held` makes sure that
-    the batch is still this drain's; raises BatchLost. An item whose rows the database does not take is refused alone.
+    the batch is still this drain's; raises BatchLost. `since`: the generation of deletions (storage/state/erasures.py) in which the
+    envelopes were read; raises DeletedMeanwhile in another. An item whose rows the database does not take is refused alone.
     """
     try:
-        _settle(stores, staging, batch, held, into)
+        _settle(stores, staging, batch, held, into, since)
     except OF_A_ROW as error:
         staging.notes.failed("rows cannot be settled", f"batch {batch.id}", error)
         units = _units(staging.staged)
         staging.staged.clear()
         for unit in units:
-            _settle_alone(stores, unit, staging, batch, held, into)
-        _settle(stores, staging, batch, held, into)
+            _settle_alone(stores, unit, staging, batch, held, into, since)
+        _settle(stores, staging, batch, held, into, since)
 
 
 def _of_living(connection: Connection, rows: Sequence[Staged]) -> tuple[Sequence[Staged], Sequence[Staged]]:
@@ -164,18 +170,28 @@ def _units(rows: Iterable[Staged]) -> list[list[Staged]]:
 
 
 def _settle_alone(
-    stores: Stores, unit: list[Staged], staging: Staging, batch: Batch, held: bool, into: Settled
+    stores: Stores,
+    unit: list[Staged],
+    staging: Staging,
+    batch: Batch,
+    held: bool,
+    into: Settled,
+    since: int | None,
 ) -> None:
     """Settle the rows of one item, or of an event and its attachments; what cannot be settled is refused in `staging`."""
     try:
-        _settle(stores, Staging(staging.blobs, staging.tools, staged=unit), batch, held, into)
+        _settle(stores, Staging(staging.blobs, staging.tools, staged=unit), batch, held, into, since)
     except OF_A_ROW as error:
         for data in {s.data.place: s.data for s in unit}.values():
             staging.refuse(data, "invalid", "processor_error", "settle", f"{type(error).__name__}: {error}")
 
 
-def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Settled) -> None:
+def _settle(
+    stores: Stores, staging: Staging, batch: Batch, held: bool, into: Settled, since: int | None
+) -> None:
     with stores.state.write() as connection:
+        if since is not None:
+            hold_generation(stores.state, connection, since)
         if held:
             ensure_held(connection, batch)
         staged, ownerless = _of_living(connection, staging.staged)
@@ -189,6 +205,7 @@ def _settle(stores: Stores, staging: Staging, batch: Batch, held: bool, into: Se
         suspecting = bool(made) and any_commits(connection)
     if suspecting:  # not in the transaction, which others wait for
         _note_suspected(kept, made, into)
+    into.made |= made
     into.size += staging.size
     add_rows(into, kept)
     _note_owned(stores, kept, into)

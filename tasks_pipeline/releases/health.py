@@ -6,7 +6,7 @@ What is read of them (lists, adoption, reports) does not belong here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from tasks_pipeline.releases.spans import DAY, PLACES, SLOT, SLOT_SQL, begin_of,
 from tasks_pipeline.storage.lake.tables import RELEASE_HEALTH, SESSION_USERS
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.erasures import DeletedMeanwhile, generation, refuse_other
 from tasks_pipeline.storage.state.removals import removed_days
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # the lake's libraries take half a second to import
 
 SLICE_ROWS = 1_000_000  # of sessions that are folded at once: the state of an aggregate stays in memory
 NAMES_BYTES = 64  # of release and environment of a row; so many more weigh as much as another row
+TRIES = 5
+"""A deletion may take rows while they are read."""
 PIECE_ROWS = 50_000  # of a table that are written at once
 TABLES = (RELEASE_HEALTH.name, SESSION_USERS.name)
 
@@ -87,9 +90,17 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
     The same rows give the same tables, and dying at any step leaves the former ones or the new ones; what changes meanwhile
     leaves the day due. Raises SessionsGone, and then the day stays as it is and is not due any more.
     """
+    for _ in range(TRIES - 1):
+        with suppress(DeletedMeanwhile):
+            return _compute_health(lake, state, day, now)
+    return _compute_health(lake, state, day, now)
+
+
+def _compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | None) -> HealthReport:
     now = now or datetime.now(UTC)
     with state.read() as connection:  # before the rows are read: it may count fewer changes than they show
         known = health_day(connection, day)
+        since = generation(connection)
     rows, weight = _rows_of(lake, state, day, known, now)
     with _kept_sessions(lake, day, weight), lake.writing(day, "health") as files:
         for table, sql in zip((RELEASE_HEALTH, SESSION_USERS), (_HEALTH, _USERS), strict=True):
@@ -97,6 +108,8 @@ def compute_health(lake: Lake, state: StateDatabase, day: date, now: datetime | 
                 files.add_piece(table.name, piece.cast(table.arrow))
         files.finish()
         with lake.lock():
+            with state.read() as connection:  # users who were deleted meanwhile would be among them again
+                refuse_other(connection, since)
             lake.replace_derived(day, TABLES, files.finished)
             # Still under the lock: of two that compute a day at once, the one whose rows lie there has the last word.
             with state.write() as connection:

@@ -35,6 +35,7 @@ from tasks_pipeline.reports.revisions import (
 from tasks_pipeline.reports.scopes import Scope
 from tasks_pipeline.reports.store import ReportMissing, report_in
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.erasures import DeletedMeanwhile, generation, hold_generation
 from tasks_pipeline.storage.state.proofs import forget_checks, note_check, of_report
 from tasks_pipeline.storage.state.tables import report_revisions, reports
 from tasks_pipeline.stores import Stores
@@ -83,6 +84,7 @@ class Computing:
         self._kept = now.date() - timedelta(days=stores.config.retention.analytics_days)
         with stores.state.read() as connection:
             self._inputs = inputs_between(connection, self._kept, now.date())
+            self._generation = generation(connection)
         self.generator = Generator(stores, now)
 
     def compute(self, period: Period, scope: Scope) -> Result:
@@ -92,7 +94,11 @@ class Computing:
             ends = f"{period.end:%Y-%m-%d %H:%M} UTC"
             raise ValueError(f"{period.kind} {period.label} in {period.zone} goes on until {ends}")
         for _ in range(_TRIES):
-            result = self._try(period, scope)
+            try:
+                result = self._try(period, scope)
+            except DeletedMeanwhile:
+                self._read_again()
+                continue
             if result is not None:
                 return result
         raise RuntimeError(
@@ -107,6 +113,13 @@ class Computing:
         """Free what it holds."""
         self.generator.close()
 
+    def _read_again(self) -> None:
+        """Forget all that was read: some of it was deleted since."""
+        self.generator.close()
+        with self._stores.state.read() as connection:
+            self._generation = generation(connection)
+        self.generator = Generator(self._stores, self._now)
+
     def _try(self, period: Period, scope: Scope) -> Result | None:
         stores = self._stores
         inputs = inputs_of(period, self._inputs)
@@ -116,7 +129,8 @@ class Computing:
         self._refuse_less(period, known, inputs)
         before = None if known is None else _stored(stores, known)
         made = msgspec.structs.replace(self.generator.report(period, scope), revised=revised)
-        return _settle(stores, period, scope, self._now, known, before, carried_over(made, before), inputs)
+        made = carried_over(made, before)
+        return _settle(stores, period, scope, self._now, known, before, made, inputs, self._generation)
 
     def _refuse_less(self, period: Period, known: _Known | None, inputs: dict[str, Input]) -> None:
         if known is None:
@@ -143,15 +157,17 @@ def _settle(
     before: Report | None,
     made: Report,
     inputs: dict[str, Input],
+    since: int,
 ) -> Result | None:
-    """Store what was made; None when another process stored something meanwhile."""
+    """Store what was made; None when another process stored something meanwhile. Raises DeletedMeanwhile."""
     digest = content_digest(made)
     if known is not None and known.digest == digest:
-        return _same(stores, known, before, made, now, inputs)
+        return _same(stores, known, before, made, now, inputs, since)
     revision = 1 if known is None else known.revision + 1
     made = msgspec.structs.replace(made, revision=revision)
     files = _put_files(stores, made)
     with stores.state.write() as connection:
+        hold_generation(stores.state, connection, since)
         report_id = _claim(stores.state, connection, period, scope, known, revision, now)
         if report_id is None:
             return None
@@ -182,6 +198,7 @@ def _same(
     made: Report,
     now: datetime,
     inputs: dict[str, Input],
+    since: int,
 ) -> Result:
     """Note that a report came out as it was, and of what: the next revision tells what happened since. Its marks may be others,
     and then its files are."""
@@ -192,6 +209,7 @@ def _same(
     }  # fmt: skip
     c = report_revisions.c
     with stores.state.write() as connection:
+        hold_generation(stores.state, connection, since)
         connection.execute(update(reports).where(reports.c.id == known.id).values(checked_at=now))
         _prove(stores.state, connection, known.id, made, now)
         if any(noted[name] != getattr(known, name) for name in noted):

@@ -7,9 +7,11 @@ that is wanted, and then noted, with the fact: a process that dies in between le
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
+
+import pyarrow as pa
 
 from tasks_pipeline.archive.manifest import ArchiveError
 from tasks_pipeline.archive.store import LOCK
@@ -35,6 +37,8 @@ TRIES = 3
 ALL, NONE = "true", "false"
 """Conditions that all rows meet, and none."""
 READ_ROWS = 16 * 1024
+Change = Callable[[str, pa.Table], pa.Table]
+"""Given a table's name and some of its rows, gives what they are to be."""
 
 
 class DayChanging(Exception):
@@ -130,16 +134,20 @@ def _take(
 
 
 def write_again(
-    lake: Lake, day: date, kept: Mapping[str, str], columns: Mapping[str, str] | None = None
+    lake: Lake,
+    day: date,
+    kept: Mapping[str, str],
+    columns: Mapping[str, str] | None = None,
+    change: Change | None = None,
 ) -> None:
-    """Keep the rows of a day that meet a condition, by table; `columns` gives SQL for those that hold something else from then on.
-    Raises DayChanging."""
+    """Keep the rows of a day that meet a condition, by table; `columns` gives SQL for those that hold something else from then on, and
+    `change` what rows of a table are to be. Raises DayChanging."""
     for _ in range(TRIES):
         files = [file for file in lake.live_files() if file.day == day and file.table in kept]
         if not files:
             return
         with lake.writing(day, "kept") as rest:
-            _write_rest(lake, files, kept, rest, columns)
+            _write_rest(lake, files, kept, rest, columns, change)
             new = rest.finish()
             with lake.lock():
                 if lake.exchange(files, new):
@@ -158,6 +166,7 @@ def _write_rest(
     kept: Mapping[str, str],
     rest: DayFiles,
     columns: Mapping[str, str] | None = None,
+    change: Change | None = None,
 ) -> None:
     for name, condition in kept.items():
         of_table = [file for file in files if file.table == name]
@@ -166,7 +175,7 @@ def _write_rest(
         rows = LAKE_TABLES[name].row_group if name == "event_payloads" else READ_ROWS
         for piece in lake.rows_of(of_table, rows, condition, columns=columns):
             if piece.num_rows:
-                rest.add_piece(name, piece)
+                rest.add_piece(name, piece if change is None else change(name, piece))
 
 
 def _note(

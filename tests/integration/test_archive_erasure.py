@@ -19,7 +19,7 @@ from tasks_pipeline.archive.verify import verify_archive
 from tasks_pipeline.deletion.chosen import Chosen
 from tasks_pipeline.deletion.groups import choose_groups
 from tasks_pipeline.deletion.run import delete, plan
-from tasks_pipeline.erasure import archives, erase
+from tasks_pipeline.erasure import archives, erase, progress
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.erasure.raw import Waits
@@ -224,8 +224,8 @@ def test_a_deletion_stays_open_until_the_archive_is_back(alone: Day, tmp_path: P
 
 
 MOMENTS = {
-    "new files there, not noted": Moment(erase._Superseded, "note", after=False),
-    "noted, not published": Moment(erase._Superseded, "note"),
+    "new files there, not noted": Moment(progress.Superseded, "note", after=False),
+    "noted, not published": Moment(progress.Superseded, "note"),
     "published, old files there": Moment(Archive, "publish"),
     "followers gone": Moment(archives.Archives, "take_followers"),
     "rows of the lake gone": Moment(erase, "remove_rows"),

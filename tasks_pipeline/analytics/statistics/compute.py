@@ -47,10 +47,13 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, STATISTICS_TABLES
 from tasks_pipeline.storage.ledger.backlog import backlogs
 from tasks_pipeline.storage.state.day_changes import Reason
+from tasks_pipeline.storage.state.erasures import DeletedMeanwhile, generation, refuse_other
 from tasks_pipeline.storage.state.passed_over import is_own_fault
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.texts import error_text
 
+TRIES = 5
+"""A deletion may take rows while they are read, and begins two generations."""
 SWAPPED = 31
 """Days that are swapped in one transaction."""
 _MODULES: tuple[Any, ...] = (
@@ -100,6 +103,7 @@ class _Computed:
     known: Mapping[Reason, Change]
     former: DayVersion | None
     seen: Mapping[str, Any]
+    generation: int
     wanted: Collection[str]
     digests: dict[str, TableDigest]
     files: DayFiles
@@ -125,21 +129,28 @@ def compute_statistics(
     reports: list[StatisticsReport] = []
     failed: dict[date, Exception] = {}
     for start in range(0, len(ordered), SWAPPED):
-        with ExitStack() as stack:
-            found = []
-            for day in ordered[start : start + SWAPPED]:
-                files = stack.enter_context(stores.lake.writing(day, "statistics"))
+        for attempt in range(1, TRIES + 1):
+            with ExitStack() as stack:
+                found = []
+                for day in ordered[start : start + SWAPPED]:
+                    files = stack.enter_context(stores.lake.writing(day, "statistics"))
+                    try:
+                        found.append(_compute(stores, day, now, everything, files))
+                    except Exception as error:
+                        if not is_own_fault(error):
+                            raise
+                        failed[day] = error
+                    on_progress(day)
+                # As of the commit: who looks for what is new would pass over figures that say they are older than what it saw.
+                at = now + timedelta(seconds=time.monotonic() - began)
                 try:
-                    found.append(_compute(stores, day, now, everything, files))
-                except Exception as error:
-                    if not is_own_fault(error):
+                    kept = _put(stores, found, now, at, waiting) if found else []
+                except DeletedMeanwhile:
+                    if attempt == TRIES:
                         raise
-                    failed[day] = error
-                on_progress(day)
-            # As of the commit: who looks for what is new would pass over figures that say they are older than what it saw.
-            at = now + timedelta(seconds=time.monotonic() - began)
-            kept = _put(stores, found, now, at, waiting) if found else []
-        reports += _reports(stores, found, kept, waiting)
+                    continue
+            reports += _reports(stores, found, kept, waiting)
+            break
     if failed:
         raise DaysFailed(reports, failed)
     return reports
@@ -153,6 +164,7 @@ def _compute(stores: Stores, day: date, now: datetime, everything: bool, files: 
         known = changes_of(connection, [day])[day]
         former = versions_of(connection, [day]).get(day)
         seen = logs_seen(connection)
+        since = generation(connection)
     wanted = tables_wanted(known, None if everything and not keeps_figures(known, former) else former)
     digests = {name: TableDigest() for name in wanted}
 
@@ -168,7 +180,7 @@ def _compute(stores: Stores, day: date, now: datetime, everything: bool, files: 
         for table in sorted(wanted & HEALTH_TABLES):
             _digest_health(work, table, digests[table])
     files.finish()
-    return _Computed(day, known, former, seen, wanted, digests, files)
+    return _Computed(day, known, former, seen, since, wanted, digests, files)
 
 
 def _digest_health(work: Work, table: str, digest: TableDigest) -> None:
@@ -182,13 +194,16 @@ def _digest_health(work: Work, table: str, digest: TableDigest) -> None:
 def _put(
     stores: Stores, found: Sequence[_Computed], now: datetime, at: datetime, waiting: Mapping[date, int]
 ) -> list[DayVersion]:
-    """Put the figures of days, read as of `now`, in their place, and note their versions as of `at`."""
+    """Put the figures of days, read as of `now`, in their place, and note their versions as of `at`. Raises DeletedMeanwhile: who was
+    deleted would be in them again."""
     lake, state = stores.lake, stores.state
     days = [one.day for one in found]
     with lake.lock():
         held = _rows_held(lake, days)
         with state.read() as connection:  # another may have computed one of them meanwhile
             formers = versions_of(connection, days)
+            for one in found:
+                refuse_other(connection, one.generation)
         swapped = {one.day: list(_to_swap(one, formers.get(one.day), held)) for one in found}
         files = [f for one in found for f in one.files.finished if f.table in swapped[one.day]]
         if any(swapped.values()):

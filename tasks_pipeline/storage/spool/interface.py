@@ -58,6 +58,15 @@ class Spooled:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What stands in the place of an envelope's body and of the facts of its request."""
+
+    encoding: str
+    body: bytes
+    meta: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class PartTotals:
     """Sums over a part of a day; `bytes` are those of the bodies. They cost one row to read."""
 
@@ -165,6 +174,11 @@ class Spool(Protocol):
 
     def erase_ranges(self, day: date, part: str, ranges: Sequence[tuple[int, int]]) -> None:
         """The same for many ranges (first, last)."""
+        ...
+
+    def rewrite(self, day: date, part: str, changed: Mapping[int, Rewritten]) -> None:
+        """Have envelopes at positions that are still there hold other bytes; the former ones are overwritten as by `erase`. Sums over the
+        part stay those of what was received."""
         ...
 
     def drop_day(self, day: date) -> int:

@@ -43,6 +43,7 @@ from tasks_pipeline.storage.spool.interface import (
     ERASED_RANGES,
     PartTotals,
     Receipt,
+    Rewritten,
     Spooled,
     SpoolError,
     SpoolWriter,
@@ -210,6 +211,20 @@ class PostgresSpool:
             some = [{"first": first, "last": last} for first, last in ranges[start : start + ERASED_RANGES]]
             with self._transaction() as connection:
                 connection.execute(erased.values(emptied), some)
+
+    def rewrite(self, day: date, part: str, changed: Mapping[int, Rewritten]) -> None:
+        """Put other bytes in the place of bodies and facts, some in a transaction."""
+        c = ENVELOPES.c
+        named = [*_of(ENVELOPES, day, part), c.position == bindparam("place"), c.encoding != ERASED]
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("encoding", "body", "meta")}
+        rows = [
+            {"place": n, "new_encoding": new.encoding, "new_body": new.body, "new_meta": msgspec.json.encode(new.meta).decode()}
+            for n, new in sorted(changed.items())
+        ]  # fmt: skip
+        for start in range(0, len(rows), ERASED_RANGES):
+            with self._transaction() as connection:
+                written = update(ENVELOPES).where(*named).values(values)
+                connection.execute(written, rows[start : start + ERASED_RANGES])
 
     def drop_day(self, day: date) -> int:
         """Drop the partition of a day; gives the number of envelopes removed.

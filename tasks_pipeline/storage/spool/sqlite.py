@@ -12,10 +12,11 @@ import re
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -25,6 +26,7 @@ from tasks_pipeline.storage.spool.interface import (
     ERASED_RANGES,
     PartTotals,
     Receipt,
+    Rewritten,
     Spooled,
     SpoolError,
     SpoolWriter,
@@ -32,6 +34,7 @@ from tasks_pipeline.storage.spool.interface import (
     Waiting,
 )
 
+T = TypeVar("T")
 MAX_PARTS = 64
 BUSY_SECONDS = 30
 OPEN_DAYS = 2  # a writer keeps today open, and yesterday around midnight
@@ -164,17 +167,37 @@ class SqliteSpool:
 
     def erase_ranges(self, day: date, part: str, ranges: Sequence[tuple[int, int]]) -> None:
         """The same for many ranges, some in a transaction: those who append wait for one of them at most."""
+
+        def erase(connection: sqlite3.Connection, some: Sequence[tuple[int, int]]) -> None:
+            connection.executemany("DELETE FROM bodies WHERE position BETWEEN ? AND ?", some)
+            connection.executemany(_ERASE_FACTS, some)
+
+        self._overwrite(day, part, list(ranges), erase)
+
+    def rewrite(self, day: date, part: str, changed: Mapping[int, Rewritten]) -> None:
+        """Put other bytes in the place of bodies and facts; see `storage.spool.interface.Spool.rewrite`."""
+
+        def write(connection: sqlite3.Connection, some: Sequence[tuple[int, Rewritten]]) -> None:
+            bodies = [(new.body, position) for position, new in some]
+            connection.executemany("UPDATE bodies SET body = ? WHERE position = ?", bodies)
+            facts = [(new.encoding, msgspec.json.encode(new.meta).decode(), n) for n, new in some]
+            connection.executemany("UPDATE envelopes SET encoding = ?, meta = ? WHERE position = ?", facts)
+
+        self._overwrite(day, part, sorted(changed.items()), write)
+
+    def _overwrite(
+        self, day: date, part: str, rows: Sequence[T], act: Callable[[sqlite3.Connection, Sequence[T]], None]
+    ) -> None:
+        """Act on rows, some in a transaction; nothing of what they held stays in the file."""
         path = _path(self.folder, day, part)
         if not path.exists():
             return
         try:
             with closing(_connect(path)) as connection:
                 connection.execute("PRAGMA secure_delete = ON")
-                for start in range(0, len(ranges), ERASED_RANGES):
-                    some = ranges[start : start + ERASED_RANGES]
+                for start in range(0, len(rows), ERASED_RANGES):
                     connection.execute("BEGIN IMMEDIATE")
-                    connection.executemany("DELETE FROM bodies WHERE position BETWEEN ? AND ?", some)
-                    connection.executemany(_ERASE_FACTS, some)
+                    act(connection, rows[start : start + ERASED_RANGES])
                     connection.execute("COMMIT")
                 # The WAL still has the bytes. A reader holds this up: then the next one empties it.
                 connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _WRITE = "tasks_pipeline_write"
 LOCK_ORDER = (
     "tail",
+    "erasures",
     "monitors",
     "group_hashes",
     "metrics",

@@ -1,4 +1,9 @@
-"""Erasures: deletions that were asked for. Stored before anything goes, so that whoever is killed is followed by another who finishes."""
+"""Erasures: deletions that were asked for. Stored before anything goes, so that whoever is killed is followed by another who finishes.
+
+Who reads rows and writes what follows from them (figures, reports, groups) notes the generation before, and writes only while it is the
+same: a deletion begins a new one when its rows are gone, and looks for what is left after that. So what was read before it is written
+either before that look, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,50 @@ from typing import Any
 from sqlalchemy import Connection, null, select, text, update
 
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import probe, set_probe
 from tasks_pipeline.storage.state.tables import erasures
 
-REMEMBERED = frozenset({"found", "done", "going", "owners", "superseded", "keys", "short_ids"})
+REMEMBERED = frozenset(
+    {"found", "done", "going", "owners", "superseded", "keys", "short_ids", "pseudonym_key"}
+)
 """What of `data` was found, and not asked for."""
+GENERATION = "erasures"
+"""The fact, and the lock, of the generation."""
 _e = erasures.c
 _OPEN = text("ended_at IS NULL")
+
+
+class DeletedMeanwhile(Exception):
+    """A deletion took rows after they were read: what follows from them must not be written, but made again."""
+
+    def __init__(self) -> None:
+        super().__init__("rows were deleted on purpose while they were read")
+
+
+def generation(connection: Connection) -> int:
+    """How many times rows went on purpose."""
+    row = probe(connection, GENERATION)
+    return 0 if row is None else int(row["value"] or 0)
+
+
+def refuse_other(connection: Connection, known: int) -> None:
+    """Raise DeletedMeanwhile where the generation is not the known one. The caller holds the lake's lock, so it stays what it is."""
+    if generation(connection) != known:
+        raise DeletedMeanwhile
+
+
+def hold_generation(state: StateDatabase, connection: Connection, known: int) -> None:
+    """The same for who writes in the state database alone: it stays what it is until the transaction ends."""
+    state.serialise(connection, GENERATION)
+    refuse_other(connection, known)
+
+
+def begin_generation(state: StateDatabase) -> None:
+    """Have nobody write any more what follows from rows that were read before. Where that is in the lake the caller holds its lock."""
+    with state.write() as connection:
+        state.serialise(connection, GENERATION)
+        number = generation(connection) + 1
+        set_probe(state, connection, GENERATION, datetime.now(UTC), status="ok", value=number)
 
 
 @dataclass(frozen=True, slots=True)
