@@ -8,6 +8,7 @@ import dagster as dg
 
 from tasks_pipeline.assets.analytics import process_analytics_event
 from tasks_pipeline.assets.cleanup import cleanup, delete_attachments, plan_of_cleanup
+from tasks_pipeline.assets.deletions import finish_deletions
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
 from tasks_pipeline.assets.maintenance import (
@@ -35,6 +36,7 @@ from tasks_pipeline.assets.upkeep import (
 )
 from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.cleanup import check_cleanup
+from tasks_pipeline.checks.deletions import check_found_again, check_open_deletions
 from tasks_pipeline.checks.events import check_events
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
@@ -128,6 +130,7 @@ def build_defs(
                 process_new_release,
                 plan_of_cleanup,
                 cleanup,
+                finish_deletions,
                 delete_attachments,
                 drop_expired_envelopes,
                 drop_finished,
@@ -151,6 +154,8 @@ def build_defs(
         asset_checks=[
             check_events(days),
             check_cleanup,
+            check_found_again,
+            check_open_deletions,
             check_pipeline,
             check_release_health(begun),
             check_analytics_events(begun),

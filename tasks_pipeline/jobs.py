@@ -118,7 +118,7 @@ cleanup_job = dg.define_asset_job(
     "cleanup",
     selection=dg.AssetSelection.assets(*CLEANUP),
     run_tags=MAINTENANCE.tags,
-    description="Removes what is older than its retention: cleanup_old_events, and delete_old_file_attachments.",
+    description="Removes what is older than its retention: cleanup_old_events, and delete_old_file_attachments; and finishes deletions.",
 )
 
 drop_expired_envelopes_job = dg.define_asset_job(

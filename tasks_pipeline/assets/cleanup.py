@@ -9,16 +9,11 @@ import dagster as dg
 
 from tasks_pipeline.assets.maintenance import GROUP, NIGHTLY, TAGS, DropConfig, removed_text
 from tasks_pipeline.assets.metadata import COMPUTED, ROWS_GONE, rows_metadata
-from tasks_pipeline.deletion.run import KINDS as DELETIONS
-from tasks_pipeline.erasure.certificate import certificates
-from tasks_pipeline.erasure.finish import finish_open
-from tasks_pipeline.privacy.delete import KINDS as PERSONS
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.blobs import blobs_due, delete_old_file_attachments
 from tasks_pipeline.retention.cleanup import ALL, Cleanup, cleanup_old_events, plan_cleanup
 from tasks_pipeline.retention.plan import Removal
 from tasks_pipeline.retention.policy import ATTACHMENTS, EVENTS
-from tasks_pipeline.storage.state.erasures import open_since
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.words import counted
 
@@ -53,47 +48,13 @@ def plan_of_cleanup(context: dg.AssetExecutionContext, stores: StoresResource) -
     tags=TAGS,
     freshness_policy=NIGHTLY,
     description="Events, transactions, sessions, figures, groups and all else that was removed because its retention is over "
-    "(`retention` in the configuration). Days on which something waits, and those whose figures are not final, stay. Deletions of persons, "
-    "groups, releases and projects that wait are finished; `deleted_on_purpose` has all that were.",
+    "(`retention` in the configuration). Days on which something waits, and those whose figures are not final, stay.",
 )
 def cleanup(
     context: dg.AssetExecutionContext, config: DropConfig, stores: StoresResource
 ) -> dg.MaterializeResult[Any]:
-    """Remove what is older than its retention, but for attachments and files of symbols; and finish deletions that were asked for."""
-    result = _removed(context, config, stores, cleanup_old_events, EVENTS)
-    with stores.open() as opened:
-        if not config.dry_run:
-            for done in finish_open(opened, {**PERSONS, **DELETIONS}):
-                context.log.info(f"deletion {done.certificate['id']} is finished: {done.path.name}")
-        deletions = _deletions(opened)
-    return result._replace(metadata={**(result.metadata or {}), **deletions})
-
-
-def _deletions(stores: Stores) -> dict[str, Any]:
-    """What was deleted on purpose, as the certificates say: when, what kind of, how much; not whose. And what is asked for and not done."""
-    found = certificates(stores.home)
-    with stores.state.read() as connection:
-        still_open = len(open_since(connection))
-    rows = [
-        dg.TableRecord(
-            {
-                "done": each["done_at"][:19],
-                "of": ", ".join(each["identifiers"]),
-                "rows": sum(place["rows"] for place in each["erased"]),
-                "certificate": each["id"],
-            }
-        )
-        for each in found[:MOST_SHOWN]
-    ]
-    columns = [
-        dg.TableColumn(name, "int" if name == "rows" else "string")
-        for name in ("done", "of", "rows", "certificate")
-    ]
-    return {
-        "deletions": len(found),
-        "deletions_open": still_open,
-        "deleted_on_purpose": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=columns)),
-    }
+    """Remove what is older than its retention, but for attachments and files of symbols."""
+    return _removed(context, config, stores, cleanup_old_events, EVENTS)
 
 
 @dg.asset(

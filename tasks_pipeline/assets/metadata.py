@@ -29,7 +29,7 @@ OF_FACTS = ("analytics_events",)
 """Assets with a partition for each UTC day on which facts were so."""
 REPORTS = {"day": "daily_report", "week": "weekly_report", "month": "monthly_report"}
 """By kind of period: the asset with a partition for each."""
-CLEANUP = ("cleanup_plan", "cleanup_old_events", "delete_old_file_attachments")
+CLEANUP = ("cleanup_plan", "cleanup_old_events", "delete_old_file_attachments", "deletions")
 """Assets of what is removed because its retention is over."""
 STATISTICS = "statistics"
 """The asset of all tables of figures, with a partition for each UTC day."""
@@ -56,6 +56,7 @@ _DOCUMENTS = {
     "maintenance": "docs/dagster.md",
     "cleanup_plan": "docs/retention.md",
     "cleanup_old_events": "docs/retention.md",
+    "deletions": "docs/privacy.md",
     "delete_old_file_attachments": "docs/retention.md",
     "reports": "docs/reports.md",
     "statistics": "docs/figures.md",

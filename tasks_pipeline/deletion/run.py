@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks_pipeline.deletion.chosen import Chosen, Kind
@@ -13,10 +13,11 @@ from tasks_pipeline.deletion.releases import Release
 from tasks_pipeline.deletion.subject import Deletion
 from tasks_pipeline.deletion.waiting import PATIENCE_SECONDS
 from tasks_pipeline.erasure.archives import Archives
-from tasks_pipeline.erasure.erase import Report
 from tasks_pipeline.erasure.finish import Done, finish
-from tasks_pipeline.erasure.lake_rows import count_going, doomed_envelopes
-from tasks_pipeline.erasure.selection import Erased, Selection
+from tasks_pipeline.erasure.lake_rows import count_going
+from tasks_pipeline.erasure.progress import Report
+from tasks_pipeline.erasure.raw import count_envelopes
+from tasks_pipeline.erasure.selection import Erased
 from tasks_pipeline.storage.state.erasures import open_request
 from tasks_pipeline.stores import Stores
 
@@ -35,23 +36,12 @@ def plan(stores: Stores, chosen: Chosen) -> list[Erased]:
     with subject.selected(stores) as selection, archives.doomed(selection) as conditions:
         for going in count_going(stores.lake, conditions):
             rows[f"lake.{going.table}", "deleted"] += going.rows
-        rows["spool", "erased"] += sum(_envelopes(stores, selection))
+        rows["spool", "erased"] += count_envelopes(stores, selection)
         for each in archives.count():
             rows[each.where, each.how] += each.rows
     for each in subject.counted(stores):
         rows[each.where, each.how] += each.rows
     return [Erased(where, count, how) for (where, how), count in sorted(rows.items()) if count]
-
-
-def _envelopes(stores: Stores, selection: Selection) -> Iterator[int]:
-    """How many raw envelopes go of each day that the spool still has."""
-    kept, seen = set(stores.spool.days()), set()
-    for day, places in doomed_envelopes(stores.lake):
-        if day in kept:
-            seen.add(day)
-            yield len({*places, *selection.envelopes.get(day, ())})
-    for day in kept & set(selection.envelopes) - seen:
-        yield len(selection.envelopes[day])
 
 
 def delete(

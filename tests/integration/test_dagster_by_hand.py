@@ -356,9 +356,10 @@ def test_a_cleanup_says_what_went_and_its_partitions_that_it_is_gone(
         archive.unlink()
         open_request(stores.state, Person.kind, Identity.of(emails=["ann@example.org"]).data, "tester")
         assert cleanup.execute_in_process(instance=instance).success
-        told = shown(instance, "cleanup_old_events")
+        told = shown(instance, "deletions")
         assert (told["deletions"], told["deletions_open"]) == (1, 0)
         assert [r.data["of"] for r in told["deleted_on_purpose"].records] == ["email"]
+        told = shown(instance, "cleanup_old_events")
         assert told["rows"] == figures["rows"]
         assert (told["archived_rows"], told["archive"]) == (5, str(archive))
         assert shown(instance, "events", day)["rows"].startswith("gone")

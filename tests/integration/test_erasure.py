@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,20 +12,30 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import select
 
+from tasks_pipeline.analytics.statistics import compute
 from tasks_pipeline.archive.opened import OpenedDay
+from tasks_pipeline.deletion.found_again import found_again
+from tasks_pipeline.deletion.groups import choose_groups, forget_keys
+from tasks_pipeline.deletion.run import delete
 from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish, finish_open
 from tasks_pipeline.erasure.selection import Certified, Erased, Reason, Selection
-from tasks_pipeline.processing import reprocess
+from tasks_pipeline.privacy.delete import delete_person
+from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.privacy.person import Person
+from tasks_pipeline.processing import recompute, reprocess
 from tasks_pipeline.processing.books import books_of_lake
 from tasks_pipeline.processing.process_batch import RawGone
+from tasks_pipeline.releases.health import SessionsGone, compute_health
+from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
 from tasks_pipeline.storage.state.erasures import Request, open_request, remember
 from tasks_pipeline.storage.state.tables import erasures
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.probes import deletions
-from tests.support.day import Day
+from tests.support.day import Day, damage
 from tests.support.events import event, item
+from tests.support.figures import count
 
 
 @dataclass(frozen=True)
@@ -171,3 +181,111 @@ def test_rows_go_with_all_that_follows_and_others_stay(own_day: Day) -> None:
     day.drain()
     assert day.ids() == [other["event_id"]]
     assert erased(day.stores, {"events": f"event_id = '{mine['event_id']}'"}) == {}
+
+
+ANN = "ann-48151623"
+
+
+def once(before: Callable[[], object], then: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with something that happens before its first call."""
+    first = iter([True])
+
+    def call(*args: Any, **options: Any) -> Any:
+        if next(first, False):
+            before()
+        return then(*args, **options)
+
+    return call
+
+
+def test_what_was_read_before_a_deletion_is_not_written_after_it(
+    alone: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever computes figures reads first; the deletion comes to its end, and then they write."""
+    _, other = alone.send(event("A", user={"id": ANN}), event("A", user={"id": "bo"}))
+    alone.drain()
+    who = Identity.of([ANN])
+
+    def deletes() -> None:
+        delete_person(alone.stores, who, "tester")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "_put", once(deletes, compute._put))
+        count(alone)  # closed from here on: nobody would compute it again
+    assert (alone.ids(), len(alone.rows("event_users"))) == ([other], 1)
+
+    said = {"sid": "a" * 32, "did": ANN, "status": "exited", "attrs": {"release": "s@1"}}
+    alone.spool(alone.receipt(item("session", {**said, "started": alone.at().isoformat()}), seconds=9))
+    alone.drain()
+    finish_files = DayFiles.finish
+
+    def then_deletes(files: DayFiles) -> Any:
+        written = finish_files(files)
+        if files._label == "health":
+            monkeypatch.undo()
+            deletes()
+        return written
+
+    monkeypatch.setattr(DayFiles, "finish", then_deletes)
+    with pytest.raises(SessionsGone):  # by then
+        compute_health(alone.stores.lake, alone.stores.state, alone.date)
+    assert alone.rows("session_users") == alone.rows("sessions") == []
+    assert Person(who).look(alone.stores).places == []
+
+
+def test_a_day_that_is_recomputed_meanwhile_leaves_no_empty_group(
+    alone: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone.send(event("First", message="of planted-4471", user={"id": ANN}), event("Second"))
+    alone.drain()
+    number = next(each["id"] for each in alone.groups() if "First" in each["title"])
+    read = recompute.staged_chunks
+
+    def reads_and_is_overtaken(*args: Any) -> Any:
+        chunks = list(read(*args))
+        monkeypatch.undo()
+        delete(alone.stores, choose_groups(alone.stores.state, [number]), "tester")
+        return iter(chunks)
+
+    monkeypatch.setattr(recompute, "staged_chunks", reads_and_is_overtaken)
+    with pytest.raises(RawGone, match="deleted"):
+        alone.recompute()
+    assert [each["title"].partition(":")[0] for each in alone.groups()] == ["Second"]
+    with pytest.raises(RawGone, match="deleted by a person"):
+        alone.recompute()
+
+
+def test_groups_that_were_made_before_the_deletion_was_over_go(
+    alone: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys of a group go first: who computes the day again makes it anew from the envelopes that are still there."""
+    alone.send(event("First"), event("Second"))
+    alone.drain()
+    number = next(each["id"] for each in alone.groups() if "First" in each["title"])
+    finish_files = DayFiles.finish
+
+    def then_deletes(files: DayFiles) -> Any:
+        written = finish_files(files)
+        if files._label == "recomputed":
+            monkeypatch.undo()
+            delete(alone.stores, choose_groups(alone.stores.state, [number]), "tester")
+        return written
+
+    forget_keys(alone.stores, choose_groups(alone.stores.state, [number]))
+    monkeypatch.setattr(DayFiles, "finish", then_deletes)
+    with pytest.raises(RawGone, match="deleted"):
+        alone.recompute()
+    assert [each["title"].partition(":")[0] for each in alone.groups()] == ["Second"]
+
+
+def test_what_is_there_again_after_it_was_deleted_is_found(alone: Day) -> None:
+    alone.send(event("First"), event("Second"))
+    alone.drain()
+    number = next(each["id"] for each in alone.groups() if "First" in each["title"])
+    done = delete(alone.stores, choose_groups(alone.stores.state, [number]), "tester")
+    assert found_again(alone.stores) == []
+    damage(alone.stores, "UPDATE stored.events SET group_id = ?", [number])
+    done.path.write_text(done.path.read_text().replace("tester", "nobody"))
+    changed, again = found_again(alone.stores)
+    assert changed == f"certificate {done.certificate['id']} is not as it was written"
+    assert again == "1 event and 0 groups of deleted groups are there again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import retention_removals
@@ -64,6 +64,29 @@ class Removed:
     def __str__(self) -> str:
         rows = f"{counted(self.rows, 'row')} of {self.name} {'was' if self.rows == 1 else 'were'}"
         return f"{rows} {WHY.get(self.reason, 'removed by retention')} on {self.at:%Y-%m-%d}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedRows:
+    """Rows of a table and day that went on purpose, and why, in words."""
+
+    day: date
+    table: str
+    rows: int
+    why: str
+
+
+def removed_on_purpose(connection: Connection, since: datetime, most: int) -> list[RemovedRows]:
+    """What was taken on purpose since a moment, of all projects together, by day and table; of not more than so many the newest."""
+    rows = func.sum(_r.rows).label("rows")
+    query = (
+        select(_r.day, _r.name, _r.reason, rows)
+        .where(_r.reason.in_(WHY), _r.removed_at >= since)
+        .group_by(_r.day, _r.name, _r.reason)
+        .order_by(_r.day.desc(), _r.name)
+    )
+    found = connection.execute(query.limit(most))
+    return [RemovedRows(day, name, int(count), WHY[reason]) for day, name, reason, count in found]
 
 
 WHY = {"privacy": "deleted for privacy", "deleted": "deleted by a person"}
