@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,12 @@ def find(
     is_flag=True,
     help="Also where that is half of all events, or an id that programs send for nobody.",
 )
+@click.option(
+    "--pseudonymise",
+    is_flag=True,
+    help="Keep the events, with pseudonyms in the place of what identifies the person; files go.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would become of what.")
 @json_option
 @click.pass_context
 def delete(
@@ -95,9 +102,13 @@ def delete(
     project: str | None,
     yes: bool,
     even_if_many: bool,
+    pseudonymise: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Delete all that there is of a person, physically, and write a certificate that does not say whose it was.
+
+    With --pseudonymise events stay and can be read: ids, addresses and names are replaced by pseudonyms from which nobody finds back.
 
     Shows what was found and asks. A service may run meanwhile. What is interrupted is finished by the nightly cleanup, or by the same
     command again. Backups and messages that were sent are not reached.
@@ -106,26 +117,37 @@ def delete(
     Examples:
       tasks-pipeline privacy delete --email ann@example.org
       tasks-pipeline privacy delete --user-id 4711 --project shop --yes --json
+      tasks-pipeline privacy delete --email ann@example.org --pseudonymise --dry-run
     """
-    if not yes and (as_json or not sys.stdin.isatty()):
+    if not yes and not dry_run and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("this deletes for good: give --yes where nobody can be asked")
     from tasks_pipeline.privacy.delete import delete_person
+    from tasks_pipeline.privacy.pseudonymise import planned
 
-    with open_all(current_home(ctx)) as stores:
+    with open_all(current_home(ctx), to_look=dry_run) as stores:
         person = _identity(stores, user_ids, emails, ips, project)
         found = _look(stores, person)
+        if pseudonymise:
+            found = replace(found, places=planned(found.places))
         if not as_json:
             _show(found)
         for why in found.unseen:
             click.echo(f"could not look there: {printable(why)}", err=True)
+        if dry_run:
+            if as_json:
+                print_json([each.as_dict() for each in found.places])
+            ctx.exit(1 if found.unseen else 0)
         _refuse_many(found, person, even_if_many)
-        if not found.places and not found.unseen and not _is_open(stores, person):
+        if not found.places and not found.unseen and not _is_open(stores, person, pseudonymise):
             click.echo("[]" if as_json else "nothing is deleted")
             return
         if not yes:
-            click.confirm("Delete all of it, for good?", abort=True)
+            what = "Replace all of it by pseudonyms" if pseudonymise else "Delete all of it"
+            click.confirm(f"{what}, for good?", abort=True)
         with ends_in_a_line(), progress_of(found.places) as on_erased:
-            done = delete_person(stores, person, user_name(), on_erased, patience=PATIENCE)
+            done = delete_person(
+                stores, person, user_name(), on_erased, patience=PATIENCE, pseudonymise=pseudonymise
+            )
     if as_json:
         print_json([each.as_dict() for each in done.erased])
         return
@@ -238,11 +260,13 @@ def _say_unseen(ctx: click.Context, unseen: Sequence[str]) -> None:
         ctx.exit(1)
 
 
-def _is_open(stores: Stores, person: Identity) -> bool:
+def _is_open(stores: Stores, person: Identity, pseudonymise: bool) -> bool:
     from tasks_pipeline.privacy.person import Person
+    from tasks_pipeline.privacy.pseudonymise import Pseudonymised
     from tasks_pipeline.storage.state.erasures import is_open
 
-    return is_open(stores.state, Person.kind, person.data)
+    kind = Pseudonymised.kind if pseudonymise else Person.kind
+    return is_open(stores.state, kind, person.data)
 
 
 def _show(found: Found) -> None:

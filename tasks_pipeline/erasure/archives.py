@@ -181,7 +181,7 @@ class Archives:
         if self._archive is None:
             return
         with self._reaching(self._archive.url):
-            self._archive.tree.drop_drafts()
+            self._archive.tree.drop_drafts(datetime.now(UTC))
             self._withdraw(self._archive, note)
 
         def act(day: OpenedDay, rows: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ no sign of anybody, wherever it stands as a text."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ def told_apart(stores: Stores, person: Identity) -> Identity:
     return replace(person, names=tuple(each for each in long_ids if each.casefold() in known))
 
 
-def _known(stores: Stores, ids: Collection[str]) -> Iterator[str]:
+def _known(stores: Stores, ids: Set[str]) -> Iterator[str]:
     given = {each.casefold() for each in (*stores.slugs.values(), *_texts(stores.config.model_dump()))}
     yield from ids & (words_of_programs() | given)
     with stores.state.read() as connection:

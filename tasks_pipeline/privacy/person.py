@@ -16,6 +16,7 @@ from tasks_pipeline.erasure.archives import Archives
 from tasks_pipeline.erasure.erase import count_left, refuse_unseen
 from tasks_pipeline.erasure.figures import count_users
 from tasks_pipeline.erasure.lake_rows import count_going
+from tasks_pipeline.erasure.raw import count_envelopes
 from tasks_pipeline.erasure.selection import Certified, Erased, Reason, Selection
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.groups.forgetting import count_user_values
@@ -193,7 +194,7 @@ class Person:
             for each in count_going(stores.lake, conditions):
                 rows[each.table] += each.rows
             found = [Erased(f"lake.{name}", count, "deleted") for name, count in sorted(rows.items())]
-            raw = sum(len(set(places)) for places in selection.envelopes.values())
+            raw = count_envelopes(stores, selection)
             also = self._also(stores, selection)
             archived = archives.count()
         found += [Erased("spool", raw, "erased")] if raw else []

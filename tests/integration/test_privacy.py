@@ -374,7 +374,7 @@ def test_an_id_that_is_a_word_of_ours_changes_nothing_of_others(alone: Day) -> N
 def _of_others(day: Day) -> dict[str, Any]:
     """All rows of the state database that may hold texts, but for users of groups and the deletion itself."""
     own = {"group_values", "groups", "erasures", "retention_removals", "day_changes", "analytics_outbox"}
-    own |= {"tail_segments", "tail_rows", "tail_payloads"}
+    own |= {"probes", "tail_segments", "tail_rows", "tail_payloads"}
     with day.stores.state.read() as connection:
         found = {
             name: sorted(map(repr, connection.execute(select(table))))

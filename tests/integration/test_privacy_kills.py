@@ -15,10 +15,11 @@ from tasks_pipeline.erasure.certificate import certificates
 from tasks_pipeline.erasure.finish import finish_open
 from tasks_pipeline.home import Home
 from tasks_pipeline.privacy import delete as deleting
+from tasks_pipeline.privacy import pseudonymise
 from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
-from tests.integration.test_privacy import ANN, NOWHERE, everywhere, kept_rows, plant
+from tests.integration.test_privacy import ANN, EMAIL, ID, IP, NOWHERE, everywhere, kept_rows, plant
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
 
@@ -31,6 +32,13 @@ MOMENTS = {
     "rest of a day exchanged": Moment(Lake, "exchange"),
     "rows gone, texts not": Moment(erasing, "overwrite_texts", after=False),
     "old files there": Moment(erasing, "forget_files", after=False),
+    "certificate written": Moment(finishing, "write_certificate"),
+}
+RENAMING = {
+    "files gone": Moment(pseudonymise, "sweep_blobs"),
+    "raw renamed": Moment(pseudonymise, "rename_envelopes"),
+    "a day renamed": Moment(Lake, "exchange"),
+    "rows renamed, figures not": Moment(pseudonymise, "rename_users", after=False),
     "certificate written": Moment(finishing, "write_certificate"),
 }
 DAY, PROJECT = date(2020, 1, 1), 1000
@@ -88,3 +96,36 @@ def test_one_killed_again_and_again_on_postgres(postgres_home: Home) -> None:
         assert {name: day.rows(name) for name in kept} == kept
         day.assert_balanced()
     assert {each["where"]: each["rows"] for each in done.certificate["erased"]}["lake.events"] == 5
+
+
+def pseudonymise_and_die(home: Home, moment: str) -> None:
+    """For a process of its own."""
+    with open_stores(home) as stores, at(RENAMING[moment], die):
+        delete_person(stores, ANN, "tester", pseudonymise=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", RENAMING)
+def test_a_pseudonymisation_killed_at_any_step_is_finished_with_the_same_pseudonyms(
+    planted: tuple[Home, set[str]], tmp_path: Path, moment: str
+) -> None:
+    filled, ids = planted
+    home = Home(root=tmp_path / "home")
+    shutil.copytree(filled.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+    with open_stores(home) as stores:
+        kept = kept_rows(Day(stores, DAY, PROJECT), ids)
+    assert run_in_process(pseudonymise_and_die, home, moment) == -signal.SIGKILL
+    with open_stores(home) as stores:
+        day = Day(stores, DAY, PROJECT)
+        (done,) = finish_open(stores, KINDS)
+        found = everywhere(stores)
+        assert [found[each.encode()] for each in (ID, EMAIL, IP)] == [[], [], []]
+        assert {row["event_id"] for row in day.rows("events")} >= ids
+        others = {name: [row for row in day.rows(name) if row in kept[name]] for name in kept}
+        assert others == kept
+        day.assert_balanced()
+        users = {row["user_id"] for row in day.rows("events") if row["event_id"] in ids} - {None}
+        raw = b"".join(each.receipt.body for each in stores.spool.read(DAY, "r0", 0))
+        assert all(user.encode() in raw for user in users)
+    rows = {each["where"]: each["how"] for each in done.certificate["erased"]}
+    assert rows["lake.attachments"] == "deleted"
