@@ -117,7 +117,7 @@ def delete(
     Examples:
       tasks-pipeline privacy delete --email ann@example.org
       tasks-pipeline privacy delete --user-id 4711 --project shop --yes --json
-      tasks-pipeline privacy delete --email ann@example.org --pseudonymise --dry-run
+      tasks-pipeline privacy delete --user-id 4711 --pseudonymise --dry-run
     """
     if not yes and not dry_run and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("this deletes for good: give --yes where nobody can be asked")
