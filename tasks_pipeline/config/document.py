@@ -10,6 +10,7 @@ from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.analytics import Analytics
 from tasks_pipeline.config.backup import Backup
 from tasks_pipeline.config.channels import AnyChannel
+from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
 from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team, folded
@@ -38,6 +39,8 @@ class Config(Model):
     reports: Reports = Reports()
     watch: Watch = Watch()
     channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")
+    integrations: tuple[AnyIntegration, ...] = Field((), description="Connections to issue trackers.")
+    trackers: tuple[Tracker, ...] = Field((), description="Places where issues are made from groups.")
     alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of all projects.")
     members: tuple[Member, ...] = Field((), description="People.")
     teams: tuple[Team, ...] = Field((), description="Members who take care of something together.")
@@ -181,6 +184,14 @@ class Config(Model):
     def channel(self, name: str) -> AnyChannel | None:
         """The channel of this name, or None."""
         return next((c for c in self.channels if c.name == name), None)
+
+    def integration(self, name: str) -> AnyIntegration | None:
+        """The integration of this name, or None."""
+        return next((each for each in self.integrations if each.name == name), None)
+
+    def tracker(self, name: str) -> Tracker | None:
+        """The tracker of this name, or None."""
+        return next((each for each in self.trackers if each.name == name), None)
 
     def member(self, email: str) -> Member | None:
         """The member with this address, in any case of letters, or None."""
