@@ -1318,6 +1318,19 @@ issue_links = Table(
     Column("take", String(8), nullable=True, comment="ours or theirs: who is right at the first agreement"),
     Column("agreed_state", String(8), nullable=True, comment="open or closed; null: never agreed"),
     Column("agreed_assignee", String(200), nullable=True, comment="as mapped to ours; empty for nobody"),
+    Column(
+        "settled",
+        String(32),
+        nullable=False,
+        server_default="",
+        comment="what our side was when a difference was left as it is; empty: none is left",
+    ),
+    Column(
+        "agreed_group",
+        BigInteger,
+        nullable=True,
+        comment="the group it belonged to at the last pass; null: its own",
+    ),
     Column("agreed_at", UtcDateTime, nullable=True),
     Column("theirs", JSON, nullable=False, comment="what the last look showed: state, reason, assignees …"),
     Column("their_updated_at", UtcDateTime, nullable=True, comment="by their clock"),
@@ -1347,7 +1360,7 @@ issue_links = Table(
         postgresql_where=text("state = 'creating'"),
     ),
     Index("issue_links_by_state", "tracker", "state", "last_looked_at"),
-    _partial("issue_links_to_look_at", "look_at IS NOT NULL", "look_at", "id"),
+    _partial("issue_links_to_look_at", "look_at IS NOT NULL", "tracker", "look_at", "id"),
     comment="Which groups belong to which issues, and what both sides last agreed on.",
 )
 
@@ -1358,6 +1371,7 @@ issue_intents = Table(
     Column("key", String(200), nullable=False, unique=True, comment="create:LINK, state:LINK:N, comment:…"),
     Column("link_id", ForeignKey("issue_links.id"), nullable=False, index=True),
     Column("integration", String(50), nullable=False),
+    Column("tracker", String(50), nullable=False),
     Column("kind", String(16), nullable=False, comment="create, state, assignee, comment, edit or delete"),
     Column("data", JSON, nullable=False, comment="what it is about, never the value that is to be"),
     Column("status", String(16), nullable=False, comment="waiting, sending, unknown, done, dead or dropped"),

@@ -130,6 +130,19 @@ def upgrade() -> None:
             nullable=True,
             comment="as mapped to ours; empty for nobody",
         ),
+        sa.Column(
+            "settled",
+            sa.String(length=32),
+            server_default="",
+            nullable=False,
+            comment="what our side was when a difference was left as it is; empty: none is left",
+        ),
+        sa.Column(
+            "agreed_group",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the group it belonged to at the last pass; null: its own",
+        ),
         sa.Column("agreed_at", UtcDateTime(), nullable=True),
         sa.Column(
             "theirs",
@@ -183,7 +196,7 @@ def upgrade() -> None:
     op.create_index(
         "issue_links_to_look_at",
         "issue_links",
-        ["look_at", "id"],
+        ["tracker", "look_at", "id"],
         unique=False,
         sqlite_where=sa.text("look_at IS NOT NULL"),
         postgresql_where=sa.text("look_at IS NOT NULL"),
@@ -232,6 +245,7 @@ def upgrade() -> None:
         ),
         sa.Column("link_id", ID, nullable=False),
         sa.Column("integration", sa.String(length=50), nullable=False),
+        sa.Column("tracker", sa.String(length=50), nullable=False),
         sa.Column(
             "kind",
             sa.String(length=16),
