@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.lifecycle import Resolution, Status
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups, issue_links
+from tasks_pipeline.trackers.issue import Issue
 
 CREATING, LINKED, HELD, GONE, UNLINKED = "creating", "linked", "held", "gone", "unlinked"
 LIVE = (CREATING, LINKED, HELD)
@@ -42,6 +43,7 @@ class Link:
     rule: str
     actor: str
     marker: str
+    with_link: int | None
     take: str | None
     agreed_state: str | None
     agreed_assignee: str | None
@@ -159,10 +161,17 @@ def our_word(row: Row[Any]) -> str:
     return str(row.status)
 
 
-def insert_link(connection: Connection, **columns: Any) -> int:
-    """Make a row; gives its number."""
-    made = insert(issue_links).values(**({"theirs": {}, "turns": []} | columns)).returning(issue_links.c.id)
-    return int(connection.execute(made).scalar_one())
+def theirs_of(issue: Issue) -> dict[str, Any]:
+    """What a link keeps of an issue in `theirs`: bounded, and of people the logins alone."""
+    return {
+        "state": str(issue.state),
+        "reason": issue.reason[:50],
+        "status": issue.status[:200],
+        "assignees": [person.login[:200] for person in issue.assignees[:20]],
+        "moved_to": issue.moved_to[:300],
+        "locked": issue.locked,
+        "closed_at": issue.closed_at.isoformat() if issue.closed_at else None,
+    }
 
 
 def update_link(connection: Connection, link_id: int, **columns: Any) -> None:

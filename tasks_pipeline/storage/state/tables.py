@@ -1315,6 +1315,12 @@ issue_links = Table(
     Column("rule", String(100), nullable=False, server_default="", comment="the alert rule that made it"),
     Column("actor", String(200), nullable=False, server_default="", comment="who made the link"),
     Column("marker", String(64), nullable=False, unique=True),
+    Column(
+        "with_link",
+        BigInteger,
+        nullable=True,
+        comment="the link whose issue is to be this one's too: a storm makes one issue for all its groups",
+    ),
     Column("take", String(8), nullable=True, comment="ours or theirs: who is right at the first agreement"),
     Column("agreed_state", String(8), nullable=True, comment="open or closed; null: never agreed"),
     Column("agreed_assignee", String(200), nullable=True, comment="as mapped to ours; empty for nobody"),
@@ -1360,6 +1366,7 @@ issue_links = Table(
         postgresql_where=text("state = 'creating'"),
     ),
     Index("issue_links_by_state", "tracker", "state", "last_looked_at"),
+    _partial("issue_links_with_link", "with_link IS NOT NULL", "with_link"),
     _partial("issue_links_to_look_at", "look_at IS NOT NULL", "tracker", "look_at", "id"),
     comment="Which groups belong to which issues, and what both sides last agreed on.",
 )

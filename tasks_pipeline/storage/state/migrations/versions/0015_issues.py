@@ -116,6 +116,12 @@ def upgrade() -> None:
         ),
         sa.Column("marker", sa.String(length=64), nullable=False),
         sa.Column(
+            "with_link",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the link whose issue is to be this one's too: a storm makes one issue for all its groups",
+        ),
+        sa.Column(
             "take",
             sa.String(length=8),
             nullable=True,
@@ -200,6 +206,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("look_at IS NOT NULL"),
         postgresql_where=sa.text("look_at IS NOT NULL"),
+    )
+    op.create_index(
+        "issue_links_with_link",
+        "issue_links",
+        ["with_link"],
+        unique=False,
+        sqlite_where=sa.text("with_link IS NOT NULL"),
+        postgresql_where=sa.text("with_link IS NOT NULL"),
     )
     op.create_index("ix_issue_links_group_id", "issue_links", ["group_id"], unique=False)
     op.create_table(
