@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, cast
 
-from tasks_pipeline.config.integrations import Tracker
+from tasks_pipeline.config.integrations import AnyIntegration, Tracker
+from tasks_pipeline.trackers.calls import OPEN_GATE, Calls, Gate
 from tasks_pipeline.trackers.issue import (
     Changes,
     Comment,
@@ -30,6 +33,8 @@ class Provider(Protocol):
     body_length: int
     """Characters that a body or comment may have."""
     has_comment_ids: bool
+    markup: str
+    """How its texts are written: what `markup.neutral` takes."""
 
     def who(self) -> Identity:
         """Whom we are there, and until when."""
@@ -44,7 +49,7 @@ class Provider(Protocol):
         """The issue that somebody names by address, key or number. Raises ValueError, with what is allowed, when it names none."""
 
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
-        """Make an issue that holds the marker where `find_marker` looks for it."""
+        """Make an issue, and put the draft's marker (a key, such as `Kd82hs`) where `find_marker` looks for it."""
 
     def find_marker(self, tracker: Tracker, marker: str, since: datetime) -> Issue | None:
         """The issue that holds a marker, made by us since then (their clock), read from their database and no search index."""
@@ -59,10 +64,12 @@ class Provider(Protocol):
         """All comments of an issue, oldest first, at most 1,000; system entries are none."""
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
-        """Write a comment that holds the marker."""
+        """Write a comment, and put the marker (a key, such as `c:17:2`) into it: `markers.marker_in` finds it in what is read."""
 
-    def edit_comment(self, tracker: Tracker, issue: Issue, comment_id: str, body: str) -> Comment:
-        """Change one of ours."""
+    def edit_comment(
+        self, tracker: Tracker, issue: Issue, comment_id: str, body: str, marker: str = ""
+    ) -> Comment:
+        """Change one of ours, and put the marker of its new version into it."""
 
     def delete_comment(self, tracker: Tracker, issue: Issue, comment_id: str) -> None:
         """Remove one of ours; one that is gone is no error."""
@@ -75,3 +82,13 @@ class Provider(Protocol):
 
 
 Clock = Callable[[], datetime]
+
+
+@contextmanager
+def open_provider(integration: AnyIntegration, gate: Gate = OPEN_GATE) -> Iterator[Provider]:
+    """The far side of an integration, until the end of the block; no call is made yet. Raises TrackerError when its settings
+    keep it from being asked at all. Its module is the one of `providers/` that has the name of its type, with
+    `open(integration, calls) -> Provider`."""
+    module = import_module(f"tasks_pipeline.trackers.providers.{integration.type}")
+    with Calls(integration, gate) as calls:
+        yield cast("Provider", module.open(integration, calls))
