@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from tasks_pipeline.config.channels import HttpUrl
-from tasks_pipeline.config.model import About, Model, Slug
+from tasks_pipeline.config.model import About, Model, Slug, Wrong, refuse
 from tasks_pipeline.config.uptime import Network
 
 Way = Literal["both", "push", "pull", "off"]
 """Which way something is carried: ours to theirs is push."""
+FOLDER = "folder"
+"""Name in the validation's context: the folder that relative names of files start from."""
+OWN_FIELDS = ("repository", "project", "tracker", "marker_field", "statuses")
+"""Fields of a tracker that only some providers have."""
+PLACEHOLDERS = ("short_id", "title", "culprit", "level", "environment", "release", "project")
+"""What titles and labels of new issues may hold in braces, besides `tag:NAME`."""
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NO_TRACKER = frozenset({"member", "team", "channel", "rule"})
+"""Who did something is written as one of these and a colon: a tracker of that name would pass for it."""
+
+
+def _in_a_header(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError(
+            "empty, or with characters that no header may hold; allowed are letters, digits and signs of ASCII"
+        )
+    return SecretStr(text)
+
+
+def _whole_path(name: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get(FOLDER)
+    return str(Path(folder, Path(name).expanduser())) if folder is not None else name
+
+
+Token = Annotated[SecretStr, AfterValidator(_in_a_header), About(referred=True)]
+Password = Annotated[SecretStr, Field(min_length=1), About(referred=True)]
+FilePath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_whole_path)]
+"""A file; what is no whole path starts at the folder of the configuration file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceField:
+    """How a tracker names its place at a provider: by which field, and how that looks."""
+
+    name: str
+    pattern: str
+    said: str
 
 
 class IntegrationBase(Model):
     """What every integration has: one connection with its credentials, which serves one or more trackers."""
 
+    place: ClassVar[PlaceField | None] = None
+    """None: the address itself is the place."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Those of OWN_FIELDS, besides the place, that its trackers may have."""
+
     name: Slug = Field(description="What trackers, accounts of members and stored links call it.")
+    url: HttpUrl = Field(description="Address that people open.")
     allow_insecure: bool = Field(False, description="Whether its address may be plain http.")
     allow_private: bool | tuple[Network, ...] = Field(
         False, description="Whether addresses that are not public may be asked, or which."
     )
-    ca_file: str | None = Field(
-        None, description="Certificates that are trusted besides the usual ones, as a PEM file."
+    ca_file: FilePath | None = Field(
+        None,
+        description="Certificates that are trusted besides the usual ones, as a PEM file; from the folder of the configuration file.",
     )
     requests_per_second: float | None = Field(
         None, gt=0, le=1000, description="Requests it is asked at most; as its provider allows when absent."
@@ -38,30 +88,60 @@ class IntegrationBase(Model):
             return (ip_network("0.0.0.0/0"), ip_network("::/0"))
         return tuple(ip_network(text) for text in self.allow_private or ())
 
+    @model_validator(mode="after")
+    def _address(self) -> IntegrationBase:
+        refuse([Wrong(("url",), said) for said in _wrong_with(self.url, self.allow_insecure)])
+        return self
+
+
+def _wrong_with(url: str, allow_insecure: bool) -> Iterator[str]:
+    """Words that hold no piece of the address: what does is not told, since an address may be a secret."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        yield "no address that can be asked; allowed are scheme, host, port and path"
+        return
+    if "@" in parts.netloc:
+        yield "with a name or password before the @; allowed is none, what logs in has other fields"
+    if parts.query or parts.fragment:
+        yield "with something behind ? or #; allowed is no more than a path"
+    if parts.scheme == "http" and not allow_insecure:
+        yield "not encrypted, so that whoever is on the way can read what logs in; allowed with allow_insecure: true, or with TLS"
+
 
 class GitHubIntegration(IntegrationBase):
     """GitHub, or an Enterprise Server, with a token."""
 
+    place: ClassVar[PlaceField | None] = PlaceField(
+        "repository", r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", "owner/name, as acme/shop"
+    )
+
     type: Literal["github"] = "github"
     url: HttpUrl = Field("https://github.com", description="Address that people open.")
-    token: SecretStr = Field(description="A token that may read and write issues; write it as ${env:NAME}.")
+    token: Token = Field(description="A token that may read and write issues; write it as ${env:NAME}.")
 
 
 class RedmineIntegration(IntegrationBase):
     """Redmine with the API key of its user."""
 
+    place: ClassVar[PlaceField | None] = PlaceField(
+        "project", r"[a-z0-9_-]{1,100}", "the identifier of a project, as in the address of its page: shop"
+    )
+    takes: ClassVar[frozenset[str]] = frozenset({"tracker", "marker_field", "statuses"})
+
     type: Literal["redmine"] = "redmine"
-    url: HttpUrl = Field(description="Address that people open.")
-    token: SecretStr = Field(description="API key of the user who writes; write it as ${env:NAME}.")
+    token: Token = Field(description="API key of the user who writes; write it as ${env:NAME}.")
 
 
 class RoundupIntegration(IntegrationBase):
     """Roundup with the name and password of its user."""
 
+    takes: ClassVar[frozenset[str]] = frozenset({"statuses"})
+
     type: Literal["roundup"] = "roundup"
-    url: HttpUrl = Field(description="Address of the tracker that people open.")
     user: str = Field(min_length=1, max_length=200, description="Login of the user who writes.")
-    password: SecretStr = Field(description="Password of that user; write it as ${env:NAME}.")
+    password: Password = Field(description="Password of that user; write it as ${env:NAME}.")
 
 
 AnyIntegration = Annotated[
@@ -117,7 +197,7 @@ class Tracker(Model):
     projects: tuple[Slug, ...] = Field(
         (), description="Our projects whose groups may be linked, by slug; all when empty."
     )
-    labels: tuple[str, ...] = Field(
+    labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         (), max_length=20, description="Labels of new issues; may hold {level} and the like."
     )
     fields: dict[str, Any] = Field({}, description="Further fields of new issues, passed as they are.")
@@ -125,9 +205,11 @@ class Tracker(Model):
         None, ge=1, description="Redmine: number of a text field that holds the marker of what we made."
     )
     title: str = Field("{title}", min_length=1, max_length=500, description="Title of new issues.")
-    body: Annotated[str, About("default, or the name of a template in templates_dir")] = Field(
-        "default", max_length=200, description="Text of new issues: default, or a template."
-    )
+    body: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"),
+        About("default, or the name of a file in notifications.templates_dir"),
+    ] = Field("default", max_length=200, description="Text of new issues: default, or a template.")
     sync: Sync = Field(Sync(), description="Which way each thing is carried.")
     closed: Closed = Field(Closed(), description="What becomes of issues of groups that are not open.")
     on_close: Literal["resolve", "resolve_in_next_release", "nothing"] = Field(
@@ -163,7 +245,26 @@ class Tracker(Model):
     )
 
     @model_validator(mode="after")
-    def _one_place(self) -> Tracker:
-        if self.repository is not None and self.project is not None:
-            raise ValueError("both repository and project; allowed is the one that its provider has")
+    def _words(self) -> Tracker:
+        wrong = [Wrong(("title",), said) for said in _wrong_placeholders(self.title)]
+        for number, label in enumerate(self.labels):
+            wrong += [Wrong(("labels", number), said) for said in _wrong_placeholders(label)]
+        if self.name in _NO_TRACKER:
+            said = (
+                f"{self.name} is a word of its own where it is told who did something; allowed is any other"
+            )
+            wrong.append(Wrong(("name",), said))
+        refuse(wrong)
         return self
+
+
+def placeholders(text: str) -> list[str]:
+    """What stands in braces in a text."""
+    return PLACEHOLDER.findall(text)
+
+
+def _wrong_placeholders(text: str) -> Iterator[str]:
+    for name in placeholders(text):
+        if name not in PLACEHOLDERS and not (name.startswith("tag:") and name[4:].strip()):
+            allowed = ", ".join(f"{{{each}}}" for each in (*PLACEHOLDERS, "tag:NAME"))
+            yield f"{{{name}}} stands for nothing; allowed: {allowed}"
