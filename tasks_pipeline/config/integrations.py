@@ -58,6 +58,15 @@ class PlaceField:
     said: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a provider may be asked: requests a second, and of those that change something so many a second and an hour."""
+
+    per_second: float = 5.0
+    writes_per_second: float = 5.0
+    writes_per_hour: int = 3600
+
+
 class IntegrationBase(Model):
     """What every integration has: one connection with its credentials, which serves one or more trackers."""
 
@@ -65,6 +74,7 @@ class IntegrationBase(Model):
     """None: the address itself is the place."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Those of OWN_FIELDS, besides the place, that its trackers may have."""
+    pace: ClassVar[Pace] = Pace()
 
     name: Slug = Field(description="What trackers, accounts of members and stored links call it.")
     url: HttpUrl = Field(description="Address that people open.")
@@ -116,6 +126,8 @@ class GitHubIntegration(IntegrationBase):
     place: ClassVar[PlaceField | None] = PlaceField(
         "repository", r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", "owner/name, as acme/shop"
     )
+    # Secondary limits are 80 writes a minute and 500 an hour; whoever goes on beyond them may be banned.
+    pace: ClassVar[Pace] = Pace(per_second=10, writes_per_second=1, writes_per_hour=300)
 
     type: Literal["github"] = "github"
     url: HttpUrl = Field("https://github.com", description="Address that people open.")

@@ -37,15 +37,15 @@ T = TypeVar("T")
 class Gate(Protocol):
     """Who decides whether an integration may be asked now."""
 
-    def enter(self, kind: Kind) -> None:
-        """Before each request. Raises TrackerError with RATE_LIMITED and `wait` when nothing may be asked now."""
+    def enter(self, kind: Kind, *, writes: bool = False) -> None:
+        """Before each request; `writes`: it changes something there. Raises TrackerError with RATE_LIMITED and `wait` when nothing may be asked now."""
 
     def note(self, kind: Kind, status: int, headers: Mapping[str, str], verdict: Verdict) -> None:
         """After each request: what came back, names of headers in lower case; status 0 when nothing did."""
 
 
 class _OpenGate:
-    def enter(self, kind: Kind) -> None:
+    def enter(self, kind: Kind, *, writes: bool = False) -> None:
         """Nobody waits."""
 
     def note(self, kind: Kind, status: int, headers: Mapping[str, str], verdict: Verdict) -> None:
@@ -192,7 +192,7 @@ class Calls:
     def _once(
         self, method: str, url: str, content: bytes, kind: Kind, call: str, headers: Mapping[str, str]
     ) -> Reply:
-        self._gate.enter(kind)
+        self._gate.enter(kind, writes=call not in READING)
         request = outbound.Request(
             url,
             method,

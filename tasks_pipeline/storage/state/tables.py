@@ -1468,6 +1468,15 @@ integration_states = Table(
     Column("clock_skew_seconds", Float, nullable=True, comment="theirs minus ours"),
     Column("config_stamp", String(64), nullable=False, server_default=""),
     Column("disabled_at", UtcDateTime, nullable=True, comment="by command"),
+    Column(
+        "refused", Integer, nullable=False, server_default="0", comment="times in a row that it let us not in"
+    ),
+    Column(
+        "pace", JSON, nullable=False, comment="token buckets, waits it asked for, calls of the last minutes"
+    ),
+    Column(
+        "noted", JSON, nullable=False, comment="what checks saw: since when sides differ, what was warned of"
+    ),
     comment="How each integration, and each of its trackers, is doing.",
 )
 

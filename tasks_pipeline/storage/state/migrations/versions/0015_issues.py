@@ -63,6 +63,25 @@ def upgrade() -> None:
         sa.Column("clock_skew_seconds", sa.Float(), nullable=True, comment="theirs minus ours"),
         sa.Column("config_stamp", sa.String(length=64), server_default="", nullable=False),
         sa.Column("disabled_at", UtcDateTime(), nullable=True, comment="by command"),
+        sa.Column(
+            "refused",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="times in a row that it let us not in",
+        ),
+        sa.Column(
+            "pace",
+            sa.JSON(),
+            nullable=False,
+            comment="token buckets, waits it asked for, calls of the last minutes",
+        ),
+        sa.Column(
+            "noted",
+            sa.JSON(),
+            nullable=False,
+            comment="what checks saw: since when sides differ, what was warned of",
+        ),
         sa.PrimaryKeyConstraint("integration", "tracker"),
         comment="How each integration, and each of its trackers, is doing.",
     )
