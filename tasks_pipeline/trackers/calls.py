@@ -121,6 +121,10 @@ class Calls:
         ]
         self._masked = _variants([*self._secrets, *carried])
 
+    def rebase(self, base: str) -> None:
+        """Let the API begin elsewhere; what each request carries stays."""
+        self._base = base.rstrip("/")
+
     def close(self) -> None:
         """Hang up."""
         self._client.close()
