@@ -81,7 +81,14 @@ def _shown(name: str, value: Any, names: Mapping[int, str]) -> Any:
 
 
 def _text(action: str, data: Mapping[str, Any]) -> str:
-    """An entry as a phrase about the group."""
+    """An entry as a phrase about the group, with the issue of a tracker that it comes from."""
+    key = data.get("issue_key")
+    if action == "issue":
+        return f"{key}: {data.get('what')}"
+    return _said(action, data) + (f" ({key})" if key else "")
+
+
+def _said(action: str, data: Mapping[str, Any]) -> str:
     from tasks_pipeline.groups.regressions import told_regression
 
     match action, data:
