@@ -48,6 +48,14 @@ _BLOCKING = ("integration", "writes of the integration", "comments of the integr
 _FAILED = (Do.RETRY, Do.UNREACHABLE, Do.UNKNOWN, Do.LOOK_AGAIN)
 
 
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
 @dataclass
 class _Counts:
     """What was not written yet."""
@@ -74,7 +82,7 @@ class StoredGate:
         state: StateDatabase,
         integration: IntegrationBase,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._state, self._integration = state, integration
