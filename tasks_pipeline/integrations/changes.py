@@ -6,7 +6,8 @@ stays SETTLED_AFTER behind, and remembers what it has seen of that time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,6 +30,8 @@ class _Entry:
     id: int
     group_id: int
     at: datetime
+    issue: str
+    """Address of the issue that the decision came from; empty for one of ours."""
 
 
 def note_changes(state: StateDatabase, now: datetime) -> int:
@@ -47,25 +50,28 @@ def note_changes(state: StateDatabase, now: datetime) -> int:
             save(state, connection, OURS, full_pass_after=newest)
             return 0
         entries, new = _new(connection, after, seen)
-        asked = _ask(connection, {entry.group_id for entry in new}, now)
+        asked = _ask(connection, new, now)
         after, seen = _moved_on(after, entries, now)
         save(state, connection, OURS, full_pass_after=after, seen={"ids": seen}, polled_at=now)
     return asked
 
 
-def _ask(connection: Connection, group_ids: Collection[int], now: datetime) -> int:
-    """A group that was merged belongs to another now, and one that others were merged into has their links."""
-    if not group_ids:
+def _ask(connection: Connection, new: Sequence[_Entry], now: datetime) -> int:
+    """A group that was merged belongs to another now, and one that others were merged into has their links. The link that a decision
+    came through is in step with it already."""
+    if not new:
         return 0
-    targets = merged_targets(connection, group_ids)
-    wanted = {targets.get(group_id, group_id) for group_id in group_ids} | set(group_ids)
-    found = links_of_groups(connection, wanted)
-    links = {
+    by_group: dict[int, set[str]] = defaultdict(set)
+    for entry in new:
+        by_group[entry.group_id].add(entry.issue)
+    for group_id, target in merged_targets(connection, list(by_group)).items():
+        by_group[target] |= by_group[group_id]
+    links = [
         link.id
-        for of in found.values()
-        for link in of
-        if link.state in (LINKED, HELD) and not _is_robot(link.held)
-    }
+        for group_id, found in links_of_groups(connection, list(by_group)).items()
+        for link in found
+        if link.state in (LINKED, HELD) and not _is_robot(link.held) and by_group[group_id] != {link.url}
+    ]
     ask_for_looks(connection, links, now)
     return len(links)
 
@@ -85,9 +91,9 @@ def _new(connection: Connection, after: int, seen: Collection[int]) -> tuple[lis
     """Entries behind the cursor, and those of them that were not seen yet and changed something: others only tell, as ours do of
     issues."""
     c = group_actions.c
-    query = select(c.id, c.group_id, c.at, c.status, c.assignee).where(c.id > after)
+    query = select(c.id, c.group_id, c.at, c.status, c.assignee, c.data).where(c.id > after)
     rows = connection.execute(query.order_by(c.id).limit(AT_ONCE)).all()
-    entries = [_Entry(row.id, row.group_id, row.at) for row in rows]
+    entries = [_Entry(row.id, row.group_id, row.at, str(row.data.get("issue") or "")) for row in rows]
     known = set(seen)
     changed = {row.id for row in rows if row.status is not None or row.assignee is not None}
     return entries, [each for each in entries if each.id not in known and each.id in changed]

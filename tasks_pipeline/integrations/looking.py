@@ -12,7 +12,7 @@ from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.by_trackers import Origin, note_of_issue
 from tasks_pipeline.integrations.commenting import comments_of_issue, put_comments, take_comments
 from tasks_pipeline.integrations.missing import missed
-from tasks_pipeline.integrations.passing import settle
+from tasks_pipeline.integrations.passing import settle, tell_held
 from tasks_pipeline.integrations.work import Work
 from tasks_pipeline.links.rows import (
     HELD,
@@ -60,12 +60,19 @@ def look(work: Work, tracker: Tracker, link: Link, *, comments: bool = False) ->
     try:
         issue = work.provider.read(tracker, link.external_id, "" if comments else link.etag)
         found = None
-        if issue is not None and (comments or link.look_at is not None or not is_the_same(issue, link)):
+        if issue is not None and (comments or _may_have_changed(work, tracker, link, issue)):
             found = comments_of_issue(work, tracker, issue)
     except TrackerError as error:
         _failed(work, tracker, link, error, now)
         return
     _pass(work, tracker, link, issue, found, whole=True)
+
+
+def _may_have_changed(work: Work, tracker: Tracker, link: Link, issue: Issue) -> bool:
+    """Whether comments of an issue are worth a call: not where polls bring them."""
+    if issue.comments is not None:
+        return True
+    return not is_the_same(issue, link) and not work.lists_comments.get(tracker.name, False)
 
 
 def pass_page(work: Work, tracker: Tracker, page: Page) -> None:
@@ -148,6 +155,7 @@ def _pass(
                     take_comments(work, connection, passed.view, tracker, comments, whole=whole)
                 put_comments(work, connection, passed.view, tracker, now)
                 follow = passed.follow
+        tell_held(work, passed)
         work.report.count(tracker.name, "passes")
         if follow:
             _follow(work, tracker, link, follow)

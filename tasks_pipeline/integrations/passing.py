@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.by_trackers import Origin, assign_by_issue, decide_by_issue, note_of_issue
 from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.integrations.telling import tell
 from tasks_pipeline.integrations.work import Work
 from tasks_pipeline.links.agree import Decision
 from tasks_pipeline.links.assignees import Assigned
@@ -250,10 +251,36 @@ class _Step:
             )
 
 
+def tell_held(work: Work, passed: Passed) -> None:
+    """Tell operators, once, of a link that is held since two robots fight over it. After the pass: alerts have a lock that comes before
+    all rows."""
+    view, judged = passed.view, passed.judged
+    if view is None or judged is None or judged.state.do != "hold" or view.link.held == judged.state.why:
+        return
+    link, now = view.link, datetime.now(UTC)
+    tracker = work.tracker(link.tracker)
+    limit = (
+        f"more than {tracker.flap_limit} times in {tracker.flap_minutes:g} minutes"
+        if tracker
+        else "too often"
+    )
+    with work.state.write() as connection:
+        tell(
+            work.state, connection, work.stores.config, now,
+            integration=link.integration, key=f"held:{link.id}:{now.isoformat()}", thread=f"integration:held:{link.id}",
+            title=f"{link.shown_key} is not kept in step: it was opened and closed {limit}",
+            detail="Two robots fight over it: one here, one there. It is tried again when as much time has passed.",
+            what_to_do="Switch one of them off, or have the tracker carry the state one way (sync.status: push or pull)",
+            url=link.url,
+        )  # fmt: skip
+
+
 def pass_over(work: Work, link_id: int, issue: Issue | None, *, sending: str = "") -> Passed:
     """Pass over a link in a transaction of its own; an issue that goes on elsewhere is not followed."""
     with work.state.write() as connection:
-        return settle(work, connection, link_id, issue, datetime.now(UTC), sending=sending)
+        passed = settle(work, connection, link_id, issue, datetime.now(UTC), sending=sending)
+    tell_held(work, passed)
+    return passed
 
 
 def with_note(note: str, of_assignee: str) -> str:

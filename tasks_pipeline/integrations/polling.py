@@ -7,7 +7,7 @@ Times of cursors are theirs, never ours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from tasks_pipeline.links.rows import HELD, LINKED, Link, read_links
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import issue_links, tracker_cursors
 from tasks_pipeline.trackers.answers import TrackerError
-from tasks_pipeline.trackers.issue import Cursor, Issue
+from tasks_pipeline.trackers.issue import Comment, Cursor, Issue
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,7 @@ def poll(work: Work, tracker: Tracker) -> bool:
             save(work.state, connection, tracker.name, polled_at=now)
         raise
     work.report.count(tracker.name, "polls")
+    work.lists_comments[tracker.name] = changes.comments is not None
     _pass_or_ask(work, tracker, Page(_newest(changes.issues), changes.comments), now)
     cursor = changes.cursor
     columns = {"since": cursor.since, "seen": dict(cursor.seen), "etag": cursor.etag[:200]}
@@ -118,7 +119,9 @@ def full_pass(work: Work, tracker: Tracker) -> bool:
         talked = has_comments(connection, [link.id for link in links]) if links else set()
     ids = sorted({link.external_id for link in links if link.external_id})
     found: Mapping[str, Issue | None] = work.provider.by_ids(tracker, ids) if ids else {}
-    _pass_or_ask(work, tracker, Page([issue for issue in found.values() if issue is not None]), now)
+    comments: Mapping[str, Sequence[Comment]] | None = {} if work.lists_comments.get(tracker.name) else None
+    issues = [issue for issue in found.values() if issue is not None]
+    _pass_or_ask(work, tracker, Page(issues, comments), now)
     there = {key for key, issue in found.items() if issue is not None}
     for link in links:
         if link.external_id not in there:

@@ -77,6 +77,8 @@ class Work:
     paused_until: float = 0.0
     """By the monotonic clock: nothing of the integration is asked before."""
     why: str = ""
+    lists_comments: dict[str, bool] = field(default_factory=dict)
+    """By tracker, once it was polled: whether polls bring the comments of a whole place, so that no issue is asked for its own."""
     _us: str | None = None
 
     @property

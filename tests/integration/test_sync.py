@@ -22,6 +22,7 @@ from tasks_pipeline.storage.state.tables import groups, issue_links
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import Do, Verdict
 from tasks_pipeline.trackers.issue import IssueState, Person
+from tests.support.alerting import alert_rows
 from tests.support.fake_tracker import ANN, FakeTracker
 from tests.support.linked import ANNA, BEN, Linked, linked
 
@@ -157,6 +158,8 @@ def test_two_robots_that_fight_are_held_and_told_once(own: Stores) -> None:
     assert (row.state, row.held) == ("held", "flapping")
     told = [data for _, action, data in hub.log(group_id) if action == "issue"]
     assert [data["what"] for data in told] == ["is not kept in step: flapping"]
+    (alert,) = alert_rows(hub.stores, 0)
+    assert (alert["kind"], alert["data"]["integration"]) == ("integration", "hub")
     calls = hub.there.calls["set_state"]
     with hub.stores.state.write() as connection:  # the window is not over
         later = datetime.now(UTC) + timedelta(minutes=30)

@@ -148,5 +148,8 @@ _PLAIN = {
     "unassign": "assigned to nobody",
     "keep": "not discarded any more",
     "regress": "regressed: an event came after it was resolved",
+    "comment": "commented",
+    "edit_comment": "a comment changed",
+    "delete_comment": "a comment deleted",
     "unignore": "unresolved: what it was ignored until has come",
 }
