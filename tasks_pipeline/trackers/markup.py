@@ -87,6 +87,7 @@ _USED: dict[str, tuple[str, ...]] = {
         *("ticks", "redmine"),
     ),
     "roundup": (*_PLAIN, "roundup"),
+    "jira_cloud": ("own", "key"),  # its texts are trees: what stands in one is text
     "jira_dc": ("own", "key", "wikiline", "wiki"),
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks_pipeline.trackers.markup import ZERO_WIDTH, code_block, neutral, neutral_title
+from tests.support.integration_cases import cases
 
 MARKUPS = ("github", "gitlab", "redmine", "roundup", "jira_dc")
 PIECES = st.sampled_from(
@@ -40,6 +42,16 @@ def effects(text: str, markup: str) -> str | None:
         )
     found = re.search(LIVE[markup], text)
     return found and found[0]
+
+
+@cases("texts")
+def test_a_case_of_a_hostile_text(case: dict[str, Any]) -> None:
+    assert set(case) <= {"id", "text", "to", "must_not_match", "must_keep", "note"}
+    for markup in case["to"]:
+        made = neutral(case["text"], markup)
+        assert [found for found in case["must_not_match"] if re.search(found, made)] == [], markup
+        seen = made.replace(ZERO_WIDTH, "")
+        assert [word for word in case["must_keep"] if word not in seen] == [], markup
 
 
 @pytest.mark.parametrize("markup", MARKUPS)

@@ -343,11 +343,9 @@ class GitHub:
         ours = self._repository(tracker, "state").full_name
         allowed = f"allowed is its address ({self._web}/{ours}/issues/12), {ours}#12, or 12"
         host = re.escape(self._web.partition("://")[2])
-        found = re.fullmatch(
-            rf"(?:(?:https?://{host}/)?([\w.-]+/[\w.-]+)(?:#|/(?:issues|pull)/))?#?(\d{{1,9}})(?:[/?#].*)?",
-            text,
-            re.ASCII,
-        )
+        name = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
+        found = re.fullmatch(rf"https?://{host}/({name})/(?:issues|pull)/(\d{{1,9}})(?:[/?#].*)?", text)
+        found = found or re.fullmatch(rf"(?:({name})?#)?(\d{{1,9}})", text, re.ASCII)
         if not found:
             raise ValueError(f"{text[:200]!r} names no issue; {allowed}")
         named = found[1] or ours
