@@ -15,6 +15,7 @@ from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.heard import (
     BASES,
     CREATING,
+    DEGRADED,
     READING,
     SAID_LENGTH,
     Answer,
@@ -26,7 +27,7 @@ from tasks_pipeline.trackers.manners import SPECIAL
 from tasks_pipeline.trackers.refusals import is_required, refused_fields, worth_without
 from tasks_pipeline.trackers.verdicts import Do, TrackerError, Verdict
 
-__all__ = ["CREATING", "READING", "Do", "TrackerError", "Verdict", "judge", "within"]
+__all__ = ["CREATING", "DEGRADED", "READING", "Do", "TrackerError", "Verdict", "judge", "within"]
 
 WITHOUT = "once more without that field"
 _LOGIN = re.compile(

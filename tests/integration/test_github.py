@@ -289,6 +289,21 @@ def test_what_names_no_issue_of_the_place_is_refused(text: str, ours: Provider) 
         ours.find(SHOP, text)
 
 
+def test_one_that_is_not_there_is_told_so(ours: Provider) -> None:
+    assert (
+        verdict_of(lambda: ours.find(SHOP, "99")).said
+        == "acme/shop#99 is not there, or the token may not see it"
+    )
+
+
+def test_a_server_without_the_list_of_all_comments_is_polled_all_the_same(hub: Hub, ours: Provider) -> None:
+    made(ours)
+    rule = {"path": "/issues/comments", "do": "status", "status": 404, "body": {"message": "Not Found"}}
+    with bad_weather(hub, rule) as weather, open_provider(hub.integration(url=weather.url)) as provider:
+        found = provider.changed(SHOP, Cursor(since=datetime.now(UTC) - timedelta(hours=1)))
+    assert (ids(found), found.comments) == (["701#1"], None)
+
+
 def test_a_pull_request_is_told_apart(hub: Hub, ours: Provider) -> None:
     number = hub.do("pull", repo="shop", title="Fix", body="", merged=False)["number"]
     assert ours.find(SHOP, f"{hub.url}/acme/shop/pull/{number}").is_pull_request

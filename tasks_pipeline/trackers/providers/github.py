@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -28,6 +29,7 @@ from tasks_pipeline.trackers.issue import (
     Place,
 )
 from tasks_pipeline.trackers.markers import hidden, marked
+from tasks_pipeline.trackers.provider import Provider
 from tasks_pipeline.trackers.providers.github_polling import Lists, by_numbers, changes
 from tasks_pipeline.trackers.providers.github_shapes import (
     CommentShape,
@@ -47,7 +49,7 @@ _ID = re.compile(r"(\d{1,20})#(\d{1,12})")
 _MOVED_TO = re.compile(r"/repositories/(\d{1,20})(?:/|$)")
 
 
-def open(integration: GitHubIntegration, calls: Calls) -> GitHub:
+def open(integration: GitHubIntegration, calls: Calls) -> Provider:
     """The provider of an integration."""
     web, api = addresses(integration.url)
     calls.at(
@@ -127,8 +129,14 @@ class GitHub:
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """See `Provider`."""
         repository, number = self._named(tracker, reference)
-        path = f"/repos/{repository}/issues/{number}"
-        return self._issue(tracker, self._ask("GET", path, "state", "read"))
+        try:
+            reply = self._ask("GET", f"/repos/{repository}/issues/{number}", "state", "read")
+        except TrackerError as error:
+            if error.verdict.do is not Do.MAYBE_GONE:
+                raise
+            said = f"{repository}#{number} is not there, or the token may not see it"
+            raise TrackerError(replace(error.verdict, said=said)) from error
+        return self._issue(tracker, reply)
 
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
         """See `Provider`. Without the right to write, GitHub leaves labels and assignees out and says nothing: the answer is what

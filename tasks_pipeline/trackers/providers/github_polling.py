@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
+from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.calls import Reply
 from tasks_pipeline.trackers.issue import Changes, Comment, Cursor, Issue
 from tasks_pipeline.trackers.providers.github_shapes import CommentShape, IssueShape
@@ -55,7 +56,7 @@ def changes(lists: Lists, cursor: Cursor) -> Changes:
     etags = [*cursor.etag.split("\n"), "", "", ""][:3]
     start = datetime.fromisoformat(etags[2]) if etags[2] else cursor.since - OVERLAP
     issues = _read(lists, lists.issues, {"state": "all"}, start, etags[0], IssueShape)
-    comments = _read(lists, f"{lists.issues}/comments", {}, start, etags[1], CommentShape)
+    comments = _comments(lists, start, etags[1])
     marked = {f"{lists.repository_id}#{row.number}": (_mark(row), row) for row in issues.rows}
     said = {f"c:{row.id}": (_mark(row), row) for row in comments.rows}
     fresh = [row for key, (mark, row) in marked.items() if cursor.seen.get(key) != mark]
@@ -63,7 +64,7 @@ def changes(lists: Lists, cursor: Cursor) -> Changes:
     marks = {key: mark for key, (mark, _) in (*marked.items(), *said.items())}
     return Changes(
         [row.issue(lists.repository_id, lists.web) for row in fresh],
-        _by_issue(lists, spoken),
+        None if comments is _NOT_LISTED else _by_issue(lists, spoken),
         _behind(cursor, start, issues, comments, {**cursor.seen, **marks}),
         more=issues.end is not None or comments.end is not None,
     )
@@ -76,6 +77,20 @@ class _Rows(Generic[Row]):
     rows: Sequence[Row]
     etag: str
     end: datetime | None = None
+
+
+_NOT_LISTED: _Rows[CommentShape] = _Rows((), "")
+
+
+def _comments(lists: Lists, start: datetime, etag: str) -> _Rows[CommentShape]:
+    try:
+        return _read(lists, f"{lists.issues}/comments", {}, start, etag, CommentShape)
+    except TrackerError as error:
+        if error.verdict.do is not Do.HELD:
+            raise
+        return (
+            _NOT_LISTED  # the issues were readable: a server that speaks GitHub's protocol without this list
+        )
 
 
 def _first(lists: Lists) -> Cursor:
