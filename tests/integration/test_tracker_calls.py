@@ -18,7 +18,7 @@ from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.calls import Calls, Kind
 from tasks_pipeline.trackers.issue import Cursor
 from tasks_pipeline.trackers.provider import open_provider
-from tests.support.dripping import FarSide, far_side
+from tests.support.dripping import FarSide, far_side, over_tls
 from tests.support.outside import HttpReceiver, http_receiver
 
 TOKEN = "ghp_s3cret/with+signs=="
@@ -321,3 +321,17 @@ def test_a_provider_takes_no_list_of_another_shape_for_an_empty_one(
     with open_provider(integration(server.url)) as hub, pytest.raises(TrackerError) as caught:
         hub.changed(SHOP, Cursor())
     assert caught.value.verdict.do is Do.UNREACHABLE
+
+
+def test_certificates_of_a_file_are_trusted_besides(certificate: tuple[Path, Path]) -> None:
+    def answer(server: FarSide, connection: socket.socket) -> None:
+        server.request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with far_side(over_tls(answer, certificate), "localhost") as server:
+        with asking(f"https://{server.address}", ca_file=str(certificate[1]), allow_insecure=False) as made:
+            assert made.ask("GET", "/x", kind="check", call="read").json == {}
+        with asking(f"https://{server.address}", allow_insecure=False) as made:
+            found = refused(made, "create", "POST")
+    assert found.do is Do.RETRY
+    assert "self-signed" in found.said
