@@ -6,7 +6,7 @@ An intent waits, is being sent, is of unknown end, done, dead (given up, its rea
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -178,12 +178,13 @@ def _may_be_made(row: Any) -> bool:
     return row.status == SENDING and row.kind in MAKING and row.sent_at is not None
 
 
-def note_sending(state: StateDatabase, claimed: Claimed, at: datetime, **data: Any) -> bool:
+def note_sending(state: StateDatabase, claimed: Claimed, at: datetime, **data: Any) -> Claimed | None:
     """Say, right before the call, that it is made; `at` by their clock as far as it is known. `data` is added to that of the intent.
-    False when somebody else has it in hand by now: then it must not be made."""
-    values = {"sent_at": at, "data": {**claimed.data, **data}}
+    Gives what is in hand then; None when somebody else has it by now, and it must not be made."""
+    said = {**claimed.data, **data}
     with state.write() as connection:
-        return _set(connection, claimed, values)
+        held = _set(connection, claimed, {"sent_at": at, "data": said})
+    return replace(claimed, sent_at=at, data=said) if held else None
 
 
 def finish(connection: Connection, claimed: Claimed, status: str, *, now: datetime, reason: str = "") -> bool:
@@ -208,8 +209,10 @@ def put_back(
     values: dict[str, Any] = {
         "status": UNKNOWN if unknown else WAITING, "not_before": not_before, "reason": reason[:REASON_LENGTH],
         "claimed_by": None, "lease_until": None, "looks": looks, "attempts": claimed.attempts - (not counted),
-        "data": {**claimed.data, **data},
     }  # fmt: skip
+    if data:  # beside what was said right before the call
+        known = select(issue_intents.c.data).where(issue_intents.c.id == claimed.id)
+        values["data"] = {**connection.execute(known).scalar_one(), **data}
     if not unknown:
         values["sent_at"] = None
     return _set(connection, claimed, values)

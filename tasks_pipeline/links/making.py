@@ -26,10 +26,10 @@ from tasks_pipeline.links.rows import (
     LIVE,
     UNLINKED,
     Link,
+    columns_of,
     group_of_links,
     links_of_groups,
     read_link,
-    theirs_of,
     update_link,
 )
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -159,7 +159,7 @@ def link_existing(
         )
     ).first()
     values = {
-        **_shown(issue), "state": LINKED, "origin": "linked", "take": take, "actor": actor[:200], "agreed_state": None,
+        **columns_of(issue), "state": LINKED, "origin": "linked", "take": take, "actor": actor[:200], "agreed_state": None,
         "agreed_assignee": None, "settled": "", "agreed_group": row.id, "look_at": now, "turns": [], "held": "", "note": "",
         "error": "", "verdict": "", "missing_since": None, "unlinked_at": None, "last_looked_at": now,
     }  # fmt: skip
@@ -187,10 +187,10 @@ def adopt(
     One that was unlinked meanwhile stays so, and remembers what was made.
     """
     if link.state != CREATING:
-        update_link(connection, link.id, **_shown(issue))
+        update_link(connection, link.id, **columns_of(issue))
         return
     group_id = group_of_links(connection, [link])[link.id]
-    values = {**_shown(issue), "state": LINKED, "error": "", "note": note, "with_link": None}
+    values = {**columns_of(issue), "state": LINKED, "error": "", "note": note, "with_link": None}
     agreed = {
         "agreed_state": OPEN,
         "agreed_group": group_id,
@@ -293,6 +293,11 @@ def tracker_for(config: Config, name: str, project_id: int) -> Tracker:
     return tracker
 
 
+def project_of(connection: Connection, group_id: int) -> int:
+    """The number of the project that a group belongs to. Raises LinkError."""
+    return int(_group(connection, group_id).project_id)
+
+
 def new_marker() -> str:
     """A text that names one thing of ours there, and nothing else."""
     return secrets.token_hex(12)
@@ -387,17 +392,5 @@ def _log_made(state: StateDatabase, connection: Connection, link: Link, group_id
 
 
 def _said(tracker: str, issue: Issue) -> dict[str, Any]:
-    return {"tracker": tracker, "key": issue.key[:300], "issue": issue.url[:2000]}
-
-
-def _shown(issue: Issue) -> dict[str, Any]:
-    """Columns of what an issue is, as a read shows it."""
-    return {
-        "external_id": issue.external_id,
-        "shown_key": issue.key[:300],
-        "url": issue.url[:2000],
-        "title": issue.title[:1000],
-        "theirs": theirs_of(issue),
-        "their_updated_at": issue.updated_at,
-        "etag": issue.etag[:200],
-    }
+    shown = columns_of(issue)
+    return {"tracker": tracker, "key": shown["shown_key"], "issue": shown["url"]}

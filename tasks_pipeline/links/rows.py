@@ -14,6 +14,7 @@ from tasks_pipeline.groups.decisions import merged_targets
 from tasks_pipeline.groups.lifecycle import Resolution, Status
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups, issue_links
+from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Issue
 
 CREATING, LINKED, HELD, GONE, UNLINKED = "creating", "linked", "held", "gone", "unlinked"
@@ -171,6 +172,20 @@ def theirs_of(issue: Issue) -> dict[str, Any]:
         "moved_to": issue.moved_to[:300],
         "locked": issue.locked,
         "closed_at": issue.closed_at.isoformat() if issue.closed_at else None,
+    }
+
+
+def columns_of(issue: Issue) -> dict[str, Any]:
+    """Columns of a link that say what its issue is, as a read shows it; an address that is none to open is left out."""
+    url = clean(issue.url, 2000)
+    return {
+        "external_id": issue.external_id[:200],
+        "shown_key": clean(issue.key, 300),
+        "url": url if url.startswith(("https://", "http://")) else "",
+        "title": clean(issue.title, 500),
+        "theirs": theirs_of(issue),
+        "their_updated_at": issue.updated_at,
+        "etag": issue.etag if len(issue.etag) <= 200 else "",
     }
 
 
