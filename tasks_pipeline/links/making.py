@@ -64,7 +64,7 @@ def request_issue(
     row = _group(connection, group_id)
     place = tracker_for(config, tracker, row.project_id)
     _not_discarded(row)
-    made = _insert(state, connection, place, row, actor=actor, rule=rule, now=now)
+    made = _insert(state, connection, place, row, now, {"actor": actor, "rule": rule})
     if made is None:
         raise LinkError(f"an issue of it is being made in {place.name} already")
     _intend(state, connection, made, now)
@@ -93,7 +93,7 @@ def request_by_rule(
     if row.status == Status.DISCARDED or not wants_new(connection, row.id, place):
         return None
     if storm is None:
-        made = _insert(state, connection, place, row, actor=AUTOMATIC, rule=rule, now=now)
+        made = _insert(state, connection, place, row, now, {"actor": AUTOMATIC, "rule": rule})
         if made is not None:
             _intend(state, connection, made, now, rule=rule)
         return made
@@ -103,7 +103,9 @@ def request_by_rule(
     leader = None if first is None else read_link(connection, first, lock=True)
     shared = leader is not None and leader.state in LIVE
     with_link = first if shared else None
-    made = _insert(state, connection, place, row, actor=AUTOMATIC, rule=rule, now=now, with_link=with_link)
+    made = _insert(
+        state, connection, place, row, now, {"actor": AUTOMATIC, "rule": rule, "with_link": with_link}
+    )
     if made is None:
         return None
     if first is None:
@@ -152,23 +154,20 @@ def link_existing(
     _not_discarded(row)
     if issue.is_pull_request:
         raise LinkError(f"{issue.key} is a pull request; allowed are issues")
-    c = issue_links.c
-    known = connection.execute(
-        select(c.id, c.state).where(
-            c.tracker == place.name, c.external_id == issue.external_id, c.group_id == row.id
-        )
-    ).first()
+    of_group = links_of_groups(connection, [row.id]).get(row.id, [])
+    same = [link for link in of_group if (link.tracker, link.external_id) == (place.name, issue.external_id)]
+    if any(link.state in LIVE for link in same):
+        raise LinkError(f"it is linked to {issue.key} already")
+    known = next((link for link in same if link.group_id == row.id), None)
     values = {
         **columns_of(issue), "state": LINKED, "origin": "linked", "take": take, "actor": actor[:200], "agreed_state": None,
         "agreed_assignee": None, "settled": "", "agreed_group": row.id, "look_at": now, "turns": [], "held": "", "note": "",
         "error": "", "verdict": "", "missing_since": None, "unlinked_at": None, "last_looked_at": now,
     }  # fmt: skip
     if known is None:
-        made = _insert(state, connection, place, row, now=now, **values)
+        made = _insert(state, connection, place, row, now, values)
         assert made is not None  # only links that are being made are unique by their group
         link_id = made.id
-    elif known.state in LIVE:
-        raise LinkError(f"it is linked to {issue.key} already")
     else:
         link_id = known.id
         update_link(connection, link_id, **values)
@@ -323,9 +322,8 @@ def _insert(
     connection: Connection,
     tracker: Tracker,
     row: Row[Any],
-    *,
     now: datetime,
-    **values: Any,
+    values: Mapping[str, Any],
 ) -> Link | None:
     """A new link of a group. None when one is being made there already: an index sees to it, whoever asks at the same time."""
     columns = {
