@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.config.integrations import Tracker
+from tasks_pipeline.integrations.creating import turned_up
 from tasks_pipeline.integrations.looking import NOT_THERE, Page, ask_later, look, pass_page
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.work import Work
@@ -100,6 +101,7 @@ def poll(work: Work, tracker: Tracker) -> bool:
         raise
     work.report.count(tracker.name, "polls")
     work.lists_comments[tracker.name] = changes.comments is not None
+    turned_up(work, tracker, changes.issues)
     _pass_or_ask(work, tracker, Page(_newest(changes.issues), changes.comments), now)
     cursor = changes.cursor
     columns = {"since": cursor.since, "seen": dict(cursor.seen), "etag": cursor.etag[:200]}

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from uuid import uuid4
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.integrations.commenting import send_comment
+from tasks_pipeline.integrations.creating import make_issue
 from tasks_pipeline.integrations.due import Due, is_poll_due, sync_due
 from tasks_pipeline.integrations.gate import open_gate
 from tasks_pipeline.integrations.looking import look, look_later
@@ -30,6 +30,7 @@ from tasks_pipeline.integrations.polling import (
 from tasks_pipeline.integrations.pushing import send_change
 from tasks_pipeline.integrations.work import LEASE, SyncReport, Work, work_for
 from tasks_pipeline.links.intents import DEAD, MAKING, Claimed, claim, finish, put_back
+from tasks_pipeline.links.making import promote_orphans
 from tasks_pipeline.links.rows import HELD, LINKED, links_to_look_at, update_link
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import TrackerError
@@ -66,6 +67,8 @@ def sync_integrations(
     is recorded where it belongs and costs that integration, tracker or link alone.
     """
     report, config = SyncReport(), stores.config
+    with stores.state.write() as connection:
+        promote_orphans(stores.state, connection, report.started)
     chosen = [each for each in config.trackers if tracker in (None, each.name)]
     if full or tracker is not None:
         for each in chosen:
@@ -231,7 +234,7 @@ def _send_next(work: Work, trackers: Sequence[Tracker]) -> bool:
 
 def _send(work: Work, claimed: Claimed) -> None:
     if claimed.kind == "create":
-        import_module("tasks_pipeline.integrations.creating").make_issue(work, claimed)
+        make_issue(work, claimed)
     elif claimed.kind in ("state", "assignee"):
         send_change(work, claimed)
     else:

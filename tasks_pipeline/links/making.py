@@ -227,6 +227,7 @@ def unlink(
     update_link(
         connection, link.id, state=UNLINKED, unlinked_at=now, look_at=None, held="", error="", with_link=None
     )
+    promote_orphans(state, connection, now)
     said = {"tracker": link.tracker, "key": link.shown_key, "issue": link.url}
     group_id = group_of_links(connection, [link])[link.id]
     log_action(state, connection, link.project_id, group_id, "unlink", said, actor)

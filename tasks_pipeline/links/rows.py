@@ -127,10 +127,13 @@ def links_of_issues(
     return dict(found)
 
 
-def link_with_marker(connection: Connection, marker: str) -> Link | None:
-    """The link whose marker this is, whatever its state."""
-    row = connection.execute(_links.where(issue_links.c.marker == marker)).first()
-    return None if row is None else _link(row)
+def links_with_markers(connection: Connection, markers: Iterable[str]) -> dict[str, Link]:
+    """Links by their markers, whatever their state; markers that are of none are missing."""
+    found: dict[str, Link] = {}
+    for chunk in chunks(sorted(set(markers))):
+        for row in connection.execute(_links.where(issue_links.c.marker.in_(chunk))):
+            found[row.marker] = _link(row)
+    return found
 
 
 def links_to_look_at(connection: Connection, tracker: str, now: datetime, limit: int = AT_ONCE) -> list[Link]:
