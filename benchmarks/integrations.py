@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from tasks_pipeline.integrations.sync import sync_integrations
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups, issue_links, projects, tracker_cursors
 from tasks_pipeline.stores import Stores, open_stores
-from tests.support.stand_ins import FarSide, stand_in
+from tests.support.stand_ins import FarSide, folder
 
 REPOSITORY = "acme/shop"
 ROUNDS = 12
@@ -59,14 +60,56 @@ def without_limits(side: FarSide) -> None:
     )
 
 
-def fill(side: FarSide, many: int) -> None:
-    """Make issues, numbered from 1."""
+@contextmanager
+def full_side(many: int) -> Iterator[FarSide]:
+    """A stand-in with so many issues, numbered from 1. They are put into its memory: to make and touch them by its API would take as
+    long as all else. `touch_all` changes each of them."""
+    command = [sys.executable, "-c", _FULL, str(folder()), str(many)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        side = FarSide(json.loads(process.stdout.readline()))
+        side.process = process
+        try:
+            yield side
+        finally:
+            side.close()
+            process.terminate()
+            process.wait()
 
-    def make(number: int) -> None:
-        side.ask("POST", f"/repos/{REPOSITORY}/issues", {"title": f"It fails ({number})"}, token=TOKEN)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(make, range(many)))
+_FULL = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import standin
+side, server = standin.start("github")
+repo = next(each for each in side.repos.values() if each["name"] == "shop")
+for number in range(1, int(sys.argv[2]) + 1):
+    at = side._time()
+    side.issues[repo["id"], number] = {
+        "id": side.new_id(), "number": number, "title": f"It fails ({number})", "body": "x" * 1500, "user": "tasks-bot", "state": "open",
+        "state_reason": None, "locked": False, "labels": [], "assignees": [], "created_at": at, "updated_at": at, "closed_at": None,
+        "closed_by": None, "pull": False, "touched": time.time(),
+    }
+repo["last"] = int(sys.argv[2])
+print(json.dumps({"url": side.base_url}), flush=True)
+for line in sys.stdin:
+    began = time.time()
+    for at, issue in enumerate(side.issues.values()):
+        issue["title"] += "!"
+        issue["updated_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began + at / 100))
+        issue["touched"] = time.time()
+    print("touched", flush=True)
+"""
+
+
+def touch_all(side: FarSide) -> None:
+    """Everything changed behind one cursor, a hundred a second."""
+    assert side.process is not None
+    assert side.process.stdin is not None
+    assert side.process.stdout is not None
+    side.process.stdin.write("touch\n")
+    side.process.stdin.flush()
+    side.process.stdout.readline()
 
 
 def link_all(stores: Stores, repository_id: int, numbers: list[int]) -> None:
@@ -88,7 +131,8 @@ def link_all(stores: Stores, repository_id: int, numbers: list[int]) -> None:
                 {
                     "project_id": 1, "group_id": n, "integration": "hub", "tracker": "shop-issues",
                     "external_id": f"{repository_id}#{n}", "shown_key": f"{REPOSITORY}#{n}", "state": "linked",
-                    "origin": "created", "marker": f"m{n}", "agreed_state": "open", "agreed_group": n, "theirs": {},
+                    "origin": "created", "marker": f"m{n}", "agreed_state": "open", "agreed_group": n, "agreed_assignee": "",
+                    "theirs": {"state": "open"}, "title": f"It fails ({n})", "url": f"https://github.com/{REPOSITORY}/issues/{n}",
                     "turns": [], "created_at": now,
                 }
                 for n in chunk
@@ -96,7 +140,7 @@ def link_all(stores: Stores, repository_id: int, numbers: list[int]) -> None:
             connection.execute(issue_links.insert(), links)
 
 
-def an_hour(stores: Stores, side: FarSide, many: int, changed: int) -> dict[str, Any]:
+def an_hour(stores: Stores, side: FarSide, changed: int) -> dict[str, Any]:
     """Twelve polls; before each, people close some issues, and once somebody touches all of them."""
     figures: dict[str, Any] = {}
     requests = len(side.ask("GET", "/_standin/log"))
@@ -106,7 +150,7 @@ def an_hour(stores: Stores, side: FarSide, many: int, changed: int) -> dict[str,
             side.ask("PATCH", f"/repos/{REPOSITORY}/issues/{issue}", {"state": "closed"}, token=SOMEBODY)
         if number == ROUNDS // 2:
             say("somebody labels all issues ...")
-            touch_all(side, many)
+            touch_all(side)
         with stores.state.write() as connection:
             connection.execute(
                 update(tracker_cursors).where(tracker_cursors.c.tracker != "").values(polled_at=None)
@@ -123,31 +167,19 @@ def an_hour(stores: Stores, side: FarSide, many: int, changed: int) -> dict[str,
     return figures
 
 
-def touch_all(side: FarSide, many: int) -> None:
-    """Everything changed behind one cursor."""
-
-    def touch(number: int) -> None:
-        body = {"title": f"It fails ({number}), seen again"}
-        side.ask("PATCH", f"/repos/{REPOSITORY}/issues/{number}", body, token=SOMEBODY)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(touch, range(1, many + 1)))
-
-
 def _is_ours(entry: dict[str, Any]) -> bool:
     return str(entry["request_headers"].get("user-agent", "")).startswith("tasks-pipeline")
 
 
 def measure(root: Path, many: int, changed: int) -> dict[str, Any]:
     """Links of an hour."""
-    with stand_in("github") as side:
+    say(f"{many} issues ...")
+    with full_side(many) as side:
         without_limits(side)
-        say(f"{many} issues ...")
-        fill(side, many)
         repository = side.ask("GET", f"/repos/{REPOSITORY}", token=TOKEN)
         with opened(root, side.url) as stores:
             link_all(stores, repository["id"], list(range(1, many + 1)))
-            figures = an_hour(stores, side, many, changed)
+            figures = an_hour(stores, side, changed)
             with stores.state.read() as connection:
                 resolved = select(func.count()).where(groups.c.status == "resolved")
                 figures["groups_resolved"] = connection.execute(resolved).scalar_one()

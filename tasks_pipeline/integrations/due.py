@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.integrations.changes import note_changes
+from tasks_pipeline.integrations.gate import REFUSALS
 from tasks_pipeline.integrations.polling import Polled, cursors, has_links
 from tasks_pipeline.links.intents import intents_due
 from tasks_pipeline.links.rows import links_to_look_at
@@ -80,11 +81,12 @@ def is_poll_due(polled: Polled | None, tracker: Tracker, now: datetime) -> bool:
 def _silent(connection: Connection, now: datetime) -> set[str]:
     """Integrations that nothing is asked of just now."""
     c = integration_states.c
-    query = select(c.integration, c.status, c.open_until, c.disabled_at).where(c.tracker == "")
+    query = select(c.integration, c.status, c.open_until, c.disabled_at, c.refused).where(c.tracker == "")
     return {
         row.integration
         for row in connection.execute(query)
         if row.status in SILENT
         or row.disabled_at is not None
+        or row.refused >= REFUSALS
         or (row.open_until is not None and row.open_until > now)
     }

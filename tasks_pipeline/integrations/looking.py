@@ -151,7 +151,7 @@ def _pass(
                     _renamed(work, connection, passed.view, issue)
                 else:
                     update_link(connection, link.id, last_looked_at=now, missing_since=None)
-                if comments is not None:
+                if comments or (whole and comments is not None):
                     take_comments(work, connection, passed.view, tracker, comments, whole=whole)
                 put_comments(work, connection, passed.view, tracker, now)
                 follow = passed.follow

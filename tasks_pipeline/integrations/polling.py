@@ -126,8 +126,11 @@ def full_pass(work: Work, tracker: Tracker) -> bool:
     _pass_or_ask(work, tracker, Page(issues, comments), now)
     there = {key for key, issue in found.items() if issue is not None}
     for link in links:
-        if link.external_id not in there:
+        issue = found.get(link.external_id or "")
+        if issue is None:
             missed(work, tracker, link.id, NOT_THERE)
+        elif issue.external_id != link.external_id:  # it moved
+            look(work, tracker, link)
     if tracker.sync.comments in ("both", "pull"):
         for link in [each for each in links if each.id in talked and each.external_id in there][
             :COMMENTS_AT_ONCE

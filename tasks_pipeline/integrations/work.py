@@ -16,6 +16,8 @@ from sqlalchemy import Connection, select
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.links.assignees import Accounts, accounts_of
+from tasks_pipeline.links.intents import KINDS
+from tasks_pipeline.links.waiting import put_off_intents, put_off_looks
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import integration_states
 from tasks_pipeline.stores import Stores
@@ -27,9 +29,13 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=120)
 """How long a change that is being made belongs to whoever makes it: longer than all its calls may take."""
 PAUSE_SECONDS = 30.0
+SHORT_SECONDS = 5.0
+"""After an answer that nobody can use: the gate's breaker sees to a far side that goes on so."""
 LONGEST_PAUSE_SECONDS = 3600.0
 MOVED_SHOWN = 200
-_OF_THE_INTEGRATION = (Do.AUTH_FAILED, Do.MISCONFIGURED, Do.UNREACHABLE)
+_SCOPES = {"writes of the integration": KINDS, "comments of the integration": ("comment", "edit", "delete")}
+"""What a limit is about: kinds of intents that wait for it."""
+_OF_THE_INTEGRATION = (Do.AUTH_FAILED, Do.UNREACHABLE)
 
 
 @dataclass
@@ -109,14 +115,21 @@ class Work:
         return float(connection.execute(query).scalar() or 0.0)
 
     def pause(self, verdict: Verdict) -> None:
-        """Ask nothing for a while when an answer says so of the whole integration."""
-        whole = verdict.do in _OF_THE_INTEGRATION or (
-            verdict.do is Do.RATE_LIMITED and verdict.scope in ("", "integration")
-        )
+        """Ask nothing for a while when an answer says so of the whole integration, or make nothing there when it says so of writes. What
+        is due is put off: else somebody would start a run for it again and again."""
+        limited = verdict.do is Do.RATE_LIMITED
+        seconds = verdict.wait or (SHORT_SECONDS if verdict.do is Do.UNREACHABLE else PAUSE_SECONDS)
+        seconds = min(max(seconds, 1.0), LONGEST_PAUSE_SECONDS)
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        whole = verdict.do in _OF_THE_INTEGRATION or (limited and verdict.scope in ("", "integration"))
+        kinds = KINDS if whole else _SCOPES.get(verdict.scope, ()) if limited else ()
         if whole:
-            seconds = min(max(verdict.wait or PAUSE_SECONDS, 1.0), LONGEST_PAUSE_SECONDS)
-            self.paused_until = time.monotonic() + seconds
-            self.why = verdict.said
+            self.paused_until, self.why = time.monotonic() + seconds, verdict.said
+        if kinds:
+            with self.state.write() as connection:
+                put_off_intents(connection, self.integration.name, until, kinds)
+                if whole:
+                    put_off_looks(connection, self.integration.name, until)
 
     @property
     def is_paused(self) -> bool:

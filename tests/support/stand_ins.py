@@ -29,6 +29,7 @@ class FarSide:
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.facts, self.url = facts, str(facts["url"])
+        self.process: subprocess.Popen[str] | None = None
         self._client = httpx.Client(base_url=self.url, timeout=60)
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
