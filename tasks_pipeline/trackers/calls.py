@@ -20,6 +20,7 @@ from tasks_pipeline import outbound
 from tasks_pipeline.config.integrations import IntegrationBase
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.answers import CREATING, READING, Do, TrackerError, Verdict, judge, within
+from tasks_pipeline.trackers.heard import value_of
 
 SECONDS = 30.0
 CONNECT_SECONDS = 5.0
@@ -27,7 +28,8 @@ BODY_BYTES = 10 * 1024 * 1024
 FOLLOWED = 3
 SAID_LENGTH = 500
 _SHORTEST_SECRET = 4
-_NEXT = re.compile(r'<([^<>]*)>\s*((?:;[^,<]*)*?;\s*rel\s*=\s*"?[^",]*\bnext\b[^",]*"?)', re.IGNORECASE)
+_LINK = re.compile(r"<([^<>]{1,4000})>([^<]{0,1000})")
+_IS_NEXT = re.compile(r"(?:^|;)\s*rel\s*=\s*\"?(?:[^\";,]*\s)?next\b", re.IGNORECASE)
 
 Kind = Literal["state", "create", "comment", "poll", "check", "enrich"]
 """What a call is for: who may go first when there is little left to spend."""
@@ -164,8 +166,9 @@ class Calls:
     def next_page(self, reply: Reply) -> str | None:
         """The address of the page behind a reply, by its header Link (RFC 8288); None at the end. Raises TrackerError when it
         leads out of the API."""
-        found = _NEXT.search(reply.headers.get("link", ""))
-        return self._within(urljoin(reply.url, found[1]), None) if found else None
+        links = _LINK.findall(reply.headers.get("link", ""))
+        found = next((url for url, params in links if _IS_NEXT.search(params)), None)
+        return None if found is None else self._within(urljoin(reply.url, found), None)
 
     def pages(
         self, path: str, *, kind: Kind, call: str, params: Mapping[str, str | int], most: int
@@ -266,6 +269,15 @@ def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
+        pass
+    value = value_of(text)
+    if value is ...:
+        return ...
+    # Half of a surrogate pair in one title is no reason to read none of the others; a number beyond all bounds is.
+    again = jsonlib.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(again)
+    except msgspec.DecodeError:
         return ...
 
 

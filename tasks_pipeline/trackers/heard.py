@@ -90,9 +90,13 @@ class Answer:
 def value_of(text: str) -> Any:
     """The JSON of a text; `...` for none."""
     try:
-        return json.loads(text) if text.strip() else ...
+        return json.loads(text, parse_constant=_no_number) if text.strip() else ...
     except (ValueError, RecursionError):
         return ...
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def limited(answer: Answer, scope: str = INTEGRATION) -> Verdict:

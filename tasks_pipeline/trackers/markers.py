@@ -6,6 +6,8 @@ import re
 
 _MARKER = re.compile(r"tasks-pipeline:([A-Za-z0-9][A-Za-z0-9:_-]{0,199})")
 
+_LAST_LINE = re.compile(r"(?:<!-- )?tasks-pipeline:[A-Za-z0-9:_-]{1,200}(?: -->)?")
+
 
 def plain(key: str) -> str:
     """`tasks-pipeline:KEY`, for places where people see it, or that are a field of their own."""
@@ -24,8 +26,10 @@ def marker_in(text: str) -> str | None:
 
 
 def without_marker(text: str) -> str:
-    """A text that we wrote, without the line that holds its marker at the end."""
-    return re.sub(r"\s*(?:<!-- )?tasks-pipeline:[A-Za-z0-9:_-]+(?: -->)?\s*\Z", "", text or "")
+    """A text that we wrote, without its last line when that is its marker."""
+    stripped = (text or "").rstrip()
+    before, _, last = stripped.rpartition("\n")
+    return before.rstrip() if _LAST_LINE.fullmatch(last.strip()) else stripped
 
 
 def marked(body: str, key: str, *, comment: bool) -> str:

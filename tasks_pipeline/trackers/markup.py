@@ -44,10 +44,10 @@ _RULES: dict[str, str] = {
     "entity": r"(?P<behind_entity>&)(?=[#\w`\\])",
     "tilde": r"(?P<behind_tilde>~)(?=[~\w\"`\\])",
     # ── Markdown: code spans. Those of strangers are none; addresses that are more than plain become some
-    "slashes": rf"(?P<behind_slashes>\\+)(?=`?{_SCHEME})",
+    "slashes": rf"(?P<behind_slashes>(?<!\\)\\++)(?={_SCHEME}|`{_SCHEME}[^\s`<>]+`)",
     "code": rf"(?P<code>`{_SCHEME}[^\s`<>]+`)",
     "address": rf"(?P<address>{_SCHEME}[^\s`<>]*[^\s`<>.,;:!?)'\"\]])",
-    "tick": r"(?P<escaped_tick>\\*`)",
+    "tick": r"(?P<escaped_tick>(?<!\\)\\*+`)",
     # ── GitLab
     "gitlab": r"(?P<behind_gitlab>[%$^](?=[\w\"`\\])|\*(?=iteration:)|\[(?=\\*`?\w+:))",
     # ── Redmine, whose texts are Textile or Markdown: nobody tells which
@@ -58,7 +58,7 @@ _RULES: dict[str, str] = {
     # ── Roundup: names of its classes with a number
     "roundup": r"(?P<behind_roundup>(?<!\w)(?i:issue|msg|file|user|keyword|query|bug|task|milestone|support|patch|change))(?=\s*\d+)",
     # ── Jira's wiki
-    "wiki": r"(?P<escaped_wiki>\\*(?:[\[\]{}|*!]|(?<![^\W_])[_+^~-](?=\S)|(?<=\S)[_+^~-](?![^\W_])|\?(?=\?)|(?<=\?)\?))",
+    "wiki": r"(?P<escaped_wiki>(?<!\\)\\*+(?:[\[\]{}|*!]|(?<![^\W_])[_+^~-](?=\S)|(?<=\S)[_+^~-](?![^\W_])|\?(?=\?)|(?<=\?)\?))",
     "wikiline": r"(?m:^)(?P<before_wikiline>[ \t]*)(?=(?:h[1-6]|bq)\.|#|/\w)",
 }
 _PLAIN = ("own", "mention", "key", "sha")

@@ -36,7 +36,7 @@ _QUOTED = re.compile(r"(?:property|field|attribute)s? ['\"]?([A-Za-z0-9_ -]{1,10
 
 def words_of(value: Any, depth: int = 0) -> str:
     """The texts within an error's JSON, as one line."""
-    if depth > 5:
+    if depth > 3:
         return ""
     if isinstance(value, str):
         return value.strip()

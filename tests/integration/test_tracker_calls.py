@@ -189,6 +189,21 @@ def test_answers_that_say_nothing(
         assert refused(made, call, "POST").do is do
 
 
+def test_half_a_character_does_not_hide_the_rest(server: HttpReceiver) -> None:
+    server.answer = lambda _posted, _before: (
+        200,
+        {},
+        b'[{"title": "x\\ud83d", "n": 1}, {"title": "\\ud83d\\ude00"}]',
+    )
+    with asking(server.url) as made:
+        assert made.ask("GET", "/x", kind="poll", call="list").json == [
+            {"title": "x?", "n": 1},
+            {"title": "😀"},
+        ]
+        server.answer = lambda _posted, _before: (200, {}, b"[NaN]")
+        assert refused(made, "list").do is Do.RETRY
+
+
 def test_json_of_another_shape_has_a_verdict_by_what_was_asked(server: HttpReceiver) -> None:
     with asking(server.url) as made:
         for call, do in {"read": Do.UNREACHABLE, "create": Do.UNKNOWN}.items():
