@@ -30,18 +30,25 @@ def differing(
     slugs = {project.id: project.slug for project in config.projects}
     since: dict[str, str] = {}
     told = []
-    for tracker in config.trackers:
-        if tracker.integration != integration or tracker.sync.status == "off":
-            continue
-        for row in _candidates(connection, tracker):
-            if projection(our_word(row), tracker.closed) in (None, row.theirs_state) or len(since) >= MOST:
-                continue
-            began = since[str(row.id)] = known.get(str(row.id), now.isoformat())
-            if now - datetime.fromisoformat(began) >= AFTER:
-                short_id = format_short_id(slugs.get(row.project_id, str(row.project_id)), row.short_id)
-                told.append(f"{short_id} is {our_word(row)}, {row.shown_key} is {row.theirs_state}")
+    for row in unexplained(connection, config, integration):
+        began = since[str(row.id)] = known.get(str(row.id), now.isoformat())
+        if now - datetime.fromisoformat(began) >= AFTER:
+            short_id = format_short_id(slugs.get(row.project_id, str(row.project_id)), row.short_id)
+            told.append(f"{short_id} is {our_word(row)}, {row.shown_key} is {row.theirs_state}")
     ask_for_looks(connection, (int(link_id) for link_id in since), now)
     return since, told
+
+
+def unexplained(connection: Connection, config: Config, integration: str) -> list[Row[Any]]:
+    """Links of an integration whose sides differ, with no change on its way and no reason noted; at most MOST."""
+    found = [
+        row
+        for tracker in config.trackers
+        if tracker.integration == integration and tracker.sync.status != "off"
+        for row in _candidates(connection, tracker)
+        if projection(our_word(row), tracker.closed) not in (None, row.theirs_state)
+    ]
+    return found[:MOST]
 
 
 def _candidates(connection: Connection, tracker: Tracker) -> list[Row[Any]]:
@@ -58,6 +65,7 @@ def _candidates(connection: Connection, tracker: Tracker) -> list[Row[Any]]:
             c.id,
             c.project_id,
             c.shown_key,
+            c.last_looked_at,
             owner.c.short_id,
             owner.c.status,
             owner.c.resolution,

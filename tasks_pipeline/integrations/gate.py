@@ -171,7 +171,6 @@ class StoredGate:
                 self._block = 0
             return True
         if verdict.do is Do.AUTH_FAILED:
-            counts.failed += 1
             counts.refused += 1
             counts.said, self._block = verdict.said[:500], 0
             return True
@@ -335,3 +334,11 @@ def requests_within_an_hour(connection: Connection, now: datetime) -> dict[str, 
         part = row.requests if row.hour >= hour else row.requests * share
         found[row.integration] = found.get(row.integration, 0.0) + part
     return {name: round(value) for name, value in found.items()}
+
+
+def states_of(connection: Connection) -> Mapping[str, Mapping[str, Row[Any]]]:
+    """Rows by integration and tracker; the tracker of an integration as a whole is empty."""
+    found: dict[str, dict[str, Row[Any]]] = {}
+    for row in connection.execute(select(integration_states)):
+        found.setdefault(row.integration, {})[row.tracker] = row
+    return found

@@ -32,6 +32,7 @@ FAILED_SHARE, FAILED_OF = 0.1, 10
 WAITS = timedelta(hours=1)
 CHECKS_NEEDED: Mapping[str, int] = {UNREACHABLE: 3, DEGRADED: 2, MISCONFIGURED: 2}
 """So many checks in a row have to see a state before it counts; one is enough for the others, and where nothing is known yet."""
+CANNOT_BE_ASKED = (AUTH_FAILED, UNREACHABLE, RATE_LIMITED, DISABLED)
 CHECKS_TO_LEAVE: Mapping[str, int] = {DEGRADED: 2}
 SEVERITY: Mapping[str, str] = {
     OK: "info", DISABLED: "info", RATE_LIMITED: "warning", DEGRADED: "warning",
@@ -150,6 +151,8 @@ def _parts(row: Row[Any], work: Work, now: datetime) -> list[str]:
     if days is not None and days < max(WARNED_DAYS):
         ends = "ended" if days < 0 else "ends"
         causes.append(f"its credential {ends} on {row.expires_at:%Y-%m-%d %H:%M} UTC: make a new one")
+    if row.status in CANNOT_BE_ASKED:
+        return causes  # it works again: what failed and waited before says nothing of that
     _, calls, failed, before, failed_before = recent_calls(row.pace.get("calls"), now)
     calls, failed = calls + before, failed + failed_before
     if calls >= FAILED_OF and failed > FAILED_SHARE * calls:
@@ -179,7 +182,8 @@ def settled(row: Row[Any], found: Finding, now: datetime, *, checked: bool, anew
     if found.status == row.status:
         return {"cause": found.cause, "pending": "", "pending_checks": 0}
     needed = max(CHECKS_NEEDED.get(found.status, 1), CHECKS_TO_LEAVE.get(row.status, 1))
-    if found.status == DISABLED or row.status in ("", DISABLED) or anew:
+    gets_through = row.status in CANNOT_BE_ASKED and found.status in (OK, DEGRADED)
+    if found.status == DISABLED or row.status in ("", DISABLED) or anew or gets_through:
         needed = 1
     seen = (row.pending_checks if row.pending == found.status else 0) + (checked or needed == 1)
     if seen < needed:

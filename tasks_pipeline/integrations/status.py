@@ -6,7 +6,7 @@ A check costs three calls at most: who we are there, and one or two of the place
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,7 @@ from tasks_pipeline.integrations.gate import (
     utc_now,
 )
 from tasks_pipeline.integrations.judging import (
+    CANNOT_BE_ASKED,
     SEVERITY,
     WAITS,
     Finding,
@@ -58,7 +59,6 @@ log = logging.getLogger(__name__)
 
 CALLS = 3
 OWNERS_TOLD = 20
-_CANNOT_BE_ASKED = (AUTH_FAILED, UNREACHABLE, RATE_LIMITED, DISABLED)
 _WHAT_TO_DO = {
     AUTH_FAILED: "Nothing is lost: what has to be made there waits, and goes on by itself once a check gets through. Make a new token, "
     "or give it back its rights, and start the service with it.",
@@ -230,8 +230,10 @@ def _follow_up(
         noted = {**after.noted, "warned": stage}
         connection.execute(update(integration_states).where(*_of(after.integration)).values(noted=noted))
     changed = after.status != before.status
-    if changed and before.status in _CANNOT_BE_ASKED and after.status not in _CANNOT_BE_ASKED:
+    if changed and before.status in CANNOT_BE_ASKED and after.status not in CANNOT_BE_ASKED:
         wake(connection, after.integration, now)
+        pace = {name: value for name, value in after.pace.items() if name != "calls"}
+        connection.execute(update(integration_states).where(*_of(after.integration)).values(pace=pace))
     if changed and after.status == OK and before.status and (now - before.since).total_seconds() >= 3600:
         trackers = [each.name for each in stores.config.trackers if each.integration == after.integration]
         _have_read_anew(connection, trackers)
@@ -309,11 +311,3 @@ def set_disabled(state: StateDatabase, integration: str, now: datetime | None, m
         if now is None:
             wake(connection, integration, moment)
     return True
-
-
-def states_of(connection: Connection) -> Mapping[str, Mapping[str, Row[Any]]]:
-    """Rows by integration and tracker; the tracker of an integration as a whole is empty."""
-    found: dict[str, dict[str, Row[Any]]] = {}
-    for row in connection.execute(select(integration_states)):
-        found.setdefault(row.integration, {})[row.tracker] = row
-    return found

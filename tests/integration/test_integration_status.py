@@ -13,7 +13,8 @@ from sqlalchemy import select, update
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.groups.decisions import assign_groups_to, resolve_groups
-from tasks_pipeline.integrations.status import checks_due, set_disabled, states_of, update_integration_status
+from tasks_pipeline.integrations.gate import states_of
+from tasks_pipeline.integrations.status import checks_due, set_disabled, update_integration_status
 from tasks_pipeline.storage.state.tables import (
     integration_states,
     issue_intents,
@@ -183,6 +184,21 @@ def test_a_revoked_token_is_told_once_and_heals_by_itself(own_day: Day, watched:
         assert connection.execute(select(issue_intents.c.not_before)).scalar_one() == watched.now
 
 
+def test_what_failed_before_it_worked_again_is_no_news(own_day: Day, watched: Watched) -> None:
+    _, link = linked(own_day, watched.stores)
+    assert watched.look() == "ok"
+    waiting_intent(watched.stores, link, NOW + timedelta(hours=3), attempts=2)
+    watched.far.who = AWAY
+    states = [watched.look() for _ in range(24)]
+    assert states[-1] == "unreachable"
+    watched.far.who = None
+    assert watched.look() == "ok"
+    with watched.stores.state.write() as connection:
+        connection.execute(update(issue_intents).values(status="done"))
+    assert [watched.look(), watched.look()] == ["ok", "ok"]
+    assert len(watched.told()) == 2
+
+
 def test_a_new_token_is_tried_at_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.far.who = REFUSED
     assert watched.look() == "auth_failed"
@@ -299,7 +315,7 @@ def test_changes_that_cannot_be_made_and_calls_that_fail_are_a_part_that_fails(
 
 
 def test_sides_that_differ_for_an_hour_and_nothing_says_why(own_day: Day, watched: Watched) -> None:
-    group, link = linked(own_day, watched.stores)
+    group, _ = linked(own_day, watched.stores)
     with watched.stores.state.write() as connection:
         connection.execute(update(issue_links).values(agreed_state="open", look_at=None))
         connection.execute(tracker_cursors.insert().values(tracker="one", seen={}, full_pass_at=NOW))
