@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks_pipeline.config.integrations import GitHubIntegration, Tracker
+from tests.support.stand_ins import StandInMissing, folder
 
-VARIABLE = "TASKS_PIPELINE_TEST_TRACKERS"
-FOLDER = Path(os.environ.get(VARIABLE) or Path(__file__).parents[3] / "shared" / "tools" / "trackers")
-"""Where `standin.py`, `weather.py` and `validate.py` lie: beside the checkout, or where the variable says."""
-MISSING = (
-    f"no stand-in for GitHub: {VARIABLE} names no folder with standin.py, and none is beside the checkout"
-)
 SHOP = Tracker(name="shop-issues", integration="hub", repository="acme/shop")
 BOT, ANN, BEN = "ghp_bot", "ghp_ann", "ghp_ben"
 """Tokens: of our account, of somebody who may write, of somebody who may read."""
 
 
 def tool(name: str) -> Any:
-    """One of the modules of the folder. Skips the test where there is none."""
-    if not (FOLDER / f"{name}.py").exists():
-        pytest.skip(MISSING)
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))
+    """One of the modules of the stand-ins, in this process. Skips the test where they are not."""
+    try:
+        place = str(folder())
+    except StandInMissing as missing:
+        pytest.skip(str(missing))
+    if place not in sys.path:
+        sys.path.append(place)
     return import_module(name)
 
 
