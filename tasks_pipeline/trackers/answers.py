@@ -95,6 +95,8 @@ def _good(answer: Answer) -> Verdict:
         return answer.verdict(Do.GOOD if answer.reads or answer.call == "delete" else Do.READ_IT)
     if answer.value is ... or answer.status == 202:
         return _unreadable(answer)
+    if _is_error(answer.value) and _LIMITED.search(answer.words):
+        return limited(answer)  # GraphQL's way
     if not isinstance(answer.value, dict | list) or _is_error(answer.value):
         # An error in the clothes of a success, or a page that is none of this API: never "there are no issues".
         said = f"HTTP {answer.status} without what was asked for: {clean(answer.words, SAID_LENGTH)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from tasks_pipeline.trackers.heard import INTEGRATION, WRITES, Answer, limited
-from tasks_pipeline.trackers.refusals import is_required, words_of
+from tasks_pipeline.trackers.refusals import is_required, refused_fields, words_of
 from tasks_pipeline.trackers.verdicts import Do, Verdict
 from tasks_pipeline.trackers.waits import a_minute, pause
 
@@ -71,6 +71,8 @@ def _jira(answer: Answer) -> Verdict | None:
         and "OK" not in answer.headers["x-seraph-loginreason"]
     ):
         return answer.verdict(Do.AUTH_FAILED)
+    if status == 403 and "xsrf" in words.lower():
+        return answer.verdict(Do.BUG)
     if status == 410 and "removed" in words.lower():
         return answer.verdict(Do.BUG)
     if status == 400 and answer.reads and "does not exist" in words:
@@ -93,6 +95,12 @@ def _jira(answer: Answer) -> Verdict | None:
     return None
 
 
+def _roundup(answer: Answer) -> Verdict | None:
+    if answer.status == 409 and answer.creates:  # seen for a property that is missing: nothing was made
+        return answer.verdict(Do.DEAD, fields=refused_fields(answer.provider, answer.value))
+    return None
+
+
 def _redmine(answer: Answer) -> Verdict | None:
     if answer.status == 422 and answer.value is not ... and not words_of(answer.value):
         return answer.verdict(Do.DEAD if answer.creates else Do.LOOK_AGAIN)
@@ -105,4 +113,5 @@ SPECIAL: Mapping[str, Callable[[Answer], Verdict | None]] = {
     "jira_cloud": _jira,
     "jira_dc": _jira,
     "redmine": _redmine,
+    "roundup": _roundup,
 }

@@ -25,13 +25,20 @@ _OPTIONAL = {
     "jira_dc": {"assignee"},
 }
 """Fields without which an issue is still worth making."""
+_OF_THE_PLACE = {"project", "project_id", "pid", "issuetype", "tracker", "tracker_id"}
+"""Fields that say where an issue is made: a refused one is a mistake of the settings."""
 _OURS = {"title", "summary", "subject", "description", "body"}
-_REQUIRED = re.compile(r"is required|cannot be blank|can't be blank|is missing|not supplied", re.I)
+_REQUIRED = re.compile(
+    r"is required|cannot be blank|can't be blank|is missing|not supplied|must provide the", re.I
+)
 _UNSETTABLE = re.compile(r"cannot be set|not on the appropriate screen", re.I)
 _OF_A_SENTENCE = re.compile(
     r"^(.{1,100}?) (?:cannot be|can't be|can not be|could not be|is (?:invalid|not|too|missing|required|already|empty)|are |must |has |does|doesn't |contains )"
 )
-_QUOTED = re.compile(r"(?:property|field|attribute)s? ['\"]?([A-Za-z0-9_ -]{1,100}?)['\"]?(?: |$)", re.I)
+_QUOTED = re.compile(
+    r"(?:property|field|attribute)s? ['\"]?([A-Za-z0-9_-]{1,100})|['\"]([A-Za-z0-9_-]{1,100})['\"] (?:property|field|attribute)",
+    re.I,
+)
 
 
 def words_of(value: Any, depth: int = 0) -> str:
@@ -90,7 +97,9 @@ def worth_without(provider: str, fields: Sequence[str], words: str) -> bool:
 
 
 def is_required(fields: Sequence[str], words: str) -> bool:
-    """Whether a field is missing that the place demands and the settings do not give."""
+    """Whether a field is missing or wrong that the settings have to give."""
+    if any(field.lower() in _OF_THE_PLACE for field in fields):
+        return True
     return bool(_REQUIRED.search(words)) and not all(field.lower() in _OURS for field in fields or ("",))
 
 
@@ -125,7 +134,7 @@ def _redmine(value: dict[str, Any]) -> list[str]:
 
 
 def _other(value: dict[str, Any]) -> list[str]:
-    return _QUOTED.findall(words_of(value))
+    return [before or after for after, before in _QUOTED.findall(words_of(value)[:2000])]
 
 
 def _field_of(text: str) -> list[str]:
