@@ -24,23 +24,31 @@ def changed_since(
     A poll begins `overlap` before the newest change that was seen: lists lag, and their times have whole seconds.
 
     The next page begins at the time of the last row, not behind a number of rows: an issue that changes meanwhile moves to the end,
-    and would pull a row that was not read yet before the offset. Within one second there is no other way than the offset.
+    and would pull a row that was not read yet before the offset. Within one second there is no other way than the offset: such a second is
+    read until it shows nothing new.
     """
     if cursor.since is None:
         return Changes((), None, Cursor(their_clock() - overlap))
-    at, offset = cursor.since, 0
+    at, offset, news = cursor.since, 0, False
     found: dict[str, Issue] = {}
     more = False
     for number in range(1, MOST_PAGES + 1):
         rows = page(at, offset)
+        news = news or any(found.get(issue.external_id) != issue for issue in rows)
         found |= {issue.external_id: issue for issue in rows}
         last = rows[-1].updated_at if rows else None
-        if len(rows) < PAGE or last is None:
+        is_last = len(rows) < PAGE or last is None
+        if last == at and not is_last:
+            offset += PAGE
+        elif offset and news:  # what left this second meanwhile pulled others before the offset
+            offset, news = 0, False
+        elif is_last or last is None:
             break
-        at, offset = (last, 0) if last > at else (at, offset + PAGE)
-        if number >= PAGES and not offset:
-            more = True
-            break
+        else:
+            at, offset, news = last, 0, False
+            if number >= PAGES:
+                more = True
+                break
     times = [issue.updated_at for issue in found.values() if issue.updated_at is not None]
     newest = max(times, default=cursor.since)
     since = at if more else max(cursor.since, newest - overlap)

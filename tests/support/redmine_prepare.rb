@@ -49,5 +49,6 @@ required = IssueCustomField.create!(name: 'Root cause', field_format: 'list', po
                                     is_for_all: false, projects: [projects['strict']], trackers: Tracker.all)
 marker = IssueCustomField.create!(name: 'Tasks Pipeline', field_format: 'string', is_for_all: false, is_filter: true,
                                   projects: [projects['shop']], trackers: Tracker.all)
-facts = {required_field: required.id, marker_field: marker.id, users: users.transform_values(&:id)}
+facts = {required_field: required.id, marker_field: marker.id, users: users.transform_values(&:id), projects: projects.transform_values(&:id),
+         feed_key: users['admin'].respond_to?(:atom_key) ? users['admin'].atom_key : users['admin'].rss_key}
 File.write(ENV.fetch('TRACKER_FACTS'), facts.to_json)

@@ -6,6 +6,7 @@ Prints its port when it answers, and ends when its standard input does. `LIMIT`:
 from __future__ import annotations
 
 import contextlib
+import io
 import socketserver
 import sys
 import threading
@@ -35,6 +36,8 @@ class _Handler(WSGIRequestHandler):
 def main(folder: Path, limit: str) -> None:
     """Make the tracker and serve it."""
     home = folder / "home"
+    # Roundup reads the body of a DELETE from standard input.
+    caller, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())
     served: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -45,9 +48,9 @@ def main(folder: Path, limit: str) -> None:
     with make_server("127.0.0.1", 0, application, _Server, _Handler) as server:
         _make(home, f"http://127.0.0.1:{server.server_port}{MOUNT}/", limit)
         served.append(RequestDispatcher(str(home)))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         print(server.server_port, flush=True)
-        sys.stdin.read()
+        caller.read()
         server.shutdown()
 
 
@@ -57,13 +60,18 @@ def _make(home: Path, url: str, limit: str) -> None:
     tool.settings["display_header"] = False
     settings = f"tracker_web={url},mail_domain=acme.example,mail_host=127.0.0.1"
     with contextlib.redirect_stdout(sys.stderr):
-        answered = tool.do_install(str(home), ["classic", "sqlite", settings])
+        answered = tool.do_install(str(home), ["install", "classic", "sqlite", settings])
     if answered:
         raise SystemExit(f"Roundup was not installed: {answered}")
     (home / "detectors/nosyreaction.py").unlink()  # it would send mail
     # Each request logs in: by default that costs half a second.
     _configure(
-        home / "config.ini", {"api_calls_per_interval": limit, "password_pbkdf2_default_rounds": "1000"}
+        home / "config.ini",
+        {
+            "api_calls_per_interval": limit,
+            "api_interval_in_sec": "60",
+            "password_pbkdf2_default_rounds": "1000",
+        },
     )
     tracker = roundup.instance.open(str(home))
     if not tracker.exists():

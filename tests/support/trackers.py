@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -67,7 +68,8 @@ def real_roundup(limit: int = 0) -> Iterator[RealTracker]:
             assert process.stdin is not None
             assert process.stdout is not None
             try:
-                port = process.stdout.readline().strip()
+                ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
+                port = process.stdout.readline().strip() if ready else ""
                 if not port:
                     raise RuntimeError(f"Roundup did not start: {log.read_text()[-2000:]}")
                 yield RealTracker(f"http://127.0.0.1:{port}/tracker")
