@@ -29,23 +29,23 @@ def changed_since(
     """
     if cursor.since is None:
         return Changes((), None, Cursor(their_clock() - overlap))
-    at, offset, news = cursor.since, 0, False
+    at, offset, is_new = cursor.since, 0, False
     found: dict[str, Issue] = {}
     more = False
     for number in range(1, MOST_PAGES + 1):
         rows = page(at, offset)
-        news = news or any(found.get(issue.external_id) != issue for issue in rows)
+        is_new = is_new or any(found.get(issue.external_id) != issue for issue in rows)
         found |= {issue.external_id: issue for issue in rows}
         last = rows[-1].updated_at if rows else None
         is_last = len(rows) < PAGE or last is None
         if last == at and not is_last:
             offset += PAGE
-        elif offset and news:  # what left this second meanwhile pulled others before the offset
-            offset, news = 0, False
+        elif offset and is_new:  # what left this second meanwhile pulled others before the offset
+            offset, is_new = 0, False
         elif is_last or last is None:
             break
         else:
-            at, offset, news = last, 0, False
+            at, offset, is_new = last, 0, False
             if number >= PAGES:
                 more = True
                 break

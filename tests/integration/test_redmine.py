@@ -151,11 +151,13 @@ def test_the_marker_is_in_its_field_where_issues_have_one(redmine: RedmineSide, 
         draft = Draft("broken", "the text", f"K{uuid.uuid4().hex[:12]}")
         with open_provider(redmine.integration()) as later:
             issue = later.create(tracker, draft)
-            assert (marker_in(issue.body) == draft.marker) is in_text
+            assert marker_in(issue.body) == draft.marker
             found = later.find_marker(tracker, draft.marker, since)
         assert found is not None
         assert found.external_id == issue.external_id
-        fields = redmine.call("GET", f"/issues/{issue.external_id}.json")["issue"].get("custom_fields", [])
+        there = redmine.call("GET", f"/issues/{issue.external_id}.json")["issue"]
+        assert (plain(draft.marker) in there["description"]) is in_text
+        fields = there.get("custom_fields", [])
         assert (plain(draft.marker) in [field["value"] for field in fields]) is not in_text
 
 

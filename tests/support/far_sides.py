@@ -28,6 +28,7 @@ class FarSide(Protocol):
 
     def integration(self, **settings: Any) -> AnyIntegration: ...
     def tracker(self, **settings: Any) -> Tracker: ...
+    def settings(self, name: str = "far") -> str: ...
     def close(self, issue: str, by: str = "ann") -> None: ...
     def reopen(self, issue: str, by: str = "ann") -> None: ...
     def rename(self, issue: str, title: str) -> None: ...
@@ -71,6 +72,12 @@ class RedmineSide:
             "tracker": "Bug",
         }
         return Tracker(**given | settings)
+
+    def settings(self, name: str = "far") -> str:
+        """An entry of `integrations` and one of `trackers`, as they stand in a configuration; the secret is in NAME_SECRET."""
+        return _settings(
+            self, name, f"token: '${{env:{name.upper()}_SECRET}}'", "project: shop, tracker: Bug"
+        )
 
     def call(self, method: str, path: str, values: Mapping[str, Any] | None = None, by: str = "admin") -> Any:
         """A call of somebody; its JSON."""
@@ -150,6 +157,10 @@ class RoundupSide:
         """It is one place, without projects."""
         return Tracker(**{"name": "far-issues", "integration": "far"} | settings)
 
+    def settings(self, name: str = "far") -> str:
+        """The same as for Redmine."""
+        return _settings(self, name, f"user: tasks-bot, password: '${{env:{name.upper()}_SECRET}}'", "")
+
     def client(self, by: str) -> httpx.Client:
         """Somebody's calls."""
         if by not in self._clients:
@@ -209,3 +220,10 @@ class RoundupSide:
     def hang_up(self) -> None:
         for client in self._clients.values():
             client.close()
+
+
+def _settings(side: FarSide, name: str, login: str, place: str) -> str:
+    how = "allow_insecure: true, allow_private: true"
+    integration = f"{{name: {name}, type: {side.kind}, url: '{side.real.url}', {login}, {how}}}"
+    tracker = f"{{name: {name}-issues, integration: {name}, poll_seconds: 10{place and f', {place}'}}}"
+    return f"integrations: [{integration}]\ntrackers: [{tracker}]\n"

@@ -34,10 +34,10 @@ from tasks_pipeline.trackers.providers.redmine_shapes import (
     Project,
     Row,
     User,
+    body_of,
     by_name,
     custom_fields,
     fitted,
-    holds,
     listed,
     number,
     person,
@@ -171,7 +171,7 @@ class Redmine:
             reply = self._get("/issues.json", kind="create", call="search", params=query | {"offset": offset})
             found = rows(reply, Row, "issues")
             for row in found:
-                if holds(row, marker):
+                if marker_in(body_of(row)) == marker:
                     return self._issue(row, tracker)
             if len(found) < PAGE:
                 break
@@ -379,7 +379,7 @@ class Redmine:
             url=f"{self._url}/issues/{row.id}",
             title=row.subject or "",
             state=state,
-            body=lines(row.description),
+            body=body_of(row),
             reason=reason_of(status, tracker.statuses, NOT_PLANNED),
             status=status.name,
             assignees=(person(row.assigned_to),) if row.assigned_to else (),

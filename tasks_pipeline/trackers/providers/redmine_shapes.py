@@ -11,7 +11,7 @@ import msgspec
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.issue import Person
 from tasks_pipeline.trackers.markers import marked, marker_in
-from tasks_pipeline.trackers.shapes import is_number
+from tasks_pipeline.trackers.shapes import is_number, lines
 
 ACTIVE = 1
 TEXT_BYTES = 65_000
@@ -112,10 +112,14 @@ def custom_fields(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(one) for one in given]
 
 
-def holds(row: Row, marker: str) -> bool:
-    """Whether an issue holds a marker, in its description or in a field."""
-    texts = [row.description, *(one.value for one in row.custom_fields)]
-    return any(marker_in(text) == marker for text in texts if isinstance(text, str))
+def body_of(row: Row) -> str:
+    """The description of an issue; with the marker that a field of it holds as if that were the last line."""
+    body = lines(row.description)
+    if marker_in(body) is None:
+        texts = [field.value for field in row.custom_fields if isinstance(field.value, str)]
+        found = next((key for text in texts if (key := marker_in(text))), "")
+        return marked(body, found, comment=False)
+    return body
 
 
 def fitted(body: str, marker: str) -> str:

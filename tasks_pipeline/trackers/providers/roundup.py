@@ -103,7 +103,7 @@ class Roundup:
         users = rows(
             self._calls.ask("GET", "/data/user", kind="check", call="who", params=query), User, *LIST
         )
-        found = users[0] if users else User("", self._user)
+        found = users[0] if users else User("0", self._user)
         return Identity(Person(self._user, found.realname or self._user, found.address or ""))
 
     def place(self, tracker: Tracker) -> Place:
@@ -158,7 +158,13 @@ class Roundup:
         wanted = message_id(marker)
         query = {"messageid:": wanted, "@fields": "messageid"}
         reply = self._calls.ask("GET", "/data/msg", kind="create", call="search", params=query)
-        messages = [one.id for one in rows(reply, Message, *LIST) if one.messageid == wanted]
+        found = rows(reply, Message, *LIST)
+        if any(
+            one.messageid != wanted for one in found
+        ):  # to take that for "it was not made" would make it twice
+            said = "its list of messages is not one of those with a message id"
+            raise TrackerError(Verdict(Do.UNREACHABLE, said=said))
+        messages = [one.id for one in found]
         issues = [row for one in messages for row in self._rows([("messages", one)], "create", "search")]
         if not issues:
             return None

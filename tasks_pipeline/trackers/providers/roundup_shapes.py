@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,16 +17,19 @@ from tasks_pipeline.trackers.shapes import is_number
 _TIME = re.compile(r"(\d{4})-(\d{2})-(\d{2})\.(\d{2}):(\d{2}):(\d{2})")
 
 
+Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]
+
+
 class Link(msgspec.Struct):
     """A thing that is linked to; of `name` and `username` it has the one that its class is shown by."""
 
-    id: str
+    id: Id
     name: str | None = None
     username: str | None = None
 
 
 class Row(msgspec.Struct):
-    id: str
+    id: Id
     title: str | None = None
     status: Link | None = None
     assignedto: Link | None = None
@@ -39,7 +42,7 @@ class Row(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    id: str
+    id: Id
     content: str | None = None
     author: Link | None = None
     creator: Link | None = None
@@ -57,7 +60,7 @@ class Item(msgspec.Struct):
 
 
 class Made(msgspec.Struct):
-    id: str
+    id: Id
 
 
 class Token(msgspec.Struct):
@@ -65,13 +68,13 @@ class Token(msgspec.Struct):
 
 
 class KnownStatus(msgspec.Struct):
-    id: str
+    id: Id
     name: str
 
 
 class User(msgspec.Struct):
-    id: str
-    username: str = ""
+    id: Id
+    username: str
     realname: str | None = None
     address: str | None = None
 
