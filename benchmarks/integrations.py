@@ -10,8 +10,10 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from sqlalchemy import func, select, update
 
 from benchmarks.__main__ import say
 from tasks_pipeline.demo.show import temporary_root
+from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.home import Home
 from tasks_pipeline.integrations.sync import sync_integrations
 from tasks_pipeline.storage.state.database import chunks
@@ -100,6 +103,24 @@ for line in sys.stdin:
         issue["touched"] = time.time()
     print("touched", flush=True)
 """
+
+
+def latency(stores: Stores, side: FarSide, many: int) -> float:
+    """Seconds from a decision here until the issue is closed there, while a run lingers; the median of five."""
+    running = threading.Thread(
+        target=lambda: sync_integrations(stores, linger_seconds=5, max_run_seconds=120)
+    )
+    running.start()
+    seconds = []
+    for number in range(many - 5, many):
+        time.sleep(2)
+        began = time.monotonic()
+        resolve_groups(stores.state, [number], "ann")
+        while side.ask("GET", f"/repos/{REPOSITORY}/issues/{number}", token=SOMEBODY)["state"] != "closed":
+            time.sleep(0.05)
+        seconds.append(time.monotonic() - began)
+    running.join()
+    return round(statistics.median(seconds), 2)
 
 
 def touch_all(side: FarSide) -> None:
@@ -180,6 +201,7 @@ def measure(root: Path, many: int, changed: int) -> dict[str, Any]:
         with opened(root, side.url) as stores:
             link_all(stores, repository["id"], list(range(1, many + 1)))
             figures = an_hour(stores, side, changed)
+            figures["resolved_there_s"] = latency(stores, side, many)
             with stores.state.read() as connection:
                 resolved = select(func.count()).where(groups.c.status == "resolved")
                 figures["groups_resolved"] = connection.execute(resolved).scalar_one()

@@ -221,14 +221,18 @@ def _note_seen(work: Work, at_rest: Sequence[tuple[Link, Issue]], now: datetime)
     if not at_rest:
         return
     c = issue_links.c
-    same = [{"id_": link.id, "now": now} for link, issue in at_rest if is_the_same(issue, link)]
+    same, changed = [], []
+    for link, issue in at_rest:
+        if is_the_same(issue, link):
+            same.append({"id_": link.id, "last_looked_at_": now})
+        else:
+            columns = looked(issue, link, now)
+            changed.append({"id_": link.id, **{f"{name}_": value for name, value in columns.items()}})
     with work.state.write() as connection:
-        if same:
+        for rows in filter(None, (same, changed)):
+            names = [name.removesuffix("_") for name in rows[0] if name != "id_"]
             seen = update(issue_links).where(c.id == bindparam("id_"))
-            connection.execute(seen.values(last_looked_at=bindparam("now")), same)
-        for link, issue in at_rest:
-            if not is_the_same(issue, link):
-                update_link(connection, link.id, **looked(issue, link, now))
+            connection.execute(seen.values({name: bindparam(f"{name}_") for name in names}), rows)
 
 
 def _failed(work: Work, tracker: Tracker, link: Link, error: TrackerError, now: datetime) -> None:

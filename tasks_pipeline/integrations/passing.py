@@ -4,7 +4,7 @@ transaction. Events, polls and commands only say which link to look at."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,6 +59,9 @@ def settle(
     tracker = work.tracker(view.link.tracker) if view is not None else None
     if view is None or tracker is None or view.link.state not in (LINKED, HELD):
         return Passed(view, None)
+    if view.link.integration != tracker.integration:  # the tracker has another one by now
+        update_link(connection, link_id, integration=tracker.integration)
+        view = replace(view, link=replace(view.link, integration=tracker.integration))
     judged = judge(
         view, issue, work.stores.config, tracker, work.accounts, now,
         skew=work.skew(connection), sending=bool(sending),
@@ -67,7 +70,7 @@ def settle(
     if view.link.look_at is not None and view.link.look_at <= now and judged.link == LINKED:
         columns["look_at"] = None
     if judged.link == LINKED and view.link.state == HELD:
-        columns |= {"state": LINKED, "held": ""} | ({"turns": []} if view.link.held == FLAPPING else {})
+        columns |= _released(view, judged)
     step = _Step(work, connection, view, tracker, issue, now, sending)
     columns |= step.state(judged.state) | step.assignee(judged.assignee)
     columns |= {"error": "", "verdict": f"{judged.state.do} {judged.state.to}".strip()[:32]}
@@ -76,6 +79,14 @@ def settle(
         agreed = {"agreed_state": view.tried, "agreed_at": now, "settled": ""}
         agree_with_others(connection, view.link, issue, agreed, now)
     return Passed(view, judged, judged.state.to if judged.state.do == "follow" else "")
+
+
+def _released(view: View, judged: Judged) -> dict[str, Any]:
+    """Columns of a held link that is given another try. Until a push came through it stays held, so that one that is refused again is
+    told no second time."""
+    if view.link.held == FLAPPING:
+        return {"state": LINKED, "held": "", "turns": []}
+    return {} if judged.state.do == "push" else {"state": LINKED, "held": ""}
 
 
 def agree_with_others(

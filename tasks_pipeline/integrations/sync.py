@@ -32,6 +32,7 @@ from tasks_pipeline.integrations.work import LEASE, SyncReport, Work, work_for
 from tasks_pipeline.links.intents import DEAD, MAKING, Claimed, claim, finish, put_back
 from tasks_pipeline.links.making import promote_orphans
 from tasks_pipeline.links.rows import HELD, LINKED, links_to_look_at, update_link
+from tasks_pipeline.links.waiting import bury_unconfigured
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import TrackerError
 from tasks_pipeline.trackers.calls import Gate
@@ -69,6 +70,7 @@ def sync_integrations(
     report, config = SyncReport(), stores.config
     with stores.state.write() as connection:
         promote_orphans(stores.state, connection, report.started)
+        bury_unconfigured(connection, [each.name for each in config.integrations], report.started)
     chosen = [each for each in config.trackers if tracker in (None, each.name)]
     if full or tracker is not None:
         for each in chosen:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from tasks_pipeline.links.rows import Link, theirs_of
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Issue, IssueState, Person
 
+_clean = lru_cache(maxsize=2048)(clean)
+"""A page of issues is compared and then written: each of their texts is made safe once."""
 REFUSED = "assignee_refused"
 """Name of what `theirs` holds besides: whom of ours they did not take as assignee."""
 
@@ -18,9 +21,9 @@ def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:
     kept = {REFUSED: link.theirs[REFUSED]} if REFUSED in link.theirs else {}
     return {
         "external_id": issue.external_id[:200],
-        "shown_key": clean(issue.key, 300),
-        "url": clean(issue.url, 2000),
-        "title": clean(issue.title, 500),
+        "shown_key": _clean(issue.key, 300),
+        "url": _clean(issue.url, 2000),
+        "title": _clean(issue.title, 500),
         "theirs": theirs_of(issue) | kept,
         "their_updated_at": issue.updated_at,
         "etag": issue.etag if len(issue.etag) <= 200 else "",
@@ -32,7 +35,7 @@ def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:
 def is_the_same(issue: Issue, link: Link) -> bool:
     """Whether an issue is as the last look showed it."""
     kept = {name: value for name, value in link.theirs.items() if name != REFUSED}
-    same_name = clean(issue.key, 300) == link.shown_key and clean(issue.title, 500) == link.title
+    same_name = _clean(issue.key, 300) == link.shown_key and _clean(issue.title, 500) == link.title
     return same_name and issue.updated_at == link.their_updated_at and theirs_of(issue) == kept
 
 

@@ -89,7 +89,7 @@ def test_a_comment_there_is_taken_over_with_its_edits_and_dropped_with_its_delet
 def test_ours_bots_and_private_ones_are_never_copied(hub: Linked, never: dict[str, Any]) -> None:
     group_id, _, key = hub.pair()
     hub.poll()
-    hub.there.say(key, never.pop("text", "hello"), **never)
+    hub.there.say(key, **({"text": "hello"} | never))
     hub.poll()
     assert shown(hub, group_id) == []
 

@@ -187,6 +187,11 @@ def test_what_the_tracker_does_not_take_is_held_with_its_words_and_tried_when_th
     assert (row.state, row.held, hub.there.issues[key].state) == ("held", said, OPEN)
     hub.poll()
     assert hub.there.calls["set_state"] == 1
+    hub.there.fail["set_state"] = [Verdict(Do.HELD, said=said)]
+    hub.hurry()  # after an hour it is tried again, and told no second time
+    hub.sync()
+    assert (hub.row(link).state, hub.there.calls["set_state"]) == ("held", 2)
+    assert [action for _, action, _ in hub.log(group_id)].count("issue") == 1
     hub.there.change(key, status="In Progress")
     hub.poll()
     assert (hub.row(link).state, hub.there.issues[key].state) == ("linked", CLOSED)

@@ -77,7 +77,11 @@ def weather(upstream: str) -> Iterator[FarSide]:
 @contextmanager
 def _running(command: Sequence[str]) -> Iterator[dict[str, Any]]:
     with subprocess.Popen(
-        [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # who hangs up in the middle of an answer makes it write a page
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:
