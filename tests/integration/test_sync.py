@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from tasks_pipeline.commands.groups.log import told
 from tasks_pipeline.groups.decisions import (
+    actions_of,
     assign_groups_to,
     ignore_groups,
     log_action,
@@ -70,6 +72,21 @@ def test_an_issue_that_is_closed_there_resolves_its_group_and_says_by_whom(hub: 
     hub.poll()
     assert hub.status(group_id) == "unresolved"
     assert hub.log(group_id)[0][0] == "shop-issues:octo-carl"
+
+
+def test_the_log_reads_as_people_would_say_it(hub: Linked) -> None:
+    group_id, _, key = hub.pair()
+    said = {"tracker": "shop-issues", "key": f"acme/shop#{key}", "issue": "https://hub.example/1"}
+    with hub.stores.state.write() as connection:
+        log_action(hub.stores.state, connection, 1, group_id, "link", {**said, "made": True}, ANNA)
+        log_action(hub.stores.state, connection, 1, group_id, "unlink", said, ANNA)
+    hub.poll()
+    hub.there.close(key)
+    hub.poll()
+    entries = told(hub.stores.state, {1: "shop"}, actions_of(hub.stores.state, group_id))
+    assert [entry["text"] for entry in entries] == [
+        "resolved (acme/shop#1)", "not linked to acme/shop#1 any more", "acme/shop#1 was made for it in shop-issues",
+    ]  # fmt: skip
 
 
 def test_what_was_undone_meanwhile_sends_nothing(hub: Linked) -> None:

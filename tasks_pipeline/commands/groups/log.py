@@ -124,6 +124,12 @@ def _said(action: str, data: Mapping[str, Any]) -> str:
             return f"{counted(events, 'event')} came from {former}"
         case "inherit", {"from": others, "what": what}:
             return f"{' and '.join(what)} of {', '.join(others)} taken over"
+        case "link", {"made": True, "key": key, "tracker": tracker}:
+            return f"{key} was made for it in {tracker}"
+        case "link", {"key": key}:
+            return f"linked to {key}"
+        case "unlink", {"key": key, "tracker": tracker}:
+            return f"not linked to {key or f'an issue of {tracker}'} any more"
         case "discard", {"events": events}:
             return f"discarded, {counted(events, 'event')} removed"
     return _PLAIN.get(action, action)
