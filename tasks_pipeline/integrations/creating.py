@@ -176,7 +176,8 @@ def _send(work: Work, claimed: Claimed, tracker: Tracker) -> None:
         with work.state.write() as connection:
             finish(connection, claimed, DROPPED, now=now, reason="its group is not there any more")
         return
-    by_them = now + timedelta(seconds=skew or 0.0)
+    # By the clock that is behind: what their header Date says need not be what they date issues by.
+    by_them = now + timedelta(seconds=min(0.0, skew or 0.0))
     clock = "known" if skew is not None else "unknown"
     sent = int(claimed.data.get("sent", 0)) + 1
     noted = note_sending(work.state, claimed, by_them, clock=clock, sent=sent)

@@ -147,7 +147,8 @@ def test_it_is_looked_for_by_their_clock(shop: Day, far: FarSide, maker: Maker, 
     far.change(1, created_at=(sent + timedelta(seconds=skew or 0)).isoformat())
     maker.make_next()
     assert maker.intent()["status"] == "done"
-    wanted = sent + timedelta(seconds=skew - 120) if skew is not None else sent - timedelta(days=1)
+    behind = timedelta(seconds=min(skew, 0) - 120) if skew is not None else timedelta(days=-1)
+    wanted = sent + behind
     assert abs((since[0] - wanted).total_seconds()) < 10
 
 

@@ -18,6 +18,7 @@ from tasks_pipeline.links.rows import Link, read_link
 from tasks_pipeline.storage.state.tables import group_actions, issue_intents, issue_links
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import TrackerError
+from tasks_pipeline.trackers.provider import Provider
 from tests.support.day import Day
 from tests.support.far_side import FarSide
 
@@ -47,7 +48,7 @@ class Maker:
     """What a sync does about intents to create. Time goes on as fast as a test wants: `make_next` takes what is due next."""
 
     stores: Stores
-    far: FarSide
+    far: FarSide | Provider
 
     @property
     def work(self) -> Work:
