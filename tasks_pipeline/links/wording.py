@@ -181,7 +181,7 @@ def draft_of(
 ) -> Draft:
     """The issue that is made for a group."""
     return Draft(
-        title=_title(filled(tracker.title, told) or told.short_id, form),
+        title=_title(filled(tracker.title, told), form) or told.short_id,
         body=_cut(_body(told, tracker, form, templates_dir), form),
         marker=marker,
         labels=_labels(tracker, [told]),
