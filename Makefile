@@ -40,7 +40,7 @@ bench: $(STAMP) ## Measure; ARGS="--help" says what can be measured
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove the environment and caches; data in home directories stays
-	@rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: $(STAMP) ## Resolve requirements.lock afresh from pyproject.toml

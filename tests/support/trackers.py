@@ -1,4 +1,7 @@
-"""Real issue trackers for tests, each on a free loopback port and gone at the end: Roundup, and Redmine where Debian's package is installed."""
+"""Real issue trackers for tests, each on a free loopback port and gone at the end: Roundup, and Redmine where Debian's package is installed.
+
+`python -m tests.support.trackers` makes Redmine's database, which takes half a minute, once.
+"""
 
 from __future__ import annotations
 
@@ -198,3 +201,8 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    with real_redmine() as made:  # what takes long is in the cache from then on
+        print(f"Redmine runs, and answered at {made.url}")
