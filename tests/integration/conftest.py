@@ -14,9 +14,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.reports.rendering import charts
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.day import Day
-from tests.support.far_sides import FarSide, RedmineSide, RoundupSide
 from tests.support.postgres import PostgresServer
-from tests.support.trackers import TrackerMissing, real_redmine, real_roundup
 
 _numbers = itertools.count(1)
 
@@ -76,32 +74,3 @@ def _pictures_are_the_same(request: pytest.FixtureRequest, monkeypatch: pytest.M
     if "drawn" not in request.fixturenames:
         monkeypatch.setattr(charts, "svg", lambda chart: f'<svg id="{chart.name}"></svg>')
         monkeypatch.setattr(charts, "png", lambda chart: b"\x89PNG\r\n\x1a\n" + chart.name.encode())
-
-
-@pytest.fixture(scope="session")
-def roundup() -> Iterator[RoundupSide]:
-    """A real Roundup; an issue is a test's own."""
-    with real_roundup() as real:
-        side = RoundupSide(real)
-        yield side
-        side.hang_up()
-
-
-@pytest.fixture(scope="session")
-def redmine() -> Iterator[RedmineSide]:
-    """A real Redmine; an issue is a test's own. Skips, with what is missing, where none can be started."""
-    with ExitStack() as stack:
-        try:
-            real = stack.enter_context(real_redmine())
-        except TrackerMissing as error:
-            pytest.skip(str(error))
-        side = RedmineSide(real)
-        yield side
-        side.hang_up()
-
-
-@pytest.fixture(scope="session", params=["roundup", "redmine"])
-def far(request: pytest.FixtureRequest) -> FarSide:
-    """Each real tracker in turn."""
-    side: FarSide = request.getfixturevalue(request.param)
-    return side

@@ -82,7 +82,9 @@ class Pair:
 @pytest.fixture
 def pair(alone: Day, far: FarSide) -> Pair:
     project = f"projects: [{{id: {alone.project}, slug: shop, keys: [{{public_key: abcdef}}]}}]\n"
-    text = project + far.settings() + RULES.format(ann=far.ann)
+    integration, tracker = far.settings()
+    places = f"integrations: [{integration}]\ntrackers: [{tracker}]\n"
+    text = project + places + RULES.format(ann=far.ann)
     config = parse_config(text, environ={"FAR_SECRET": far.secret})
     day = replace(alone, stores=replace(alone.stores, config=config))
     day.send(event("ZeroDivisionError: prices"))

@@ -28,7 +28,7 @@ class FarSide(Protocol):
 
     def integration(self, **settings: Any) -> AnyIntegration: ...
     def tracker(self, **settings: Any) -> Tracker: ...
-    def settings(self, name: str = "far") -> str: ...
+    def settings(self, name: str = "far") -> tuple[str, str]: ...
     def close(self, issue: str, by: str = "ann") -> None: ...
     def reopen(self, issue: str, by: str = "ann") -> None: ...
     def rename(self, issue: str, title: str) -> None: ...
@@ -73,7 +73,7 @@ class RedmineSide:
         }
         return Tracker(**given | settings)
 
-    def settings(self, name: str = "far") -> str:
+    def settings(self, name: str = "far") -> tuple[str, str]:
         """An entry of `integrations` and one of `trackers`, as they stand in a configuration; the secret is in NAME_SECRET."""
         return _settings(
             self, name, f"token: '${{env:{name.upper()}_SECRET}}'", "project: shop, tracker: Bug"
@@ -157,7 +157,7 @@ class RoundupSide:
         """It is one place, without projects."""
         return Tracker(**{"name": "far-issues", "integration": "far"} | settings)
 
-    def settings(self, name: str = "far") -> str:
+    def settings(self, name: str = "far") -> tuple[str, str]:
         """The same as for Redmine."""
         return _settings(self, name, f"user: tasks-bot, password: '${{env:{name.upper()}_SECRET}}'", "")
 
@@ -222,8 +222,8 @@ class RoundupSide:
             client.close()
 
 
-def _settings(side: FarSide, name: str, login: str, place: str) -> str:
+def _settings(side: FarSide, name: str, login: str, place: str) -> tuple[str, str]:
     how = "allow_insecure: true, allow_private: true"
     integration = f"{{name: {name}, type: {side.kind}, url: '{side.real.url}', {login}, {how}}}"
     tracker = f"{{name: {name}-issues, integration: {name}, poll_seconds: 10{place and f', {place}'}}}"
-    return f"integrations: [{integration}]\ntrackers: [{tracker}]\n"
+    return integration, tracker
