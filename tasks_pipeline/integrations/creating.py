@@ -306,7 +306,7 @@ def _failed(work: Work, claimed: Claimed, verdict: Verdict) -> None:
         elif verdict.do in _GIVEN_UP or (ended and verdict.do in _NOT_MADE):
             named = f" ({', '.join(verdict.fields)})" if verdict.fields else ""
             said = clean(f"{said}{named}", 1000)
-            finish(connection, claimed, DEAD, now=now, reason=said)
+            finish(connection, claimed, DEAD, now=now, reason=said, not_made=True)
         elif verdict.do in _NOT_MADE:
             seconds = max(verdict.wait, retry_seconds(claimed.attempts))
             put_back(connection, claimed, now + timedelta(seconds=seconds), said)

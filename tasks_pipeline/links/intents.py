@@ -187,9 +187,20 @@ def note_sending(state: StateDatabase, claimed: Claimed, at: datetime, **data: A
     return replace(claimed, sent_at=at, data=said) if held else None
 
 
-def finish(connection: Connection, claimed: Claimed, status: str, *, now: datetime, reason: str = "") -> bool:
-    """End an intent: done, dead or dropped. False, and nothing set, when the claim was lost meanwhile."""
-    values = {"status": status, "ended_at": now, "reason": reason[:REASON_LENGTH]}
+def finish(
+    connection: Connection,
+    claimed: Claimed,
+    status: str,
+    *,
+    now: datetime,
+    reason: str = "",
+    not_made: bool = False,
+) -> bool:
+    """End an intent: done, dead or dropped. `not_made`: the answer says so, and whoever tries again need not look for it. False, and
+    nothing set, when the claim was lost meanwhile."""
+    values: dict[str, Any] = {"status": status, "ended_at": now, "reason": reason[:REASON_LENGTH]}
+    if not_made:
+        values["sent_at"] = None
     return _set(connection, claimed, {**values, "claimed_by": None, "lease_until": None})
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, update
 
 from tasks_pipeline.groups.decisions import resolve_groups
 from tasks_pipeline.integrations.creating import LOOKS, turned_up
+from tasks_pipeline.links.intents import retry_dead
 from tasks_pipeline.links.making import request_by_rule, unlink
 from tasks_pipeline.storage.state.tables import integration_states, issue_intents
 from tasks_pipeline.trackers.answers import Do, Verdict
@@ -231,6 +232,10 @@ def test_a_refused_field_is_left_out_once_and_then_it_is_dead_and_says_so(
     assert len(far.issues()) == 1
     assert maker.intents()[-1]["status"] == "dead"
     assert maker.link(other).error == "HTTP 422: labels invalid (labels)"
+    assert retry_dead(shop.stores.state, datetime.now(UTC), integration="hub") == 1
+    assert maker.link(other).error == ""
+    maker.make_next()
+    assert len(far.issues()) == 2, "it was not made before, so nobody looks for it"
     assert maker.link(link).state == "linked"
 
 
