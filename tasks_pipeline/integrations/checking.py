@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.integrations.gate import AUTH_FAILED, DISABLED, OK, Clock, StoredGate, utc_now
 from tasks_pipeline.integrations.judging import Seen
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import integration_states
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.calls import Gate
 from tasks_pipeline.trackers.provider import Provider, open_provider
@@ -23,6 +24,7 @@ from tasks_pipeline.trackers.provider import Provider, open_provider
 CHECK_SECONDS = 300.0
 AGAIN_SECONDS = 60.0
 """Until the next check where the last one saw another state than the one before."""
+REFUSED_ONCE_SECONDS = 10.0
 REFUSED_SECONDS = PLACE_SECONDS = 3600.0
 EARLY = 5.0
 """A check that is due in so many seconds is made now."""
@@ -66,6 +68,18 @@ def _twice(ask: Callable[[], Any], seen: Seen) -> Any:
     return ask()
 
 
+def checks_due(state: StateDatabase, integrations: Sequence[AnyIntegration], now: datetime) -> list[str]:
+    """Names of the integrations that are to be looked at now. One question, and none without integrations."""
+    if not integrations:
+        return []
+    query = select(integration_states).where(integration_states.c.tracker == "")
+    with state.read() as connection:
+        known = {row.integration: row for row in connection.execute(query)}
+    return [
+        each.name for each in integrations if each.name not in known or is_due(known[each.name], each, now)
+    ]
+
+
 def is_due(row: Row[Any], integration: AnyIntegration, now: datetime) -> bool:
     """Whether an integration is to be asked now, or its state to be set."""
     if not integration.enabled or row.disabled_at is not None:
@@ -73,6 +87,8 @@ def is_due(row: Row[Any], integration: AnyIntegration, now: datetime) -> bool:
     if row.checked_at is None or row.status in ("", DISABLED):
         return True
     age = (now - row.checked_at).total_seconds() + EARLY
+    if row.refused and row.status != AUTH_FAILED:
+        return bool(age >= REFUSED_ONCE_SECONDS)  # it let somebody not in: whether it is so is told soon
     if row.status == AUTH_FAILED:
         return age >= REFUSED_SECONDS or not _same_credential(row, integration)
     return bool(age >= (AGAIN_SECONDS if row.pending else CHECK_SECONDS))

@@ -82,17 +82,6 @@ class StatusReport:
     failed: list[str] = field(default_factory=list)
 
 
-def checks_due(state: StateDatabase, integrations: Sequence[AnyIntegration], now: datetime) -> list[str]:
-    """Names of the integrations that are to be looked at now. One question, and none without integrations."""
-    if not integrations:
-        return []
-    with state.read() as connection:
-        known = {row.integration: row for row in connection.execute(_rows_of_integrations())}
-    return [
-        each.name for each in integrations if each.name not in known or is_due(known[each.name], each, now)
-    ]
-
-
 def update_integration_status(
     stores: Stores,
     now: datetime | None = None,
@@ -295,10 +284,6 @@ def _have_read_anew(connection: Connection, trackers: Sequence[str]) -> None:
 def _of(integration: str, tracker: str = "") -> tuple[Any, ...]:
     c = integration_states.c
     return c.integration == integration, c.tracker == tracker
-
-
-def _rows_of_integrations() -> Any:
-    return select(integration_states).where(integration_states.c.tracker == "")
 
 
 def set_disabled(state: StateDatabase, integration: str, now: datetime | None, moment: datetime) -> bool:

@@ -100,6 +100,7 @@ def wanted(
     yield partial(_of_integrations, state, config, now)
     if by_the_clock:
         yield partial(_of_monitors, state, config, now)
+        yield partial(_of_checks, state, config, now)
         yield partial(_of_digests, state, config, now)
 
 
@@ -120,12 +121,19 @@ def _of_releases(state: StateDatabase, now: datetime) -> list[Start]:
 
 
 def _of_integrations(state: StateDatabase, config: Config, now: datetime) -> list[Start]:
-    """What is to be carried over; a look at how integrations are is in no hurry, and started by the sensor."""
     if not config.integrations:
         return []
     from tasks_pipeline.integrations.due import work_due
 
     return [SYNC] if work_due(state, config, now) else []
+
+
+def _of_checks(state: StateDatabase, config: Config, now: datetime) -> list[Start]:
+    if not config.integrations:
+        return []
+    from tasks_pipeline.integrations.checking import checks_due
+
+    return [CHECKS] if checks_due(state, config.integrations, now) else []
 
 
 def _of_monitors(state: StateDatabase, config: Config, now: datetime) -> list[Start]:

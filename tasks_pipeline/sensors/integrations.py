@@ -6,8 +6,8 @@ import dagster as dg
 
 from tasks_pipeline.assets.integrations import TRACKERS, trackers
 from tasks_pipeline.config import Config
+from tasks_pipeline.integrations.checking import checks_due
 from tasks_pipeline.integrations.due import sync_due
-from tasks_pipeline.integrations.status import checks_due
 from tasks_pipeline.integrations.sync import MAX_RUN_SECONDS
 from tasks_pipeline.jobs import check_integrations_job, sync_integrations_job
 from tasks_pipeline.nudging.wanted import CHECKS, SYNC

@@ -13,8 +13,9 @@ from sqlalchemy import select, update
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.groups.decisions import assign_groups_to, resolve_groups
+from tasks_pipeline.integrations.checking import checks_due
 from tasks_pipeline.integrations.gate import states_of
-from tasks_pipeline.integrations.status import checks_due, set_disabled, update_integration_status
+from tasks_pipeline.integrations.status import set_disabled, update_integration_status
 from tasks_pipeline.storage.state.tables import (
     integration_states,
     issue_intents,
