@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,13 @@ def test_check_names_files_that_are_not_there_and_a_service_goes_on(tmp_path: Pa
     (tmp_path / "corp.pem").touch()
     (tmp_path / "issue.md").touch()
     assert CliRunner().invoke(main, command, env=SECRETS).exit_code == 0
+
+
+def test_the_example_in_the_document_is_valid() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    environ = dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", example), "abcd1234")
+    assert len(parse_config(example, environ=environ).trackers) == 3
 
 
 def test_placeholders_are_what_stands_in_braces() -> None:
