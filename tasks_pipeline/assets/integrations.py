@@ -20,6 +20,9 @@ TRACKERS = "trackers"
 RECONCILED = "reconciled_issues"
 _TAGS = {LANE_TAG: INTEGRATIONS.name}
 _FIGURES = ("name", "type", "state", "links", "waiting", "dead", "requests_last_hour")
+_WITH_WORDS_OF_OTHERS = {
+    "created": "created there", "adopted": "adopted: it was there", "gone": "gone", "held": "held",
+}  # fmt: skip
 _NUMBERS = ("links", "waiting", "dead", "requests_last_hour")
 
 trackers = dg.DynamicPartitionsDefinition(name=TRACKERS)
@@ -129,7 +132,8 @@ def _moved(report: SyncReport) -> dict[str, Any]:
     """Counts, and tables of what was counted by tracker and of what moved."""
     columns = ("tracker", "issue", "what")
     moved = [
-        dg.TableRecord({name: clean(row.get(name) or "", 200) for name in columns}) for row in report.moved
+        dg.TableRecord({name: clean(row.get(name) or "", 200) for name in columns} | _without_title(row))
+        for row in report.moved
     ]
     counted = sorted({what for counts in report.by_tracker.values() for what in counts})
     by_tracker = [
@@ -146,6 +150,12 @@ def _moved(report: SyncReport) -> dict[str, Any]:
         ),
         "trackers": dg.MetadataValue.table(by_tracker, schema=schema),
     }
+
+
+def _without_title(row: dict[str, Any]) -> dict[str, str]:
+    """Titles of what was made, and the words of the far side, are left out: strangers wrote them."""
+    what, _, said = str(row.get("what") or "").partition(": ")
+    return {"what": _WITH_WORDS_OF_OTHERS[what]} if said and what in _WITH_WORDS_OF_OTHERS else {}
 
 
 def _states(stores: Stores) -> dict[str, Any]:
