@@ -223,7 +223,7 @@ class RoundupSide:
 
 
 def _settings(side: FarSide, name: str, login: str, place: str) -> tuple[str, str]:
-    how = "allow_insecure: true, allow_private: true"
+    how = "allow_insecure: true, allow_private: true, requests_per_second: 1000"
     integration = f"{{name: {name}, type: {side.kind}, url: '{side.real.url}', {login}, {how}}}"
     tracker = f"{{name: {name}-issues, integration: {name}, poll_seconds: 10{place and f', {place}'}}}"
     return integration, tracker
