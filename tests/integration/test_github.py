@@ -380,7 +380,7 @@ def many(hub: Hub, count: int, *, seconds_apart: float = 1) -> datetime:
 def test_many_changes_come_in_bounded_steps_and_none_is_missed(
     apart: float, hub: Hub, ours: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(github_polling, "PAGES", 2 if apart else 6)
+    monkeypatch.setattr(github_polling, "PAGES", 2)
     start = many(hub, 500, seconds_apart=apart)
     cursor, found, steps = Cursor(since=start), set(), 0
     more = True
@@ -392,6 +392,36 @@ def test_many_changes_come_in_bounded_steps_and_none_is_missed(
     assert len(found) == 500
     assert steps >= (3 if apart else 1)
     assert ids(ours.changed(SHOP, cursor)) == []
+
+
+def test_what_changed_behind_a_full_page_is_seen_and_costs_no_more(hub: Hub, ours: Provider) -> None:
+    """Three hundred issues within a second, then one by one: the first page of the list stays the same."""
+    start = many(hub, 300, seconds_apart=0.003)
+    cursor, more = Cursor(since=start), True
+    while more:
+        step = ours.changed(SHOP, cursor)
+        cursor, more = step.cursor, step.more
+    assert ids(ours.changed(SHOP, cursor)) == []
+    for number in (7, 8, 9):
+        at = start + timedelta(seconds=number)
+        hub.tracker.issues[701, number] |= {
+            "state": "closed",
+            "updated_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        before = len(hub.tracker.log)
+        step = ours.changed(SHOP, cursor)
+        assert ids(step) == [f"701#{number}"]
+        cursor = step.cursor
+    assert len(hub.tracker.log) - before == 2
+
+
+def test_a_full_page_that_stays_the_same_hides_nothing(hub: Hub, ours: Provider) -> None:
+    start = many(hub, github_polling.PER_PAGE, seconds_apart=0.1)
+    cursor = ours.changed(SHOP, Cursor(since=start)).cursor
+    for _ in range(2):
+        cursor = ours.changed(SHOP, cursor).cursor
+    made(ours, 101)
+    assert ids(ours.changed(SHOP, cursor)) == ["701#101"]
 
 
 def test_rows_that_move_between_pages_are_not_missed(hub: Hub, ours: Provider) -> None:

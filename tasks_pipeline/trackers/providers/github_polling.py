@@ -16,9 +16,14 @@ from tasks_pipeline.trackers.providers.github_shapes import CommentShape, IssueS
 
 OVERLAP = timedelta(seconds=60)
 PER_PAGE = 100
+AGAIN = 50
+"""Rows that were seen already and are read again, at most: half a page."""
 PAGES = 5
 """Requests of one list in one go; `Changes.more` says that there is more behind it."""
-MOST_SEEN = 2000
+MOST_PAGES = 150
+"""Pages of one second, in which there is no place to go on from."""
+MOST_SEEN = 10_000
+_COMMENT = "c:"
 TRIES = 4
 """Pages that are looked at for one number."""
 
@@ -53,21 +58,45 @@ def changes(lists: Lists, cursor: Cursor) -> Changes:
     """
     if cursor.since is None:
         return Changes((), {}, _first(lists))
-    etags = [*cursor.etag.split("\n"), "", "", ""][:3]
-    start = datetime.fromisoformat(etags[2]) if etags[2] else cursor.since - OVERLAP
-    issues = _read(lists, lists.issues, {"state": "all"}, start, etags[0], IssueShape)
-    comments = _comments(lists, start, etags[1])
+    asked = _Asked.of(cursor)
+    issues = _read(lists, lists.issues, {"state": "all"}, asked.issues, asked.issues_etag, IssueShape)
+    comments = _comments(lists, asked)
     marked = {f"{lists.repository_id}#{row.number}": (_mark(row), row) for row in issues.rows}
-    said = {f"c:{row.id}": (_mark(row), row) for row in comments.rows}
+    said = {f"{_COMMENT}{row.id}": (_mark(row), row) for row in comments.rows}
     fresh = [row for key, (mark, row) in marked.items() if cursor.seen.get(key) != mark]
     spoken = [row for key, (mark, row) in said.items() if cursor.seen.get(key) != mark]
     marks = {key: mark for key, (mark, _) in (*marked.items(), *said.items())}
     return Changes(
         [row.issue(lists.repository_id, lists.web) for row in fresh],
         None if comments is _NOT_LISTED else _by_issue(lists, spoken),
-        _behind(cursor, start, issues, comments, {**cursor.seen, **marks}),
+        _behind(cursor, asked, issues, comments, {**cursor.seen, **marks}),
         more=issues.end is not None or comments.end is not None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """From which time on each list is asked for, and the ETags that belong to that; as a cursor keeps it in its `etag`."""
+
+    issues: datetime
+    comments: datetime
+    issues_etag: str = ""
+    comments_etag: str = ""
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> _Asked:
+        """What a cursor that has a time says; one without more begins an overlap before it."""
+        assert cursor.since is not None
+        parts = cursor.etag.split("\n")
+        if len(parts) != 4:
+            return cls(cursor.since - OVERLAP, cursor.since - OVERLAP)
+        return cls(datetime.fromisoformat(parts[0]), datetime.fromisoformat(parts[1]), parts[2], parts[3])
+
+    def written(self) -> str:
+        """For the cursor."""
+        return "\n".join(
+            (_written(self.issues), _written(self.comments), self.issues_etag, self.comments_etag)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +111,10 @@ class _Rows(Generic[Row]):
 _NOT_LISTED: _Rows[CommentShape] = _Rows((), "")
 
 
-def _comments(lists: Lists, start: datetime, etag: str) -> _Rows[CommentShape]:
+def _comments(lists: Lists, asked: _Asked) -> _Rows[CommentShape]:
+    path = f"{lists.issues}/comments"
     try:
-        return _read(lists, f"{lists.issues}/comments", {}, start, etag, CommentShape)
+        return _read(lists, path, {}, asked.comments, asked.comments_etag, CommentShape)
     except TrackerError as error:
         if error.verdict.do is not Do.HELD:
             raise
@@ -115,7 +145,7 @@ def _read(
         return _Rows((), etag)
     found: dict[int, Row] = {}
     asked, last = start, start
-    for number in range(1, PAGES + 1):
+    for number in range(1, MOST_PAGES + 1):
         page: list[Row] = reply.shaped(list[shape])  # type: ignore[valid-type]
         for row in page:  # a later page shows the newer state
             key = row.number if isinstance(row, IssueShape) else row.id
@@ -123,8 +153,10 @@ def _read(
             last = max(last, row.updated_at)
         behind = lists.following(reply)
         if behind is None or not page:
-            return _Rows(list(found.values()), first.headers.get("etag", ""))
-        if number == PAGES:
+            # The ETag is of one page alone: a full one stays as it is while what changes comes behind it.
+            etag = first.headers.get("etag", "") if number == 1 and len(page) < PER_PAGE else ""
+            return _Rows(list(found.values()), etag)
+        if number >= PAGES and last > start:
             break
         if page[-1].updated_at > asked:
             asked = page[-1].updated_at
@@ -136,7 +168,7 @@ def _read(
 
 def _behind(
     cursor: Cursor,
-    start: datetime,
+    asked: _Asked,
     issues: _Rows[IssueShape],
     comments: _Rows[CommentShape],
     seen: Mapping[str, str],
@@ -146,16 +178,37 @@ def _behind(
     ends = [rows.end for rows in (issues, comments) if rows.end is not None]
     times = [row.updated_at for row in issues.rows] + [row.updated_at for row in comments.rows]
     since = min(ends) if ends else max(times, default=cursor.since)
-    if ends:
-        etag = f"\n\n{_written(since)}"
-    elif since == cursor.since and start == since - OVERLAP:
-        etag = f"{issues.etag}\n{comments.etag}"
-    else:
-        etag = ""  # the next address is another one
-    kept = {key: mark for key, mark in seen.items() if mark >= _written(since - OVERLAP)}
+    following = _Asked(since, since)
+    if not ends:
+        following = _Asked(  # never back: what was seen before is no longer known
+            max(asked.issues, _overlapping(since, seen, comments=False)),
+            max(asked.comments, _overlapping(since, seen, comments=True)),
+        )
+        following = replace(
+            following,
+            issues_etag=issues.etag if following.issues == asked.issues else "",
+            comments_etag=comments.etag if following.comments == asked.comments else "",
+        )
+    least = {True: _written(following.comments), False: _written(following.issues)}
+    kept = {key: mark for key, mark in seen.items() if mark >= least[key.startswith(_COMMENT)]}
     if len(kept) > MOST_SEEN:
         kept = dict(sorted(kept.items(), key=lambda item: item[1])[-MOST_SEEN:])
-    return replace(cursor, since=since, seen=kept, etag=etag)
+    return Cursor(since, kept, following.written())
+
+
+def _overlapping(since: datetime, seen: Mapping[str, str], *, comments: bool) -> datetime:
+    """An overlap before a time; less of it where so much changed at once that it would be read again page by page."""
+    begin = _written(since - OVERLAP)
+    marks = sorted(
+        mark for key, mark in seen.items() if key.startswith(_COMMENT) is comments and mark >= begin
+    )
+    if len(marks) <= AGAIN:
+        return since - OVERLAP
+    second = marks[-AGAIN].split(" ")[0]
+    start = datetime.fromisoformat(second)
+    if sum(mark >= second for mark in marks) > PER_PAGE:  # as much within one second: begin behind it
+        start += timedelta(seconds=1)
+    return min(start, since)
 
 
 def _by_issue(lists: Lists, rows: Iterable[CommentShape]) -> dict[str, list[Comment]]:
