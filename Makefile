@@ -40,7 +40,7 @@ bench: $(STAMP) ## Measure; ARGS="--help" says what can be measured
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove the environment and caches; data in home directories stays
-	@rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: $(STAMP) ## Resolve requirements.lock afresh from pyproject.toml
@@ -57,14 +57,15 @@ dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh afte
 
 # uv, itself from the lock, installs the rest in a sixth of pip's time; where it cannot reach the index that pip was told of,
 # pip does. Byte code is compiled here once: compiling at the first import would cost every start of Dagster seconds, and
-# each of its processes memory. The lock holds the build backend too, hence --no-build-isolation.
+# each of its processes memory. The lock holds the build backend too, hence --no-build-isolation; what comes as source is built
+# with what the lock holds.
 $(STAMP): requirements.lock pyproject.toml
 	@echo "setting up $(VENV) from requirements.lock (a minute, once)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.txt
 	@$(PIP) --require-hashes -r $(VENV)/uv.txt
-	@$(UV_INSTALL) --require-hashes -r requirements.lock || $(PIP) --require-hashes -r requirements.lock
+	@$(UV_INSTALL) --require-hashes --build-constraints requirements.lock -r requirements.lock || $(PIP) --require-hashes -r requirements.lock
 	@$(UV_INSTALL) --no-build-isolation --editable . || $(PIP) --no-build-isolation --editable .
 	@$(BIN)/python -m pip check --disable-pip-version-check > $(VENV)/pip-check.log || { cat $(VENV)/pip-check.log; exit 1; }
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 -x "/tests/" $(VENV)/lib tasks_pipeline > $(VENV)/compileall.log || true

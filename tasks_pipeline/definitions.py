@@ -11,6 +11,13 @@ from tasks_pipeline.assets.cleanup import cleanup, delete_attachments, plan_of_c
 from tasks_pipeline.assets.deletions import finish_deletions
 from tasks_pipeline.assets.event_processing import envelopes, process_events
 from tasks_pipeline.assets.groups import merge_events
+from tasks_pipeline.assets.integrations import (
+    RECONCILED,
+    integration_status,
+    reconcile_issues,
+    sync_integrations,
+    trackers,
+)
 from tasks_pipeline.assets.maintenance import (
     back_up,
     drop_expired_envelopes,
@@ -38,6 +45,7 @@ from tasks_pipeline.checks.analytics import check_analytics_events
 from tasks_pipeline.checks.cleanup import check_cleanup
 from tasks_pipeline.checks.deletions import check_found_again, check_open_deletions
 from tasks_pipeline.checks.events import check_events
+from tasks_pipeline.checks.integrations import check_external_issues
 from tasks_pipeline.checks.pipeline import check_pipeline
 from tasks_pipeline.checks.releases import check_release_health
 from tasks_pipeline.checks.report_deliveries import check_report_deliveries
@@ -47,6 +55,7 @@ from tasks_pipeline.checks.upkeep import UPKEEP_CHECKS
 from tasks_pipeline.jobs import (
     backup_job,
     check_day_job,
+    check_integrations_job,
     check_monitors_job,
     cleanup_job,
     clear_expired_caches_job,
@@ -60,6 +69,7 @@ from tasks_pipeline.jobs import (
     process_events_job,
     process_releases_job,
     recompute_job,
+    reconcile_issues_job,
     release_adoption_job,
     release_health_job,
     report_jobs,
@@ -68,6 +78,7 @@ from tasks_pipeline.jobs import (
     send_digest_job,
     statistics_job,
     storage_health_job,
+    sync_integrations_job,
 )
 from tasks_pipeline.partitions import days_since, periods_since
 from tasks_pipeline.releases.health_days import DAYS_AFTER
@@ -92,6 +103,7 @@ from tasks_pipeline.schedules import (
 from tasks_pipeline.sensors.alert_notifications import alert_notifications_sensor
 from tasks_pipeline.sensors.alert_windows import alert_windows_sensor
 from tasks_pipeline.sensors.digests import digests_sensor
+from tasks_pipeline.sensors.integrations import integrations_sensor
 from tasks_pipeline.sensors.late_symbols import late_symbols_sensor
 from tasks_pipeline.sensors.monitors import monitors_sensor
 from tasks_pipeline.sensors.new_envelopes import new_envelopes_sensor
@@ -127,6 +139,9 @@ def build_defs(
                 deliver_reports,
                 check_monitors,
                 pipeline_probes,
+                sync_integrations,
+                integration_status,
+                reconcile_issues,
                 process_new_release,
                 plan_of_cleanup,
                 cleanup,
@@ -149,7 +164,8 @@ def build_defs(
             ],
             dict.fromkeys((*OF_A_DAY, STATISTICS), days)
             | dict.fromkeys((*OF_HEALTH, *OF_FACTS), begun)
-            | {REPORTS[kind]: definition for kind, definition in periods.items()},
+            | {REPORTS[kind]: definition for kind, definition in periods.items()}
+            | {RECONCILED: trackers},
         ),
         asset_checks=[
             check_events(days),
@@ -157,6 +173,7 @@ def build_defs(
             check_found_again,
             check_open_deletions,
             check_pipeline,
+            check_external_issues,
             check_release_health(begun),
             check_analytics_events(begun),
             check_report_deliveries,
@@ -174,6 +191,9 @@ def build_defs(
             send_digest_job,
             deliver_reports_job,
             check_monitors_job,
+            sync_integrations_job,
+            check_integrations_job,
+            reconcile_issues_job,
             process_releases_job,
             cleanup_job,
             drop_expired_envelopes_job,
@@ -197,6 +217,7 @@ def build_defs(
             digests_sensor,
             report_deliveries_sensor,
             monitors_sensor,
+            integrations_sensor,
             new_release_sensor,
             pipeline_watch_sensor,
             reports_sensor,

@@ -200,9 +200,9 @@ class Home:
             return self.read_config(self.config_path)
         return default_config(self._default_key())
 
-    def read_config(self, path: Path, *, to_look: bool = False) -> Config:
-        """A configuration file as this home would take it. Raises ConfigError."""
-        return self._parsed(config_text(path), path, to_look=to_look)
+    def read_config(self, path: Path, *, to_look: bool = False, look_at_files: bool = False) -> Config:
+        """A configuration file as this home would take it; with `look_at_files` those it names must be there. Raises ConfigError."""
+        return self._parsed(config_text(path), path, to_look=to_look, look_at_files=look_at_files)
 
     def deleted_projects(self) -> dict[int, str]:
         """Numbers of projects that were deleted, with the day: none may have them again. The state database knows them too; who reads the
@@ -267,7 +267,7 @@ class Home:
         _told[self.config_path] = found.mistakes
         return found
 
-    def _parsed(self, text: str, path: Path, *, to_look: bool = False) -> Config:
+    def _parsed(self, text: str, path: Path, *, to_look: bool = False, look_at_files: bool = False) -> Config:
         def projects() -> Sequence[Project]:
             return default_config(self._default_key()).projects
 
@@ -277,6 +277,8 @@ class Home:
             projects=projects,
             to_look=to_look,
             used_up=self.deleted_projects(),
+            folder=self.config_path.parent,
+            look_at_files=look_at_files,
             within=self.holding,
         )
 

@@ -4,7 +4,15 @@ import dagster as dg
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from tasks_pipeline.assets.metadata import CLEANUP, COMPUTED, OF_FACTS, OF_HEALTH, REPORTS
-from tasks_pipeline.lanes import EVENTS, MAINTENANCE, MONITORING, NOTIFICATIONS, RECOMPUTE, RELEASES
+from tasks_pipeline.lanes import (
+    EVENTS,
+    INTEGRATIONS,
+    MAINTENANCE,
+    MONITORING,
+    NOTIFICATIONS,
+    RECOMPUTE,
+    RELEASES,
+)
 
 _event_assets = dg.AssetSelection.assets(*COMPUTED)
 
@@ -87,6 +95,29 @@ check_monitors_job = dg.define_asset_job(
     run_tags=MONITORING.tags,
     description="Checks monitors that are due, opens and closes incidents (trigger_monitor_alert), and goes on while "
     "something is due soon. Started by monitors_sensor.",
+)
+
+sync_integrations_job = dg.define_asset_job(
+    "sync_integrations",
+    selection=dg.AssetSelection.assets("external_issues", "integration_status"),
+    config=dg.RunConfig(ops={"external_issues": {"config": {"linger_seconds": None}}}),
+    run_tags=INTEGRATIONS.tags,
+    description="Makes what has to be made in issue trackers, looks at what changed there, keeps both sides in step, lingers for more, and "
+    "then looks how the integrations are. Started by integrations_sensor.",
+)
+
+check_integrations_job = dg.define_asset_job(
+    "check_integrations",
+    selection=dg.AssetSelection.assets("integration_status"),
+    run_tags=INTEGRATIONS.tags,
+    description="update_integration_status: looks how integrations are that were not looked at for five minutes. Started by integrations_sensor.",
+)
+
+reconcile_issues_job = dg.define_asset_job(
+    "reconcile_issues",
+    selection=dg.AssetSelection.assets("reconciled_issues"),
+    run_tags=INTEGRATIONS.tags,
+    description="Looks at all links of a tracker, each a partition; a backfill of all partitions reconciles everything.",
 )
 
 process_releases_job = dg.define_asset_job(

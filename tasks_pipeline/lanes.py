@@ -90,7 +90,18 @@ RELEASES = Lane(
     why="What shipped is told within a minute, also while a night's housekeeping is at work; events go before it. One at a "
     "time: two would look at the same releases. A run ends by itself after ten minutes; twice that means it hangs.",
 )
+INTEGRATIONS = Lane(
+    name="integrations",
+    priority=12,
+    max_concurrent_runs=2,
+    queue="integrations",
+    max_runtime_seconds=1_200,
+    why="Far sides answer slowly and have limits of their own: who waits for them keeps nothing else waiting. Two at once: one that "
+    "carries over and lingers, with one call in flight for each integration, and one that looks how they are, or at all links of a tracker "
+    "by hand. A run ends by itself after ten minutes; twice that means it hangs.",
+)
 
 LANES: dict[str, Lane] = {
-    lane.name: lane for lane in (NOTIFICATIONS, MONITORING, EVENTS, RELEASES, MAINTENANCE, RECOMPUTE)
+    lane.name: lane
+    for lane in (NOTIFICATIONS, MONITORING, INTEGRATIONS, EVENTS, RELEASES, MAINTENANCE, RECOMPUTE)
 }

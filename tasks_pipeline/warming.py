@@ -21,6 +21,7 @@ NEEDED_BY_RUNS = (
     "pandas",  # pyarrow imports it with the first table made of rows: half a second
     "alembic.command",
     "dagster._core.execution.api",
+    "tasks_pipeline.integrations.sync",
     "tasks_pipeline.monitors.loop",
     "tasks_pipeline.notifications.task",
     "tasks_pipeline.storage.spool.sqlite",

@@ -17,9 +17,11 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.stores import open_stores
 from tests.support.databases import left_out
 from tests.support.environment import forget_the_caller
+from tests.support.far_sides import FarSide, RedmineSide, RoundupSide
 from tests.support.lakes import had_rows
 from tests.support.locks import LockRecorder, recorded_locks
 from tests.support.postgres import REQUIRE_VARIABLE, PostgresMissing, PostgresServer, running_server
+from tests.support.trackers import TrackerMissing, real_redmine, real_roundup
 
 # How long an example takes says how busy the machine is; `timeout` of pytest is for what never ends.
 settings.register_profile("no deadline", deadline=None)
@@ -162,3 +164,31 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return key, cert
+
+
+@pytest.fixture(scope="session")
+def roundup() -> Iterator[RoundupSide]:
+    """A real Roundup; an issue is a test's own."""
+    with real_roundup() as real:
+        side = RoundupSide(real)
+        yield side
+        side.hang_up()
+
+
+@pytest.fixture(scope="session")
+def redmine() -> Iterator[RedmineSide]:
+    """A real Redmine; an issue is a test's own. Skips, with what is missing, where none can be started."""
+    try:
+        with real_redmine() as real:
+            side = RedmineSide(real)
+            yield side
+            side.hang_up()
+    except TrackerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=["roundup", "redmine"])
+def far(request: pytest.FixtureRequest) -> FarSide:
+    """Each real tracker in turn."""
+    side: FarSide = request.getfixturevalue(request.param)
+    return side

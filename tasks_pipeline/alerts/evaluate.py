@@ -93,6 +93,7 @@ def firing_of(rule: AlertRule, change: GroupChange, event: Mapping[str, Any]) ->
         # An incident opens once, and each is worth telling.
         interval_seconds=0 if change.incident_id is not None else rule.every_minutes * 60,
         storm=rule.storm,
+        create_issue=rule.create_issue,
     )
 
 

@@ -25,6 +25,7 @@ from tasks_pipeline.facts.actors import Actor
 from tasks_pipeline.facts.record import Happened, record_all
 from tasks_pipeline.facts.types import AlertFired, AlertRecovered, GroupEscalated
 from tasks_pipeline.groups.suspects import mails_of
+from tasks_pipeline.links.making import request_by_rule
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.notifications.routing import Route, routes
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -43,7 +44,7 @@ def fire(
 ) -> list[int]:
     """Record firings that are new and not within the interval of an earlier one; gives the ids of their alerts.
 
-    Each alert is put into the outbox for all its targets. Above its rule's storm limit the messages are put as collapsed, and one
+    Each alert is put into the outbox for all its targets, and where its rule makes issues one is asked for. Above its rule's storm limit the messages are put as collapsed, and one
     message per target tells of them at the end of the storm's window. An alert whose targets cannot be made out has no message.
     """
     if not firings:
@@ -59,6 +60,8 @@ def fire(
     record_all(state, connection, [_escalated(f, now) for f in wanted if f.kind == "escalation"])
     authors = _authors(connection, wanted)
     messages: list[NewNotification] = []
+    unasked = _ask_for_issues(state, connection, config, list(zip(wanted, storms, strict=True)), now)
+    note_passed_over(state, connection, "issues of rules", unasked, now)
     failures: list[Failure] = []
     for firing, storm in zip(wanted, storms, strict=True):
         try:
@@ -79,6 +82,32 @@ def fire(
     put_notifications(state, connection, messages)
     set_rule_states(state, connection, book.changed)
     return [ids[firing.key] for firing in wanted]
+
+
+def _ask_for_issues(
+    state: StateDatabase,
+    connection: Connection,
+    config: Config,
+    firings: Sequence[tuple[Firing, Mapping[str, Any] | None]],
+    now: datetime,
+) -> list[Failure]:
+    """Have issues made for groups whose rules say so, in this transaction: they are asked for with the alert, or there is neither. What
+    cannot be asked for costs itself; gives what failed."""
+    failures: list[Failure] = []
+    for firing, storm in firings:
+        if firing.create_issue is None or firing.group_id is None or firing.status != "firing":
+            continue
+        try:
+            with connection.begin_nested():
+                request_by_rule(
+                    state, connection, config, firing.group_id, firing.create_issue,
+                    rule=firing.rule, storm=storm, now=now,
+                )  # fmt: skip
+        except Exception as error:
+            if not is_own_fault(error):
+                raise
+            failures.append((f"issue by rule {firing.rule} of project {firing.project_id}", error))
+    return failures
 
 
 @dataclass

@@ -22,6 +22,7 @@ class Firing:
     users, first_seen, last_seen, assignee, event {day, part, position, item, event_id}, paths (files of in-app frames, for
     owners), value, threshold, window_minutes, changed (what changed, a sentence), detail, monitor {slug, environment,
     status, expected_at, next_at}, url. Times are ISO 8601 in UTC.
+    `create_issue`: the tracker in which the group is to have an issue.
     `interval_seconds`: an alert of the same rule and thread within so long is not recorded; recoveries always are.
     """
 
@@ -39,3 +40,4 @@ class Firing:
     data: Mapping[str, Any] = field(default_factory=dict)
     interval_seconds: float = 0
     storm: Storm | None = None
+    create_issue: str | None = None

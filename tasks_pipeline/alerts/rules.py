@@ -9,15 +9,15 @@ from tasks_pipeline.config.alerts import AlertRule, default_rule
 def rules_of(config: Config, project_id: int) -> tuple[AlertRule, ...]:
     """The enabled rules of a project: its own and those of all; the default one when none is configured anywhere.
 
-    Empty without anybody to tell.
+    Without anybody to tell, those that make issues are left.
     """
-    if not config.members and not config.channels:
-        return ()
+    anybody = bool(config.members or config.channels)
     project = config.project(project_id)
     own = project.alert_rules if project else ()
     if not config.alert_rules and not own:
-        return (default_rule(),)
-    return tuple(rule for rule in (*config.alert_rules, *own) if rule.enabled)
+        return (default_rule(),) if anybody else ()
+    rules = tuple(rule for rule in (*config.alert_rules, *own) if rule.enabled)
+    return rules if anybody else tuple(rule for rule in rules if rule.create_issue is not None)
 
 
 def find_rule(config: Config, name: str) -> tuple[AlertRule, list[int]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,12 @@ from tasks_pipeline.alerts.escalation import escalating
 from tasks_pipeline.alerts.evaluate import latest_release_of
 from tasks_pipeline.alerts.metrics import next_status, reading
 from tasks_pipeline.config.alerts import AlertRule, Count, Metric, SessionPercent
+from tasks_pipeline.links.making import wants_new
+from tasks_pipeline.links.wording import draft_of, told_of
 from tasks_pipeline.storage.state.tables import group_actions, groups, incidents, monitor_environments
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.trackers.issue import Draft
+from tasks_pipeline.trackers.provider import open_provider
 from tasks_pipeline.words import counted
 
 STEPS = 200  # windows are looked at so many times at most in the whole time
@@ -65,6 +69,38 @@ def try_rule(
             found += _of_incidents(stores, rule, project_id, since, until)
     on_progress(len(rule.when), len(rule.when))
     return list(_at_intervals(sorted(found, key=lambda f: f.at), timedelta(minutes=rule.every_minutes)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrialIssue:
+    """An issue that would have been made: for which group, where, and what it would say."""
+
+    group_id: int
+    tracker: str
+    draft: Draft
+
+
+def issues_of(stores: Stores, rule: AlertRule, firings: Sequence[TrialFiring], most: int) -> list[TrialIssue]:
+    """Issues that a rule would ask for now, at most so many: for groups that fired and have no open one. Nothing is asked there.
+
+    Raises TrackerError when the settings of the integration keep it from being asked at all.
+    """
+    tracker = stores.config.tracker(rule.create_issue or "")
+    integration = stores.config.integration(tracker.integration) if tracker else None
+    if tracker is None or integration is None:
+        return []
+    fired = dict.fromkeys(firing.group_id for firing in firings if firing.group_id is not None)
+    with stores.state.read() as connection:
+        wanted = [group_id for group_id in fired if wants_new(connection, group_id, tracker)][:most]
+    folder = stores.config.notifications.templates_dir
+    found = []
+    with open_provider(integration) as form:
+        for group_id in wanted:
+            told = told_of(stores, group_id)
+            if told is not None:
+                draft = draft_of(told, tracker, form, templates_dir=folder)
+                found.append(TrialIssue(group_id, tracker.name, draft))
+    return found
 
 
 def _at_intervals(found: list[TrialFiring], interval: timedelta) -> Iterator[TrialFiring]:

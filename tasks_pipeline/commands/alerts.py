@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,11 @@ from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
-    from tasks_pipeline.config.alerts import Conditions
+    from tasks_pipeline.alerts.trial import TrialFiring
+    from tasks_pipeline.config.alerts import AlertRule, Conditions
+    from tasks_pipeline.stores import Stores
 
+_ISSUES = 20  # that are made out at most
 _RULES = ("project", "rule", "when", "if", "notify", "every")
 _COLUMNS = {"at": "at (UTC)", "project": "project", "rule": "rule", "kind": "kind", "severity": "severity", "group": "group", "title": "title"}  # fmt: skip
 
@@ -89,7 +94,9 @@ def rules_command(ctx: click.Context, as_json: bool) -> None:
             "rule": rule.name,
             "when": ", ".join(map(_trigger_text, rule.when)),
             "if": conditions_text(rule.conditions),
-            "notify": ", ".join(rule.notify),
+            "notify": ", ".join(
+                [*rule.notify, *([f"an issue in {rule.create_issue}"] if rule.create_issue else [])]
+            ),
             "every": f"{rule.every_minutes:g} min",
         }
         for project in config.projects
@@ -123,12 +130,14 @@ def test_command(
       at (UTC)             project  kind       group    title
       2026-11-23 09:12:44  shop     new_group  SHOP-3F  CheckoutFailed: step …
       1 alert; messages: 1 to member:anna@acme.example
+    Of a rule that makes issues it shows the first that it would make now, with title, text, labels and fields.
     """
     from tasks_pipeline.alerts.rules import find_rule
     from tasks_pipeline.alerts.trial import try_rule
     from tasks_pipeline.groups.lists import short_ids
     from tasks_pipeline.groups.suspects import mails_of
     from tasks_pipeline.notifications.routing import routes
+    from tasks_pipeline.trackers.answers import TrackerError
 
     home = current_home(ctx)
     with user_errors():
@@ -143,6 +152,7 @@ def test_command(
     rows: list[dict[str, Any]] = []
     now = datetime.now(UTC)
     told: Counter[str] = Counter()
+    filed: list[dict[str, Any]] = []
     with open_all(home, to_look=True) as stores:
         slugs, only = stores.slugs, project_number(stores.slugs, project)
         for project_id in project_ids if only is None else {only}.intersection(project_ids):
@@ -168,14 +178,56 @@ def test_command(
                     authors=authors.get(firing.group_id or 0, ()),
                 )
                 told.update(f"{r.target} ({r.delivery})" for r in found_routes)
+            if rule.create_issue is not None:
+                with user_errors(TrackerError):
+                    filed += _filed(stores, rule, firings)
     if as_json:
-        print_json({"alerts": rows, "messages": dict(told)})
+        print_json(
+            {"alerts": rows, "messages": dict(told), **({"issues": filed} if rule.create_issue else {})}
+        )
         return
     if rows:
         columns = {"at": "at (UTC)", "project": "project", "kind": "kind", "group": "group", "said": "counted", "title": "title"}  # fmt: skip
         table(rows, columns, cut=["title", "said"], drop=["project", "kind"])
     messages = ", ".join(f"{count} to {who}" for who, count in told.most_common())
     click.echo(f"{counted(len(rows), 'alert')}; messages: {messages or 'none'}")
+    if rule.create_issue is not None:
+        _print_filed(filed, rule.create_issue)
+
+
+def _filed(stores: Stores, rule: AlertRule, firings: Sequence[TrialFiring]) -> list[dict[str, Any]]:
+    """Issues that a rule would ask for now, as JSON shows them."""
+    from tasks_pipeline.alerts.trial import issues_of
+    from tasks_pipeline.groups.lists import short_ids
+
+    found = issues_of(stores, rule, firings, _ISSUES)
+    names = short_ids(stores.state, stores.slugs, [issue.group_id for issue in found])
+    return [
+        {
+            "group": names.get(issue.group_id, ""), "tracker": issue.tracker, "title": issue.draft.title,
+            "body": issue.draft.body, "labels": list(issue.draft.labels), "fields": dict(issue.draft.fields),
+        }
+        for issue in found
+    ]  # fmt: skip
+
+
+def _print_filed(filed: Sequence[Mapping[str, Any]], tracker: str) -> None:
+    """How many issues there would be, and the first of them whole."""
+    more = " or more" if len(filed) >= _ISSUES else ""
+    click.echo(f"issues: {len(filed)}{more} in {cell(tracker)}{'; the first:' if filed else ''}")
+    for issue in filed[:1]:
+        rows = {"group": issue["group"], "title": issue["title"], "labels": ", ".join(issue["labels"])}
+        if issue["fields"]:
+            rows["fields"] = json.dumps(issue["fields"], ensure_ascii=False)
+        for name, value in rows.items():
+            click.echo(f"  {name}: {cell(_seen(value))}".rstrip())
+        for line in issue["body"].splitlines():
+            click.echo(f"  | {cell(_seen(line))}".rstrip())
+
+
+def _seen(text: str) -> str:
+    """A text as it looks there: without what makes it harmless, which has no width."""
+    return text.replace("\u200b", "")
 
 
 def _trigger_text(trigger: Any) -> str:

@@ -48,7 +48,8 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
         click.echo(f"{path} does not exist: the defaults are used (tasks-pipeline config show)")
         return
     try:
-        checked = home.read_config(path) if file is not None else home.config()
+        is_there = file is not None or home.has_config
+        checked = home.read_config(path, look_at_files=True) if is_there else home.config()
     except ConfigError as error:
         if not as_json:
             raise click.ClickException(str(error)) from error

@@ -165,7 +165,7 @@ def _way(config: Config, email: str, group: Mapping[str, Any], rule: AlertRule, 
     )  # fmt: skip
     route = next((route for route in found if route.target == f"member:{email}"), None)
     if route is None:
-        return f"not told; it tells {', '.join(rule.notify)}"
+        return f"not told; it tells {', '.join(rule.notify) or 'nobody'}"
     when = "now" if route.not_before <= now else f"at {cell(route.not_before)} UTC"
     return (
         f"{route.delivery} on {route.channel or 'no channel'}"

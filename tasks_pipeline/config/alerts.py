@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks_pipeline.config.model import Model
+from tasks_pipeline.config.model import Model, Slug, Wrong, refuse
 from tasks_pipeline.config.people import folded
 
 DEFAULT_RULE = "default"
@@ -186,7 +186,10 @@ class AlertRule(Model):
         min_length=1, description="One of these happened."
     )
     conditions: Conditions = Field(Conditions(), alias="if", description="What must hold besides.")
-    notify: tuple[Target, ...] = Field(min_length=1, description="Who is told.")
+    notify: tuple[Target, ...] = Field((), description="Who is told; may be left out with `create_issue`.")
+    create_issue: Slug | None = Field(
+        None, description="Tracker in which an issue is made for the group, by name."
+    )
     every_minutes: float = Field(
         30, ge=0, le=43_200, description="At most one alert per group (or metric) in so many minutes."
     )
@@ -195,6 +198,19 @@ class AlertRule(Model):
         None, description="How serious; by the level of the event when absent."
     )
     enabled: bool = Field(True, description="A disabled rule fires nothing.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> AlertRule:
+        if not self.notify and self.create_issue is None:
+            refuse(
+                [
+                    Wrong(
+                        ("notify",),
+                        "Field required: nobody is told and no issue is made; allowed is one of notify and create_issue, or both",
+                    )
+                ]
+            )
+        return self
 
 
 def default_rule() -> AlertRule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,7 +10,8 @@ from tasks_pipeline.config.alerts import AlertRule
 from tasks_pipeline.config.analytics import Analytics
 from tasks_pipeline.config.backup import Backup
 from tasks_pipeline.config.channels import AnyChannel
-from tasks_pipeline.config.model import Model, Wrong, refuse, repeated
+from tasks_pipeline.config.integrations import AnyIntegration, Tracker
+from tasks_pipeline.config.model import Model, Wrong, refuse, repeated, unknown
 from tasks_pipeline.config.notifications import Notifications
 from tasks_pipeline.config.people import Member, Team, folded
 from tasks_pipeline.config.projects import Key, Organisation, Project
@@ -18,6 +19,7 @@ from tasks_pipeline.config.reports import Reports
 from tasks_pipeline.config.retention import RAW_WITHIN, Retention
 from tasks_pipeline.config.service import Processing, Receiver
 from tasks_pipeline.config.symbols import Symbols
+from tasks_pipeline.config.tracking import disagreements
 from tasks_pipeline.config.uploads import Uploads
 from tasks_pipeline.config.watch import Watch
 
@@ -38,13 +40,15 @@ class Config(Model):
     reports: Reports = Reports()
     watch: Watch = Watch()
     channels: tuple[AnyChannel, ...] = Field((), description="Ways that messages leave the installation.")
+    integrations: tuple[AnyIntegration, ...] = Field((), description="Connections to issue trackers.")
+    trackers: tuple[Tracker, ...] = Field((), description="Places where issues are made from groups.")
     alert_rules: tuple[AlertRule, ...] = Field((), description="Rules of all projects.")
     members: tuple[Member, ...] = Field((), description="People.")
     teams: tuple[Team, ...] = Field((), description="Members who take care of something together.")
 
     @model_validator(mode="after")
     def _people(self) -> Config:
-        refuse([*self._used_twice(), *self._unknown_names()])
+        refuse([*self._used_twice(), *self._unknown_names(), *disagreements(self)])
         return self
 
     def _used_twice(self) -> Iterator[Wrong]:
@@ -69,39 +73,37 @@ class Config(Model):
         channels, members = [c.name for c in self.channels], [m.email for m in self.members]
         teams = [t.slug for t in self.teams]
         for number, team in enumerate(self.teams):
-            yield from _unknown(("teams", number, "channel"), team.channel, channels)
+            yield from unknown(("teams", number, "channel"), team.channel, channels)
             for i, email in enumerate(team.members):
-                yield from _unknown(("teams", number, "members", i), email, members)
+                yield from unknown(("teams", number, "members", i), email, members)
         known_targets = {"member": members, "channel": channels, "team": teams}
         for path, target in self._targets():
             kind, _, name = target.partition(":")
-            yield from _unknown(path, name or None, known_targets.get(kind, ()))
+            yield from unknown(path, name or None, known_targets.get(kind, ()))
         for number, target in enumerate(self.watch.operators):
             if ":" not in target:
                 said = f"{target} is not allowed here; allowed are members, teams and channels"
                 yield Wrong(("watch", "operators", number), said)
-        yield from _unknown(("watch", "fallback_channel"), self.watch.fallback_channel, channels)
+        yield from unknown(("watch", "fallback_channel"), self.watch.fallback_channel, channels)
         repositories = [each.name for each in self.organisation.repositories]
         for number, project in enumerate(self.projects):
-            yield from _unknown(("projects", number, "repository"), project.repository, repositories)
+            yield from unknown(("projects", number, "repository"), project.repository, repositories)
         slugs = sorted(p.slug for p in self.projects)
         for number, team in enumerate(self.teams):
             for i, slug in enumerate(team.projects):
-                yield from _unknown(("teams", number, "projects", i), slug, slugs)
+                yield from unknown(("teams", number, "projects", i), slug, slugs)
         for number, member in enumerate(self.members):
-            yield from _unknown(
+            yield from unknown(
                 ("members", number, "notifications", "channel"), member.notifications.channel, channels
             )
-            yield from _unknown(("members", number, "reports", "channel"), member.reports.channel, channels)
+            yield from unknown(("members", number, "reports", "channel"), member.reports.channel, channels)
             for i, slug in enumerate(
                 () if isinstance(member.reports.projects, str) else member.reports.projects
             ):
-                yield from _unknown(("members", number, "reports", "projects", i), slug, slugs)
+                yield from unknown(("members", number, "reports", "projects", i), slug, slugs)
             for slug, wanted in member.projects.items():
-                yield from _unknown(("members", number, "projects", slug), slug, slugs)
-                yield from _unknown(
-                    ("members", number, "projects", slug, "channel"), wanted.channel, channels
-                )
+                yield from unknown(("members", number, "projects", slug), slug, slugs)
+                yield from unknown(("members", number, "projects", slug, "channel"), wanted.channel, channels)
 
     def _targets(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Everybody that rules and operators name, with the place."""
@@ -182,6 +184,14 @@ class Config(Model):
         """The channel of this name, or None."""
         return next((c for c in self.channels if c.name == name), None)
 
+    def integration(self, name: str) -> AnyIntegration | None:
+        """The integration of this name, or None."""
+        return next((each for each in self.integrations if each.name == name), None)
+
+    def tracker(self, name: str) -> Tracker | None:
+        """The tracker of this name, or None."""
+        return next((each for each in self.trackers if each.name == name), None)
+
     def member(self, email: str) -> Member | None:
         """The member with this address, in any case of letters, or None."""
         wanted = folded(email)
@@ -194,11 +204,6 @@ class Config(Model):
     def project(self, project_id: int) -> Project | None:
         """The project with this number, or None."""
         return next((p for p in self.projects if p.id == project_id), None)
-
-
-def _unknown(path: tuple[str | int, ...], name: str | None, allowed: Sequence[str]) -> Iterator[Wrong]:
-    if name is not None and name not in allowed:
-        yield Wrong(path, f"{name} is not configured; allowed: {', '.join(allowed) or 'none'}")
 
 
 def default_config(public_key: str) -> Config:

@@ -28,7 +28,7 @@ from tasks_pipeline.config.kinds import (
     tags,
 )
 from tasks_pipeline.config.mistake import Mistake, Path, shortened
-from tasks_pipeline.config.model import REFUSED
+from tasks_pipeline.config.model import REFUSED, About
 from tasks_pipeline.config.written import Reading, Written
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _unexplained(detail: ErrorDetails, root: Written) -> Mistake:
     """What can be told without knowing the types: place and line, and the words that are pydantic's own."""
     line, written = root.line, root
     for part in detail["loc"]:
-        below_line, found = _written_below(written, part)
+        below_line, found = written_below(written, part)
         if found is not None:  # else it is the label of a member of a union, or a field that is missing
             line, written = below_line, found
     own = detail["type"] not in (*_OF_VALIDATORS, "union_tag_invalid")
@@ -109,7 +109,7 @@ def follow(detail: ErrorDetails, model: type[BaseModel], root: Written) -> Place
 
 
 def _step(place: Place, part: str | int) -> Place:
-    line, written = _written_below(place.written, part)
+    line, written = written_below(place.written, part)
     return Place(
         (*place.path, part),
         line or place.line,
@@ -120,7 +120,7 @@ def _step(place: Place, part: str | int) -> Place:
     )
 
 
-def _written_below(written: Written | None, part: str | int) -> tuple[int, Written | None]:
+def written_below(written: Written | None, part: str | int) -> tuple[int, Written | None]:
     """Line and value of a field or an entry; (0, None) when there is none."""
     if written is not None and written.fields is not None and str(part) in written.fields:
         return written.fields[str(part)]
@@ -281,6 +281,29 @@ class _Hidden:
         if any(value[at : at + 4] in text for at in range(len(value) - 3)):
             return True
         return not set(re.findall(r"\w+", value)).isdisjoint(re.findall(r"\w+", text))
+
+
+def secrets_written_out(reading: Reading, model: type[BaseModel]) -> Iterator[Mistake]:
+    """Secrets that stand in the file itself where they may only be referred to (`About.referred`)."""
+    if reading.root is not None:
+        yield from _written_out(reading.root, kinds_of(model), (), reading.root.line)
+
+
+def _written_out(written: Written, kinds: tuple[Kind, ...], path: Path, line: int) -> Iterator[Mistake]:
+    if written.fields is not None:
+        meant = of_tag(kinds, written.value)
+        for name, (at, child) in written.fields.items():
+            yield from _written_out(child, below(meant, name), (*path, name), at)
+    elif written.entries is not None:
+        for number, child in enumerate(written.entries):
+            yield from _written_out(child, below(kinds, number), (*path, number), child.line)
+    elif isinstance(written.value, str) and not written.secret and not written.faulty and _is_referred(kinds):
+        said = "a secret that stands in the file; allowed is a reference to the environment, as ${env:NAME}"
+        yield Mistake(line, path, said)
+
+
+def _is_referred(kinds: tuple[Kind, ...]) -> bool:
+    return any(isinstance(note, About) and note.referred for kind in kinds for note in kind.notes)
 
 
 def _whole(value: str) -> str:

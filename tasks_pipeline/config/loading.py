@@ -14,9 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks_pipeline.config.document import Config
-from tasks_pipeline.config.explaining import explain
+from tasks_pipeline.config.explaining import explain, secrets_written_out, written_below
+from tasks_pipeline.config.integrations import FOLDER
 from tasks_pipeline.config.mistake import Mistake, UnreadableConfig, config_error
 from tasks_pipeline.config.projects import Project
+from tasks_pipeline.config.tracking import absent_files
 from tasks_pipeline.config.written import MAX_BYTES, UNSET, Reading, read_yaml
 
 log = logging.getLogger(__name__)
@@ -30,13 +32,16 @@ def parse_config(
     projects: Callable[[], Sequence[Project]] | None = None,
     to_look: bool = False,
     used_up: Mapping[int, str] = MappingProxyType({}),
+    folder: Path | None = None,
+    look_at_files: bool = False,
     within: Callable[[str], str] = lambda _place: "",
 ) -> Config:
     """The configuration in a YAML text. Raises ConfigError with a line per mistake, and nothing else.
 
     `projects` gives those of a text that names none. With `to_look` variables that are not set are no mistakes: the result is
-    for those who look things up, and send nothing. `used_up` are numbers that no project may have any more, with the day of its deletion; `within`
-    says of which of our own stores a folder or URL is a part, empty for none.
+    for those who look things up, and send nothing. `used_up` are numbers that no project may have any more, with the day of its deletion.
+    Relative names of files start from `folder`. With `look_at_files` one that is not there is a mistake: not for a service at work, which
+    a file that went away must not stop. `within` says of which of our own stores a folder or URL is a part, empty for none.
     """
     reading = read_yaml(text, os.environ if environ is None else environ, to_look=to_look)
     if (
@@ -45,9 +50,14 @@ def parse_config(
         and "projects" not in (reading.root.fields or {"projects"})
     ):
         reading.root.value["projects"] = tuple(projects())
-    config = _checked(reading)
+    config = _checked(reading, folder)
+    reading.mistakes += secrets_written_out(reading, Config)
     if config is not None:
         reading.mistakes += [*_used_up(config, reading, used_up), *_own_places(config, reading, within)]
+    if config is not None and look_at_files:
+        reading.mistakes += (
+            Mistake(_line_of(reading, path), path, said) for path, said in absent_files(config)
+        )
     if config is None or reading.mistakes:
         # Outside of every `except`: the error of pydantic, which an error report would show along, holds all values.
         raise config_error(source, reading.mistakes)
@@ -58,11 +68,15 @@ def _used_up(config: Config, reading: Reading, used_up: Mapping[int, str]) -> It
     for number, project in enumerate(config.projects):
         if project.id in used_up:
             said = f"project {project.id} was deleted on {used_up[project.id]}, and numbers are never used again: take another"
-            yield Mistake(_line_of_id(reading, number), ("projects", number, "id"), said)
+            path = ("projects", number, "id")
+            yield Mistake(_line_of(reading, path), path, said)
 
 
 def _own_places(config: Config, reading: Reading, within: Callable[[str], str]) -> Iterator[Mistake]:
-    places = {("retention", "archive_url"): config.retention.archive_url, ("backup", "to"): config.backup.to}
+    places: dict[tuple[str | int, ...], str | None] = {
+        ("retention", "archive_url"): config.retention.archive_url,
+        ("backup", "to"): config.backup.to,
+    }
     for path, place in places.items():
         # Those who only look need no variables.
         if place is not None and not place.startswith(UNSET) and (what := within(place)):
@@ -70,28 +84,20 @@ def _own_places(config: Config, reading: Reading, within: Callable[[str], str]) 
             yield Mistake(_line_of(reading, path), path, said)
 
 
-def _line_of(reading: Reading, path: tuple[str, str]) -> int:
-    """The line of a field of a section; 0 where it is in none."""
-    section, name = path
-    written = reading.root
-    fields = written.fields if written is not None else None
-    own = fields[section][1].fields if fields and section in fields else None
-    return own[name][0] if own and name in own else 0
-
-
-def _line_of_id(reading: Reading, number: int) -> int:
-    written = reading.root
-    fields = written.fields if written is not None else None
-    entries = fields["projects"][1].entries if fields and "projects" in fields else None
-    if not entries or number >= len(entries):
-        return 0
-    of_project = entries[number].fields or {}
-    return of_project["id"][0] if "id" in of_project else entries[number].line
+def _line_of(reading: Reading, path: tuple[str | int, ...]) -> int:
+    """Line of what stands at a place, or of the last thing on the way to it."""
+    written, line = reading.root, 0
+    for part in path:
+        below, found = written_below(written, part)
+        if found is None:
+            return line
+        written, line = found, below
+    return line
 
 
 def load_config(path: Path) -> Config:
     """The configuration in a file. Raises ConfigError, also when the file cannot be read."""
-    return parse_config(config_text(path), str(path))
+    return parse_config(config_text(path), str(path), folder=path.parent)
 
 
 def config_text(path: Path) -> str:
@@ -126,7 +132,7 @@ def _unreadable(path: Path, reason: str) -> UnreadableConfig:
     return UnreadableConfig(mistake.text(str(path)), (mistake,))
 
 
-def _checked(reading: Reading) -> Config | None:
+def _checked(reading: Reading, folder: Path | None) -> Config | None:
     """The configuration that was read; None, and mistakes in the reading, when it cannot be used."""
     if reading.root is None:
         if not reading.mistakes:
@@ -137,7 +143,7 @@ def _checked(reading: Reading) -> Config | None:
         reading.mistakes.append(Mistake(reading.root.line, (), found))
         return None
     try:
-        return Config.model_validate(reading.root.value)
+        return Config.model_validate(reading.root.value, context={FOLDER: folder})
     except ValidationError as error:
         reading.mistakes += explain(error, Config, reading)
     except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError) as error:

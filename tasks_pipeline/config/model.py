@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,6 +22,8 @@ class About:
     """What is written there may be a secret, and is repeated in no message."""
     masked: bool = False
     """Of an address: all but its host is left out wherever the configuration is shown."""
+    referred: bool = False
+    """A secret that the file may only refer to, as ${env:NAME}."""
 
 
 Slug = Annotated[
@@ -91,6 +93,12 @@ def repeated(what: str, values: Iterable[tuple[tuple[str | int, ...], str]]) -> 
             wrong.append(Wrong(path, f"{what} used twice: {value}"))
         seen.add(value)
     return wrong
+
+
+def unknown(path: tuple[str | int, ...], name: str | None, allowed: Sequence[str]) -> Iterator[Wrong]:
+    """That a name is none of those that are configured."""
+    if name is not None and name not in allowed:
+        yield Wrong(path, f"{name} is not configured; allowed: {', '.join(allowed) or 'none'}")
 
 
 def refuse(wrong: Sequence[Wrong]) -> None:

@@ -36,6 +36,10 @@ def _known_zone(name: str) -> str:
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
+Accounts = dict[Slug, Annotated[str, Field(min_length=1, max_length=200)]]
+"""Names there, by the name of the integration."""
+
+
 class QuietHours(Model):
     """When a member is not to be disturbed, in the member's time zone; what comes then is sent when they end."""
 
@@ -115,6 +119,10 @@ class Member(Model):
     address: Annotated[str, About(private=True)] | None = Field(
         None, max_length=250, description="Where to on a channel that is not mail; rarely needed."
     )
+    accounts: Accounts = Field(
+        {},
+        description="What trackers call the member, by integration: a login, or the number where they have numbers.",
+    )
     notifications: Preferences = Field(Preferences(), description="Preferences for all projects.")
     projects: dict[Slug, Preferences] = Field({}, description="Preferences for single projects, by slug.")
     reports: ReportPreferences = Field(
@@ -131,6 +139,7 @@ class Team(Model):
     channel: Slug | None = Field(
         None, description="Messages to the team go to this channel instead of to each member."
     )
+    accounts: Accounts = Field({}, description="Whom trackers assign what is the team's, by integration.")
     projects: tuple[Slug, ...] = Field(
         (), description="Projects it takes care of, by slug: those of its reports."
     )

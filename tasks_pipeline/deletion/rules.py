@@ -80,6 +80,30 @@ def _arrivals(chosen: Chosen) -> ColumnElement[bool]:
     )
 
 
+def _links(chosen: Chosen) -> ColumnElement[bool]:
+    return chosen.among(t.issue_links.c.group_id)
+
+
+def _comments(chosen: Chosen) -> ColumnElement[bool]:
+    """Comments on the groups, and those that came from issues of theirs."""
+    comment = t.issue_comments.c
+    return or_(
+        chosen.among(comment.group_id), comment.link_id.in_(select(t.issue_links.c.id).where(_links(chosen)))
+    )
+
+
+def _copies(chosen: Chosen) -> ColumnElement[bool]:
+    copy = t.issue_comment_copies.c
+    return or_(
+        copy.link_id.in_(select(t.issue_links.c.id).where(_links(chosen))),
+        copy.comment_id.in_(select(t.issue_comments.c.id).where(_comments(chosen))),
+    )
+
+
+def _intents(chosen: Chosen) -> ColumnElement[bool]:
+    return t.issue_intents.c.link_id.in_(select(t.issue_links.c.id).where(_links(chosen)))
+
+
 def _reports(chosen: Chosen) -> ColumnElement[bool]:
     return t.reports.c.scope.in_([f"project:{project_id}" for project_id in chosen.projects])
 
@@ -90,6 +114,10 @@ def _revisions(chosen: Chosen) -> ColumnElement[bool]:
 
 _OF_GROUPS = (
     Goes(t.similar_groups, _pairs),
+    Goes(t.issue_comment_copies, _copies, walk=True),
+    Goes(t.issue_intents, _intents),
+    Goes(t.issue_comments, _comments),
+    Goes(t.issue_links, _links),
     *map(_of_group, (
         t.group_days, t.group_values, t.group_explanations, t.group_signatures, t.suspect_commits, t.group_commits, t.group_actions,
     )),
@@ -156,7 +184,8 @@ APART: Mapping[Kind, Mapping[str, str]] = {
         "group_values": "follow what is left of the events", "group_explanations": "go where they are of an event that goes",
         "group_hashes": "of groups that go", "group_days": "of groups that go", "group_signatures": "of groups that go",
         "group_actions": "of groups that go", "group_commits": "of groups that go", "similar_groups": "of groups that go",
-        "suspect_commits": "of groups that go",
+        "suspect_commits": "of groups that go", "issue_links": "of groups that go; issues stay where they are",
+        "issue_intents": "of groups that go", "issue_comments": "of groups that go", "issue_comment_copies": "of groups that go",
         "alerts": "about its events: emptied", "notifications": "about its events and deploys: emptied", "deliveries": "emptied with their message",
         "incidents": "of groups that go", "rule_states": "of groups that go",
         "report_revisions": "titles of groups that go; its name stays, as in all figures",
@@ -180,7 +209,8 @@ _STAYS_ALWAYS = {
     "regroupings": "numbers of groups, for a day", "day_changes": _NUMBERS, "statistics_days": _NUMBERS, "health_days": _NUMBERS,
     "stage_days": _NUMBERS, "retention_removals": "says why rows are missing", "symbol_debts": _NUMBERS, "erasures": "the request itself; says nothing of it from its end on",
     "repositories": _INSTALLATION, "installation_keys": _INSTALLATION, "tokens": _INSTALLATION, "subscriptions": _INSTALLATION,
-    "channel_states": _INSTALLATION, "send_limits": _INSTALLATION, "report_deliveries": "who got which report, without what it said",
+    "channel_states": _INSTALLATION, "send_limits": _INSTALLATION, "tracker_cursors": _INSTALLATION, "integration_states": _INSTALLATION,
+    "integration_requests": _INSTALLATION, "report_deliveries": "who got which report, without what it said",
     "upload_chunks": "pieces without a project, gone within uploads.chunk_hours",
 }  # fmt: skip
 _ONCE = "an event that is sent again is a duplicate, and does not come back"

@@ -41,7 +41,7 @@ _HEX = re.compile("[0-9a-f]{4,64}")
 _SHORTEST_SHA, _WHOLE_SHA = 7, 40
 """Digits that name a git commit, as git itself shortens them, and all of them. Shorter numbers are ids of others."""
 _ASSIGNEE = re.compile(r"team:[a-z0-9][a-z0-9_-]{0,49}|[^\s@]{1,64}@[^\s@]{1,130}")
-_Change = Callable[[Connection, Row[Any], datetime], tuple[Lifecycle, dict[str, Any]]]
+Change = Callable[[Connection, Row[Any], datetime], tuple[Lifecycle, dict[str, Any]]]
 
 
 class DecisionError(ValueError):
@@ -179,8 +179,7 @@ def resolve_groups(
             release, date = _release_named(connection, row, in_release)
             return fixed_in_release(at, release, date), {"release": release}
         if in_next_release:
-            release, date = _newest_known(connection, row)
-            return fixed_in_next_release(at, release, date), {"in_release_after": release}
+            return in_release_after_newest(connection, row, at)
         if in_commit is not None:
             said = {"commit": _commit_named(connection, in_commit)}
             named = {"repository": repository[:200]} if repository else {}
@@ -264,26 +263,31 @@ def assign_groups_to(
     state: StateDatabase, group_ids: Sequence[int], actor: str, assignee: str | None
 ) -> list[dict[str, Any]]:
     """Say who takes care of groups: a member's address, `team:SLUG`, or nobody (None). Raises DecisionError."""
+    with state.write() as connection:
+        assign_in(state, connection, group_ids, actor, assignee)
+    return [{} if assignee is None else {"assignee": assignee} for _ in group_ids]
+
+
+def assign_in(
+    state: StateDatabase,
+    connection: Connection,
+    group_ids: Sequence[int],
+    actor: str,
+    assignee: str | None,
+    said: Mapping[str, Any] | None = None,
+) -> None:
+    """As assign_groups_to, in the caller's transaction, which holds no row yet; `said` is logged with it."""
     if assignee is not None and not _ASSIGNEE.fullmatch(assignee):
         raise DecisionError(f"{assignee[:100]!r} is nobody; allowed are an e-mail address and team:SLUG")
-    data = {} if assignee is None else {"assignee": assignee}
-    with state.write() as connection:
-        state.serialise(connection, "group_hashes")  # as in _decide
-        for row in locked_groups(connection, group_ids):
-            connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
-            action = "unassign" if assignee is None else "assign"
-            log_action(
-                state,
-                connection,
-                row.project_id,
-                row.id,
-                action,
-                data,
-                actor,
-                before=row,
-                assignee=assignee or "",
-            )
-    return [data for _ in group_ids]
+    data = dict(said or {}) | ({} if assignee is None else {"assignee": assignee})
+    action = "unassign" if assignee is None else "assign"
+    state.serialise(connection, "group_hashes")  # as in decide_in
+    for row in locked_groups(connection, group_ids):
+        connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
+        log_action(
+            state, connection, row.project_id, row.id, action, data, actor,
+            before=row, assignee=assignee or "",
+        )  # fmt: skip
 
 
 def locked_groups(connection: Connection, group_ids: Iterable[int]) -> list[Row[Any]]:
@@ -372,22 +376,36 @@ def lifecycle_columns(life: Lifecycle) -> dict[str, Any]:
 
 
 def _decide(
-    state: StateDatabase, group_ids: Sequence[int], actor: str, action: str, change: _Change
+    state: StateDatabase, group_ids: Sequence[int], actor: str, action: str, change: Change
 ) -> list[dict[str, Any]]:
-    """Change the lifecycle of all groups, or of none when one of them is discarded. Gives what was logged, in order."""
+    """As decide_in, in a transaction of its own. Gives what was logged, in the order of the ids."""
+    with state.write() as connection:
+        logged = decide_in(state, connection, group_ids, actor, action, change)
+    return [logged[group_id] for group_id in group_ids]
+
+
+def decide_in(
+    state: StateDatabase,
+    connection: Connection,
+    group_ids: Sequence[int],
+    actor: str,
+    action: str,
+    change: Change,
+) -> dict[int, dict[str, Any]]:
+    """Change the lifecycle of all groups, or of none when one of them is discarded, in the caller's transaction, which holds no
+    row yet. Gives what was logged of each. Raises DecisionError."""
     logged: dict[int, dict[str, Any]] = {}
     at = datetime.now(UTC)
-    with state.write() as connection:
-        # Monitors change groups one by one, in no order: with rows alone the two could wait for each other in a circle.
-        state.serialise(connection, "group_hashes")
-        for row in locked_groups(connection, group_ids):
-            if row.status == Status.DISCARDED:
-                raise DecisionError(
-                    "its events are discarded; `tasks-pipeline groups discard --undo ID` ends that"
-                )
-            life, logged[row.id] = change(connection, row, at)
-            _apply(state, connection, row, life, action, logged[row.id], actor)
-    return [logged[group_id] for group_id in group_ids]
+    # Monitors change groups one by one, in no order: with rows alone the two could wait for each other in a circle.
+    state.serialise(connection, "group_hashes")
+    for row in locked_groups(connection, group_ids):
+        if row.status == Status.DISCARDED:
+            raise DecisionError(
+                "its events are discarded; `tasks-pipeline groups discard --undo ID` ends that"
+            )
+        life, logged[row.id] = change(connection, row, at)
+        _apply(state, connection, row, life, action, logged[row.id], actor)
+    return logged
 
 
 def _apply(
@@ -402,6 +420,14 @@ def _apply(
     connection.execute(update(groups).where(groups.c.id == row.id).values(**lifecycle_columns(life)))
     status = status_of(row, life.status)
     log_action(state, connection, row.project_id, row.id, action, said, actor, before=row, status=status)
+
+
+def in_release_after_newest(
+    connection: Connection, row: Row[Any], at: datetime
+) -> tuple[Lifecycle, dict[str, Any]]:
+    """A Change: fixed in the release after the latest one that is known. Raises DecisionError when none is."""
+    release, date = _newest_known(connection, row)
+    return fixed_in_next_release(at, release, date), {"in_release_after": release}
 
 
 def _release_named(connection: Connection, row: Row[Any], name: str) -> tuple[str, datetime | None]:

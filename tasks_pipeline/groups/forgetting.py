@@ -28,6 +28,10 @@ from tasks_pipeline.storage.state.tables import (
     group_values,
     groups,
     incidents,
+    issue_comment_copies,
+    issue_comments,
+    issue_intents,
+    issue_links,
     similar_groups,
     suspect_commits,
 )
@@ -213,5 +217,18 @@ def _forget_own(connection: Connection, rows: Rows) -> None:
     ids = [row["id"] for row in rows]
     either = similar_groups.c.group_id.in_(ids) | similar_groups.c.other_id.in_(ids)
     connection.execute(delete(similar_groups).where(either))
+    _forget_issues(connection, ids)
     for table in _OWN:
         connection.execute(delete(table).where(table.c.group_id.in_(ids)))
+
+
+def _forget_issues(connection: Connection, ids: Sequence[int]) -> None:
+    """Links and comments of groups; the issues stay where they are."""
+    links = select(issue_links.c.id).where(issue_links.c.group_id.in_(ids))
+    of_groups = issue_comments.c.group_id.in_(ids) | issue_comments.c.link_id.in_(links)
+    comments = select(issue_comments.c.id).where(of_groups)
+    copies = issue_comment_copies.c.link_id.in_(links) | issue_comment_copies.c.comment_id.in_(comments)
+    connection.execute(delete(issue_comment_copies).where(copies))
+    connection.execute(delete(issue_intents).where(issue_intents.c.link_id.in_(links)))
+    connection.execute(delete(issue_comments).where(of_groups))
+    connection.execute(delete(issue_links).where(issue_links.c.group_id.in_(ids)))

@@ -22,7 +22,13 @@ from tasks_pipeline.notifications.message import GroupLine, Message, Section
 from tasks_pipeline.notifications.report_content import report_message
 from tasks_pipeline.notifications.routing import members_of, owners_of
 from tasks_pipeline.notifications.story import TAGS, Crumb, Story, story_of
-from tasks_pipeline.notifications.what_to_do import about_group, about_monitor, about_pipeline, about_rule
+from tasks_pipeline.notifications.what_to_do import (
+    about_group,
+    about_integration,
+    about_monitor,
+    about_pipeline,
+    about_rule,
+)
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
@@ -43,6 +49,7 @@ _KINDS = {
     "metric": "Threshold crossed",
     "monitor": "Monitor",
     "pipeline": "Trouble",
+    "integration": "Issue tracker",
 }
 _IN_UTC = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 """How sentences that are stored say a time: who reads them has a zone of their own."""
@@ -286,6 +293,8 @@ def _commands(
         return about_monitor(home, monitor, short_id, target)
     if short_id:
         return about_group(home, short_id, target)
+    if data.get("integration"):
+        return about_integration(home, str(data["integration"]))
     if alert.project_id == PIPELINE:
         return about_pipeline(home, str(data.get("probe") or ""))
     return about_rule(home, alert.rule)

@@ -53,6 +53,11 @@ def about_rule(home: Home, rule: str) -> tuple[str, ...]:
     return (typed(home, "alerts", "list", f"--rule={rule}"),)
 
 
+def about_integration(home: Home, integration: str) -> tuple[str, ...]:
+    """Look at the integrations, or ask one now."""
+    return (typed(home, "integrations", "status"), typed(home, "integrations", "check", integration))
+
+
 def about_pipeline(home: Home, probe: str) -> tuple[str, ...]:
     """Look at the probes, and at what a probe is about."""
     return (typed(home, "watch"), typed(home, *_ABOUT_PROBES.get(probe, ("status",))))

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tasks_pipeline.alerts.rules import rules_of
 from tasks_pipeline.config import Config
-from tasks_pipeline.lanes import DRAIN_TAG, EVENTS, MONITORING, NOTIFICATIONS, RELEASES
+from tasks_pipeline.lanes import DRAIN_TAG, EVENTS, INTEGRATIONS, MONITORING, NOTIFICATIONS, RELEASES
 from tasks_pipeline.monitors.clock import beat_clock
 from tasks_pipeline.notifications.outbox import waiting_notifications
 from tasks_pipeline.releases.due import releases_due
@@ -64,6 +64,13 @@ MONITORS = Start(
 SHIPPING = Start(
     "process_releases", "new_release_sensor", RELEASES.tags, {"ops": {"releases": _UNTIL_IT_IS_QUIET}}
 )
+SYNC = Start(
+    "sync_integrations",
+    "integrations_sensor",
+    INTEGRATIONS.tags,
+    {"ops": {"external_issues": _UNTIL_IT_IS_QUIET}},
+)
+CHECKS = Start("check_integrations", "integrations_sensor", INTEGRATIONS.tags, {})
 DIGESTS = Start("send_digest", "digests_sensor", NOTIFICATIONS.tags, {})
 
 
@@ -90,8 +97,10 @@ def wanted(
     yield partial(_of_events, state, spool, config, now)
     yield partial(_of_messages, state, now)
     yield partial(_of_releases, state, now)
+    yield partial(_of_integrations, state, config, now)
     if by_the_clock:
         yield partial(_of_monitors, state, config, now)
+        yield partial(_of_checks, state, config, now)
         yield partial(_of_digests, state, config, now)
 
 
@@ -109,6 +118,22 @@ def _of_messages(state: StateDatabase, now: datetime) -> list[Start]:
 def _of_releases(state: StateDatabase, now: datetime) -> list[Start]:
     """Suspects alone are in no hurry: a run for them is started by the sensor, which asks for them too, within a minute."""
     return [SHIPPING] if releases_due(state, now) else []
+
+
+def _of_integrations(state: StateDatabase, config: Config, now: datetime) -> list[Start]:
+    if not config.integrations:
+        return []
+    from tasks_pipeline.integrations.due import work_due
+
+    return [SYNC] if work_due(state, config, now) else []
+
+
+def _of_checks(state: StateDatabase, config: Config, now: datetime) -> list[Start]:
+    if not config.integrations:
+        return []
+    from tasks_pipeline.integrations.checking import checks_due
+
+    return [CHECKS] if checks_due(state, config.integrations, now) else []
 
 
 def _of_monitors(state: StateDatabase, config: Config, now: datetime) -> list[Start]:

@@ -37,6 +37,7 @@ class Request:
     """A request to make. `seconds` is for all of it: name, connection, TLS, every redirect, and the last byte of the answer.
 
     `redirects` are followed, that many at most. Of the body `max_body` bytes are read (below `stream.ANSWER_BYTES`).
+    `connect_seconds`: name, connection and TLS of each step may take no longer; all of `seconds` when None.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Request:
     redirects: int = 0
     max_body: int = MAX_BODY
     agent: str = "tasks-pipeline"
+    connect_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Client:
             raise Unreachable(f"timeout: nothing left of {request.seconds:g} s")
         try:
             pool = self._pool(step.url.raw_scheme)
-            limits = {"connect": deadline, "read": deadline, "write": deadline, "pool": request.seconds}
+            reached = deadline.at_most(request.connect_seconds)
+            limits = {"connect": reached, "read": deadline, "write": deadline, "pool": request.seconds}
             url = httpcore.URL(
                 scheme=step.url.raw_scheme,
                 host=step.url.raw_host,

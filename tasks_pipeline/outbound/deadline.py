@@ -32,3 +32,7 @@ class Deadline(float):
     def share(self, part: float) -> Deadline:
         """An earlier one: a part of what is left. Raises TimeoutError when nothing is."""
         return Deadline.after(self.left() * part)
+
+    def at_most(self, seconds: float | None) -> Deadline:
+        """An earlier one: no later than so many seconds from now; the same for None."""
+        return self if seconds is None else Deadline(min(self, time.monotonic() + seconds))

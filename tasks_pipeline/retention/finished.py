@@ -10,17 +10,26 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.pieces import delete_in_pieces
 from tasks_pipeline.storage.state.proofs import forgotten
 from tasks_pipeline.storage.state.restored import forget_restored
-from tasks_pipeline.storage.state.tables import drains, notifications, probes, regroupings, replacements
+from tasks_pipeline.storage.state.tables import (
+    drains,
+    integration_requests,
+    notifications,
+    probes,
+    regroupings,
+    replacements,
+)
 
 FINISHED_FOR = timedelta(days=1)
 """Longer than any run takes that may still ask for it."""
 DIGESTS_FOR = timedelta(days=30)
 """Entries of digests are in the log of notifications for so long."""
+REQUESTS_FOR = timedelta(days=30)
+"""How many requests trackers were asked is known for so long."""
 
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
     """Remove drains that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
-    digests that were sent DIGESTS_FOR ago, checks that were put right long ago, and what is known of restored days that need not stay any
+    digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, checks that were put right long ago, and what is known of restored days that need not stay any
     more. Gives how many of each went."""
     before = now - FINISHED_FOR
     # The newest stays: its number is what a batch remembers, and SQLite would give it to the next one.
@@ -32,6 +41,9 @@ def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
             state, regroupings, regroupings.c.done_at < before, regroupings.c.id < newest
         ),
         "digest_entries": delete_in_pieces(state, notifications, *_told(now - DIGESTS_FOR)),
+        "requests": delete_in_pieces(
+            state, integration_requests, integration_requests.c.hour < now - REQUESTS_FOR
+        ),
         "checks": delete_in_pieces(state, probes, forgotten(now)),
         "restored_days": _restored(state, before),
     }

@@ -75,10 +75,10 @@ POLICY: tuple[Category, ...] = (
         state=("analytics_outbox", "analytics_dead", "day_changes", "statistics_days", "batches", "spool_cursors"),
     ),
     Category(
-        "groups", "Groups without events, unless somebody decided about them or they are linked with a commit, another group or an incident",
+        "groups", "Groups without events, with their issues and comments, unless somebody decided about them (to link one is to decide) or they are linked with a commit, another group or an incident",
         "empty_group_days", "last event", EVENTS,
         state=(
-            "groups", "group_hashes", "group_days", "group_explanations", "group_signatures", "similar_groups", "suspect_commits",
+            "issue_links", "issue_comments", "issue_comment_copies", "groups", "group_hashes", "group_days", "group_explanations", "group_signatures", "similar_groups", "suspect_commits",
         ),
     ),
     Category(
@@ -91,8 +91,9 @@ POLICY: tuple[Category, ...] = (
     ),
     Category("alerts", "Alerts that no message and no incident refers to", "alert_days", "when it fired", EVENTS, state=("alerts",)),
     Category(
-        "notifications", "Messages that do not wait, with their attempts", "notification_days", "when it was decided on", EVENTS,
-        state=("notifications", "deliveries"),
+        "notifications", "Messages that do not wait, with their attempts; changes that were made in issue trackers, or given up",
+        "notification_days", "when it was decided on; of a change, when it ended", EVENTS,
+        state=("notifications", "deliveries", "issue_intents"),
     ),
     Category(
         "monitors", "Runs of monitors that ended, and incidents that are over", "monitor_days", "begin of a run, end of an incident", EVENTS,
@@ -120,6 +121,10 @@ POLICY: tuple[Category, ...] = (
     Category(
         "restored", "Which days are back from an archive", NEVER, "until the last day on which they stay", "finished_work",
         state=("restored_days",),
+    ),
+    Category(
+        "requests", "How many requests integrations were asked, by hour", NEVER, "thirty days after the hour", "finished_work",
+        state=("integration_requests",),
     ),
     Category(
         "tail", "Rows of small batches on their way to files", NEVER, "until the next flush, an hour at most", "drains",
@@ -151,7 +156,7 @@ POLICY: tuple[Category, ...] = (
         "settings", "What the installation is, and what it has to remember: bounded by its configuration", NEVER, "kept", NOBODY,
         state=(
             "projects", "project_algorithms", "installation_keys", "tokens", "subscriptions", "monitors", "monitor_environments",
-            "rule_states", "channel_states", "send_limits", "probes", "symbol_arrivals", "alembic_version",
+            "rule_states", "channel_states", "send_limits", "tracker_cursors", "integration_states", "probes", "symbol_arrivals", "alembic_version",
         ),
         folders=("state.sqlite", "tasks_pipeline.yaml", "config-in-force.yaml", "default-key", "deleted-projects", "archives"),
     ),

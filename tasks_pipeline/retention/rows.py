@@ -44,6 +44,8 @@ from tasks_pipeline.storage.state.tables import (
     groups,
     health_days,
     incidents,
+    issue_intents,
+    issue_links,
     monitor_check_ins,
     notifications,
     release_commits,
@@ -79,7 +81,7 @@ def rows_over(stores: Stores, now: datetime, asked: Asked, waiting: Mapping[date
     """What is over of each table, in the order in which it has to go."""
     finder = _Finder(stores, now, asked, waiting)
     for find in (
-        finder.events, finder.notifications, finder.alerts, finder.monitors, finder.groups, finder.releases, finder.debug_files,
+        finder.events, finder.notifications, finder.intents, finder.alerts, finder.monitors, finder.groups, finder.releases, finder.debug_files,
         finder.facts, finder.figures, finder.ledger, finder.health, finder.reports, finder.report_files,
     ):  # fmt: skip
         yield from find()
@@ -183,6 +185,13 @@ class _Finder:
             yield self._over(
                 "notifications", notifications, *over, lost, ~of_digest, before=_forget_deliveries
             )
+
+    def intents(self) -> Iterator[Over]:
+        """Changes of trackers that ended: made, given up or dropped."""
+        i, link = issue_intents.c, issue_links.c
+        for first, whose, _ in self._by_project("notifications", link.project_id):
+            of_project = exists().where(link.id == i.link_id, whose)
+            yield self._over("notifications", issue_intents, i.ended_at < _begin(first), of_project)
 
     def alerts(self) -> Iterator[Over]:
         """Alerts that no message and no open incident refers to."""

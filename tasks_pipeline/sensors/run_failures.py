@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from tasks_pipeline.jobs import send_alert_notification_job
+from tasks_pipeline.jobs import reconcile_issues_job, send_alert_notification_job, sync_integrations_job
 from tasks_pipeline.lanes import DRAIN_TAG
+from tasks_pipeline.links import intents
 from tasks_pipeline.notifications.outbox import release_claims
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.ledger.drains import end_drains_of_run
@@ -16,7 +17,7 @@ from tasks_pipeline.storage.ledger.drains import end_drains_of_run
     name="run_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=120,
-    description="Says which run failed and why, and frees the batches a dead drain held, and the messages a dead sender had in flight.",
+    description="Says which run failed and why, and frees the batches a dead drain held, the messages a dead sender had in flight, and the changes of issues that it had in hand.",
 )
 def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> None:
     """Log the failure; a drain's batches can be claimed again without waiting for its silence to be noticed."""
@@ -30,6 +31,10 @@ def run_failure(context: dg.RunFailureSensorContext, stores: StoresResource) -> 
         with stores.open() as opened:
             freed = release_claims(opened.state, run.run_id, datetime.now(UTC))
         context.log.info(f"{freed} messages that run {run.run_id} had in flight are due again")
+    if run.job_name in (sync_integrations_job.name, reconcile_issues_job.name):
+        with stores.open() as opened:
+            freed = intents.release_claims(opened.state, run.run_id, datetime.now(UTC))
+        context.log.info(f"{freed} changes of issues that run {run.run_id} had in hand are due again")
 
 
 def _say_why(sensor: dg.SensorDefinition, reason: str) -> None:

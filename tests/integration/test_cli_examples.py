@@ -53,6 +53,15 @@ FAILS = {
     "tasks-pipeline archive restore 2026-08-31 --project shop --keep-days 7": "nothing is archived of it",
     "tasks-pipeline projects delete shop --dry-run": "it is in the configuration",
     "tasks-pipeline projects delete 7 --yes": "nothing is stored of it",
+    "tasks-pipeline groups link SHOP-2 https://github.com/acme/shop/issues/12": "its tracker is elsewhere in this home",
+    "tasks-pipeline groups link SHOP-2 acme/shop#12 --take theirs": "what answers here is no GitHub",
+    "tasks-pipeline groups link SHOP-2 17 --tracker shop-issues": "what answers here is no GitHub",
+    "tasks-pipeline integrations check": "what answers here is no GitHub",
+    "tasks-pipeline integrations check hub": "what answers here is no GitHub",
+    "tasks-pipeline integrations test shop-issues": "what answers here is no GitHub",
+    "tasks-pipeline integrations test shop-issues --create": "what answers here is no GitHub",
+    "tasks-pipeline integrations sync": "what answers here is no GitHub",
+    "tasks-pipeline integrations sync shop-issues --full": "what answers here is no GitHub",
 }
 """Examples that end with 1 on this home, in a line that says why."""
 MAY_FAIL = {

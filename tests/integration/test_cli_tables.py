@@ -24,6 +24,12 @@ WHOLE = {
     "groups log SHOP-3": ("at",),
     "groups keys SHOP-1B": ("key",),
     "groups similar": (),
+    "groups links SHOP-2": ("key", "tracker"),
+    "integrations list": ("tracker",),
+    "integrations status": ("name",),
+    "integrations check": (),
+    "integrations test shop-issues": ("step",),
+    "integrations sync": (),
     "groups preview-rules": (),
     "events list": ("event_id", "short_id"),
     "releases list --status all": ("project",),
@@ -72,6 +78,8 @@ NO_TABLE = frozenset(
             f"groups {word}"
             for word in "resolve unresolve ignore assign merge unmerge discard merge-similar".split()
         ),
+        *(f"groups {word}" for word in "link unlink create-issue comment".split()),
+        *(f"integrations {word}" for word in "retry disable enable rename".split()),
         *(f"releases {word}" for word in "archive restore delete".split()),
         *("monitors mute", "monitors unmute", "notifications retry", "notifications send"),
         *("config check", "config show", "token create", "token revoke"),

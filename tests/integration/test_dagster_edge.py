@@ -17,6 +17,7 @@ import tasks_pipeline
 from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, STATISTICS
 from tasks_pipeline.definitions import build_defs, defs
 from tasks_pipeline.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
+from tasks_pipeline.integrations.proofs import PROOFS
 from tasks_pipeline.lanes import DRAIN_TAG, LANE_TAG, LANES
 from tasks_pipeline.partitions import PARTITION_TAG
 from tasks_pipeline.resources.stores import StoresResource
@@ -125,6 +126,9 @@ def test_what_people_find_in_the_ui() -> None:
         "deletions",
         "release_adoption",
         "report_deliveries",
+        "external_issues",
+        "reconciled_issues",
+        "integration_status",
         *REPORTS.values(),
         *OF_FACTS,
         *RECEIVED_TABLES,
@@ -142,6 +146,9 @@ def test_what_people_find_in_the_ui() -> None:
         "send_digest": "notifications",
         "deliver_reports": "maintenance",
         "check_monitors": "monitoring",
+        "sync_integrations": "integrations",
+        "check_integrations": "integrations",
+        "reconcile_issues": "integrations",
         "process_releases": "releases",
         "cleanup": "maintenance",
         "drop_expired_envelopes_job": "maintenance",
@@ -163,6 +170,7 @@ def test_what_people_find_in_the_ui() -> None:
         "alert_notifications_sensor",
         "alert_windows_sensor",
         "digests_sensor",
+        "integrations_sensor",
         "late_symbols_sensor",
         "monitors_sensor",
         "new_envelopes_sensor",
@@ -195,6 +203,7 @@ def test_what_people_find_in_the_ui() -> None:
         "events:books_balance",
         "events:event_ids_unique",
         *(f"pipeline_probes:{name}" for name in DESCRIPTIONS),
+        *(f"external_issues:{name}" for name in PROOFS),
         "cleanup_old_events:nothing_is_older_than_its_retention",
         "deletions:nothing_deleted_is_found_again",
         "deletions:no_deletion_is_open_longer_than_a_day",
@@ -240,7 +249,9 @@ def test_every_asset_says_what_it_is() -> None:
         assert asset.kinds, name
         assert (root / asset.metadata["document"].path).exists(), name
         assert ("dagster/table_name" in asset.metadata) <= ("dagster/column_schema" in asset.metadata), name
-        with_partitions = (*OF_A_DAY, *OF_HEALTH, *OF_FACTS, STATISTICS, *REPORTS.values())
+        with_partitions = (
+            *OF_A_DAY, *OF_HEALTH, *OF_FACTS, STATISTICS, *REPORTS.values(), "reconciled_issues",
+        )  # fmt: skip
         assert (asset.partitions_def is not None) == (name in with_partitions), name
         if name in LAKE_TABLES:
             columns = asset.metadata["dagster/column_schema"].columns

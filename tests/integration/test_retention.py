@@ -115,6 +115,7 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
         "replacements": 1,
         "regroupings": 3,
         "digest_entries": 0,
+        "requests": 0,
         "checks": 0,
         "restored_days": 1,
     }

@@ -11,20 +11,23 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from tasks_pipeline.config import Config
-from tasks_pipeline.config.alerts import Condition, Metric
+from tasks_pipeline.config.alerts import AlertRule, Condition, Metric
 from tasks_pipeline.config.ownership import Ownership
 
 _TEXTS: dict[str, Any] = {
     "public_key": "abcd", "email": "ann@acme.example", "url": "https://acme.example/x", "schedule": "0 3 * * *",
     "start": "22:00", "end": "07:00", "notify": ["members"], "owners": ["team:a"], "keys": [{"public_key": "abcd"}],
-    "when": ["new_group"], "projects": [{"id": 1, "slug": "a", "keys": [{"public_key": "abcd"}]}],
+    "when": ["new_group"], "token": "${env:TOKEN}", "password": "${env:TOKEN}",
+    "projects": [{"id": 1, "slug": "a", "keys": [{"public_key": "abcd"}]}],
 }  # fmt: skip
 """What is put into required fields, by their names, where the type alone does not say it."""
 _BESIDES: dict[type[BaseModel], dict[str, Any]] = {
     Condition: {"level": "error"},
     Metric: {"warning": 1},
     Ownership: {"path": "a"},
-}
+    AlertRule: {"notify": ["members"]},
+    Config: {"integrations": [{"type": "roundup", "name": "a", "url": "https://acme.example", "user": "a", "password": "${env:TOKEN}"}]},
+}  # fmt: skip
 """What a model cannot do without although it is not required."""
 
 

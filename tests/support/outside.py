@@ -27,6 +27,7 @@ class Posted:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -59,7 +60,7 @@ def http_receiver() -> Iterator[HttpReceiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
-                posted = Posted(self.path, dict(self.headers), body)
+                posted = Posted(self.path, dict(self.headers), body, self.command)
                 receiver.posted.append(posted)
                 answer = receiver.answer(posted, len(receiver.posted) - 1)
             if answer is None:
@@ -72,6 +73,8 @@ def http_receiver() -> Iterator[HttpReceiver]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
+
+        do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, update
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
+from tasks_pipeline.links.comments import add_comment
 from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.commits import set_commits
@@ -49,6 +50,11 @@ members:
 analytics: {{custom: true}}
 retention: {{archive_url: '{archive}'}}
 teams: [{{slug: payments, members: [anna@acme.example, ben@acme.example]}}]
+integrations:
+  - {{name: hub, type: github, url: '{url}', token: '${{env:PATH}}', allow_insecure: true, allow_private: true}}
+trackers:
+  - {{name: shop-issues, integration: hub, repository: acme/shop, projects: [shop]}}
+  - {{name: everything-else, integration: hub, repository: acme/a-repository-with-quite-a-long-name}}
 alert_rules:
   - {{name: new errors, when: [new_group, regression, monitor], notify: [assignee, members, 'channel:dead']}}
   - {{name: everything, when: [new_group, monitor], notify: ['channel:slack']}}
@@ -113,6 +119,7 @@ def _fill(stores: Stores, at: datetime) -> None:
     ]
     with stores.state.write() as connection:
         set_commits(stores.state, connection, "shop@2.0.0", sent)
+    _link(stores, at)
     with stores.state.write() as connection:
         names = {row.title.partition(":")[0]: row.id for row in connection.execute(select(t.groups))}
         for offset in (1000, 0):  # over numbers that nobody has
@@ -125,6 +132,24 @@ def _fill(stores: Stores, at: datetime) -> None:
         connection.execute(
             insert(t.commits), [{"sha": COMMIT, "message": "Count the cart", "created_at": at}]
         )
+
+
+def _link(stores: Stores, at: datetime) -> None:
+    """Issues of two groups: one that is there, and one of a tracker that has another name by now; and a comment."""
+    with stores.state.write() as connection:
+        names = {row.title.partition(":")[0]: row.id for row in connection.execute(select(t.groups))}
+        for number, (title, tracker) in enumerate(
+            (("PaymentError", "shop-issues"), ("Known", "former-issues")), 12
+        ):
+            connection.execute(
+                insert(t.issue_links).values(
+                    project_id=1, group_id=names[title], integration="hub", tracker=tracker, external_id=f"1#{number}",
+                    shown_key=f"acme/shop#{number}", url=f"https://github.com/acme/shop/issues/{number}", title=LONG,
+                    state="linked", origin="linked", marker=str(number), agreed_state="open", theirs={"state": "open"},
+                    turns=[], created_at=at, error=LONG,
+                )
+            )  # fmt: skip
+    add_comment(stores.state, names["PaymentError"], "anna@acme.example", "The bank says it is their fault")
 
 
 def fill_health(stores: Stores, at: datetime) -> None:

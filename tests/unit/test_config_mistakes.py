@@ -19,13 +19,15 @@ from tests.support.config_models import Reached, dotted, reached, spelled
 
 PLACES = reached()
 MARKER = "s3cret\\h1dden'value"
+TOKEN = {"TOKEN": "tok-3n"}
+"""What documents of `reached` refer to where a secret may only be referred to."""
 BASE = "projects:\n  - {id: 1, slug: shop, keys: [{public_key: abcd}]}\n"
 
 
 def mistakes(text: str, **environ: str) -> list[str]:
     """What is told, one mistake a line."""
     with pytest.raises(ConfigError) as caught:
-        parse_config(text, "f.yaml", environ)
+        parse_config(text, "f.yaml", TOKEN | environ)
     lines = str(caught.value).splitlines()
     assert lines == [mistake.text("f.yaml") for mistake in caught.value.mistakes]
     return lines
@@ -48,7 +50,7 @@ def everything_told(error: BaseException) -> str:
 def told_of(text: str, environ: dict[str, str]) -> ConfigError | None:
     """The error that a text ends in, or None when it is a configuration."""
     try:
-        assert isinstance(parse_config(text, "f.yaml", environ), Config)
+        assert isinstance(parse_config(text, "f.yaml", TOKEN | environ), Config)
     except ConfigError as error:
         return error
     return None
@@ -66,10 +68,12 @@ def test_every_model_is_reached() -> None:
             waiting.append(model)
             if model.__module__.startswith("tasks_pipeline.config."):
                 defined.add(model)
-    assert {model.__name__ for model in defined - found} == {"Model", "Channel"}
+    assert {model.__name__ for model in defined - found} == {"Model", "Channel", "IntegrationBase"}
     for place in PLACES:
         if place.model.__name__ not in ("Preferences", "QuietHours", "DigestSchedule"):
-            parse_config(as_yaml(place.document))  # or the mistakes below might be of another kind
+            parse_config(
+                as_yaml(place.document), environ=TOKEN
+            )  # or the mistakes below might be of another kind
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.label)
@@ -84,10 +88,13 @@ def test_an_unknown_field_is_told_with_its_line_and_what_is_allowed(place: Reach
 def test_names_are_those_of_the_file() -> None:
     rule = "alert_rules:\n- name: a\n  when: [monitor]\n  notify: [members]\n"
     assert mistakes(BASE + rule + "  iff: {}\n") == [
-        "f.yaml:7: alert_rules[0].iff: unknown field; allowed: enabled, every_minutes, if, name, notify, severity,"
+        "f.yaml:7: alert_rules[0].iff: unknown field; allowed: create_issue, enabled, every_minutes, if, name, notify, severity,"
         " storm, when (did you mean if?)"
     ]
-    assert "allowed: enabled, every_minutes, if," in mistakes(BASE + rule + "  conditions: {}\n")[0]
+    assert (
+        "allowed: create_issue, enabled, every_minutes, if,"
+        in mistakes(BASE + rule + "  conditions: {}\n")[0]
+    )
     assert mistakes(BASE + rule + "  if:\n    all:\n    - tag: {name: a, value: b}\n") == [
         "f.yaml:9: alert_rules[0].if.all[0].tag.is: Field required",
         "f.yaml:9: alert_rules[0].if.all[0].tag.value: unknown field; allowed: is, name",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasks_pipeline.outbound import (
     NotUsable,
     OutboundError,
     Request,
+    Unreachable,
     ask,
 )
 from tasks_pipeline.outbound.client import _next_step, _Step, _url
@@ -307,3 +309,13 @@ def test_outbound_knows_nothing_of_the_rest() -> None:
     for path in (PACKAGE / "outbound").glob("*.py"):
         own = {m for m in imported(path) if m.startswith("tasks_pipeline")}
         assert all(m.startswith("tasks_pipeline.outbound") for m in own), path.name
+
+
+def test_to_connect_has_a_limit_of_its_own() -> None:
+    """Somebody who listens and says nothing is not waited for as long as an answer may take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="TLS"):
+            ask(Request(url, seconds=60, connect_seconds=0.2), EVERYWHERE)
+    assert time.monotonic() - began < 20

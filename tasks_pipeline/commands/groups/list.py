@@ -24,6 +24,7 @@ from tasks_pipeline.commands.common.since import Since
 from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.groups.decide import decisions
 from tasks_pipeline.commands.groups.delete import delete
+from tasks_pipeline.commands.groups.issues import issue_commands, issue_facts, issues_of_group
 from tasks_pipeline.commands.groups.log import LOGGED, status_text, told
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
@@ -65,6 +66,7 @@ _MESSAGE_SHOWN = 72
 _SECTIONS = {
     "Look": ("list", "show", "log", "keys", "similar", "preview-rules"),
     "Decide": ("resolve", "unresolve", "ignore", "assign", "discard", "delete"),
+    "Issues and comments": ("link", "create-issue", "unlink", "links", "comment"),
     "Put together": ("merge", "unmerge", "merge-similar"),
 }
 
@@ -74,7 +76,7 @@ def groups() -> None:
     """List groups (events that are one and the same problem), look at one, decide about them, merge them."""
 
 
-for command in (*decisions, *merging, preview_rules, delete):
+for command in (*decisions, *issue_commands, *merging, preview_rules, delete):
     groups.add_command(command)
 
 
@@ -196,6 +198,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
             short_ids,
         )
         from tasks_pipeline.groups.shipped import commits_of_group, resolution_of
+        from tasks_pipeline.links.comments import comments_of
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
@@ -203,6 +206,8 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         with state.read() as connection:
             resolution = resolution_of(connection, group)
             commits = commits_of_group(connection, group["id"])
+            issues, why_held = issues_of_group(connection, group["id"])
+            comments = comments_of(connection, group["id"])
         explanation = group_explanation(state, group["id"])
         actions = told(state, slugs, actions_of(state, group["id"], _ACTIONS_SHOWN))
         merged = short_ids(state, slugs, merged_groups(state, group["id"]))
@@ -213,6 +218,8 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         "resolution": resolution,
         "commits": commits,
         "suspect_commits": suspects,
+        "external_issues": issues,
+        "comments": comments,
         "events": newest,
         "values": {
             f"{kind}s": [{"value": value, "times_seen": n} for value, n in counts]
@@ -227,7 +234,9 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
     if as_json:
         print_json(_summary(group) | {key: group[key] for key in DETAILS} | details)
     else:
-        _print_group(group, details | {"no_suspects": why_none}, actions, event, why=why)
+        _print_group(
+            group, details | {"no_suspects": why_none, "why_held": why_held}, actions, event, why=why
+        )
 
 
 def _summary(group: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +281,11 @@ def _print_group(
         click.echo("\nwhy its first event is grouped so")
         for line in explanation_lines(details["explanation"]):
             click.echo(line)
+    if details["comments"]:
+        click.echo("\ncomments")
+        for each in details["comments"]:
+            place = f" in {cell(each['issue_key'])}" if each["issue_key"] else ""
+            click.echo(f"{cell(each['at'])}  {cell(each['author'])}{place}: {cell(each['body'])}")
     if actions:
         click.echo("\nwhat was decided")
         for entry in actions:
@@ -303,6 +317,7 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
         ("commits" if n == 0 else "", _commit(each))
         for n, each in enumerate(details["commits"][:_COMMITS_SHOWN])
     ]
+    named += issue_facts(details["external_issues"], details["why_held"])
     named += suspect_facts(details["suspect_commits"], details["no_suspects"])
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])

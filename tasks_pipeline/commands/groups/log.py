@@ -81,7 +81,14 @@ def _shown(name: str, value: Any, names: Mapping[int, str]) -> Any:
 
 
 def _text(action: str, data: Mapping[str, Any]) -> str:
-    """An entry as a phrase about the group."""
+    """An entry as a phrase about the group, with the issue of a tracker that it comes from."""
+    key = data.get("issue_key")
+    if action == "issue":
+        return f"{key}: {data.get('what')}"
+    return _said(action, data) + (f" ({key})" if key else "")
+
+
+def _said(action: str, data: Mapping[str, Any]) -> str:
     from tasks_pipeline.groups.regressions import told_regression
 
     match action, data:
@@ -117,6 +124,12 @@ def _text(action: str, data: Mapping[str, Any]) -> str:
             return f"{counted(events, 'event')} came from {former}"
         case "inherit", {"from": others, "what": what}:
             return f"{' and '.join(what)} of {', '.join(others)} taken over"
+        case "link", {"made": True, "key": key, "tracker": tracker}:
+            return f"{key} was made for it in {tracker}"
+        case "link", {"key": key}:
+            return f"linked to {key}"
+        case "unlink", {"key": key, "tracker": tracker}:
+            return f"not linked to {key or f'an issue of {tracker}'} any more"
         case "discard", {"events": events}:
             return f"discarded, {counted(events, 'event')} removed"
     return _PLAIN.get(action, action)
@@ -141,5 +154,8 @@ _PLAIN = {
     "unassign": "assigned to nobody",
     "keep": "not discarded any more",
     "regress": "regressed: an event came after it was resolved",
+    "comment": "commented",
+    "edit_comment": "a comment changed",
+    "delete_comment": "a comment deleted",
     "unignore": "unresolved: what it was ignored until has come",
 }

@@ -1,0 +1,1 @@
+"""Integrations at work: what has to be made there is made, what changed is looked at, and how each connection is doing."""

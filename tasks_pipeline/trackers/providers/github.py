@@ -1,0 +1,402 @@
+"""GitHub and GitHub Enterprise Server, by their REST API with a token.
+
+API version 2022-11-28, which every supported Enterprise Server knows. An issue's id in our tables is REPOSITORY_ID#NUMBER: the number
+alone is another issue's when a repository was removed and made anew, and its own name changes with its repository's.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tasks_pipeline.config.integrations import GitHubIntegration, Tracker
+from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
+from tasks_pipeline.trackers.calls import Calls, Kind, Reply
+from tasks_pipeline.trackers.issue import (
+    Changes,
+    Comment,
+    Cursor,
+    Draft,
+    Identity,
+    Issue,
+    IssueState,
+    Place,
+)
+from tasks_pipeline.trackers.markers import hidden, marked
+from tasks_pipeline.trackers.provider import Provider
+from tasks_pipeline.trackers.providers.github_polling import Lists, by_numbers, changes
+from tasks_pipeline.trackers.providers.github_shapes import (
+    CommentShape,
+    IssueShape,
+    RepositoryShape,
+    UserShape,
+)
+
+VERSION = "2022-11-28"
+COMMENT_PAGES = 10
+MARKER_PAGES = 10
+FEW = 3
+"""So many issues are read one by one; more of them from the lists."""
+FRESH_SECONDS = 600.0
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+_ID = re.compile(r"(\d{1,20})#(\d{1,12})")
+_MOVED_TO = re.compile(r"/repositories/(\d{1,20})(?:/|$)")
+
+
+def open(integration: GitHubIntegration, calls: Calls) -> Provider:
+    """The provider of an integration."""
+    web, api = addresses(integration.url)
+    calls.at(
+        api,
+        {
+            "Authorization": f"Bearer {integration.token.get_secret_value()}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": VERSION,
+            "User-Agent": "tasks-pipeline",
+        },
+    )
+    return GitHub(calls, web)
+
+
+def addresses(url: str) -> tuple[str, str]:
+    """The address that people open, and where the API begins: github.com, NAME.ghe.com, or an Enterprise Server's."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower().removeprefix("www.").removeprefix("api.")
+    if host == "github.com" or host.endswith(".ghe.com"):
+        return f"https://{host}", f"https://api.{host}"
+    web = url.rstrip("/").removesuffix("/api/v3")
+    return web, f"{web}/api/v3"
+
+
+class GitHub:
+    """What `Provider` says."""
+
+    title_length = 256
+    body_length = 65_000  # of 65,536, so that the marker has room
+    has_comment_ids = True
+    markup = "github"
+
+    def __init__(self, calls: Calls, web: str) -> None:
+        self._calls, self._web = calls, web
+        self._login = ""
+        self._api_is_known = not _is_this_machine(web)
+        self._repositories: dict[str, tuple[float, RepositoryShape]] = {}
+
+    # ── who and where
+
+    def who(self) -> Identity:
+        """See `Provider`."""
+        reply = self._ask("GET", "/user", "check", "who")
+        user = reply.shaped(UserShape)
+        self._login = user.login
+        scopes = [scope.strip() for scope in reply.headers.get("x-oauth-scopes", "").split(",")]
+        return Identity(user.person(), tuple(filter(None, scopes)), _expires(reply.headers))
+
+    def place(self, tracker: Tracker) -> Place:
+        """See `Provider`."""
+        name = tracker.repository or ""
+        self._repositories.pop(name.lower(), None)
+        try:
+            found = self._repository(tracker, "check")
+        except TrackerError as error:
+            if error.verdict.do not in (Do.HELD, Do.MAYBE_GONE, Do.GONE):
+                raise
+            said = f"{name} is not there, or the token may not see it: give it access to the repository ({error.verdict.said})"
+            return Place("", name, problem=said)
+        renamed = found.full_name if found.full_name.lower() != name.lower() else ""
+        return Place(
+            str(found.id),
+            found.full_name,
+            f"{self._web}/{found.full_name}",
+            _problem_of(found),
+            renamed,
+        )
+
+    # ── one issue
+
+    def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
+        """See `Provider`."""
+        headers = {"If-None-Match": etag} if etag else {}
+        reply = self._ask("GET", self._path(tracker, external_id), "poll", "read", headers=headers)
+        return None if reply.unchanged else self._issue(tracker, reply)
+
+    def find(self, tracker: Tracker, reference: str) -> Issue:
+        """See `Provider`."""
+        repository, number = self._named(tracker, reference)
+        try:
+            reply = self._ask("GET", f"/repos/{repository}/issues/{number}", "state", "read")
+        except TrackerError as error:
+            if error.verdict.do is not Do.MAYBE_GONE:
+                raise
+            said = f"{repository}#{number} is not there, or the token may not see it"
+            raise TrackerError(replace(error.verdict, said=said)) from error
+        return self._issue(tracker, reply)
+
+    def create(self, tracker: Tracker, draft: Draft) -> Issue:
+        """See `Provider`. Without the right to write, GitHub leaves labels and assignees out and says nothing: the answer is what
+        was made."""
+        repository = self._repository(tracker, "create")
+        body: dict[str, Any] = {
+            **draft.fields,
+            "title": draft.title,
+            "body": marked(draft.body, draft.marker, comment=True),
+        }
+        if draft.labels:
+            body["labels"] = list(draft.labels)
+        if draft.assignee:
+            body["assignees"] = [draft.assignee]
+        reply = self._ask("POST", f"/repos/{repository.full_name}/issues", "create", "create", json=body)
+        return self._issue(tracker, reply)
+
+    def find_marker(self, tracker: Tracker, marker: str, since: datetime) -> Issue | None:
+        """See `Provider`. The list, not the search: its index is seconds to minutes late."""
+        repository = self._repository(tracker, "create")
+        params: dict[str, str | int] = {
+            "state": "all",
+            "creator": self._login or self.who().person.login,
+            "sort": "created",
+            "direction": "desc",
+            "per_page": 100,
+            "since": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        for rows, reply in self._pages(
+            f"/repos/{repository.full_name}/issues", params, list[IssueShape], "create", MARKER_PAGES
+        ):
+            for row in rows:
+                if hidden(marker) in (row.body or ""):
+                    return self._made(tracker, row, reply)
+        return None
+
+    def set_state(self, tracker: Tracker, issue: Issue, state: IssueState, reason: str = "") -> Issue:
+        """See `Provider`."""
+        body = {"state": str(state)}
+        if state is IssueState.CLOSED:
+            body["state_reason"] = reason or "completed"
+        call = "close" if state is IssueState.CLOSED else "reopen"
+        reply = self._ask("PATCH", self._path(tracker, issue.external_id), "state", call, json=body)
+        found = self._issue(tracker, reply)
+        if found.state is not state:
+            raise TrackerError(
+                Verdict(Do.LOOK_AGAIN, said=f"{found.key} is still {found.state}, though it said yes")
+            )
+        return found
+
+    def assign(self, tracker: Tracker, issue: Issue, login: str | None) -> Issue:
+        """See `Provider`. Those who may not be assigned are left out without a word."""
+        body = {"assignees": [login] if login else []}
+        reply = self._ask("PATCH", self._path(tracker, issue.external_id), "state", "assign", json=body)
+        found = self._issue(tracker, reply)
+        assigned = {person.login.lower() for person in found.assignees}
+        if login and login.lower() not in assigned:
+            said = f"{login} cannot be assigned to {found.key}: the repository has to be shared with them, and our account needs the role Triage or more"
+            raise TrackerError(Verdict(Do.DEAD, fields=("assignees",), said=said))
+        return found
+
+    # ── comments
+
+    def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
+        """See `Provider`."""
+        path = f"{self._path(tracker, issue.external_id)}/comments"
+        pages = self._pages(path, {"per_page": 100}, list[CommentShape], "comment", COMMENT_PAGES)
+        return [row.comment(self._web) for rows, _ in pages for row in rows]
+
+    def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
+        """See `Provider`."""
+        path = f"{self._path(tracker, issue.external_id)}/comments"
+        text = {"body": marked(body, marker, comment=True)}
+        return (
+            self._ask("POST", path, "comment", "comment", json=text).shaped(CommentShape).comment(self._web)
+        )
+
+    def edit_comment(
+        self, tracker: Tracker, issue: Issue, comment_id: str, body: str, marker: str = ""
+    ) -> Comment:
+        """See `Provider`."""
+        text = {"body": marked(body, marker, comment=True)}
+        path = self._comment_path(tracker, issue, comment_id)
+        return self._ask("PATCH", path, "comment", "edit", json=text).shaped(CommentShape).comment(self._web)
+
+    def delete_comment(self, tracker: Tracker, issue: Issue, comment_id: str) -> None:
+        """See `Provider`."""
+        try:
+            self._ask("DELETE", self._comment_path(tracker, issue, comment_id), "comment", "delete")
+        except TrackerError as error:
+            if error.verdict.do not in (Do.MAYBE_GONE, Do.GONE):
+                raise
+
+    # ── many issues
+
+    def changed(self, tracker: Tracker, cursor: Cursor) -> Changes:
+        """See `Provider`. Comments are those of the whole repository."""
+        return changes(self._lists(tracker), cursor)
+
+    def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
+        """See `Provider`."""
+        repository = self._repository(tracker, "poll")
+        here: dict[int, str] = {}
+        single = list(external_ids)
+        found: dict[str, Issue | None] = {}
+        if len(external_ids) > FEW:
+            pairs = [(each, *_parts(each)) for each in external_ids]
+            here = {number: each for each, rid, number in pairs if rid == repository.id}
+            listed, _ = by_numbers(self._lists(tracker), here)
+            found = {here[number]: issue for number, issue in listed.items()}
+            single = [each for each in external_ids if each not in found]
+        for each in single:
+            try:
+                found[each] = self.read(tracker, each)
+            except TrackerError as error:
+                if error.verdict.do not in (Do.MAYBE_GONE, Do.GONE):
+                    raise
+                found[each] = None
+        return found
+
+    # ── how
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        kind: Kind,
+        call: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        self._find_api()
+        return self._calls.ask(method, path, kind=kind, call=call, json=json, params=params, headers=headers)
+
+    def _find_api(self) -> None:
+        """On this machine itself answers what stands in for github.com (its API is at the root) or for an Enterprise Server."""
+        if self._api_is_known:
+            return
+        try:
+            self._calls.ask("GET", "/meta", kind="check", call="read")
+        except TrackerError as error:
+            if error.verdict.do is not Do.MAYBE_GONE:
+                raise
+            self._calls.rebase(self._web)
+        self._api_is_known = True
+
+    def _pages(
+        self, path: str, params: Mapping[str, str | int], shape: type[Any], kind: Kind, most: int
+    ) -> Iterable[tuple[Any, Reply]]:
+        reply = self._ask("GET", path, kind, "list", params=params)
+        for number in range(1, most + 1):
+            yield reply.shaped(shape), reply
+            behind = self._calls.next_page(reply)
+            if behind is None or number == most:
+                return
+            reply = self._ask("GET", behind, kind, "list")
+
+    def _lists(self, tracker: Tracker) -> Lists:
+        repository = self._repository(tracker, "poll")
+
+        def ask(path: str, params: Mapping[str, str | int], etag: str) -> Reply:
+            return self._ask(
+                "GET", path, "poll", "list", params=params, headers={"If-None-Match": etag} if etag else {}
+            )
+
+        return Lists(ask, self._calls.next_page, repository.full_name, repository.id, self._web)
+
+    def _repository(self, tracker: Tracker, kind: Kind) -> RepositoryShape:
+        """The repository of a tracker: its number, and its present name."""
+        name = tracker.repository or ""
+        if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
+            said = f"tracker {tracker.name}: repository {name!r} is no owner/name"
+            raise TrackerError(Verdict(Do.MISCONFIGURED, said=said))
+        read_at, known = self._repositories.get(name.lower(), (0.0, None))
+        if known is not None and time.monotonic() - read_at < FRESH_SECONDS:
+            return known
+        found = self._ask("GET", f"/repos/{name}", kind, "place").shaped(RepositoryShape)
+        if not _NAME.fullmatch(found.full_name):
+            raise TrackerError(Verdict(Do.UNREACHABLE, said="a repository without a name"))
+        self._repositories[name.lower()] = (time.monotonic(), found)
+        return found
+
+    def _path(self, tracker: Tracker, external_id: str) -> str:
+        """Of an issue. One that is in another repository by now is addressed by that one's number."""
+        repository_id, number = _parts(external_id)
+        repository = self._repository(tracker, "poll")
+        if repository.id == repository_id:
+            return f"/repos/{repository.full_name}/issues/{number}"
+        return f"/repositories/{repository_id}/issues/{number}"
+
+    def _comment_path(self, tracker: Tracker, issue: Issue, comment_id: str) -> str:
+        path = self._path(tracker, issue.external_id).rpartition("/")[0]
+        return f"{path}/comments/{quote(comment_id, safe='')}"
+
+    def _issue(self, tracker: Tracker, reply: Reply) -> Issue:
+        return self._made(tracker, reply.shaped(IssueShape), reply, reply.headers.get("etag", ""))
+
+    def _made(self, tracker: Tracker, row: IssueShape, reply: Reply, etag: str = "") -> Issue:
+        repository = self._repository(tracker, "poll")
+        if row.repository.lower() == repository.full_name.lower():
+            return row.issue(repository.id, self._web, etag)
+        moved = _MOVED_TO.search(urlsplit(reply.url).path)
+        if moved:
+            return row.issue(int(moved[1]), self._web, etag)
+        found = self._ask("GET", row.repository_url, "poll", "read").shaped(RepositoryShape)
+        return row.issue(found.id, self._web, etag)
+
+    def _named(self, tracker: Tracker, reference: str) -> tuple[str, int]:
+        text = reference.strip()
+        ours = self._repository(tracker, "state").full_name
+        allowed = f"allowed is its address ({self._web}/{ours}/issues/12), {ours}#12, or 12"
+        host = re.escape(self._web.partition("://")[2])
+        name = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
+        found = re.fullmatch(rf"https?://{host}/({name})/(?:issues|pull)/(\d{{1,9}})(?:[/?#].*)?", text)
+        found = found or re.fullmatch(rf"(?:({name})?#)?(\d{{1,9}})", text, re.ASCII)
+        if not found:
+            raise ValueError(f"{text[:200]!r} names no issue; {allowed}")
+        named = found[1] or ours
+        if named.lower() not in (ours.lower(), (tracker.repository or "").lower()):
+            raise ValueError(f"{named} is not the repository of {tracker.name}; {allowed}")
+        return ours, int(found[2])
+
+
+def _parts(external_id: str) -> tuple[int, int]:
+    found = _ID.fullmatch(external_id)
+    if not found:
+        raise TrackerError(Verdict(Do.BUG, said=f"{external_id[:100]!r} is no REPOSITORY_ID#NUMBER"))
+    return int(found[1]), int(found[2])
+
+
+def _problem_of(found: RepositoryShape) -> str:
+    name = found.full_name
+    if found.archived:
+        return f"{name} is archived, so nothing can be made or changed there: unarchive it, or give the tracker another repository"
+    if not found.has_issues:
+        return f"issues are switched off in {name}: switch them on in its settings, under General, Features"
+    if found.disabled:
+        return f"{name} is disabled by GitHub: see its page"
+    may = found.permissions
+    if may is not None and not any(may.get(role) for role in ("triage", "push", "maintain", "admin")):
+        return f"our account may only read {name}, so labels and assignees are left out and closing is refused: give it the role Triage or more"
+    return ""
+
+
+def _expires(headers: Mapping[str, str]) -> datetime | None:
+    """When the token ends, by the header that GitHub sends with each answer: `2026-12-24 10:00:00 UTC`."""
+    text = headers.get("github-authentication-token-expiration", "").strip().replace(" UTC", " +0000")
+    for shape in ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%dT%H:%M:%S%z"):
+        try:
+            return datetime.strptime(text, shape).astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

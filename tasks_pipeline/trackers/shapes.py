@@ -1,0 +1,52 @@
+"""Shapes: the JSON of an answer as types. What is of another shape is never taken for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from tasks_pipeline.trackers.answers import TrackerError
+from tasks_pipeline.trackers.calls import Reply
+
+T = TypeVar("T")
+
+
+def part(reply: Reply, *names: str) -> Any:
+    """A part of an answer's JSON; None, which fits no shape, where there is none."""
+    value = reply.json
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def rows(reply: Reply, shape: type[T], *names: str) -> list[T]:
+    """A list within an answer. A row of another shape than the others is left out; when all are, TrackerError is raised."""
+    raw: Sequence[Any] = reply.shaped(list[Any], part(reply, *names))
+    good = list(_good(reply, shape, raw))
+    if raw and not good:
+        reply.shaped(shape, raw[0])
+    return good
+
+
+def _good(reply: Reply, shape: type[T], raw: Sequence[Any]) -> Iterator[T]:
+    for row in raw:
+        try:
+            yield reply.shaped(shape, row)
+        except TrackerError:
+            continue
+
+
+def lines(text: str | None) -> str:
+    """A text with plain line ends."""
+    return (text or "").replace("\r\n", "\n")
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """A time; in UTC where it says no zone."""
+    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as it may stand in a path."""
+    return text.isascii() and text.isdecimal()

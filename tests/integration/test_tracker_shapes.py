@@ -1,0 +1,96 @@
+"""Answers that are none: whatever a far side sends, a call ends with a verdict, and never with issues that are not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasks_pipeline.config.integrations import RedmineIntegration, RoundupIntegration, Tracker
+from tasks_pipeline.trackers.answers import Do, TrackerError
+from tasks_pipeline.trackers.issue import Cursor, Draft, Issue, IssueState
+from tasks_pipeline.trackers.provider import Provider, open_provider
+from tests.support.outside import http_receiver
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+ISSUE = Issue("1", "#1", "", "title", IssueState.OPEN)
+TRACKER = Tracker(name="far-issues", integration="far", project="shop")
+PLACES: dict[str, Any] = {
+    "redmine": lambda url: RedmineIntegration(
+        name="far", url=url, token="key-of-ours-1", allow_insecure=True, allow_private=True
+    ),
+    "roundup": lambda url: RoundupIntegration(
+        name="far", url=url, user="bot", password="key-of-ours-1", allow_insecure=True, allow_private=True
+    ),
+}
+CALLS: dict[str, Callable[[Provider], object]] = {
+    "who": lambda far: far.who(),
+    "place": lambda far: far.place(TRACKER),
+    "read": lambda far: far.read(TRACKER, "1"),
+    "create": lambda far: far.create(TRACKER, Draft("title", "body", "K1")),
+    "find_marker": lambda far: far.find_marker(TRACKER, "K1", NOW),
+    "set_state": lambda far: far.set_state(TRACKER, ISSUE, IssueState.CLOSED),
+    "assign": lambda far: far.assign(TRACKER, ISSUE, "6"),
+    "comments": lambda far: far.comments(TRACKER, ISSUE),
+    "comment": lambda far: far.comment(TRACKER, ISSUE, "text", "c:1:1"),
+    "edit_comment": lambda far: far.edit_comment(TRACKER, ISSUE, "1", "text", "c:1:2"),
+    "changed": lambda far: far.changed(TRACKER, Cursor(NOW)),
+    "by_ids": lambda far: far.by_ids(TRACKER, ["1", "2"]),
+}
+ROW = {"id": "x", "status": 5}
+ANSWERS: dict[str, tuple[int, str, bytes]] = {
+    "a page to log in": (200, "text/html", b"<html><form action=/login></html>"),
+    "nothing": (200, "application/json", b""),
+    "null": (200, "application/json", b"null"),
+    "a number": (200, "application/json", b"17"),
+    "an empty list": (200, "application/json", b"[]"),
+    "another object": (200, "application/json", b'{"ok": true}'),
+    "half an answer": (200, "application/json", b'{"issues": [{"id": 1, "sta'),
+    "parts that are null": (
+        200,
+        "application/json",
+        json.dumps(dict.fromkeys(("issue", "issues", "user", "project", "data", "issue_statuses"))).encode(),
+    ),
+    "rows of another shape": (
+        200,
+        "application/json",
+        json.dumps(
+            {"issue": ROW, "issues": [ROW], "user": ROW, "project": ROW, "issue_statuses": [ROW]}
+            | {"data": {"id": 1, "collection": [ROW, 17], "link": 5, "attributes": []}}
+        ).encode(),
+    ),
+    "deep": (200, "application/json", b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("kind", PLACES)
+def test_no_call_takes_it_for_an_answer(kind: str, answer: str) -> None:
+    status, content_type, body = ANSWERS[answer]
+    with http_receiver() as server, open_provider(PLACES[kind](server.url)) as far:
+        server.answer = lambda posted, before: (status, {"Content-Type": content_type}, body)
+        for name, call in CALLS.items():
+            with pytest.raises(TrackerError) as caught:
+                pytest.fail(f"{name}: {call(far)}")
+            assert caught.value.verdict.do not in (Do.GOOD, Do.GONE, Do.MAYBE_GONE, Do.UNCHANGED), name
+            assert "key-of-ours" not in str(caught.value), name
+            if (
+                name == "create" and kind == "redmine"
+            ):  # Roundup has to prepare it first: nothing was made yet
+                assert caught.value.verdict.do is Do.UNKNOWN, "it may have been made"
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_one_odd_row_does_not_cost_the_others(kind: str) -> None:
+    rows = [{"id": 1, "status": {"id": 1, "name": "New", "is_closed": False}}, ROW]
+    odd = {
+        "redmine": {"issues": rows},
+        "roundup": {"data": {"collection": [{"id": "1"}, {"id": [], "title": 5}]}},
+    }
+    with http_receiver() as server, open_provider(PLACES[kind](server.url)) as far:
+        server.answer = lambda posted, before: (200, {}, json.dumps(odd[kind]).encode())
+        found = far.by_ids(TRACKER, ["1", "2"])
+    assert [key for key, issue in found.items() if issue is not None] == ["1"]
