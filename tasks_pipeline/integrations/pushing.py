@@ -99,7 +99,7 @@ def _send_state(work: Work, claimed: Claimed, tracker: Tracker, passed: Passed, 
             agreed = {"agreed_state": str(to), "agreed_at": now, "settled": ""}
             agree_with_others(connection, link, answer, agreed, now)
             columns |= agreed | {
-                "agreed_group": passed.view.group.id, "turns": [*recent_turns(link, tracker, now), now.isoformat()],
+                "settled": decision.settled or "", "agreed_group": passed.view.group.id, "turns": [*recent_turns(link, tracker, now), now.isoformat()],
                 "state": LINKED, "held": "",
             }  # fmt: skip
             work.report.count(tracker.name, "pushed")

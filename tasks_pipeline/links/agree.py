@@ -11,6 +11,8 @@ from tasks_pipeline.config.integrations import Closed, Tracker
 OPEN, CLOSED = "open", "closed"
 NOT_PLANNED = ("not_planned", "duplicate")
 """Why an issue was closed though nothing was fixed."""
+DUPLICATE = "duplicate"
+"""Why an issue is closed beside another one of its group, and what `settled` of such a link is."""
 OURS = ("unresolved", "regressed", "resolved", "resolved_in_next_release", "ignored", "discarded")
 """Words of our side: a group's status, with a resolution that waits for a release apart."""
 
@@ -20,7 +22,7 @@ class Ours:
     """Our side of a link.
 
     `status`: one of OURS, of the group that the link belongs to now. `settled`: what that was when a difference was last
-    left as it is; empty when none is left. `other_groups`: the same of further groups that the issue belongs to.
+    left as it is, or DUPLICATE; empty when none is left. `other_groups`: the same of further groups that the issue belongs to.
     `events_since_closed`: of the group, since the issue was closed; asked for at the first agreement alone. `moved`: the group
     that the link belongs to is another one than at the last pass: it was `merged`, or `unmerged` again.
     """
@@ -39,6 +41,7 @@ class Theirs:
     `reason` of a closed one: completed, not_planned, duplicate or empty. `moved_to`: the issue that goes on in its place.
     `other_links`: open or closed, of the other issues of the group whose state is pulled and that are still there. `tried`: what
     a write of ours wanted to make of it whose end is not known, or that our own account was seen to make of it; empty: none.
+    `beside`: open or closed, of another issue of the group in the same tracker that is no duplicate itself; empty: there is none.
     """
 
     state: str
@@ -46,12 +49,13 @@ class Theirs:
     moved_to: str = ""
     other_links: Sequence[str] = ()
     tried: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do. `to`: open or closed of a push, one of OURS (resolved, resolved_in_next_release, ignored, unresolved) of a
-    pull, an external id to follow. `reason`: why a push closes, completed or not_planned. `agreed` and `settled` are what the link
+    pull, an external id to follow. `reason`: why a push closes, completed, not_planned or duplicate. `agreed` and `settled` are what the link
     holds once it is done; None: as before. `instead`: what a create or comment stands for. `why`: for people."""
 
     do: Literal["nothing", "push", "pull", "create", "comment", "hold", "follow"]
@@ -101,6 +105,9 @@ def decide(
 def _compared(
     ours: Ours, theirs: Theirs, agreed: str | None, settings: Tracker, take: str | None
 ) -> Decision:
+    duplicate = _duplicate(ours, theirs, settings)
+    if duplicate is not None:
+        return duplicate
     mine = projection(ours.status, settings.closed)
     if mine is None:
         return _agreed(theirs.state, why=f"a group that is {_in_words(ours.status)} says nothing there")
@@ -119,6 +126,25 @@ def _compared(
     if _changed(mine, ours, agreed, settings.closed):
         return _push(mine, ours, theirs, settings)
     return Decision("nothing", agreed=agreed, settled=ours.settled, why="left as it is")
+
+
+def _duplicate(ours: Ours, theirs: Theirs, settings: Tracker) -> Decision | None:
+    """What `merge_policy` makes of an issue whose group was merged into one with an open issue; None: it is as any other.
+
+    Closed by us it stays so, whatever becomes of the group, until somebody reopens it, the other one goes or the merge is undone.
+    """
+    if settings.merge_policy != "close_as_duplicate" or not theirs.beside or ours.moved == "unmerged":
+        return None
+    if theirs.state == CLOSED:
+        by_us = ours.settled == DUPLICATE or (ours.moved == "merged" and theirs.tried == CLOSED)
+        why = "closed as a duplicate"
+        return Decision("nothing", agreed=CLOSED, settled=DUPLICATE, why=why) if by_us else None
+    needed = any(projection(other, settings.closed) == OPEN for other in ours.other_groups)
+    if ours.moved != "merged" or theirs.beside != OPEN or needed:
+        return None
+    if settings.sync.status not in ("both", "push"):
+        return None
+    return Decision("push", CLOSED, DUPLICATE, CLOSED, DUPLICATE, why="merged into a group with an issue")
 
 
 def _changed(mine: str, ours: Ours, agreed: str, closed: Closed) -> bool:

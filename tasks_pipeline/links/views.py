@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.integrations import Tracker
-from tasks_pipeline.links.agree import Decision, Ours, Theirs, decide
+from tasks_pipeline.links.agree import CLOSED, DUPLICATE, OPEN, Decision, Ours, Theirs, decide
 from tasks_pipeline.links.assignees import Accounts, Assigned, decide_assignee
 from tasks_pipeline.links.intents import UNFINISHED
 from tasks_pipeline.links.rows import (
@@ -119,6 +119,7 @@ def judge(
         seen.moved_to,
         [str(each.theirs.get("state", "")) for each in view.other_links if _is_pulled(each, config)],
         view.tried,
+        _beside(view, seen),
     )
     decision = decide(
         ours, theirs, link.agreed_state, tracker, link=state, take=link.take, turns=turns(link, tracker, now)
@@ -153,6 +154,22 @@ def _may_go_on(link: Link, issue: Issue | None, now: datetime) -> bool:
     if link.look_at is not None and link.look_at <= now:
         return True
     return link.held != FLAPPING and issue is not None and not is_the_same(issue, link)
+
+
+def _beside(view: View, seen: Issue) -> str:
+    """Open or closed, of issues of the group in the same tracker beside which this one may be a duplicate; empty when there is none. Of
+    groups that were merged together into one without an issue, the first issue is kept."""
+    link, group_id = view.link, view.group.id
+    states = {
+        str(each.theirs.get("state", ""))
+        for each in view.other_links
+        if each.tracker == link.tracker
+        and each.external_id not in (None, link.external_id)
+        and each.state in (LINKED, HELD)
+        and each.settled != DUPLICATE
+        and (str(seen.state) == CLOSED or each.moved(group_id) != "merged" or each.id < link.id)
+    }
+    return OPEN if OPEN in states else CLOSED if states else ""
 
 
 def _is_pulled(link: Link, config: Config) -> bool:

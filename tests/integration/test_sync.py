@@ -335,6 +335,73 @@ def test_a_merged_group_brings_its_issue_along_and_nothing_is_closed(hub: Linked
     assert hub.row(link).agreed_group == merged
 
 
+def closed_as_duplicate(own: Stores) -> tuple[Linked, int, str, int, int, str]:
+    """A group that was merged into another, both with an open issue, where the policy is to close one."""
+    hub = linked(own, merge_policy="close_as_duplicate")
+    target, _, kept = hub.pair()
+    merged, link, key = hub.pair()
+    hub.sync()
+    merge_groups(hub.stores.state, target, [merged], ANNA)
+    hub.sync()
+    return hub, target, kept, merged, link, key
+
+
+def test_a_merged_groups_issue_is_closed_as_a_duplicate_and_stays_so_until_the_merge_is_undone(
+    own: Stores,
+) -> None:
+    hub, target, kept, merged, link, key = closed_as_duplicate(own)
+    there = hub.there
+    assert (there.issues[key].state, there.issues[key].reason) == (CLOSED, "duplicate")
+    assert there.issues[kept].state is OPEN
+    (text,) = there.texts(key)
+    assert "was merged into SHOP-1" in text.replace("\u200b", "")
+    hub.poll(full=True)  # its echo is nobody's word about the group
+    assert hub.status(target) == "unresolved"
+    resolve_groups(hub.stores.state, [target], ANNA)
+    hub.sync()
+    regress(hub, target)
+    hub.sync()
+    assert [there.issues[each].state for each in (kept, key)] == [OPEN, CLOSED]
+    unmerge_group(hub.stores.state, merged, ANNA)
+    hub.sync()
+    assert (hub.status(merged), there.issues[key].state) == ("unresolved", OPEN)
+    assert (hub.row(link).settled, hub.row(link).agreed_group) == ("", merged)
+
+
+def test_a_duplicate_that_somebody_reopens_there_stays_open(own: Stores) -> None:
+    hub, target, kept, _, link, key = closed_as_duplicate(own)
+    hub.there.reopen(key)
+    hub.poll()
+    hub.poll()
+    assert (hub.there.issues[key].state, hub.row(link).settled) == (OPEN, "")
+    hub.there.close(kept)
+    hub.poll()
+    assert hub.status(target) == "unresolved"  # one of its issues is open
+
+
+def test_the_answer_to_the_close_of_a_duplicate_may_be_lost(own: Stores) -> None:
+    there = FakeTracker(fail={"set_state": ["lost"]})
+    hub = linked(own, there, merge_policy="close_as_duplicate")
+    target, _, _ = hub.pair()
+    merged, link, key = hub.pair()
+    hub.sync()
+    merge_groups(hub.stores.state, target, [merged], ANNA)
+    hub.sync()
+    hub.hurry()
+    hub.sync()
+    assert (there.issues[key].state, hub.row(link).settled) == (CLOSED, "duplicate")
+    assert there.calls["set_state"] == 1
+
+
+def test_groups_merged_into_one_without_an_issue_keep_the_first_of_theirs(own: Stores) -> None:
+    hub = linked(own, merge_policy="close_as_duplicate")
+    (first, _, kept), (second, _, other) = hub.pair(), hub.pair()
+    hub.sync()
+    merge_groups(hub.stores.state, hub.group(), [first, second], ANNA)
+    hub.sync()
+    assert [hub.there.issues[each].state for each in (kept, other)] == [OPEN, CLOSED]
+
+
 def test_an_issue_that_is_gone_resolves_nothing_and_is_not_made_again(hub: Linked) -> None:
     group_id, link, key = hub.pair()
     hub.sync()

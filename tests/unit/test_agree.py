@@ -262,6 +262,36 @@ def test_the_target_of_a_merge_is_followed_from_then_on() -> None:
     assert (resolved.do, resolved.to) == ("push", CLOSED)
 
 
+DUPLICATES = DEFAULTS.model_copy(update={"merge_policy": "close_as_duplicate"})
+
+
+@pytest.mark.parametrize("ours", [word for word in OURS if word != "discarded"])
+def test_a_duplicate_stays_closed_whatever_the_group_becomes_while_another_issue_is_there(ours: str) -> None:
+    found = decide(Ours(ours, moved="merged"), Theirs(OPEN, beside=OPEN), OPEN, DUPLICATES)
+    assert (found.do, found.to, found.reason, found.settled) == ("push", CLOSED, "duplicate", "duplicate")
+    for word, beside in itertools.product(("unresolved", "regressed", "resolved", "ignored"), (OPEN, CLOSED)):
+        there = Theirs(CLOSED, "duplicate", beside=beside)
+        later = decide(Ours(word, found.settled or ""), there, CLOSED, DUPLICATES)
+        assert (later.do, later.settled) == ("nothing", "duplicate")
+    alone = decide(Ours("unresolved", found.settled or ""), Theirs(CLOSED, "duplicate"), CLOSED, DUPLICATES)
+    assert (alone.do, alone.to) == ("push", OPEN)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "way"),
+    [
+        (Ours("unresolved", moved="merged"), Theirs(OPEN, beside=CLOSED), "both"),
+        (Ours("unresolved", moved="merged"), Theirs(OPEN), "both"),
+        (Ours("unresolved", moved="merged"), Theirs(OPEN, beside=OPEN), "pull"),
+        (Ours("unresolved", moved="merged", other_groups=["unresolved"]), Theirs(OPEN, beside=OPEN), "both"),
+        (Ours("unresolved"), Theirs(OPEN, beside=OPEN), "both"),
+    ],
+)
+def test_what_is_no_duplicate_is_not_closed(ours: Ours, theirs: Theirs, way: str) -> None:
+    tracker = DUPLICATES.model_copy(update={"sync": DUPLICATES.sync.model_copy(update={"status": way})})
+    assert decide(ours, theirs, OPEN, tracker).do == "nothing"
+
+
 def test_after_an_unmerge_the_group_is_right() -> None:
     found = decide(Ours("unresolved", moved="unmerged"), Theirs(CLOSED), CLOSED, DEFAULTS)
     assert (found.do, found.to) == ("push", OPEN)
