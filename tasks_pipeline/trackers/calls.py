@@ -29,6 +29,9 @@ FOLLOWED = 3
 SAID_LENGTH = 500
 _SHORTEST_SECRET = 4
 _LINK = re.compile(r"<([^<>]{1,4000})>([^<]{0,1000})")
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""As JSON writes it; a backslash before it that is escaped itself belongs to the text."""
+_HALF = re.compile("[\ud800-\udfff]")
 _IS_NEXT = re.compile(r"(?:^|;)\s*rel\s*=\s*\"?(?:[^\";,]*\s)?next\b", re.IGNORECASE)
 
 Kind = Literal["state", "create", "comment", "poll", "check", "enrich"]
@@ -265,7 +268,10 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 
 
 def _json(text: str) -> Any:
-    """The value of a text; `...` for what is no JSON."""
+    """The value of a text; `...` for what is no JSON. It holds nothing that a database refuses: of NUL and of half a surrogate pair the
+    sign of replacement is left."""
+    if "\\u0000" in text:
+        text = _NUL.sub(r"\1\\ufffd", text)
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -274,7 +280,7 @@ def _json(text: str) -> Any:
     if value is ...:
         return ...
     # Half of a surrogate pair in one title is no reason to read none of the others; a number beyond all bounds is.
-    again = jsonlib.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    again = _HALF.sub("\ufffd", jsonlib.dumps(value, ensure_ascii=False)).encode()
     try:
         return msgspec.json.decode(again)
     except msgspec.DecodeError:

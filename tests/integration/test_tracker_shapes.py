@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from tasks_pipeline.config.integrations import RedmineIntegration, RoundupIntegration, Tracker
+from tasks_pipeline.config.integrations import (
+    GitHubIntegration,
+    RedmineIntegration,
+    RoundupIntegration,
+    Tracker,
+)
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.issue import Cursor, Draft, Issue, IssueState
 from tasks_pipeline.trackers.provider import Provider, open_provider
-from tests.support.outside import http_receiver
+from tests.support.outside import Posted, http_receiver
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ISSUE = Issue("1", "#1", "", "title", IssueState.OPEN)
@@ -94,3 +100,66 @@ def test_one_odd_row_does_not_cost_the_others(kind: str) -> None:
         server.answer = lambda posted, before: (200, {}, json.dumps(odd[kind]).encode())
         found = far.by_ids(TRACKER, ["1", "2"])
     assert [key for key, issue in found.items() if issue is not None] == ["1"]
+
+
+ODD = "a\0b\ud800c\\u0000"
+"""What PostgreSQL takes neither in a text nor in JSON, and what only looks like it."""
+WHO = {"id": 6, "login": ODD, "name": ODD}
+LINKED = {"id": "6", "name": ODD, "username": ODD}
+AT = "2026-11-30T12:00:00Z"
+PAGES: dict[str, dict[str, Any]] = {
+    "github": {
+        "/api/v3/meta": {},
+        "/api/v3/repos/acme/shop": {"id": 1, "full_name": "acme/shop"},
+        "/api/v3/repos/acme/shop/issues/1": {
+            "number": 1, "title": ODD, "body": ODD, "state": "closed", "state_reason": ODD, "updated_at": AT, "html_url": ODD,
+            "repository_url": "http://far/repos/acme/shop", "assignees": [WHO], "labels": [ODD, {"name": ODD}], "closed_by": WHO,
+        },
+        "/api/v3/repos/acme/shop/issues/1/comments": [
+            {"id": 1, "issue_url": "http://far/issues/1", "updated_at": AT, "user": WHO, "body": ODD}
+        ],
+    },
+    "redmine": {
+        "/issues/1.json": {
+            "issue": {
+                "id": 1, "subject": ODD, "description": ODD, "status": {"id": 1, "name": ODD, "is_closed": False},
+                "assigned_to": WHO, "journals": [{"id": 1, "user": WHO, "notes": ODD}],
+            }
+        },
+        "/issue_statuses.json": {"issue_statuses": [{"id": 1, "name": ODD}]},
+    },
+    "roundup": {
+        "/rest/data/issue": {
+            "data": {"collection": [{"id": "1", "title": ODD, "status": LINKED, "assignedto": LINKED, "messages": [LINKED, LINKED]}]}
+        },
+        "/rest/data/msg": {"data": {"collection": [{"id": each, "content": ODD, "author": LINKED} for each in ("6", "7")]}},
+        "/rest/data/status": {"data": {"collection": [{"id": "1", "name": ODD}]}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_nothing_that_a_database_refuses_comes_in(kind: str) -> None:
+    pages = PAGES[kind]
+    opened = {
+        **PLACES,
+        "github": lambda url: GitHubIntegration(
+            name="far", url=url, token="key-of-ours-1", allow_insecure=True, allow_private=True
+        ),
+    }[kind]
+    tracker = TRACKER.model_copy(update={"repository": "acme/shop"})
+
+    def answer(posted: Posted, _before: int) -> tuple[int, dict[str, str], bytes]:
+        path = posted.path.partition("?")[0]
+        return 200, {}, json.dumps(pages[path]).encode()
+
+    with http_receiver() as server, open_provider(opened(server.url)) as far:
+        server.answer = answer
+        issue = far.read(tracker, "1#1" if kind == "github" else "1")
+        assert issue is not None
+        comments = far.comments(tracker, issue)
+    clean = "a\ufffdb\ufffdc\\u0000"
+    assert (issue.title, [each.body for each in comments]) == (clean, [clean])
+    for text in (str(dataclasses.asdict(each)) for each in (issue, *comments)):
+        assert "\\x00" not in text
+        assert "\\ud800" not in text
