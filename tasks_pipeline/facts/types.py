@@ -176,6 +176,27 @@ class GroupDiscarded(GroupAction, tag="group.discarded", frozen=True, kw_only=Tr
     events: Annotated[Number, Meta(description="how many were removed")] = 0
 
 
+class GroupLinked(GroupAction, tag="group.linked", frozen=True, kw_only=True):
+    """A group has an issue in a tracker from now on."""
+
+    tracker: Annotated[Name, Meta(description="name of the tracker")]
+    made: Annotated[bool, Meta(description="whether the issue was made for it; else it was there")] = False
+
+
+class GroupUnlinked(GroupAction, tag="group.unlinked", frozen=True, kw_only=True):
+    """An issue is not kept in step with a group any more."""
+
+    tracker: Annotated[Name, Meta(description="name of the tracker")]
+
+
+class GroupCommented(GroupAction, tag="group.commented", frozen=True, kw_only=True):
+    """Somebody commented on a group."""
+
+    side: Annotated[
+        Literal["ours", "theirs"], Meta(description="where; theirs: in an issue of the group")
+    ] = "ours"
+
+
 # ── alerts and notifications
 
 

@@ -14,12 +14,15 @@ from tasks_pipeline.facts.types import (
     By,
     Fact,
     GroupAssigned,
+    GroupCommented,
     GroupDiscarded,
     GroupIgnored,
+    GroupLinked,
     GroupMerged,
     GroupRegressed,
     GroupResolved,
     GroupUnignored,
+    GroupUnlinked,
     GroupUnmerged,
     GroupUnresolved,
 )
@@ -62,6 +65,8 @@ class Entry:
             return "person"
         if self.actor.kind == "commit" or "commit" in self.said:
             return "commit"
+        if self.said.get("rule"):
+            return "rule"
         return "monitor" if "by" in self.said else "automatic"
 
 
@@ -122,6 +127,16 @@ def _unmerged(entry: Entry) -> Fact | None:
     return GroupUnmerged(**entry.common, of=entry.said["from"]) if "from" in entry.said else None
 
 
+def _linked(entry: Entry) -> Fact:
+    # Made, or one that a rule made for several groups at once.
+    made = "made" in entry.said or "rule" in entry.said
+    return GroupLinked(**entry.common, tracker=entry.said["tracker"], made=made)
+
+
+def _commented(entry: Entry) -> Fact:
+    return GroupCommented(**entry.common, side="theirs" if "issue" in entry.said else "ours")
+
+
 _FACTS: dict[str, Callable[[Entry], Fact | None]] = {
     "resolve": _resolved,
     "regress": _regressed,
@@ -133,5 +148,8 @@ _FACTS: dict[str, Callable[[Entry], Fact | None]] = {
     "unassign": _assigned,
     "merge": _merged,
     "unmerge": _unmerged,
+    "link": _linked,
+    "unlink": lambda entry: GroupUnlinked(**entry.common, tracker=entry.said["tracker"]),
+    "comment": _commented,
     "discard": lambda entry: GroupDiscarded(**entry.common, events=entry.said.get("events", 0)),
 }

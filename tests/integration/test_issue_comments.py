@@ -18,6 +18,7 @@ from tasks_pipeline.links.rows import update_link
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import Do, Verdict
 from tasks_pipeline.trackers.issue import Person
+from tests.support.facts import of_type
 from tests.support.fake_tracker import BOT, FakeTracker
 from tests.support.linked import ANNA, Linked, linked
 
@@ -58,6 +59,8 @@ def test_a_comment_is_written_changed_and_removed_there(hub: Linked) -> None:
     assert hub.there.calls["comment"] == 1
     actions = [action for _, action, _ in hub.log(group_id) if "comment" in action]
     assert actions == ["delete_comment", "edit_comment", "comment"]
+    (fact,) = of_type(hub.stores, 1, "group.commented")
+    assert (fact["data"]["side"], fact["actor_kind"]) == ("ours", "member")
 
 
 def test_a_comment_there_is_taken_over_with_its_edits_and_dropped_with_its_deletion(hub: Linked) -> None:
@@ -67,6 +70,7 @@ def test_a_comment_there_is_taken_over_with_its_edits_and_dropped_with_its_delet
     hub.poll()
     assert shown(hub, group_id) == [("Ann There", "seen on two  machines", f"acme/shop#{key}")]
     assert hub.log(group_id)[0][:2] == ("shop-issues:Ann There", "comment")
+    assert [fact["data"]["side"] for fact in of_type(hub.stores, 1, "group.commented")] == ["theirs"]
     hub.there.reword(key, said.external_id, "seen on three")
     hub.poll()
     assert [body for _, body, _ in shown(hub, group_id)] == ["seen on three"]

@@ -25,6 +25,7 @@ from tasks_pipeline.trackers.issue import Issue, IssueState
 from tests.support.alerting import alert_rows
 from tests.support.day import Day
 from tests.support.events import event
+from tests.support.facts import facts, of_type
 from tests.support.far_side import LOST, Answers, FarSide
 from tests.support.making import ANNA, TRACKER, Maker, request, tracked
 
@@ -206,6 +207,8 @@ def test_a_lost_answer_in_a_storm_links_all_its_groups(shop: Day, far: FarSide) 
     maker.make_all()
     assert [link["shown_key"] for link in maker.links()] == ["acme/shop#1"] * 2
     assert len(far.issues()) == 1
+    recorded = [row["data"] for row in of_type(shop.stores, shop.project, "group.linked")]
+    assert [(data["by"], data["made"]) for data in recorded] == [("rule", True)] * 2
 
 
 # ── issues that are there
@@ -250,6 +253,17 @@ def test_what_was_unlinked_can_be_linked_again_and_agrees_anew(shop: Day, far: F
     again = link_issue(shop.stores, far, boom, TRACKER, "1", actor=ANNA)
     assert (again.id, again.state, again.agreed_state) == (link.id, "linked", None)
     assert [entry["action"] for entry in maker.log(boom)] == ["link", "unlink", "link"]
+    said = {"group": boom, "by": "person", "tracker": TRACKER}
+    recorded = [
+        (row["type"], {name: value for name, value in row["data"].items() if name != "action"})
+        for row in facts(shop.stores, shop.project)
+        if row["type"] in ("group.linked", "group.unlinked")
+    ]
+    assert recorded == [
+        ("group.linked", said | {"made": True}),
+        ("group.unlinked", said),
+        ("group.linked", said | {"made": False}),
+    ]
     with shop.stores.state.write() as connection, pytest.raises(LinkError, match="unlinked already"):
         unlink(shop.stores.state, connection, shop.stores.config, gone, actor=ANNA)
 
