@@ -20,7 +20,7 @@ Way = Literal["both", "push", "pull", "off"]
 """Which way something is carried: ours to theirs is push."""
 FOLDER = "folder"
 """Name in the validation's context: the folder that relative names of files start from."""
-OWN_FIELDS = ("repository", "project", "tracker", "marker_field", "statuses")
+OWN_FIELDS = ("repository", "project", "tracker", "marker_field", "statuses", "labels")
 """Fields of a tracker that only some providers have."""
 PLACEHOLDERS = ("short_id", "title", "culprit", "level", "environment", "release", "project")
 """What titles and labels of new issues may hold in braces, besides `tag:NAME`."""
@@ -126,6 +126,7 @@ class GitHubIntegration(IntegrationBase):
     place: ClassVar[PlaceField | None] = PlaceField(
         "repository", r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", "owner/name, as acme/shop"
     )
+    takes: ClassVar[frozenset[str]] = frozenset({"labels"})
     # Secondary limits are 80 writes a minute and 500 an hour; whoever goes on beyond them may be banned.
     pace: ClassVar[Pace] = Pace(per_second=10, writes_per_second=1, writes_per_hour=300)
 
@@ -210,7 +211,7 @@ class Tracker(Model):
         (), description="Our projects whose groups may be linked, by slug; all when empty."
     )
     labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        (), max_length=20, description="Labels of new issues; may hold {level} and the like."
+        (), max_length=20, description="GitHub: labels of new issues; may hold {level} and the like."
     )
     fields: dict[str, Any] = Field({}, description="Further fields of new issues, passed as they are.")
     marker_field: int | None = Field(
@@ -253,7 +254,8 @@ class Tracker(Model):
     ignore_bots: bool = Field(True, description="Comments of bots are not copied.")
     comment_on_unlink: bool = Field(False, description="Unlinking is said there.")
     merge_policy: Literal["keep", "close_as_duplicate"] = Field(
-        "keep", description="What becomes of the issue of a group that is merged into another with one."
+        "keep",
+        description="What becomes of the issue of a group that is merged into one with an open issue in the same tracker.",
     )
 
     @model_validator(mode="after")

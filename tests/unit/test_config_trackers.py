@@ -37,13 +37,15 @@ alert_rules:
 """
 SWAPS = [
     ("integration: hub,", "integration: hubb,", "9: trackers[0].integration: hubb is not configured; allowed: hub, mine, round"),
-    ("repository: acme/shop", "project: shop", "9: trackers[0].project: hub is a github, which has no such thing; allowed there: repository"),
+    ("repository: acme/shop", "project: shop", "9: trackers[0].project: hub is a github, which has no such thing; allowed there: labels, repository"),
     ("repository: acme/shop, ", "", "9: trackers[0].repository: Field required: hub is a github; allowed: owner/name, as acme/shop"),
     ("repository: acme/shop", "repository: shop", "9: trackers[0].repository: not allowed; allowed: owner/name, as acme/shop"),
     ("project: shop, tracker", "repository: a/b, tracker", "10: trackers[1].repository: mine is a redmine, which has no such thing; allowed there: marker_field, project, statuses, tracker"),
     ("project: shop, tracker", "project: Web Shop, tracker", "10: trackers[1].project: not allowed; allowed: the identifier of a project, as in the address of its page: shop"),
     ("integration: round, ", "integration: round, project: shop, ", "11: trackers[2].project: round is a roundup, which has no such thing; allowed there: statuses"),
     ("projects: [shop], ", "statuses: {closed: Done}, ", "9: trackers[0].statuses: hub is a github, which has no such thing"),
+    ("marker_field: 3", "labels: [error]", "10: trackers[1].labels: mine is a redmine, which has no such thing; allowed there: marker_field, project, statuses, tracker"),
+    ("statuses: {closed: resolved}", "labels: [error]", "11: trackers[2].labels: round is a roundup, which has no such thing; allowed there: statuses"),
     ("name: mine", "name: hub", "6: integrations[1].name: name used twice: hub"),
     ("name: shop-mine", "name: shop-issues", "10: trackers[1].name: name used twice: shop-issues"),
     ("name: shop-mine", "name: team", "10: trackers[1].name: team is a word of its own"),
