@@ -136,7 +136,8 @@ def _write(work: Work, claimed: Claimed, tracker: Tracker, link: Link, now: date
     issue = issue_of(link)
     marker = claimed.marker or marker_of(f"i{claimed.id}", 1)
     if claimed.unknown:
-        there = next((c for c in work.provider.comments(tracker, issue) if is_ours(c, marker)), None)
+        found = work.provider.comments(tracker, issue)
+        there = next((c for c in found if is_ours(c, marker) and work.is_us(c.author)), None)
         if there is not None:
             _written(work, claimed, tracker, link, there, _sent_with(claimed))
             return

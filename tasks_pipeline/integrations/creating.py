@@ -329,7 +329,9 @@ def turned_up(work: Work, tracker: Tracker, issues: Iterable[Issue]) -> None:
         known = links_with_markers(connection, [marker for marker, _ in marked])
     for marker, issue in marked:
         link = known.get(marker)
-        if link is not None and link.tracker == tracker.name and link.external_id != issue.external_id:
+        if link is None or link.tracker != tracker.name or link.external_id == issue.external_id:
+            continue
+        if work.is_us(issue.author):  # everybody there can read a marker, and write it
             _turned_up(work, tracker, link.id, issue)
 
 

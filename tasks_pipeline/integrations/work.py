@@ -22,6 +22,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import integration_states
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
+from tasks_pipeline.trackers.issue import Person
 from tasks_pipeline.trackers.provider import Provider
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,10 @@ class Work:
         if self._us is None:
             self._us = self.provider.who().person.login.casefold()
         return self._us
+
+    def is_us(self, person: Person | None) -> bool:
+        """Whether somebody there may be our account; where nobody says who it was, it may."""
+        return person is None or person.login.casefold() == self.us()
 
     def skew(self, connection: Connection) -> float:
         """Seconds that their clock is ahead of ours, as far as it is known."""

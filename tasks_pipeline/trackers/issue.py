@@ -63,6 +63,8 @@ class Issue:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     closed_at: datetime | None = None
+    author: Person | None = None
+    """Who made it, where a read or list says so."""
     changed_by: Person | None = None
     """Who closed or reopened it last, where a read says so."""
     moved_to: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from tasks_pipeline.links.intents import retry_dead
 from tasks_pipeline.links.making import request_by_rule, unlink
 from tasks_pipeline.storage.state.tables import integration_states, issue_intents
 from tasks_pipeline.trackers.answers import Do, Verdict
-from tasks_pipeline.trackers.markers import marker_in
+from tasks_pipeline.trackers.issue import Draft, Person
+from tasks_pipeline.trackers.markers import hidden, marker_in
 from tests.support.day import Day
 from tests.support.events import event
 from tests.support.far_side import LOST, Answers, FarSide
@@ -336,6 +338,24 @@ def test_of_two_with_one_marker_the_lower_is_kept(shop: Day, far: FarSide, maker
     assert again is not None
     turned_up(work, work.trackers[0], [again])
     assert len(far.issues()[1]["comments"]) == 1, "once"
+
+
+def test_an_older_issue_into_which_a_stranger_put_the_marker_is_no_twin(
+    shop: Day, far: FarSide, maker: Maker
+) -> None:
+    """Though ours was sent twice, and though it has the lower number: else everybody there could have ours closed."""
+    far.create(maker.work.trackers[0], Draft("theirs", "old", "theirs"))
+    far.before = Answers("create", Verdict(Do.RETRY, said="not reached"))
+    link = request(shop.stores, shop.group()["id"])
+    maker.make_all()
+    assert maker.link(link).shown_key == "acme/shop#2"
+    work = maker.work
+    theirs = far.read(work.trackers[0], "1#1")
+    assert theirs is not None
+    theirs = replace(theirs, body=hidden(link.marker), author=Person("mallory"))
+    turned_up(work, work.trackers[0], [theirs])
+    assert [issue["state"] for issue in far.issues()] == ["open", "open"]
+    assert maker.link(link).shown_key == "acme/shop#2"
 
 
 def test_a_copy_that_somebody_made_by_hand_is_nobody_s_twin(shop: Day, far: FarSide, maker: Maker) -> None:

@@ -124,6 +124,18 @@ def test_a_comment_that_never_came_there_is_sent_again_with_its_marker(hub: Link
     assert f"tasks-pipeline:c:{number}:1" in text
 
 
+def test_a_stranger_who_guesses_a_marker_is_not_taken_for_us(hub: Linked) -> None:
+    """Else a lost answer would make their text ours, and ours would never be written."""
+    group_id, _, key = hub.pair()
+    hub.there.say(key, "mine\n\n<!-- tasks-pipeline:c:1:1 -->")
+    hub.there.fail["comment"] = [Verdict(Do.UNKNOWN, said="connection cut")]
+    assert add_comment(hub.stores.state, group_id, ANNA, "ours") == 1
+    for _ in range(4):
+        hub.sync()
+        hub.hurry()
+    assert ["ours" in text for text in hub.there.texts(key)] == [False, True]
+
+
 def test_an_edit_of_a_copy_there_comes_back_and_both_edited_stay_as_they_are(hub: Linked) -> None:
     group_id, link, key = hub.pair()
     hub.poll()

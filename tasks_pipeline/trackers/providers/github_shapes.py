@@ -44,6 +44,7 @@ class IssueShape(msgspec.Struct):
     html_url: str = ""
     body: str | None = None
     state_reason: str | None = None
+    user: UserShape | None = None
     assignees: list[UserShape | None] | None = None
     labels: list[LabelShape | str] = []
     created_at: datetime | None = None
@@ -70,6 +71,7 @@ class IssueShape(msgspec.Struct):
             state=IssueState.CLOSED if closed else IssueState.OPEN,
             body=self.body or "",
             reason=(self.state_reason or "completed") if closed else "",
+            author=self.user.person() if self.user else None,
             assignees=tuple(user.person() for user in self.assignees or () if user),
             labels=tuple(name for name in names if name),
             created_at=self.created_at,

@@ -51,6 +51,7 @@ class Row(msgspec.Struct):
     status: Named
     subject: str | None = None
     description: str | None = None
+    author: Named | None = None
     assigned_to: Named | None = None
     created_on: datetime | None = None
     updated_on: datetime | None = None

@@ -425,6 +425,7 @@ class Roundup:
             body=lines(first.content) if first else "",
             reason="duplicate" if superseded else reason_of(status, tracker.statuses),
             status=name,
+            author=person(row.creator) if row.creator else None,
             assignees=(person(row.assignedto),) if row.assignedto else (),
             created_at=time_of(row.creation),
             updated_at=activity,
