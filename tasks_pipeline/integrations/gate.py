@@ -28,6 +28,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import integration_requests, integration_states
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.calls import Kind, date_of
+from tasks_pipeline.trackers.verdicts import LESS
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ BREAKER_FAILURES, BREAKER_SECONDS, BREAKER_LONGEST = 5, 30.0, 3600.0
 REFUSALS = 2
 """So often in a row it let us not in: then only checks try it."""
 QUARTER = 900.0
+MOST_SKEW = 100 * 365 * 86400.0
+"""Seconds that a clock may be off: with 1970 it still counts as it is, with the year 9999 no time could be reckoned."""
 _BLOCKING = ("integration", "writes of the integration", "comments of the integration")
 _FAILED = (Do.RETRY, Do.UNREACHABLE, Do.UNKNOWN, Do.LOOK_AGAIN)
 
@@ -144,7 +147,7 @@ class StoredGate:
             counts.limit = self._limit = found
         theirs = date_of(headers)
         if theirs is not None:
-            counts.skew = (theirs - now).total_seconds()
+            counts.skew = min(max((theirs - now).total_seconds(), -MOST_SKEW), MOST_SKEW)
         at_once = self._judge(status, verdict, now)
         if at_once or (now - self._flushed).total_seconds() >= FLUSH_SECONDS:
             self.flush()
@@ -176,6 +179,9 @@ class StoredGate:
             return True
         if verdict.do is Do.MISCONFIGURED:
             counts.said = verdict.said[:500]
+            return False
+        if verdict.then == LESS:  # it answers, and more than is wanted: it is asked for less
+            counts.failed += 1
             return False
         if status == 0 or status >= 500 or verdict.do is Do.UNREACHABLE:
             counts.failed += 1

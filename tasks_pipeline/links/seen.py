@@ -10,10 +10,14 @@ from tasks_pipeline.links.rows import Link, theirs_of
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Issue, IssueState, Person
 
-_clean = lru_cache(maxsize=2048)(clean)
-"""A page of issues is compared and then written: each of their texts is made safe once."""
+_cleaned = lru_cache(maxsize=2048)(clean)
 REFUSED = "assignee_refused"
 """Name of what `theirs` holds besides: whom of ours they did not take as assignee."""
+
+
+def _clean(text: str, limit: int) -> str:
+    """A page of issues is compared and then written: each of their texts is made safe once. What is cut off anyway is not remembered."""
+    return _cleaned(text[: limit * 4 + 100], limit)
 
 
 def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tasks_pipeline.config.integrations import IntegrationBase
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.answers import CREATING, READING, Do, TrackerError, Verdict, judge, within
 from tasks_pipeline.trackers.heard import value_of
+from tasks_pipeline.trackers.verdicts import LESS
 
 SECONDS = 30.0
 CONNECT_SECONDS = 5.0
@@ -303,7 +304,9 @@ def _too_long(call: str) -> Verdict:
     said = f"an answer of more than {BODY_BYTES // 2**20} MiB"
     if call in CREATING:
         return Verdict(Do.UNKNOWN, said=said)
-    return Verdict(Do.UNREACHABLE if call in READING else Do.LOOK_AGAIN, said=said)
+    if call in READING:
+        return Verdict(Do.UNREACHABLE, then=LESS, said=said)
+    return Verdict(Do.LOOK_AGAIN, said=said)
 
 
 def _variants(secrets: list[str]) -> list[str]:

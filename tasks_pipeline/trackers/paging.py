@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+from tasks_pipeline.trackers.answers import TrackerError
 from tasks_pipeline.trackers.issue import Changes, Cursor, Issue
 
+T = TypeVar("T")
+AHEAD = timedelta(days=1)
+"""What is dated later than that moves no cursor: one row, or one moment of a wrong clock, would hide all that follows."""
+LESS_LONG = 20
+"""So many answers that are too long are taken in one go."""
 Page = Callable[[datetime, int], Sequence[Issue]]
 """(since, offset) to issues that changed since then, that time included, oldest change first; `PAGE` of them at most."""
 
@@ -27,8 +34,9 @@ def changed_since(
     and would pull a row that was not read yet before the offset. Within one second there is no other way than the offset: such a second is
     read until it shows nothing new.
     """
+    latest = datetime.now(UTC) + AHEAD
     if cursor.since is None:
-        return Changes((), None, Cursor(their_clock() - overlap))
+        return Changes((), None, Cursor(min(their_clock(), latest) - overlap))
     at, offset, is_new = cursor.since, 0, False
     found: dict[str, Issue] = {}
     more = False
@@ -47,9 +55,11 @@ def changed_since(
         else:
             at, offset, is_new = last, 0, False
             if number >= PAGES:
-                more = True
+                more = at <= latest
                 break
-    times = [issue.updated_at for issue in found.values() if issue.updated_at is not None]
+    times = [
+        changed for issue in found.values() if (changed := issue.updated_at) is not None and changed <= latest
+    ]
     newest = max(times, default=cursor.since)
     since = at if more else max(cursor.since, newest - overlap)
     prints = {issue.external_id: fingerprint(issue) for issue in found.values()}
@@ -67,3 +77,23 @@ def fingerprint(issue: Issue) -> str:
     people = sorted(person.login for person in issue.assignees)
     shown = (issue.updated_at, issue.title, issue.state, issue.status, issue.reason, people, issue.body)
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def in_parts(rows: Callable[[int, int], Sequence[T]], offset: int, many: int) -> list[T]:
+    """Rows by (offset, how many), in as many parts as it takes where they are too long for one answer; one that is so by itself is left
+    out. Raises TrackerError when that is so again and again."""
+    left = LESS_LONG
+
+    def read(offset: int, many: int) -> list[T]:
+        nonlocal left
+        try:
+            return list(rows(offset, many))
+        except TrackerError as error:
+            left -= 1
+            if not error.is_too_long or left <= 0:
+                raise
+        size = max(1, many // 5)
+        parts = range(offset, offset + many, size) if many > 1 else ()
+        return [row for at in parts for row in read(at, min(size, offset + many - at))]
+
+    return read(offset, many)

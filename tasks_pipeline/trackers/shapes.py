@@ -43,8 +43,10 @@ def lines(text: str | None) -> str:
 
 
 def aware(at: datetime | None) -> datetime | None:
-    """A time; in UTC where it says no zone."""
-    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+    """A time; in UTC where it says no zone. None for one that no zone can be reckoned with."""
+    if at is None or not 1970 <= at.year < 9999:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def is_number(text: str) -> bool:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+LESS = "ask for less at once"
+"""One more try of a read whose answer had no end."""
+
 
 class Do(StrEnum):
     """What an answer asks for."""
@@ -59,3 +62,8 @@ class TrackerError(Exception):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.said or str(verdict.do))
         self.verdict = verdict
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it was too much at once: a page of fewer rows may be read."""
+        return self.verdict.then == LESS

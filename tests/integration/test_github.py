@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks_pipeline.trackers import calls
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.issue import Changes, Cursor, Draft, Issue, IssueState
 from tasks_pipeline.trackers.markers import marker_in, without_marker
@@ -392,6 +393,36 @@ def test_many_changes_come_in_bounded_steps_and_none_is_missed(
     assert len(found) == 500
     assert steps >= (3 if apart else 1)
     assert ids(ours.changed(SHOP, cursor)) == []
+
+
+def test_texts_that_are_too_long_for_a_page_hide_nothing(
+    hub: Hub, ours: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred comments of 65,536 characters are more than an answer may have: anybody there can write them."""
+    start = many(hub, 30)
+    for issue in hub.tracker.issues.values():
+        issue["body"] = "x" * 4000
+    monkeypatch.setattr(calls, "BODY_BYTES", 60_000)
+    cursor, found, more = Cursor(since=start), set(), True
+    while more:
+        step = ours.changed(SHOP, cursor)
+        found |= set(ids(step))
+        cursor, more = step.cursor, step.more
+    assert len(found) == 30
+    assert len(ours.by_ids(SHOP, sorted(found))) == 30
+
+
+def test_one_row_that_is_none_hides_no_other_and_one_of_next_year_nothing_that_follows(
+    hub: Hub, ours: Provider
+) -> None:
+    start = many(hub, 3)
+    hub.tracker.issues[701, 1]["updated_at"] = "2999-01-01T00:00:00Z"
+    hub.tracker.issues[701, 2]["state"] = "draft"
+    step = ours.changed(SHOP, Cursor(since=start))
+    assert sorted(ids(step)) == ["701#1", "701#3"]
+    assert step.cursor.since == start + timedelta(seconds=3)
+    hub.tracker.issues[701, 2]["state"] = "open"
+    assert ids(ours.changed(SHOP, step.cursor)) == ["701#2"]
 
 
 def test_what_changed_behind_a_full_page_is_seen_and_costs_no_more(hub: Hub, ours: Provider) -> None:

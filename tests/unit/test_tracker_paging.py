@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_pipeline.trackers import paging
+from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.issue import Changes, Cursor, Issue, IssueState
+from tasks_pipeline.trackers.verdicts import LESS
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
 OVERLAP = timedelta(seconds=120)
@@ -97,6 +99,47 @@ def test_more_issues_in_one_second_than_a_step_has_do_not_hold_it_up() -> None:
 def test_the_first_poll_begins_at_their_time() -> None:
     found = Far({1: 1}).poll(Cursor())
     assert (found.issues, found.cursor.since) == ((), START - OVERLAP)
+
+
+def test_a_row_of_next_year_hides_nothing_that_follows() -> None:
+    far = Far({1: 1, 2: 40_000_000_000})
+    found = far.poll(Cursor(START))
+    assert {issue.external_id for issue in found.issues} == {"1", "2"}
+    far.changed[3] = 2
+    found = far.poll(found.cursor)
+    assert [issue.external_id for issue in found.issues] == ["3"]
+
+
+@pytest.mark.parametrize("clock", [START + timedelta(days=9000), datetime.max.replace(tzinfo=UTC)])
+def test_a_clock_that_is_years_ahead_is_no_place_to_begin(clock: datetime) -> None:
+    begin = paging.changed_since(Cursor(), lambda since, offset: [], lambda: clock, OVERLAP).cursor.since
+    assert begin is not None
+    assert begin < datetime.now(UTC) + timedelta(days=1)
+
+
+def test_rows_that_are_too_long_are_read_in_parts_and_one_that_is_by_itself_is_left_out() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def rows(offset: int, many: int) -> list[int]:
+        asked.append((offset, many))
+        if many > 10 or 117 in range(offset, offset + many):
+            raise TrackerError(Verdict(Do.UNREACHABLE, then=LESS))
+        return list(range(offset, min(offset + many, 150)))
+
+    assert paging.in_parts(rows, 100, 100) == [row for row in range(100, 150) if row != 117]
+    assert len(asked) < 60
+
+
+def test_what_is_always_too_long_comes_to_an_end() -> None:
+    asked: list[int] = []
+
+    def rows(offset: int, many: int) -> list[int]:
+        asked.append(many)
+        raise TrackerError(Verdict(Do.UNREACHABLE, then=LESS))
+
+    with pytest.raises(TrackerError):
+        paging.in_parts(rows, 0, 100)
+    assert len(asked) == paging.LESS_LONG
 
 
 def test_a_cursor_never_goes_back() -> None:

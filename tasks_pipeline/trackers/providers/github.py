@@ -30,7 +30,7 @@ from tasks_pipeline.trackers.issue import (
 )
 from tasks_pipeline.trackers.markers import hidden, marked
 from tasks_pipeline.trackers.provider import Provider
-from tasks_pipeline.trackers.providers.github_polling import Lists, by_numbers, changes
+from tasks_pipeline.trackers.providers.github_polling import SIZES, Lists, by_numbers, changes
 from tasks_pipeline.trackers.providers.github_shapes import (
     CommentShape,
     IssueShape,
@@ -203,8 +203,15 @@ class GitHub:
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """See `Provider`."""
         path = f"{self._path(tracker, issue.external_id)}/comments"
-        pages = self._pages(path, {"per_page": 100}, list[CommentShape], "comment", COMMENT_PAGES)
-        return [row.comment(self._web) for rows, _ in pages for row in rows]
+        for size in SIZES:
+            most = COMMENT_PAGES * SIZES[0] // size
+            pages = self._pages(path, {"per_page": size}, list[CommentShape], "comment", most)
+            try:
+                return [row.comment(self._web) for rows, _ in pages for row in rows]
+            except TrackerError as error:
+                if not error.is_too_long or size == SIZES[-1]:
+                    raise
+        return ()
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """See `Provider`."""

@@ -12,10 +12,14 @@ from typing import Generic, TypeVar
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.calls import Reply
 from tasks_pipeline.trackers.issue import Changes, Comment, Cursor, Issue
+from tasks_pipeline.trackers.paging import AHEAD
 from tasks_pipeline.trackers.providers.github_shapes import CommentShape, IssueShape
+from tasks_pipeline.trackers.shapes import rows as rows_of
 
 OVERLAP = timedelta(seconds=60)
 PER_PAGE = 100
+SIZES = (PER_PAGE, 20, 4)
+"""Rows of a page, where those before were too long for one answer: a text has up to 65,536 characters of up to 4 bytes, or 6 in JSON."""
 AGAIN = 50
 """Rows that were seen already and are read again, at most: half a page."""
 PAGES = 5
@@ -126,9 +130,9 @@ def _comments(lists: Lists, asked: _Asked) -> _Rows[CommentShape]:
 def _first(lists: Lists) -> Cursor:
     params: dict[str, str | int] = {"state": "all", "sort": "updated", "direction": "desc", "per_page": 1}
     reply = lists.ask(lists.issues, params, "")
-    rows = reply.shaped(list[IssueShape])
+    rows = rows_of(reply, IssueShape)
     newest = rows[0].updated_at if rows else datetime.now(UTC) - timedelta(minutes=15)
-    return Cursor(since=reply.date or newest)
+    return Cursor(since=min(reply.date or newest, datetime.now(UTC) + AHEAD))
 
 
 def _read(
@@ -139,30 +143,46 @@ def _read(
     What changes while pages are read moves to the end of the list and shifts the others: so a further page is asked for by the time of
     the last row, and by its number only where all rows of a page have one time.
     """
-    params = {**more, "sort": "updated", "direction": "asc", "per_page": PER_PAGE, "since": _written(start)}
-    reply = first = lists.ask(path, params, etag)
+    params = {**more, "sort": "updated", "direction": "asc"}
+    sizes = list(SIZES)
+
+    def ask(since: datetime, behind: str = "", etag: str = "") -> Reply:
+        """From a time on, or what is behind a page; a page of fewer rows where their texts are too long for one answer."""
+        while True:
+            try:
+                if behind:
+                    return lists.ask(behind, {}, "")
+                return lists.ask(path, {**params, "per_page": sizes[0], "since": _written(since)}, etag)
+            except TrackerError as error:
+                if not error.is_too_long or len(sizes) == 1:
+                    raise
+            del sizes[0]
+            behind = etag = ""
+
+    reply = first = ask(start, etag=etag)
     if reply.unchanged:
         return _Rows((), etag)
     found: dict[int, Row] = {}
     asked, last = start, start
+    latest = datetime.now(UTC) + AHEAD
     for number in range(1, MOST_PAGES + 1):
-        page: list[Row] = reply.shaped(list[shape])  # type: ignore[valid-type]
+        page: list[Row] = rows_of(reply, shape)
         for row in page:  # a later page shows the newer state
             key = row.number if isinstance(row, IssueShape) else row.id
             found[key] = row
-            last = max(last, row.updated_at)
+            last = max(last, min(row.updated_at, latest))
         behind = lists.following(reply)
         if behind is None or not page:
             # The ETag is of one page alone: a full one stays as it is while what changes comes behind it.
-            etag = first.headers.get("etag", "") if number == 1 and len(page) < PER_PAGE else ""
-            return _Rows(list(found.values()), etag)
+            is_whole = number == 1 and sizes[0] == PER_PAGE and len(reply.json) < PER_PAGE
+            return _Rows(list(found.values()), first.headers.get("etag", "") if is_whole else "")
         if number >= PAGES and last > start:
             break
         if page[-1].updated_at > asked:
             asked = page[-1].updated_at
-            reply = lists.ask(path, {**params, "since": _written(asked)}, "")
+            reply = ask(asked)
         else:
-            reply = lists.ask(behind, {}, "")
+            reply = ask(asked, behind)
     return _Rows(list(found.values()), "", last if last > start else start + timedelta(seconds=1))
 
 
@@ -176,7 +196,9 @@ def _behind(
     """From where to go on. Where a list did not come to its end, exactly from there, for both of them."""
     assert cursor.since is not None
     ends = [rows.end for rows in (issues, comments) if rows.end is not None]
+    latest = datetime.now(UTC) + AHEAD
     times = [row.updated_at for row in issues.rows] + [row.updated_at for row in comments.rows]
+    times = [at for at in times if at <= latest]
     since = min(ends) if ends else max(times, default=cursor.since)
     following = _Asked(since, since)
     if not ends:
@@ -268,8 +290,13 @@ def by_numbers(lists: Lists, numbers: Iterable[int]) -> tuple[dict[int, Issue], 
 def _page(lists: Lists, page: int, found: dict[int, Issue]) -> list[int]:
     """The numbers of a page, in order; its issues go to `found`."""
     params: dict[str, str | int] = {"state": "all", "sort": "created", "direction": "asc"}
-    reply = lists.ask(lists.issues, {**params, "per_page": PER_PAGE, "page": page}, "")
-    rows = reply.shaped(list[IssueShape])
+    try:
+        reply = lists.ask(lists.issues, {**params, "per_page": PER_PAGE, "page": page}, "")
+    except TrackerError as error:
+        if not error.is_too_long:
+            raise
+        return []  # read one by one, they are short enough
+    rows = rows_of(reply, IssueShape)
     found |= {row.number: row.issue(lists.repository_id, lists.web) for row in rows}
     return sorted(row.number for row in rows)
 

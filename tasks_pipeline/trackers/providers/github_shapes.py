@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from tasks_pipeline.trackers.issue import Comment, Issue, IssueState, Person
 
+Number = Annotated[int, msgspec.Meta(ge=1, lt=10**12)]
+Id = Annotated[int, msgspec.Meta(ge=1, lt=10**18)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _REPOSITORY = re.compile(r"/repos/([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:/|$)")
 
 
@@ -36,10 +39,10 @@ class LabelShape(msgspec.Struct):
 class IssueShape(msgspec.Struct):
     """An issue or a pull request, which are numbered together."""
 
-    number: int
+    number: Number
     title: str
     state: Literal["open", "closed"]
-    updated_at: datetime
+    updated_at: Time
     repository_url: str
     html_url: str = ""
     body: str | None = None
@@ -47,8 +50,8 @@ class IssueShape(msgspec.Struct):
     user: UserShape | None = None
     assignees: list[UserShape | None] | None = None
     labels: list[LabelShape | str] = []
-    created_at: datetime | None = None
-    closed_at: datetime | None = None
+    created_at: Time | None = None
+    closed_at: Time | None = None
     closed_by: UserShape | None = None
     locked: bool = False
     pull_request: dict[str, Any] | None = None
@@ -87,10 +90,10 @@ class IssueShape(msgspec.Struct):
 class CommentShape(msgspec.Struct):
     """A comment of an issue or pull request."""
 
-    id: int
+    id: Id
     issue_url: str
-    updated_at: datetime
-    created_at: datetime | None = None
+    updated_at: Time
+    created_at: Time | None = None
     user: UserShape | None = None
     body: str | None = None
     html_url: str = ""
@@ -116,7 +119,7 @@ class CommentShape(msgspec.Struct):
 class RepositoryShape(msgspec.Struct):
     """A repository. `permissions`: what our account may there."""
 
-    id: int
+    id: Id
     full_name: str
     html_url: str = ""
     archived: bool = False

@@ -27,7 +27,7 @@ from tasks_pipeline.trackers.issue import (
     Place,
 )
 from tasks_pipeline.trackers.markers import marker_in, plain
-from tasks_pipeline.trackers.paging import PAGE, changed_since
+from tasks_pipeline.trackers.paging import PAGE, changed_since, in_parts
 from tasks_pipeline.trackers.providers.redmine_place import missing_fields, missing_rights, problems
 from tasks_pipeline.trackers.providers.redmine_shapes import (
     Named,
@@ -257,9 +257,13 @@ class Redmine:
         }
 
         def page(since: datetime, offset: int) -> list[Issue]:
-            more: dict[str, str | int] = {"updated_on": f">={time(since)}", "offset": offset}
-            reply = self._get("/issues.json", kind="poll", call="poll", params=query | more)
-            return [self._issue(row, tracker) for row in rows(reply, Row, "issues")]
+            def part_of(offset: int, many: int) -> list[Issue]:
+                more: dict[str, str | int] = {"offset": offset, "limit": many}
+                asked = query | {"updated_on": f">={time(since)}"} | more
+                reply = self._get("/issues.json", kind="poll", call="poll", params=asked)
+                return [self._issue(row, tracker) for row in rows(reply, Row, "issues")]
+
+            return in_parts(part_of, offset, PAGE)  # its texts may have any length
 
         def their_clock() -> datetime:
             reply = self._get("/issues.json", kind="poll", call="poll", params=query | {"limit": 1})
