@@ -275,9 +275,9 @@ def _joined(work: Work, tracker: Tracker, rows: Sequence[Row[Any]]) -> str:
         member = work.stores.config.member(row.author)
         name = clean((member.name if member else "") or row.author, 200)
         head = f"{strong}{neutral(name, work.provider.markup)}{strong} wrote in Tasks Pipeline:"
-        body = neutral(row.body, work.provider.markup)
-        room = most - len(head) - 10
-        parts.append(f"{head}\n\n{body if len(body) <= room else body[: room - 1] + '…'}")
+        # Cut before it is made harmless: a cut behind that could undo it.
+        body = neutral(row.body, work.provider.markup, max(most - len(head) - 10, 1))
+        parts.append(f"{head}\n\n{body}")
     return "\n\n---\n\n".join(parts)
 
 

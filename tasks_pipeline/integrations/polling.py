@@ -127,6 +127,8 @@ def full_pass(work: Work, tracker: Tracker) -> bool:
     there = {key for key, issue in found.items() if issue is not None}
     for link in links:
         issue = found.get(link.external_id or "")
+        if link.external_id not in found:
+            continue  # nobody knows
         if issue is None:
             missed(work, tracker, link.id, NOT_THERE)
         elif issue.external_id != link.external_id:  # it moved

@@ -210,8 +210,7 @@ def _listed(told: Told, markup: str) -> str:
 
 
 def _title(text: str, form: Form) -> str:
-    safe = neutral_title(clean(text, form.title_length), form.markup)
-    return safe if len(safe) <= form.title_length else f"{safe[: form.title_length - 1]}…"
+    return neutral_title(clean(text, form.title_length), form.markup, form.title_length)
 
 
 def _labels(tracker: Tracker, told: Iterable[Told]) -> tuple[str, ...]:
@@ -288,7 +287,9 @@ def _cut(text: str, form: Form) -> str:
     room = form.body_length - _ROOM
     if len(text.encode()) <= room:
         return text
-    return text.encode()[: room - 3].decode(errors="ignore").rstrip() + "…"
+    cut = text.encode()[: room - 4].decode(errors="ignore")
+    # Between lines, each of which is harmless as a whole: half of one need not be.
+    return (cut.rpartition("\n")[0] or cut).rstrip() + "\n…"
 
 
 @functools.cache

@@ -26,6 +26,7 @@ INTEGRATION = "integration"
 WRITES = "writes of the integration"
 DEGRADED = "degraded"
 SAID_LENGTH = 300
+MOST_WORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Answer:
     def words(self) -> str:
         """What it says, for people and for rules."""
         if self.value is not ...:
-            return words_of(self.value)
-        return "" if self.html else self.text
+            return words_of(self.value)[:MOST_WORDS]
+        return "" if self.html else self.text[:MOST_WORDS]
 
     def verdict(self, do: Do, **more: Any) -> Verdict:
         """A verdict with its status and words."""

@@ -78,7 +78,8 @@ class Provider(Protocol):
         """What changed since the cursor: a bounded number of pages."""
 
     def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
-        """Issues by their ids in as few calls as the provider allows; None for one that is not there."""
+        """Issues by their ids in as few calls as the provider allows; None for one that is not there; one
+        that cannot be listed is missing."""
 
 
 Clock = Callable[[], datetime]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 MOST_FIELDS = 20
+LONGEST = 2000
+"""Characters of a text that are looked at: an answer may hold millions, and rules look at them again and again."""
 _SILENT = {"documentation_url", "url", "status", "resource", "code", "value", "scope"}
 _OPTIONAL = {
     "github": {"assignees", "assignee", "labels", "milestone", "type"},
@@ -46,7 +48,7 @@ def words_of(value: Any, depth: int = 0) -> str:
     if depth > 3:
         return ""
     if isinstance(value, str):
-        return value.strip()
+        return value[:LONGEST].strip()
     if isinstance(value, list):
         return "; ".join(filter(None, (words_of(one, depth + 1) for one in value[:MOST_FIELDS])))
     if not isinstance(value, dict):
@@ -107,7 +109,9 @@ def _github(value: dict[str, Any]) -> list[str]:
     errors = value.get("errors")
     errors = errors if isinstance(errors, list) else [errors] if isinstance(errors, dict) else []
     return [
-        error["field"] for error in errors if isinstance(error, dict) and isinstance(error.get("field"), str)
+        error["field"]
+        for error in errors[:100]
+        if isinstance(error, dict) and isinstance(error.get("field"), str)
     ]
 
 
@@ -116,7 +120,7 @@ def _gitlab(value: dict[str, Any]) -> list[str]:
     if isinstance(message, dict):
         return [name for name in message if isinstance(name, str) and name not in ("error", "base")]
     error = value.get("error")
-    return [part for text in str(error or "").split(",") for part in _field_of(text)]
+    return [part for text in str(error or "")[:LONGEST].split(",") for part in _field_of(text)]
 
 
 def _jira(value: dict[str, Any]) -> list[str]:
@@ -127,7 +131,7 @@ def _jira(value: dict[str, Any]) -> list[str]:
 def _redmine(value: dict[str, Any]) -> list[str]:
     errors = value.get("errors")
     return (
-        [part for text in errors if isinstance(text, str) for part in _field_of(text)]
+        [part for text in errors[:100] if isinstance(text, str) for part in _field_of(text)]
         if isinstance(errors, list)
         else []
     )
@@ -138,5 +142,5 @@ def _other(value: dict[str, Any]) -> list[str]:
 
 
 def _field_of(text: str) -> list[str]:
-    found = _OF_A_SENTENCE.match(text.strip())
+    found = _OF_A_SENTENCE.match(text[:LONGEST].strip())
     return [found[1]] if found else []

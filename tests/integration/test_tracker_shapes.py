@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,6 +17,7 @@ from tasks_pipeline.config.integrations import (
     RoundupIntegration,
     Tracker,
 )
+from tasks_pipeline.trackers import calls
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.issue import Cursor, Draft, Issue, IssueState
 from tasks_pipeline.trackers.provider import Provider, open_provider
@@ -163,3 +165,33 @@ def test_nothing_that_a_database_refuses_comes_in(kind: str) -> None:
     for text in (str(dataclasses.asdict(each)) for each in (issue, *comments)):
         assert "\\x00" not in text
         assert "\\ud800" not in text
+
+
+def test_redmine_s_texts_may_be_longer_than_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write there writes as much as they like: that costs their issue, and no other. It is not gone for that."""
+    monkeypatch.setattr(calls, "BODY_BYTES", 50_000)
+    texts = {1: "short", 2: "x" * 60_000, **dict.fromkeys(range(3, 30), "y" * 4000)}
+
+    def answer(posted: Any, _before: object) -> tuple[int, dict[str, str], bytes]:
+        asked = {name: found[0] for name, found in parse_qs(urlsplit(posted.path).query).items()}
+        ids = [int(one) for one in asked.get("issue_id", "").split(",") if one] or sorted(texts)
+        offset = int(asked.get("offset", 0))
+        status = {"id": 1, "name": "New", "is_closed": False}
+        rows = [
+            {
+                "id": one,
+                "status": status,
+                "description": texts[one],
+                "updated_on": f"2026-11-30T12:00:{one:02}Z",
+            }
+            for one in ids[offset : offset + int(asked["limit"])]
+        ]
+        return 200, {}, json.dumps({"issues": rows}).encode()
+
+    others = {str(number) for number in texts} - {"2"}
+    with http_receiver() as server, open_provider(PLACES["redmine"](server.url)) as far:
+        server.answer = answer
+        found = far.by_ids(TRACKER, [str(number) for number in texts])
+        changed = far.changed(TRACKER, Cursor(NOW)).issues
+    assert {key for key, issue in found.items() if issue} == set(found) == others
+    assert {issue.external_id for issue in changed} == others

@@ -275,15 +275,22 @@ class Redmine:
         """A hundred in a call, in whatever project they are."""
         found: dict[str, Issue | None] = dict.fromkeys(external_ids)
         numbers = [one for one in external_ids if is_number(one)]
-        for start in range(0, len(numbers), PAGE):
-            asked = numbers[start : start + PAGE]
+
+        def part_of(offset: int, many: int) -> list[Row]:
+            asked = numbers[offset : offset + many]
             query: dict[str, str | int] = {"issue_id": ",".join(asked), "status_id": "*", "limit": PAGE}
-            reply = self._get("/issues.json", kind="poll", call="list", params=query)
-            found |= {
-                str(row.id): self._issue(row, tracker)
-                for row in rows(reply, Row, "issues")
-                if str(row.id) in found
-            }
+            try:
+                reply = self._get("/issues.json", kind="poll", call="list", params=query)
+            except TrackerError as error:
+                if error.is_too_long and len(asked) == 1:
+                    del found[asked[0]]  # it is there
+                    return []
+                raise
+            return rows(reply, Row, "issues")
+
+        for start in range(0, len(numbers), PAGE):
+            listed = in_parts(part_of, start, min(PAGE, len(numbers) - start))
+            found |= {str(row.id): self._issue(row, tracker) for row in listed if str(row.id) in found}
         return found
 
     # ── calls
