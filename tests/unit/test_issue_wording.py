@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks_pipeline.config.integrations import PLACEHOLDERS, Tracker
 from tasks_pipeline.integrations.creating import partial, without
-from tasks_pipeline.links.wording import Told, draft_of, filled, storm_draft
+from tasks_pipeline.links.wording import Told, _cut, draft_of, filled, storm_draft
 from tasks_pipeline.notifications.message import Frame
 from tasks_pipeline.trackers.issue import Draft, Issue, IssueState
 
@@ -116,3 +117,12 @@ def test_what_was_refused_is_left_out_and_what_was_dropped_is_noted() -> None:
     issue = Issue("1", "1", "", "t", IssueState.OPEN, labels=("Error",))
     assert partial(draft, issue) == "partial: assignee"
     assert partial(without(draft, ["assignee"]), issue) == ""
+
+
+def test_a_long_body_is_cut_between_lines_and_fits() -> None:
+    """Within a line a cut could take the end of a code span, and the address in it would be a reference."""
+    form = SimpleNamespace(title_length=255, body_length=2000, markup="github")
+    line = "* `https://hub.example/a/b/issues/1` é"
+    kept = _cut("\n".join([line] * 100), form).split("\n")
+    assert (set(kept[:-1]), kept[-1]) == ({line}, "…")
+    assert len(_cut("é" * 3000, form).encode()) <= 1500
