@@ -13,6 +13,7 @@ from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.lists import short_ids
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.outcomes import LOOK_AGAIN_SECONDS, put_off
+from tasks_pipeline.integrations.passing import origin_of
 from tasks_pipeline.integrations.work import Work
 from tasks_pipeline.links.comments import (
     changed_copies,
@@ -92,7 +93,10 @@ def take_comments(
     by_id = {each.external_id: each for each in found}
     whole = whole and len(found) < MOST_TAKEN
     wanted = [each for each in found if _may_be_copied(work, tracker, each)]
-    done = take_theirs(work.state, connection, link, view.group.id, wanted, whole=whole, tracker=tracker.name)
+    done = take_theirs(
+        work.state, connection, link, view.group.id, wanted, whole=whole,
+        actor=lambda author: origin_of(view, tracker, work, author).actor,
+    )  # fmt: skip
     for row, there in changed_copies(connection, link.id, by_id, whole=whole):
         if there is None:
             note_copy(connection, row.id, link.id, deleted_at=datetime.now(UTC))

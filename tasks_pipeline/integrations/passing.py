@@ -23,6 +23,7 @@ from tasks_pipeline.links.notices import MERGED, put_regression
 from tasks_pipeline.links.rows import HELD, LINKED, Link, links_of_issues, read_link, update_link
 from tasks_pipeline.links.seen import looked
 from tasks_pipeline.links.views import FLAPPING, Judged, View, judge, recent_turns, views
+from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Issue, Person
 
 SOMEBODY = "somebody"
@@ -116,7 +117,8 @@ def hold(
 
 def origin_of(view: View, tracker: Tracker, work: Work, person: Person | None) -> Origin:
     """The issue as where a decision comes from, by whoever made it there."""
-    actor = f"{tracker.name}:{person.login or person.name}" if person else f"{tracker.name}:{SOMEBODY}"
+    who = clean(person.login or person.name, 200) if person else ""
+    actor = f"{tracker.name}:{who or SOMEBODY}"
     known = work.accounts.assignee(person) if person else None
     if known and "@" in known:
         actor = known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from tasks_pipeline.links.rows import LIVE, Link, ask_for_looks, links_of_groups
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import groups, issue_comment_copies, issue_comments, issue_links
 from tasks_pipeline.texts import clean
-from tasks_pipeline.trackers.issue import Comment
+from tasks_pipeline.trackers.issue import Comment, Person
 from tasks_pipeline.trackers.markers import marker_in, without_marker
 
 LONGEST = 30_000
@@ -214,31 +214,32 @@ def take_theirs(
     found: Sequence[Comment],
     *,
     whole: bool,
-    tracker: str,
+    actor: Callable[[Person | None], str],
 ) -> dict[str, int]:
     """Take over comments that were written in an issue; gives how many were taken, edited and deleted. `found` are those that may
-    be copied. `whole`: all of the issue are among them, so that what is missing was deleted."""
+    be copied. `whole`: all of the issue are among them, so that what is missing was deleted. `actor`: what the log calls an author."""
     now, known = datetime.now(UTC), _known(connection, link.id)
     done = {"taken": 0, "edited": 0, "deleted": 0}
-    new = []
+    new: list[Comment] = []
+    rows: list[dict[str, Any]] = []
     for each in found:
         row = known.get(each.external_id)
         body = clean(each.body, LONGEST, lines=True)
         if row is None:
-            new.append(_new_row(link, group_id, each, body, tracker, now))
+            new.append(each)
+            rows.append(_new_row(link, group_id, each, body, now))
         elif row.deleted_at is None and row.body_hash != hash_of(body):
             _change(
                 connection, row.id, body=body, body_hash=hash_of(body), version=row.version + 1, edited_at=now
             )
             done["edited"] += 1
-    for chunk in chunks(new):
+    for chunk in chunks(rows):
         again = state.insert(issue_comments).on_conflict_do_nothing()
         connection.execute(again, list(chunk))
     done["taken"] = len(new)
-    for made in new:
+    for each in new:
         data = {"issue": link.url, "issue_key": link.shown_key}
-        actor = f"{tracker}:{made['author']}"
-        log_action(state, connection, link.project_id, group_id, "comment", data, actor)
+        log_action(state, connection, link.project_id, group_id, "comment", data, actor(each.author))
     if whole:
         there = {each.external_id for each in found}
         gone = [row.id for key, row in known.items() if row.deleted_at is None and key not in there]
@@ -303,9 +304,7 @@ def has_comments(connection: Connection, link_ids: Collection[int]) -> set[int]:
     return found
 
 
-def _new_row(
-    link: Link, group_id: int, comment: Comment, body: str, tracker: str, now: datetime
-) -> dict[str, Any]:
+def _new_row(link: Link, group_id: int, comment: Comment, body: str, now: datetime) -> dict[str, Any]:
     person = comment.author
     author = (person.name or person.login) if person else "somebody"
     return {

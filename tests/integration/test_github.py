@@ -552,3 +552,16 @@ def test_no_call_is_made_by_opening(hub: Hub) -> None:
     with open_provider(hub.integration()):
         pass
     assert hub.tracker.log == []
+
+
+def test_who_reopened_an_issue_is_told(hub: Hub, ours: Provider, anns: Provider) -> None:
+    issue, other = made(ours, 1), made(ours, 2)
+    anns.set_state(SHOP, ours.set_state(SHOP, issue, IssueState.CLOSED), IssueState.OPEN)
+    ours.set_state(SHOP, ours.set_state(SHOP, other, IssueState.CLOSED), IssueState.OPEN)
+    read = ours.read(SHOP, issue.external_id)
+    assert read is not None
+    assert read.changed_by is not None
+    assert read.changed_by.login == "ann"
+    asked = len(hub.paths())
+    assert ours.read(SHOP, issue.external_id, read.etag) is None
+    assert len(hub.paths()) == asked + 1, "what did not change is not asked about"

@@ -69,7 +69,7 @@ def test_a_comment_there_is_taken_over_with_its_edits_and_dropped_with_its_delet
     said = hub.there.say(key, "seen on two\u0000 machines")
     hub.poll()
     assert shown(hub, group_id) == [("Ann There", "seen on two  machines", f"acme/shop#{key}")]
-    assert hub.log(group_id)[0][:2] == ("shop-issues:Ann There", "comment")
+    assert hub.log(group_id)[0][:2] == (ANNA, "comment")
     assert [fact["data"]["side"] for fact in of_type(hub.stores, 1, "group.commented")] == ["theirs"]
     hub.there.reword(key, said.external_id, "seen on three")
     hub.poll()

@@ -26,6 +26,7 @@ from tasks_pipeline.trackers.issue import (
     Identity,
     Issue,
     IssueState,
+    Person,
     Place,
 )
 from tasks_pipeline.trackers.markers import hidden, marked
@@ -33,6 +34,7 @@ from tasks_pipeline.trackers.provider import Provider
 from tasks_pipeline.trackers.providers.github_polling import SIZES, Lists, by_numbers, changes
 from tasks_pipeline.trackers.providers.github_shapes import (
     CommentShape,
+    EventShape,
     IssueShape,
     RepositoryShape,
     UserShape,
@@ -41,6 +43,7 @@ from tasks_pipeline.trackers.providers.github_shapes import (
 VERSION = "2022-11-28"
 COMMENT_PAGES = 10
 MARKER_PAGES = 10
+EVENTS = 50
 FEW = 3
 """So many issues are read one by one; more of them from the lists."""
 FRESH_SECONDS = 600.0
@@ -124,7 +127,12 @@ class GitHub:
         """See `Provider`."""
         headers = {"If-None-Match": etag} if etag else {}
         reply = self._ask("GET", self._path(tracker, external_id), "poll", "read", headers=headers)
-        return None if reply.unchanged else self._issue(tracker, reply)
+        if reply.unchanged:
+            return None
+        issue = self._issue(tracker, reply)
+        if reply.shaped(IssueShape).state_reason == "reopened":
+            return replace(issue, changed_by=self._who_reopened(tracker, issue))
+        return issue
 
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """See `Provider`."""
@@ -335,6 +343,20 @@ class GitHub:
         if repository.id == repository_id:
             return f"/repos/{repository.full_name}/issues/{number}"
         return f"/repositories/{repository_id}/issues/{number}"
+
+    def _who_reopened(self, tracker: Tracker, issue: Issue) -> Person | None:
+        """Whoever reopened an issue, which the issue itself does not say: by the newest events of its repository. None where they
+        do not show it, or may not be asked now: it is worth no more than one call."""
+        path, _, number = self._path(tracker, issue.external_id).rpartition("/")
+        try:
+            reply = self._ask("GET", f"{path}/events", "enrich", "list", params={"per_page": EVENTS})
+            rows = reply.shaped(list[EventShape])
+        except TrackerError:
+            return None
+        for row in rows:
+            if row.event == "reopened" and row.issue is not None and row.issue.number == int(number):
+                return row.actor.person() if row.actor else None
+        return None
 
     def _comment_path(self, tracker: Tracker, issue: Issue, comment_id: str) -> str:
         path = self._path(tracker, issue.external_id).rpartition("/")[0]

@@ -87,6 +87,18 @@ class IssueShape(msgspec.Struct):
         )
 
 
+class _NumberShape(msgspec.Struct):
+    number: int
+
+
+class EventShape(msgspec.Struct):
+    """One entry of what happened in a repository."""
+
+    event: str
+    actor: UserShape | None = None
+    issue: _NumberShape | None = None
+
+
 class CommentShape(msgspec.Struct):
     """A comment of an issue or pull request."""
 
