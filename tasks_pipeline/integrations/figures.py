@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, case, exists, func, select
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.integrations.gate import DISABLED, requests_within_an_hour, states_of
-from tasks_pipeline.links.intents import waiting_figures
+from tasks_pipeline.integrations.judging import CANNOT_BE_ASKED
+from tasks_pipeline.links.intents import UNFINISHED, waiting_figures
 from tasks_pipeline.links.rows import LIVE
-from tasks_pipeline.storage.state.tables import issue_links
+from tasks_pipeline.storage.state.tables import UtcDateTime, groups, issue_intents, issue_links
 
 NOT_CHECKED, NOT_CONFIGURED = "not_checked", "not_configured"
 
@@ -22,6 +23,7 @@ def integration_figures(connection: Connection, config: Config, now: datetime) -
     trackers [{name, state, since, cause, links}]."""
     states, waiting = states_of(connection), waiting_figures(connection)
     requests, links = requests_within_an_hour(connection, now), _links(connection)
+    looks = _looks(connection)
     configured = {each.name: each for each in config.integrations}
     orphans = {integration for integration, _ in links} - configured.keys()
     found = []
@@ -36,6 +38,11 @@ def integration_figures(connection: Connection, config: Config, now: datetime) -
             state, cause = NOT_CONFIGURED, said
         elif not integration.enabled or (row is not None and row.disabled_at is not None):
             state = DISABLED
+        if (
+            state in CANNOT_BE_ASKED and name in looks
+        ):  # nobody looks, so nobody knows yet what has to be made there
+            oldest = min(filter(None, (waits["oldest"], looks[name].oldest)), default=None)
+            waits = {**waits, "waiting": waits["waiting"] + looks[name].many, "oldest": oldest}
         total = None if row is None else row.limit_remaining
         found.append(
             {
@@ -89,6 +96,25 @@ def _links(connection: Connection) -> dict[tuple[str, str], int]:
     query = select(c.integration, c.tracker, func.count().label("many")).where(c.state.in_(LIVE))
     rows = connection.execute(query.group_by(c.integration, c.tracker))
     return {(row.integration, row.tracker): row.many for row in rows}
+
+
+def _looks(connection: Connection) -> dict[str, Row[Any]]:
+    """By integration: how many links wait for a look and have nothing else waiting, and since when the first of their groups has
+    another status than was agreed on."""
+    c, intents = issue_links.c, issue_intents.c
+    changed = groups.c.status_changed_at > func.coalesce(c.agreed_at, c.created_at)
+    query = (
+        select(
+            c.integration,
+            func.count().label("many"),
+            func.min(case((changed, groups.c.status_changed_at)), type_=UtcDateTime()).label("oldest"),
+        )
+        .join(groups, groups.c.id == c.group_id)
+        .where(c.look_at.is_not(None), c.state.in_(LIVE))
+        .where(~exists().where(intents.link_id == c.id, intents.status.in_(UNFINISHED)))
+        .group_by(c.integration)
+    )
+    return {row.integration: row for row in connection.execute(query)}
 
 
 def _seconds(at: datetime | None, now: datetime) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -74,6 +74,25 @@ def test_programs_read_how_integrations_are(shop: Home) -> None:
         "hub", "github", "not_checked", 1, 0, None,
     )  # fmt: skip
     assert (other["name"], other["links"]) == ("round", 0)
+
+
+def test_what_nobody_may_look_at_waits_too(shop: Home) -> None:
+    """A change here is found by a look at both sides, and none is made while the tracker lets nobody in."""
+    linked(shop, look_at=NOW + timedelta(hours=1), agreed_at=NOW)
+    said(shop, "groups", "resolve", "SHOP-1")
+    with open_stores(shop, shop.config_to_look()) as stores, stores.state.write() as connection:
+        row = {
+            "integration": "hub",
+            "tracker": "",
+            "status": "auth_failed",
+            "since": NOW,
+            "pace": {},
+            "noted": {},
+        }
+        connection.execute(integration_states.insert().values(**row))
+    hub, _ = json.loads(run(shop, "integrations", "status", "--json").output)
+    assert (hub["state"], hub["waiting"]) == ("auth_failed", 1)
+    assert hub["oldest_waiting_seconds"] is not None
 
 
 def test_a_group_is_shown_with_its_issues_and_comments(shop: Home) -> None:
