@@ -1,5 +1,6 @@
 """Links to issues at size, against the stand-in of GitHub: `python -m benchmarks integrations --links 10000` for what polling them for an
-hour costs; `--kills 100` for what is missing, doubled or out of step after so many SIGKILLs in bad weather (`killed_sync.py`).
+hour costs; `--kills 100` for what is missing, doubled or out of step after so many SIGKILLs in bad weather (`killed_sync.py`), there
+or with `--tracker redmine` in a real Redmine.
 
 The tracker is a process of its own: the CPU is that of sync alone.
 """
@@ -217,12 +218,13 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=10_000)
     parser.add_argument("--changed", type=int, default=20, help="issues that people close between two polls")
     parser.add_argument("--kills", type=int, default=0, help="kill sync so often, in bad weather, instead")
+    parser.add_argument("--tracker", choices=("github", "redmine"), default="github", help="for --kills")
     arguments = parser.parse_args()
     with temporary_root() as root:
         if arguments.kills:
             from benchmarks.killed_sync import killed
 
-            print(json.dumps(killed(root, arguments.kills)))
+            print(json.dumps(killed(root, arguments.kills, arguments.tracker)))
         else:
             print(json.dumps(measure(root, arguments.links, arguments.changed)))
 

@@ -1,5 +1,5 @@
 """Sync with a tracker, killed with SIGKILL at random moments behind bad weather: issues and comments that are missing or doubled afterwards,
-and links whose sides differ. The tracker is the stand-in of GitHub.
+and links whose sides differ. The tracker is the stand-in of GitHub or a real Redmine (`killed_sides.py`).
 
 Before each kill people make, resolve, reopen and comment groups here, and close, reopen and comment issues there; answers get lost,
 stall, are cut or refused. In the end the weather is calm, and sync runs until it is quiet.
@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from benchmarks.__main__ import say
-from benchmarks.integrations import CONFIGURATION, REPOSITORY, SOMEBODY, TOKEN, without_limits
+from benchmarks.killed_sides import Side, opened_side
 from tasks_pipeline.groups.assign import NewGroup, create_group
 from tasks_pipeline.groups.decisions import resolve_groups, unresolve_groups
 from tasks_pipeline.home import Home
@@ -38,19 +38,12 @@ from tasks_pipeline.storage.state.tables import (
     tracker_cursors,
 )
 from tasks_pipeline.stores import open_stores
-from tests.support.stand_ins import FarSide, stand_in, weather
+from tests.support.stand_ins import weather
 
 MOST_SECONDS = 1.5
-"""A run is killed at the latest after so long."""
+"""A run is killed at the latest after so long, if it is not over by then."""
 CALM_ROUNDS = 60
-_WRITES = r"/issues(/\d+)?(/comments)?$"
 _WEATHER: tuple[dict[str, Any], ...] = (
-    {"method": "POST", "path": r"/issues$", "do": "lose_answer"},
-    {"method": "POST", "path": r"/comments$", "do": "lose_answer"},
-    {"method": "PATCH", "path": _WRITES, "do": "lose_answer"},
-    {"method": "POST", "path": r"/issues$", "do": "cut"},
-    {"method": "PATCH", "path": _WRITES, "do": "cut"},
-    {"method": "POST", "path": _WRITES, "do": "after", "status": 502, "body": "bad gateway"},
     {"method": "GET", "path": r"/issues", "do": "truncate"},
     {"method": "GET", "path": r"/issues", "do": "html"},
     {"path": "", "do": "status", "status": 429, "headers": {"Retry-After": "1"}, "body": "slow down"},
@@ -60,23 +53,24 @@ _WEATHER: tuple[dict[str, Any], ...] = (
 )
 
 
-def killed(root: Path, kills: int, seed: int = 1) -> dict[str, Any]:
-    """Kill so many runs; gives what is wrong in the end, and how much was done."""
+def killed(root: Path, kills: int, kind: str = "github", seed: int = 1) -> dict[str, Any]:
+    """Start runs until so many were killed, three times as many at most; gives what is wrong in the end, and how much was done."""
     chance = random.Random(seed)
-    os.environ["HUB_TOKEN"] = TOKEN
     home = Home(root / "home")
     home.root.mkdir(mode=0o700)
-    with stand_in("github") as side, weather(side.url) as sky:
-        without_limits(side)
-        home.config_path.write_text(CONFIGURATION.format(url=sky.url))
+    with opened_side(kind) as side, weather(side.url) as sky:
+        os.environ["HUB_TOKEN"] = side.secret
+        home.config_path.write_text(side.configuration(sky.url))
         with open_stores(home):
             pass  # makes the databases
         done: Counter[str] = Counter()
-        for number in range(kills):
+        for number in range(3 * kills):
+            if done["killed"] == kills:
+                break
             with closing(StateDatabase(home)) as state:
                 live(state, home, side, chance, done)
                 hurry(state)
-            rules = chance.sample(_WEATHER, 3)
+            rules = chance.sample((*side.weather, *_WEATHER), 3)
             sky.ask(
                 "POST",
                 "/_weather/rules",
@@ -109,7 +103,7 @@ def sync(home: Home, name: str) -> None:
         sync_integrations(stores, run_id=name, linger_seconds=0, max_run_seconds=60)
 
 
-def live(state: StateDatabase, home: Home, side: FarSide, chance: random.Random, done: Counter[str]) -> None:
+def live(state: StateDatabase, home: Home, side: Side, chance: random.Random, done: Counter[str]) -> None:
     """Some things that people do on both sides."""
     config = home.config_in_force().config
     with state.write() as connection:
@@ -129,18 +123,16 @@ def live(state: StateDatabase, home: Home, side: FarSide, chance: random.Random,
     add_comment(state, group_id, "ann", f"ours on {group_id}")
     done["said_here"] += 1
     for row in chance.sample(rows, min(3, len(rows))):
-        number = row.external_id.rpartition("#")[2]
+        number = int(row.external_id.rpartition("#")[2])
         match chance.randrange(5):
             case 0:
                 resolve_groups(state, [row.group_id], "ann")
             case 1:
                 unresolve_groups(state, [row.group_id], "ann")
             case 2 | 3:
-                to = chance.choice(["open", "closed"])
-                side.ask("PATCH", f"/repos/{REPOSITORY}/issues/{number}", {"state": to}, token=SOMEBODY)
+                side.set_state(number, chance.choice(["open", "closed"]))
             case 4:
-                body = {"body": f"theirs {done['said_there']}"}
-                side.ask("POST", f"/repos/{REPOSITORY}/issues/{number}/comments", body, token=SOMEBODY)
+                side.say(number, f"theirs {done['said_there']}")
                 done["said_there"] += 1
 
 
@@ -174,48 +166,35 @@ def settle(home: Home) -> int:
     return CALM_ROUNDS
 
 
-def judged(home: Home, side: FarSide) -> dict[str, Any]:
+def judged(home: Home, side: Side) -> dict[str, Any]:
     """What is wrong: compares all links and comments with what is there."""
-    issues, page = [], 1
-    while some := side.ask(
-        "GET", f"/repos/{REPOSITORY}/issues?state=all&per_page=100&page={page}", token=TOKEN
-    ):
-        issues += some
-        page += 1
-    by_number = {issue["number"]: issue for issue in issues}
+    issues = side.issues()
     figures: Counter[str] = Counter(issues=len(issues))
-    texts: dict[int, list[str]] = {}
-    for number in by_number:
-        comments = side.ask("GET", f"/repos/{REPOSITORY}/issues/{number}/comments?per_page=100", token=TOKEN)
-        texts[number] = [comment["body"] for comment in comments]
     with closing(StateDatabase(home)) as state, state.read() as connection:
         intents = issue_intents.c
         figures["dead"] = connection.execute(
             select(func.count()).where(intents.status == "dead")
         ).scalar_one()
         for link in connection.execute(select(issue_links)).all():
-            made = [
-                n
-                for n, issue in by_number.items()
-                if f"tasks-pipeline:{link.marker} " in (issue["body"] or "")
-            ]
-            open_twins = [n for n in made if by_number[n]["state_reason"] != "duplicate"]
+            made = [issue for issue in issues.values() if issue.marker == link.marker]
+            open_twins = [issue for issue in made if not issue.duplicate]
             figures["links"] += 1
             figures["lost"] += not made
             figures["twins"] += max(0, len(open_twins) - 1)
+            figures["twins_closed"] += len(made) - len(open_twins)
             if link.external_id is None:
                 continue
-            number = int(link.external_id.rpartition("#")[2])
+            issue = issues[int(link.external_id.rpartition("#")[2])]
             status = connection.execute(
                 select(groups.c.status).where(groups.c.id == link.group_id)
             ).scalar_one()
             wanted = "closed" if status == "resolved" else "open"
-            agreed = status == "ignored" or wanted == by_number[number]["state"] == link.agreed_state
+            agreed = status == "ignored" or wanted == issue.state == link.agreed_state
             figures["held" if link.state == "held" else "differing"] += link.state == "held" or not agreed
-            ours = [text for text in texts[number] if f"ours on {link.group_id}\n" in text]
+            ours = [text for text in issue.comments if f"ours on {link.group_id}\n" in text]
             figures["comments_lost"] += not ours
             figures["comments_doubled"] += max(0, len(ours) - 1)
-            there = sorted(text for text in texts[number] if text.startswith("theirs"))
+            there = sorted(text for text in issue.comments if text.startswith("theirs"))
             here = sorted(c["body"] for c in comments_of(connection, link.group_id) if c["side"] == "theirs")
             figures["comments_of_theirs_wrong"] += here != there
     return dict(figures)
