@@ -24,6 +24,12 @@ PAGES = 10
 MOST_PAGES = 200
 
 
+def beginning(said: datetime) -> datetime:
+    """Where the first poll begins: by their clock or ours, whichever is behind. What a gateway writes into an answer may be ahead of the
+    times of the rows, and all that changes until these have come so far would never be seen."""
+    return min(said, datetime.now(UTC))
+
+
 def changed_since(
     cursor: Cursor, page: Page, their_clock: Callable[[], datetime], overlap: timedelta
 ) -> Changes:
@@ -36,7 +42,7 @@ def changed_since(
     """
     latest = datetime.now(UTC) + AHEAD
     if cursor.since is None:
-        return Changes((), None, Cursor(min(their_clock(), latest) - overlap))
+        return Changes((), None, Cursor(beginning(their_clock()) - overlap))
     at, offset, is_new = cursor.since, 0, False
     found: dict[str, Issue] = {}
     more = False

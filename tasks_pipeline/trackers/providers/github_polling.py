@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.calls import Reply
 from tasks_pipeline.trackers.issue import Changes, Comment, Cursor, Issue
-from tasks_pipeline.trackers.paging import AHEAD
+from tasks_pipeline.trackers.paging import AHEAD, beginning
 from tasks_pipeline.trackers.providers.github_shapes import CommentShape, IssueShape
 from tasks_pipeline.trackers.shapes import rows as rows_of
 
@@ -132,7 +132,7 @@ def _first(lists: Lists) -> Cursor:
     reply = lists.ask(lists.issues, params, "")
     rows = rows_of(reply, IssueShape)
     newest = rows[0].updated_at if rows else datetime.now(UTC) - timedelta(minutes=15)
-    return Cursor(since=min(reply.date or newest, datetime.now(UTC) + AHEAD))
+    return Cursor(since=beginning(reply.date or newest))
 
 
 def _read(
