@@ -130,7 +130,9 @@ def test_command(
       at (UTC)             project  kind       group    title
       2026-11-23 09:12:44  shop     new_group  SHOP-3F  CheckoutFailed: step …
       1 alert; messages: 1 to member:anna@acme.example
-    Of a rule that makes issues it shows the first that it would make now, with title, text, labels and fields.
+
+    Of a rule that makes issues it shows the first that it would make now, with
+    title, text, labels and fields.
     """
     from tasks_pipeline.alerts.rules import find_rule
     from tasks_pipeline.alerts.trial import try_rule

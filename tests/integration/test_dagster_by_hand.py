@@ -250,7 +250,7 @@ def days_of(home: Home) -> list[str]:
     defs = build_defs({"stores": StoresResource(home=str(home.root))})
     specs = [spec for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
     earlier = OF_HEALTH + OF_FACTS
-    others = (*earlier, *REPORTS.values())
+    others = (*earlier, *REPORTS.values(), "reconciled_issues")
     (received,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() not in others}
     (begun,) = {spec.partitions_def for spec in specs if spec.key.to_user_string() in earlier}
     assert received is not None

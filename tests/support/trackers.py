@@ -175,7 +175,7 @@ def _served(folder: Path, port: int, environment: Mapping[str, str]) -> Iterator
             _wait_until_it_answers(url, process, log)
             yield url
         finally:
-            process.terminate()
+            process.kill()  # asked to end, WEBrick waits for connections that are kept; what it made is thrown away
             process.wait(timeout=30)
 
 
