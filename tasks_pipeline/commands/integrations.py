@@ -84,8 +84,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     Example:
       tasks-pipeline integrations status
     Prints:
-      integration  state        since   links  waiting  oldest  dead  requests  left
-      hub          auth failed  12 min     17        3  11 min     0      2041  2959 of 5000
+      integration  state        since   links  waiting  oldest  dead  requests
+      hub          auth failed  12 min     17        3  11 min     0      2041
       hub  HTTP 401: Bad credentials
     """
     with open_all(current_home(ctx), to_look=True) as stores:
