@@ -28,7 +28,10 @@ CONNECT_SECONDS = 5.0
 BODY_BYTES = 10 * 1024 * 1024
 FOLLOWED = 3
 SAID_LENGTH = 500
+ETAG_LENGTH = 75
+"""Two of them and two times are kept in 200 characters."""
 _SHORTEST_SECRET = 4
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 _LINK = re.compile(r"<([^<>]{1,4000})>([^<]{0,1000})")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """As JSON writes it; a backslash before it that is escaped itself belongs to the text."""
@@ -72,6 +75,12 @@ class Reply:
     url: str
     verdict: Verdict
     call: str
+
+    @property
+    def etag(self) -> str:
+        """Its entity tag (RFC 9110, 8.8.3), empty without one: what is none could not be sent back, nor kept when it is long."""
+        found = self.headers.get("etag", "")
+        return found if len(found) <= ETAG_LENGTH and _ETAG.fullmatch(found) else ""
 
     @property
     def unchanged(self) -> bool:

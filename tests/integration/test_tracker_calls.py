@@ -189,6 +189,26 @@ def test_answers_that_say_nothing(
         assert refused(made, call, "POST").do is do
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ('W/"a1"', 'W/"a1"'),
+        ('"a1"', '"a1"'),
+        ('"h\u00e9"', ""),
+        ('"a b"', ""),
+        ("a1", ""),
+        (f'"{"x" * 500}"', ""),
+        (None, ""),
+    ],
+)
+def test_an_entity_tag_is_one_that_can_be_sent_back(
+    said: str | None, kept: str, server: HttpReceiver
+) -> None:
+    server.answer = lambda _posted, _before: (200, {"ETag": said} if said else {}, b"{}")
+    with asking(server.url) as made:
+        assert made.ask("GET", "/x", kind="check", call="read").etag == kept
+
+
 def test_half_a_character_does_not_hide_the_rest(server: HttpReceiver) -> None:
     server.answer = lambda _posted, _before: (
         200,

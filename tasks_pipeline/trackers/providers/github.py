@@ -363,7 +363,7 @@ class GitHub:
         return f"{path}/comments/{quote(comment_id, safe='')}"
 
     def _issue(self, tracker: Tracker, reply: Reply) -> Issue:
-        return self._made(tracker, reply.shaped(IssueShape), reply, reply.headers.get("etag", ""))
+        return self._made(tracker, reply.shaped(IssueShape), reply, reply.etag)
 
     def _made(self, tracker: Tracker, row: IssueShape, reply: Reply, etag: str = "") -> Issue:
         repository = self._repository(tracker, "poll")

@@ -175,7 +175,7 @@ def _read(
         if behind is None or not page:
             # The ETag is of one page alone: a full one stays as it is while what changes comes behind it.
             is_whole = number == 1 and sizes[0] == PER_PAGE and len(reply.json) < PER_PAGE
-            return _Rows(list(found.values()), first.headers.get("etag", "") if is_whole else "")
+            return _Rows(list(found.values()), first.etag if is_whole else "")
         if number >= PAGES and last > start:
             break
         if page[-1].updated_at > asked:

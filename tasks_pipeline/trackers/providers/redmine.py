@@ -120,7 +120,7 @@ class Redmine:
         if reply.unchanged:
             return None
         row = reply.shaped(Row, part(reply, "issue"))
-        return self._issue(row, tracker, reply.headers.get("etag", ""))
+        return self._issue(row, tracker, reply.etag)
 
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """By number (`17`, `#17`) or address."""
