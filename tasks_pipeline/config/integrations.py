@@ -248,9 +248,6 @@ class Tracker(Model):
     regression_comment_hours: float = Field(
         24, ge=0, le=8760, description="At most one comment about a regression in so many hours."
     )
-    mirror_edits: Literal["append", "nothing"] = Field(
-        "nothing", description="What an edit of a comment does that cannot be edited there."
-    )
     ignore_bots: bool = Field(True, description="Comments of bots are not copied.")
     comment_on_unlink: bool = Field(False, description="Unlinking is said there.")
     merge_policy: Literal["keep", "close_as_duplicate"] = Field(

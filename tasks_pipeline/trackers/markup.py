@@ -110,25 +110,9 @@ def neutral_title(text: str, markup: str, limit: int = 255) -> str:
     return _made(_visible(text, limit, lines=False), _TITLE, limit)
 
 
-def code_block(text: str, markup: str, limit: int = MOST) -> str:
-    """A text as a block of code, in which nothing means anything; where the mark-up has none, as `neutral` makes it."""
-    if markup not in ("github", "gitlab"):
-        return neutral(text, markup, limit)
-    text = _visible(text, limit, lines=True)
-    text = text.replace("tasks-pipeline:", f"tasks-pipeline{ZERO_WIDTH}:")
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    room = max(limit - 2 * len(fence) - 2, 0)
-    return f"{fence}\n{_shortened(text, room)}\n{fence}"
-
-
 def _visible(text: str, limit: int, *, lines: bool) -> str:
     text = text[: limit * 4 + 1000]
     return clean(text.replace("\r\n", "\n").replace("\r", "\n"), max(len(text), 1), lines=lines)
-
-
-def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: max(limit - 1, 0)]}…"
 
 
 def _made(text: str, expression: re.Pattern[str], limit: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
@@ -32,7 +32,6 @@ class Provider(Protocol):
     """Characters that a title may have."""
     body_length: int
     """Characters that a body or comment may have."""
-    has_comment_ids: bool
     markup: str
     """How its texts are written: what `markup.neutral` takes."""
 
@@ -80,9 +79,6 @@ class Provider(Protocol):
     def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
         """Issues by their ids in as few calls as the provider allows; None for one that is not there; one
         that cannot be listed is missing."""
-
-
-Clock = Callable[[], datetime]
 
 
 @contextmanager

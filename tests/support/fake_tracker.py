@@ -46,7 +46,6 @@ class FakeTracker:
     """Changes are answered well and not made."""
     title_length: int = 256
     body_length: int = 65_536
-    has_comment_ids: bool = True
     markup: str = "github"
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _comment_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(100))

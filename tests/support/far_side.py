@@ -30,7 +30,6 @@ class FarSide:
     keeps_labels: bool = True
     title_length = 256
     body_length = 65_536
-    has_comment_ids = True
     markup = "github"
 
     # ── what tests see and do

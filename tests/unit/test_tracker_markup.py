@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks_pipeline.trackers.markers import hidden, marker_in, without_marker
-from tasks_pipeline.trackers.markup import ZERO_WIDTH, code_block, neutral, neutral_title
+from tasks_pipeline.trackers.markup import ZERO_WIDTH, neutral, neutral_title
 from tests.support.integration_cases import cases
 
 MARKUPS = ("github", "gitlab", "redmine", "roundup", "jira_dc")
@@ -107,15 +107,6 @@ def test_addresses_can_be_followed_unless_a_tracker_makes_a_reference_of_them() 
         neutral("(https://github.com/acme/shop/pull/3)", "github")
         == "(`https://github.com/acme/shop/pull/3`)"
     )
-
-
-@given(TEXTS)
-def test_a_block_of_code_does_not_end_early(text: str) -> None:
-    lines = code_block(text, "github").split("\n")
-    fence = lines[0]
-    assert set(fence) == {"`"}
-    assert lines[-1] == fence
-    assert not any(re.match(rf"[ >]*`{{{len(fence)},}}", line) for line in lines[1:-1])
 
 
 @pytest.mark.parametrize("markup", MARKUPS)

@@ -82,7 +82,6 @@ class GitHub:
 
     title_length = 256
     body_length = 65_000  # of 65,536, so that the marker has room
-    has_comment_ids = True
     markup = "github"
 
     def __init__(self, calls: Calls, web: str) -> None:

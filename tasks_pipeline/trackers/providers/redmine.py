@@ -66,7 +66,6 @@ class Redmine:
 
     title_length = 255
     body_length = 60_000
-    has_comment_ids = True
     markup = "redmine"
 
     def __init__(self, calls: Calls, url: str) -> None:

@@ -88,7 +88,6 @@ class Roundup:
 
     title_length = 255
     body_length = 65_536
-    has_comment_ids = True
     markup = "roundup"
 
     def __init__(self, calls: Calls, url: str, user: str) -> None:
