@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 
 LOOKED_AT = 12  # newest runs of a job, and newest ticks of a sensor or schedule
 RUNS_LOOKED_AT = 200
 OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
+INTERRUPTED = RunFailureReason.UNEXPECTED_TERMINATION.value
 WATCHED_DAEMONS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING")
 
 
@@ -25,7 +28,7 @@ def dagster_facts(instance: dg.DagsterInstance) -> DagsterFacts:
 def _failing_jobs(instance: dg.DagsterInstance) -> Iterator[Failing]:
     """Jobs whose newest runs failed. A run that is retried by Dagster counts with its retries."""
     newest = instance.get_run_records(dg.RunsFilter(statuses=list(OVER)), limit=RUNS_LOOKED_AT)
-    streaks: dict[str, list[str]] = {}
+    streaks: dict[str, list[dg.DagsterRun]] = {}
     ended: set[str] = set()
     for record in newest:
         run = record.dagster_run
@@ -34,9 +37,12 @@ def _failing_jobs(instance: dg.DagsterInstance) -> Iterator[Failing]:
         if run.status == dg.DagsterRunStatus.SUCCESS:
             ended.add(run.job_name)
         else:
-            streaks.setdefault(run.job_name, []).append(run.run_id)
-    for name, run_ids in sorted(streaks.items()):
-        yield Failing(name, len(run_ids), f"run {run_ids[0][:8]}: {_why(instance, run_ids[0])}")
+            streaks.setdefault(run.job_name, []).append(run)
+    for name, runs in sorted(streaks.items()):
+        if len(runs) == 1 and runs[0].tags.get(RUN_FAILURE_REASON_TAG) == INTERRUPTED:
+            continue  # whoever stops the service ends the runs that stand by, and the next does what was left
+        run_id = runs[0].run_id
+        yield Failing(name, len(runs), f"run {run_id[:8]}: {_why(instance, run_id)}")
 
 
 def _why(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -290,3 +291,20 @@ def test_failing_runs_are_counted_in_a_row(instance: dg.DagsterInstance) -> None
     (failing,) = dagster_facts(instance).jobs
     assert (failing.name, failing.failures) == ("always_fails", 3)
     assert "failed" in failing.error.lower()
+
+
+def test_a_stop_that_ends_a_run_is_no_news_and_two_in_a_row_are(instance: dg.DagsterInstance) -> None:
+    from tasks_pipeline.sensors.dagster_facts import dagster_facts
+
+    @dg.op
+    def stands_by() -> None:
+        raise dg.DagsterExecutionInterruptedError  # what Dagster makes of SIGTERM and SIGINT
+
+    @dg.job(name="stands_by")
+    def job() -> None:
+        stands_by()
+
+    for expected in ([], [("stands_by", 2)]):
+        with suppress(dg.DagsterExecutionInterruptedError):
+            job.execute_in_process(instance=instance, raise_on_error=False)
+        assert [(one.name, one.failures) for one in dagster_facts(instance).jobs] == expected
