@@ -38,7 +38,7 @@ LOOKED_AT, NOTHING_STUCK, AGREED, ONE_EACH = (
 PROOFS = {
     LOOKED_AT: "Every open link was looked at within two full passes, which are made once a day.",
     NOTHING_STUCK: "No change that is to be made there is of unknown end for an hour.",
-    AGREED: "What both sides agreed on is what the last look showed, or something says why not.",
+    AGREED: "What both sides agreed on is what the last look showed, or something says why not; and what a few issues show that are read now.",
     ONE_EACH: "No issue was made twice: no two open links of a group and tracker were made by the same firing.",
 }
 
