@@ -32,8 +32,8 @@ from tasks_pipeline.storage.lake.files import LakeFile
 from tasks_pipeline.storage.lake.remake import remake_lake
 from tasks_pipeline.storage.spool.copies import Row, fill_file, fill_tables
 from tasks_pipeline.storage.spool.interface import SpoolError
-from tasks_pipeline.storage.spool.postgres import SCHEMA as SPOOL_SCHEMA
 from tasks_pipeline.storage.spool.postgres import PostgresSpool
+from tasks_pipeline.storage.spool.postgres_tables import SCHEMA as SPOOL_SCHEMA
 from tasks_pipeline.storage.state.database import SCHEMA as STATE_SCHEMA
 from tasks_pipeline.storage.state.refill import filling, is_marked, mark
 from tasks_pipeline.storage.targets import Tree

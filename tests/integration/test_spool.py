@@ -573,14 +573,11 @@ def test_bodies_are_stored_out_of_the_row_and_days_apart(postgres_home: Home) ->
         assert cursor.fetchone() == (3,)
 
 
-def test_large_bodies_go_in_several_statements_of_one_transaction(
-    postgres_home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tasks_pipeline.storage.spool.postgres.STATEMENT_BYTES", 20)
+def test_what_is_larger_than_buffers_goes_in_one_append(postgres_home: Home) -> None:
     with closing(open_spool(postgres_home)) as spool, closing(spool.writer()) as writer:
-        numbers = range(1, 8)
-        writer.append([*(receipt(n) for n in numbers), replace(TEMPLATE, body=bytes(100))])
-        assert bodies(spool) == [*(b"%08d" % n for n in numbers), bytes(100)]
+        large = [replace(TEMPLATE, body=bytes([n]) * 3_000_000) for n in range(3)]
+        writer.append([receipt(1), *large, receipt(2)])
+        assert bodies(spool) == [b"00000001", *(each.body for each in large), b"00000002"]
 
 
 def test_somebodys_open_query_does_not_hold_up_a_new_day(postgres_home: Home) -> None:

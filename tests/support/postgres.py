@@ -11,7 +11,7 @@ import tempfile
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,8 @@ class PostgresServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresServer]:
-    """A server with an empty cluster. Raises PostgresMissing when no binaries are found."""
+def running_server(**settings: str) -> Iterator[PostgresServer]:
+    """A server with an empty cluster, its settings changed by these. Raises PostgresMissing when no binaries are found."""
     binaries = _binaries()
     account = _account()
     folder = Path(tempfile.mkdtemp(prefix="tasks-pipeline-postgres-"))
@@ -77,7 +77,7 @@ def running_server() -> Iterator[PostgresServer]:
             shutil.chown(folder, account)
         _initialise(binaries, folder / "data", account)
         port = _free_port()
-        with _running(binaries, folder / "data", port, account):
+        with _running(binaries, folder / "data", port, account, _SETTINGS | settings):
             yield PostgresServer(port)
     finally:
         shutil.rmtree(folder)
@@ -130,9 +130,11 @@ def _initialise(binaries: Path, data: Path, account: str | None) -> None:
 
 
 @contextmanager
-def _running(binaries: Path, data: Path, port: int, account: str | None) -> Iterator[None]:
-    settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
-    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), *settings]
+def _running(
+    binaries: Path, data: Path, port: int, account: str | None, settings: Mapping[str, str]
+) -> Iterator[None]:
+    said = [f"-c{name}={value}" for name, value in settings.items()]
+    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), *said]
     process = subprocess.Popen(
         ["sh", "-c", _SUPERVISE, "sh", *command],
         user=account,

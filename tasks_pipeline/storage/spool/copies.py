@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select, text, update
 
 from tasks_pipeline.storage.disk import make_folder
-from tasks_pipeline.storage.spool import postgres, sqlite
+from tasks_pipeline.storage.spool import postgres, postgres_tables, sqlite
 from tasks_pipeline.storage.spool.interface import SpoolError
 
 PIECE_ROWS = 2_000
@@ -77,24 +77,26 @@ def _reader_of_file(path: Path, connection: sqlite3.Connection) -> Callable[[], 
 def freeze_tables(connection: Connection) -> Frozen:
     """The parts in Postgres as the transaction of a connection sees them. Their tables can be appended to, but not dropped until it
     ends."""
-    totals = postgres.TOTALS
+    totals = postgres_tables.TOTALS
     rows = connection.execute(select(totals.c.day, totals.c.part).order_by(totals.c.day, totals.c.part))
     return Frozen({(day, part): _reader_of_table(connection, day, part) for day, part in rows})
 
 
 def keep_tables(connection: Connection) -> None:
     """Have no partition dropped until the transaction ends. To be said before anything is read in it."""
-    connection.execute(text(f"LOCK TABLE {postgres.ENVELOPES} IN ACCESS SHARE MODE"))
+    connection.execute(text(f"LOCK TABLE {postgres_tables.ENVELOPES} IN ACCESS SHARE MODE"))
 
 
 def _reader_of_table(connection: Connection, day: date, part: str) -> Callable[[], Iterator[list[Row]]]:
-    table = postgres.ENVELOPES
+    table = postgres_tables.ENVELOPES
 
     def pieces() -> Iterator[list[Row]]:
         after = 0
         while (end := postgres._end(connection, day, part, after, PIECE_ROWS, PIECE_BYTES)) > after:
             within = table.c.position.between(after + 1, end)
-            query = select(table).where(*postgres._of(table, day, part), within).order_by(table.c.position)
+            query = (
+                select(table).where(*postgres_tables.of(table, day, part), within).order_by(table.c.position)
+            )
             yield [
                 (
                     row.position,
@@ -106,7 +108,7 @@ def _reader_of_table(connection: Connection, day: date, part: str) -> Callable[[
                     row.items,
                     row.size,
                     row.meta,
-                    None if row.encoding == postgres.ERASED else bytes(row.body),
+                    None if row.encoding == postgres_tables.ERASED else bytes(row.body),
                 )
                 for row in connection.execute(query)
             ]
@@ -161,7 +163,7 @@ def _fill(connection: Connection, day: date, part: str, pieces: Iterable[Sequenc
                     "project_id": project,
                     "public_key": key,
                     "event_id": event_id,
-                    "encoding": postgres.ERASED if body is None else encoding,
+                    "encoding": postgres_tables.ERASED if body is None else encoding,
                     "items": items,
                     "items_through": totals["items"],
                     "size": size,
@@ -170,6 +172,8 @@ def _fill(connection: Connection, day: date, part: str, pieces: Iterable[Sequenc
                     "body": b"" if body is None else body,
                 }
             )
-        connection.execute(insert(postgres.ENVELOPES), values)
-    of_part = postgres._of(postgres.TOTALS, day, part)
-    connection.execute(update(postgres.TOTALS).where(*of_part).values(**totals, last_received_at=received_at))
+        connection.execute(insert(postgres_tables.ENVELOPES), values)
+    of_part = postgres_tables.of(postgres_tables.TOTALS, day, part)
+    connection.execute(
+        update(postgres_tables.TOTALS).where(*of_part).values(**totals, last_received_at=received_at)
+    )

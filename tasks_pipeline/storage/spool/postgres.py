@@ -1,43 +1,15 @@
-"""The spool in Postgres: a table partitioned by UTC day, and an advisory lock per part name. For several machines.
-
-Locks are taken in one order everywhere, so nothing deadlocks: rows of `totals` by day, then the table of envelopes.
-"""
+"""The spool in Postgres, for several machines: reading, erasing, and the way to a writer. A table partitioned by UTC day."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date
 from typing import Any
 
 import msgspec
-import psycopg2.extensions
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Date,
-    DateTime,
-    Integer,
-    LargeBinary,
-    MetaData,
-    NullPool,
-    Row,
-    Table,
-    Text,
-    bindparam,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.exc import SQLAlchemyError
+import psycopg
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from tasks_pipeline.storage.spool.interface import (
     ERASED_RANGES,
@@ -45,65 +17,41 @@ from tasks_pipeline.storage.spool.interface import (
     Receipt,
     Rewritten,
     Spooled,
-    SpoolError,
     SpoolWriter,
     Survey,
     Waiting,
 )
+from tasks_pipeline.storage.spool.postgres_tables import (
+    ENVELOPES,
+    ERASED,
+    TOTALS,
+    drop_partition,
+    make_day,
+    make_tables,
+    of,
+    open_engine,
+    spool_errors,
+)
+from tasks_pipeline.storage.spool.postgres_writer import PostgresWriter
 
-SCHEMA = "spool"
-MAX_PARTS = 64
-ERASED = "erased"  # in the place of the encoding: what was sent is gone
-STATEMENT_BYTES = 16 * 1024 * 1024  # bodies in one INSERT; Postgres refuses statements of 1 GiB
-DROP_WAIT_SECONDS = 5  # appends queue behind a drop that waits for somebody's long query
-_CLAIMS = 0x53504F4C  # first key of the advisory locks that claim part names; the second is the part's number
-_TABLES = 0x53504F4D  # key of the advisory lock of whoever makes or drops tables
-
-_CONNECT_ARGS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-    "application_name": "tasks-pipeline spool",
-}
-_SESSION = "SET synchronous_commit = on; SET statement_timeout = '60s'"
+_READ = (
+    "SELECT position, received_at, project_id, public_key, event_id, encoding, items, body, meta "
+    f"FROM {ENVELOPES} WHERE day = %s AND part = %s AND position BETWEEN %s AND %s AND encoding <> '{ERASED}' "
+    "ORDER BY position"
+)
+_END = text(
+    f"""
+    SELECT f.position AS first, (
+        SELECT max(e.position) FROM {ENVELOPES} e WHERE e.day = :day AND e.part = :part
+        AND e.position BETWEEN f.position AND f.position + :more AND e.size_through <= f.size_through - f.size + :bytes
+    ) AS last
+    FROM {ENVELOPES} f WHERE f.day = :day AND f.part = :part AND f.position > :after ORDER BY f.position LIMIT 1
+    """
+)
+_decode = msgspec.json.Decoder(dict[str, object]).decode
 
 _set_up: set[str] = set()
 """URLs where this process has seen the tables: a sensor opens the spool every second."""
-
-_metadata = MetaData(schema=SCHEMA)
-TOTALS = Table(
-    "totals",
-    _metadata,
-    Column("day", Date, primary_key=True),
-    Column("part", Text, primary_key=True),
-    Column("last_position", BigInteger, nullable=False, server_default="0"),
-    Column("items", BigInteger, nullable=False, server_default="0"),
-    Column("bytes", BigInteger, nullable=False, server_default="0"),
-    Column("last_received_at", DateTime(timezone=True)),
-)
-# The *_through columns are running sums over the part: every question about a stretch of positions is a difference of
-# two rows.
-ENVELOPES = Table(
-    "envelopes",
-    _metadata,
-    Column("day", Date, primary_key=True),
-    Column("part", Text, primary_key=True),
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("received_at", DateTime(timezone=True), nullable=False),
-    Column("project_id", BigInteger, nullable=False),
-    Column("public_key", Text, nullable=False),
-    Column("event_id", Text),
-    Column("encoding", Text, nullable=False),
-    Column("items", Integer, nullable=False),
-    Column("items_through", BigInteger, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("size_through", BigInteger, nullable=False),
-    Column("meta", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    postgresql_partition_by="LIST (day)",
-)
 
 
 class PostgresSpool:
@@ -115,18 +63,15 @@ class PostgresSpool:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._engine = create_engine(
-            url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=_CONNECT_ARGS
-        )
-        # A writer's connection is its claim: closing must end it, not hand it to a pool.
-        self._claims = create_engine(url, poolclass=NullPool, connect_args=_CONNECT_ARGS)
-        for engine in (self._engine, self._claims):
-            event.listen(engine, "connect", _set_session)
-        self._set_up()
+        self._engine = open_engine(url)
+        if url not in _set_up:
+            with self._transaction() as connection:
+                make_tables(connection)
+            _set_up.add(url)
 
     def writer(self) -> SpoolWriter:
         """A writer on the first free part name. Raises SpoolError when none is free or the database is away."""
-        return PostgresWriter(self)
+        return PostgresWriter(self._url, self.create_day)
 
     def days(self) -> list[date]:
         """Days that have a partition, oldest first."""
@@ -161,7 +106,7 @@ class PostgresSpool:
         query = (
             select(envelopes, items, ENVELOPES.c.received_at)
             .join_from(TOTALS, ENVELOPES, same)
-            .where(*_of(ENVELOPES, day, part), ENVELOPES.c.position > after)
+            .where(*of(ENVELOPES, day, part), ENVELOPES.c.position > after)
             .order_by(ENVELOPES.c.position)
             .limit(1)
         )
@@ -188,10 +133,12 @@ class PostgresSpool:
                 return []
         with self._transaction() as connection:
             end = _end(connection, day, part, after, max_envelopes, max_bytes)
-            within = ENVELOPES.c.position.between(after + 1, end)
-            there = within & (ENVELOPES.c.encoding != ERASED)
-            query = select(ENVELOPES).where(*_of(ENVELOPES, day, part), there).order_by(ENVELOPES.c.position)
-            return [_spooled(row) for row in connection.execute(query)]
+            if end <= after:
+                return []
+            raw: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+            with raw.cursor(binary=True) as cursor:
+                cursor.execute(_READ, (day, part, after + 1, end))
+                return [_spooled(day, part, row) for row in cursor.fetchall()]
 
     def last_position(self, day: date, part: str, after: int, *, max_envelopes: int, max_bytes: int) -> int:
         """The position at which `read` with the same limits would end; no body is read."""
@@ -206,7 +153,7 @@ class PostgresSpool:
         """The same for many ranges, some in a transaction."""
         rows = ENVELOPES.c.position.between(bindparam("first"), bindparam("last"))
         emptied = {"body": b"", "meta": "{}", "event_id": None, "encoding": ERASED}
-        erased = update(ENVELOPES).where(*_of(ENVELOPES, day, part), rows, ENVELOPES.c.encoding != ERASED)
+        erased = update(ENVELOPES).where(*of(ENVELOPES, day, part), rows, ENVELOPES.c.encoding != ERASED)
         for start in range(0, len(ranges), ERASED_RANGES):
             some = [{"first": first, "last": last} for first, last in ranges[start : start + ERASED_RANGES]]
             with self._transaction() as connection:
@@ -215,7 +162,7 @@ class PostgresSpool:
     def rewrite(self, day: date, part: str, changed: Mapping[int, Rewritten]) -> None:
         """Put other bytes in the place of bodies and facts, some in a transaction."""
         c = ENVELOPES.c
-        named = [*_of(ENVELOPES, day, part), c.position == bindparam("place"), c.encoding != ERASED]
+        named = [*of(ENVELOPES, day, part), c.position == bindparam("place"), c.encoding != ERASED]
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("encoding", "body", "meta")}
         rows = [
             {"place": n, "new_encoding": new.encoding, "new_body": new.body, "new_meta": msgspec.json.encode(new.meta).decode()}
@@ -232,237 +179,33 @@ class PostgresSpool:
         Raises SpoolError when a query on the table holds it up for more than DROP_WAIT_SECONDS.
         """
         with self._transaction() as connection:
-            _lock_tables(connection)
-            connection.execute(text(f"SET LOCAL lock_timeout = '{DROP_WAIT_SECONDS}s'"))
-            # Waits for appends to this day that are under way; later ones find no row and make the day anew.
-            rows = delete(TOTALS).where(TOTALS.c.day == day).returning(TOTALS.c.last_position)
-            removed: int = sum(connection.scalars(rows))
-            connection.execute(text(f"DROP TABLE IF EXISTS {_partition(day)}"))
-        return removed
+            return drop_partition(connection, day)
 
     def close(self) -> None:
         """Close the connections of readers; writers are closed on their own."""
         self._engine.dispose()
 
-    def claim(self, preferred: int) -> tuple[int, Connection]:
-        """The number of a free part name, and the connection whose life is the claim on it. Raises SpoolError."""
-        with _spool_errors("no writer"):
-            connection = self._claims.connect()
-            try:
-                for number in sorted(range(MAX_PARTS), key=lambda number: number != preferred):
-                    if connection.scalar(select(func.pg_try_advisory_lock(_CLAIMS, number))):
-                        connection.commit()
-                        return number, connection
-                raise SpoolError(f"no writer: all {MAX_PARTS} part names are taken")
-            except BaseException:
-                connection.close()
-                raise
-
     def create_day(self, day: date, part: str) -> None:
         """Make the partition of a day and the totals of a part in it, where they are missing. Raises SpoolError."""
-        partition = _partition(day)
         with self._transaction() as connection:
-            _lock_tables(connection)
-            if connection.scalar(select(func.to_regclass(partition))) is None:
-                # Unlike CREATE TABLE … PARTITION OF, attaching does not wait for whoever reads the parent table.
-                connection.execute(text(f"CREATE TABLE {partition} (LIKE {ENVELOPES} INCLUDING ALL)"))
-                attach = f"ALTER TABLE {ENVELOPES} ATTACH PARTITION {partition} FOR VALUES IN ('{day.isoformat()}')"
-                connection.execute(text(attach))
-            if connection.scalar(select(TOTALS.c.part).where(*_of(TOTALS, day, part))) is None:
-                connection.execute(insert(TOTALS).values(day=day, part=part))
-
-    def _set_up(self) -> None:
-        there = select(func.to_regclass(str(ENVELOPES)))
-        if self._url in _set_up:
-            return
-        with self._transaction() as connection:
-            if connection.scalar(there) is not None:
-                _set_up.add(self._url)
-                return
-            _lock_tables(connection)
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            if connection.scalar(there) is None:
-                _metadata.create_all(connection, checkfirst=False)
-                # Bodies come compressed: out of the row as they are, so that scans of the small columns stay dense.
-                connection.execute(text(f"ALTER TABLE {ENVELOPES} ALTER COLUMN body SET STORAGE EXTERNAL"))
-        _set_up.add(self._url)
+            make_day(connection, day, part)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _spool_errors("the spool's database"), self._engine.begin() as connection:
+        with spool_errors("the spool's database"), self._engine.begin() as connection:
             yield connection
 
 
-class PostgresWriter:
-    """The writer of one part. Appends go over the connection that holds the claim, so both are lost together."""
-
-    def __init__(self, spool: PostgresSpool) -> None:
-        self._spool = spool
-        self._lock = threading.Lock()
-        self._closed = False
-        self._connection: Connection | None
-        self._number, self._connection = spool.claim(preferred=0)
-        self.part = f"r{self._number}"
-
-    def append(self, receipts: Sequence[Receipt]) -> list[tuple[date, int]]:
-        """Store receipts in one transaction; see `storage.spool.interface.SpoolWriter.append`.
-
-        A failure gives up the claim, and the next call claims again: the same part, or the first free one when
-        somebody else has it by then; so ask for `part` anew after a failure.
-        """
-        rows = [_columns(receipt) for receipt in receipts]
-        with self._lock:
-            if self._closed:
-                raise SpoolError(f"the writer of {self.part} is closed")
-            if self._connection is None:
-                self._number, self._connection = self._spool.claim(preferred=self._number)
-                self.part = f"r{self._number}"
-            try:
-                with _spool_errors("nothing stored"):
-                    self._store(self._connection, rows)
-            except BaseException:
-                self._give_up()
-                raise
-        return [(row["day"], row["position"]) for row in rows]
-
-    def close(self) -> None:
-        """Give up the claim."""
-        with self._lock:
-            self._closed = True
-            self._give_up()
-
-    def _give_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            # Said aloud, because the server notices the end of a connection only some time after its client.
-            connection.rollback()
-            connection.execute(select(func.pg_advisory_unlock(_CLAIMS, self._number)))
-        except SQLAlchemyError:
-            connection.invalidate()  # it is lost, and the claim with it
-        finally:
-            connection.close()
-
-    def _store(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
-        """Give every row its place and store them all."""
-        days = sorted({row["day"] for row in rows})
-        all_totals = self._lock_days(connection, days)
-        for row in rows:
-            totals = all_totals[row["day"]]
-            totals["last_position"] += 1
-            totals["items"] += row["items"]
-            totals["bytes"] += row["size"]
-            totals["last_received_at"] = row["received_at"]
-            row["part"] = self.part
-            row["position"] = totals["last_position"]
-            row["items_through"] = totals["items"]
-            row["size_through"] = totals["bytes"]
-        for chunk in _chunks(rows, STATEMENT_BYTES):
-            connection.execute(insert(ENVELOPES), chunk)
-        for day, totals in all_totals.items():
-            connection.execute(update(TOTALS).where(*_of(TOTALS, day, self.part)).values(totals))
-        connection.commit()
-
-    def _lock_days(self, connection: Connection, days: list[date]) -> dict[date, dict[str, Any]]:
-        """The totals of this part on every day, locked until the transaction ends; missing days are made."""
-        query = select(TOTALS).where(TOTALS.c.day.in_(days), TOTALS.c.part == self.part)
-        while True:  # once, or twice for a new day; more often only when that day is dropped again meanwhile
-            rows = connection.execute(query.order_by(TOTALS.c.day).with_for_update()).mappings()
-            locked = {row["day"]: dict(row) for row in rows}
-            missing = [day for day in days if day not in locked]
-            if not missing:
-                return locked
-            connection.rollback()
-            for day in missing:
-                self._spool.create_day(day, self.part)
-
-
-def _columns(receipt: Receipt) -> dict[str, Any]:
-    """The columns of a receipt that do not depend on its place. Raises TypeError or ValueError for unusable values."""
-    return {
-        "day": receipt.day,
-        "received_at": receipt.received_at,
-        "project_id": receipt.project_id,
-        "public_key": receipt.public_key,
-        "event_id": receipt.event_id,
-        "encoding": receipt.encoding,
-        "items": receipt.items,
-        "size": len(receipt.body),
-        "meta": msgspec.json.encode(receipt.meta).decode(),
-        "body": receipt.body,
-    }
-
-
-def _spooled(row: Row[Any]) -> Spooled:
-    receipt = Receipt(
-        received_at=row.received_at.astimezone(UTC),
-        project_id=row.project_id,
-        public_key=row.public_key,
-        event_id=row.event_id,
-        encoding=row.encoding,
-        items=row.items,
-        body=bytes(row.body),
-        meta=msgspec.json.decode(row.meta),
-    )
-    return Spooled(row.day, row.part, row.position, receipt)
-
-
-def _of(table: Table, day: date, part: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return table.c.day == day, table.c.part == part
+def _spooled(day: date, part: str, row: tuple[Any, ...]) -> Spooled:
+    """An envelope from a row of _READ."""
+    position, received_at, project_id, public_key, event_id, encoding, items, body, meta = row
+    moment, told = received_at.astimezone(UTC), _decode(meta)
+    receipt = Receipt(moment, project_id, public_key, event_id, encoding, items, body, told)
+    return Spooled(day, part, position, receipt)
 
 
 def _end(connection: Connection, day: date, part: str, after: int, max_envelopes: int, max_bytes: int) -> int:
     """The last position behind `after` within both limits, at least the first one; `after` when there is none."""
-    here = _of(ENVELOPES, day, part)
-    before = ENVELOPES.c.size_through - ENVELOPES.c.size
-    behind = select(ENVELOPES.c.position, before).where(*here, ENVELOPES.c.position > after)
-    first = connection.execute(behind.order_by(ENVELOPES.c.position).limit(1)).one_or_none()
-    if first is None:
-        return after
-    position, bytes_before = first
-    end = connection.scalar(
-        select(func.max(ENVELOPES.c.position)).where(
-            *here,
-            ENVELOPES.c.position.between(position, position + max_envelopes - 1),
-            ENVELOPES.c.size_through <= bytes_before + max_bytes,
-        )
-    )
-    return int(end or position)
-
-
-def _chunks(rows: list[dict[str, Any]], max_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows in order, in lists whose bodies stay below a size unless one alone is larger."""
-    chunk: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        if chunk and size + row["size"] > max_bytes:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(row)
-        size += row["size"]
-    if chunk:
-        yield chunk
-
-
-def _partition(day: date) -> str:
-    return f"{SCHEMA}.envelopes_{day:%Y_%m_%d}"
-
-
-def _lock_tables(connection: Connection) -> None:
-    """Until the end of the transaction nobody else makes or drops tables of the spool."""
-    connection.execute(select(func.pg_advisory_xact_lock(_TABLES)))
-
-
-def _set_session(connection: psycopg2.extensions.connection, _record: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_SESSION)
-    connection.commit()
-
-
-@contextmanager
-def _spool_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, msgspec.MsgspecError) as error:
-        raise SpoolError(f"{what}: {error}") from error
+    limits = {"day": day, "part": part, "after": after, "more": max_envelopes - 1, "bytes": max_bytes}
+    row = connection.execute(_END, limits).one_or_none()
+    return after if row is None else int(row.last or row.first)
