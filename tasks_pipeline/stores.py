@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, InForce, Stamp
+from tasks_pipeline.stopping import told_to_stop
 from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
@@ -57,6 +58,13 @@ class Stores:
     def config_changed(self) -> bool:
         """Whether the configuration file was changed since the stores were opened."""
         return self.home.config_stamp() != self.config_stamp
+
+    @property
+    def why_end(self) -> str:
+        """Why whoever lingers with these stores should end now, in words; empty while nothing speaks against going on."""
+        if told_to_stop():
+            return "its worker was told to stop"
+        return "the configuration changed" if self.config_changed else ""
 
 
 @contextmanager

@@ -67,10 +67,10 @@ def drop_expired_envelopes(
     tags=TAGS,
     freshness_policy=NIGHTLY,
     description="Rows of the state database that were removed because they were needed only while something was at work: "
-    "drains, replacements, regroupings, entries of digests that were sent.",
+    "drains, workers, processes of runs, replacements, regroupings, entries of digests that were sent.",
 )
 def drop_finished(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
-    """Remove what was needed only while something was at work: drains, replacements, regroupings, entries of sent digests."""
+    """Remove what was needed only while something was at work: drains, workers, processes of runs, replacements, regroupings, entries of sent digests."""
     from tasks_pipeline.retention import finished
 
     with stores.open() as opened:

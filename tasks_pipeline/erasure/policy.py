@@ -59,6 +59,8 @@ STATE: tuple[Place, ...] = (
     Place("suspect_commits", _NAMES),
     Place("event_ids", "stays: an event that is sent again is a duplicate, and does not come back"),
     Place("drains", "texts are overwritten", ("error",)),
+    Place("workers", _NAMES),
+    Place("run_beats", _NAMES),
     Place("spool_cursors", _COUNTED),
     Place("batches", "texts are overwritten", ("error",)),
     Place("tail_segments", "flushed into the lake first"),

@@ -114,8 +114,8 @@ def _until_quiet(
             last = now
         if now - started >= longest:
             report.ended_because = f"it ran for {longest:g} s"
-        elif linger > 0 and stores.config_changed:
-            report.ended_because = "the configuration changed"
+        elif linger > 0 and (why := stores.why_end):
+            report.ended_because = why
         elif not any(worker.busy for worker in workers.values()) and now - last >= linger:
             report.ended_because = f"nothing was due for {linger:g} s"
         else:

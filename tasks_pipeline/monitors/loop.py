@@ -91,8 +91,8 @@ def _ended_because(stores: Stores, linger: float, idle: float, now: datetime) ->
     """Why a run that has been idle for so many seconds ends; empty when it goes on."""
     following = next_uptime(stores.state)
     soon = following is not None and (linger > 0 or following <= now)
-    if linger > 0 and stores.config_changed:
-        return "the configuration changed"
+    if linger > 0 and (why := stores.why_end):
+        return why
     if not soon and idle >= linger:
         return f"nothing was due for {linger:g} s"
     return ""

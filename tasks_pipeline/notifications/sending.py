@@ -139,8 +139,8 @@ def _looked(work: _Work, lanes: Mapping[str, _Lane], linger: float) -> str:
         lanes[name].wake()
     idle = time.monotonic() - work.last_active
     busy = any(lane.busy for lane in lanes.values())
-    if linger > 0 and stores.config_changed:
-        return "the configuration changed"
+    if linger > 0 and (why := stores.why_end):
+        return why
     if not busy and idle >= linger and (linger > 0 or not work.may_go_on(due)):
         if not (linger > 0 and active_drains(stores.state)):
             return f"nothing came for {linger:g} s"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from tasks_pipeline.storage.ledger.batches import (
 )
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.ledger.failures import reason_of
+from tasks_pipeline.storage.state.beating import beating
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.passed_over import note_passed_over
 from tasks_pipeline.stores import Stores
@@ -112,8 +112,8 @@ def drain(
             seen = _size(stores, day)  # before looking for work, so that what comes in between is noticed
             if time.monotonic() - started >= settings.max_run_seconds:
                 report.ended_because = f"it ran for {settings.max_run_seconds:g} s"
-            elif linger > 0 and stores.config_changed:
-                report.ended_because = "the configuration changed"
+            elif linger > 0 and (why := stores.why_end):
+                report.ended_because = why
             elif _work(stores, day, drain_id, report, on_batch, patient, upkeep):
                 idle_since = time.monotonic()
             elif _is_over(day):
@@ -249,25 +249,12 @@ def _calm_collector() -> Iterator[None]:
 def _registered(state: StateDatabase, day: date, run_id: str | None) -> Iterator[str]:
     """A drain that others see alive until the block ends, or until the process dies."""
     drain_id = start_drain(state, day, run_id)
-    over = threading.Event()
-
-    def keep_beating() -> None:
-        while not over.wait(HEARTBEAT_SECONDS):
-            try:
-                beat(state, drain_id)
-            except SQLAlchemyError:
-                # The next beat may get through; a drain that stays silent only loses its batch to another.
-                log.exception("no heartbeat of drain %s", drain_id)
-
-    heart = threading.Thread(target=keep_beating, name="drain-heartbeat", daemon=True)
-    heart.start()
     failed: str | None = None
     try:
-        yield drain_id
+        with beating(lambda: beat(state, drain_id), HEARTBEAT_SECONDS, f"drain {drain_id}"):
+            yield drain_id
     except Exception as error:
         failed = reason_of(error)
         raise
     finally:
-        over.set()
-        heart.join()
         end_drain(state, drain_id, failed)

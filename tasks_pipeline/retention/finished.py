@@ -17,6 +17,8 @@ from tasks_pipeline.storage.state.tables import (
     probes,
     regroupings,
     replacements,
+    run_beats,
+    workers,
 )
 
 FINISHED_FOR = timedelta(days=1)
@@ -28,7 +30,7 @@ REQUESTS_FOR = timedelta(days=30)
 
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
-    """Remove drains that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
+    """Remove drains, workers and processes of runs that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
     digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, checks that were put right long ago, and what is known of restored days that need not stay any
     more. Gives how many of each went."""
     before = now - FINISHED_FOR
@@ -36,6 +38,8 @@ def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
     newest = select(func.max(regroupings.c.id)).scalar_subquery()
     return {
         "drains": delete_in_pieces(state, drains, drains.c.heartbeat_at < before),
+        "workers": delete_in_pieces(state, workers, workers.c.beat_at < before),
+        "run_processes": delete_in_pieces(state, run_beats, run_beats.c.beat_at < before),
         "replacements": delete_in_pieces(state, replacements, replacements.c.done_at < before),
         "regroupings": delete_in_pieces(
             state, regroupings, regroupings.c.done_at < before, regroupings.c.id < newest

@@ -116,7 +116,7 @@ POLICY: tuple[Category, ...] = (
     ),
     Category(
         "work", "What is needed only while something is at work", NEVER, "a day after it ended", "finished_work",
-        state=("drains", "replacements", "regroupings"),
+        state=("drains", "workers", "run_beats", "replacements", "regroupings"),
     ),
     Category(
         "restored", "Which days are back from an archive", NEVER, "until the last day on which they stay", "finished_work",

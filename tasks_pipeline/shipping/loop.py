@@ -76,8 +76,8 @@ def ship_releases(
         now = time.monotonic()
         if now - started >= max_run_seconds:
             report.ended_because = f"it ran for {max_run_seconds:g} s"
-        elif linger > 0 and stores.config_changed:
-            report.ended_because = "the configuration changed"
+        elif linger > 0 and (why := stores.why_end):
+            report.ended_because = why
         elif releases_due(stores.state, datetime.now(UTC)):
             _round(stores, report)
             last = time.monotonic()

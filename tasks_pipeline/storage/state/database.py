@@ -21,7 +21,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.sqlite_space import INCREMENTAL
 
 SCHEMA = "state"
-HEAD = "0016"  # newest revision in migrations/versions; a test keeps it true
+HEAD = "0018"  # newest revision in migrations/versions; a test keeps it true
 RESTORING = "restoring"
 """In the place of a revision: what a backup held is being put into this database, so nobody may use it (see refill.py)."""
 BUSY_SECONDS = 60

@@ -255,6 +255,31 @@ drains = Table(
     Column("error", Text, nullable=True, comment="why it failed; null for one that ended well or is at work"),
 )
 
+workers = Table(
+    "workers",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
+    Column("lanes", String(255), nullable=False, comment="that it serves, with commas between"),
+    Column("concurrency", Integer, nullable=False, comment="runs at once"),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime, nullable=False, index=True),
+    comment="Processes that take runs from the queues of lanes, and their last sign of life.",
+)
+
+run_beats = Table(
+    "run_beats",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("lane", String(32), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, comment="when this process began with the run"),
+    Column("beat_at", UtcDateTime, nullable=False, index=True),
+    Column("lost", Text, nullable=True, comment="how the process died, when its worker saw it"),
+    comment="The process of each Dagster run, and its last sign of life.",
+)
+
 spool_cursors = Table(
     "spool_cursors",
     metadata,
