@@ -45,13 +45,14 @@ def demo(events: int, keep: Path | None) -> None:
       demo ok: received=… stored=… groups=…
     """
     from tasks_pipeline.demo.show import DemoFailed, run_demo, temporary_root
+    from tasks_pipeline.home import Home
 
     try:
         if keep is not None:
-            shown = run_demo(events, click.echo, keep.resolve())
+            shown = run_demo(events, click.echo, Home(keep.resolve()))
         else:
             with temporary_root() as root:
-                shown = run_demo(events, click.echo, root)
+                shown = run_demo(events, click.echo, Home(root))
     except DemoFailed as failure:
         raise click.ClickException(f"demo failed:\n{failure}") from failure
     _print(shown, keep)

@@ -12,10 +12,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 from sqlalchemy import func, select
@@ -83,16 +84,26 @@ class Shown:
     """Of today, so far."""
 
 
-def run_demo(count: int, say: Callable[[str], None], root: Path) -> Shown:
-    """Run everything in `root` and give what was seen. Raises DemoFailed."""
-    home = Home(root)
+class Serving(Protocol):
+    """How a service is started that serves a home for the time of a block: as one command, or as its roles one by one."""
+
+    def __call__(
+        self, home: Home, *, linger_seconds: float, hook_url: str, alerts: int
+    ) -> AbstractContextManager[tuple[object, RunningService]]: ...
+
+
+def run_demo(count: int, say: Callable[[str], None], home: Home, serving: Serving | None = None) -> Shown:
+    """Run everything of `home` and give what was seen; without `serving` it is `tasks-pipeline run`. Raises DemoFailed."""
     shown = Shown()
     say("starting receiver, Dagster and its UI ...")
     # A short linger, so that the run, and with it the checks, are over soon.
     with (
         _timed(shown, "start and stop"),
         listening_hook() as hook,
-        running_demo_service(home, linger_seconds=2, hook_url=hook.url, alerts=ALERTS) as (_, service),
+        (serving or running_demo_service)(home, linger_seconds=2, hook_url=hook.url, alerts=ALERTS) as (
+            _,
+            service,
+        ),
     ):
         say(f"sending recorded traffic to {service.receiver_url} ...")
         events = list(shop_events(count))
@@ -137,11 +148,7 @@ def running_demo_service(
     With `hook_url` new groups are told there: `alerts` of them one by one, those after them in an hour as one message.
     Raises DemoFailed when it does not start or stop.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
-    text = _CONFIG.format(linger_seconds=linger_seconds)
-    if hook_url is not None:
-        text += _ALERTS.format(hook_url=hook_url, alerts=alerts)
-    home.config_path.write_text(text)
+    write_demo_config(home, linger_seconds=linger_seconds, hook_url=hook_url, alerts=alerts)
     command = [
         sys.executable,
         "-m",
@@ -167,6 +174,15 @@ def running_demo_service(
         yield process, _await_ready(home, process)
     finally:
         _stop(process)
+
+
+def write_demo_config(home: Home, *, linger_seconds: float, hook_url: str | None, alerts: int) -> None:
+    """The project and key of the recordings, and a rule that tells of new groups where somebody listens."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    text = _CONFIG.format(linger_seconds=linger_seconds)
+    if hook_url is not None:
+        text += _ALERTS.format(hook_url=hook_url, alerts=alerts)
+    home.config_path.write_text(text)
 
 
 def _await_ready(home: Home, process: subprocess.Popen[str]) -> RunningService:

@@ -151,8 +151,10 @@ def _sha(text: str, _found: re.Match[str]) -> str:
 
 def _address(text: str, found: re.Match[str]) -> str:
     before = found.string[found.start() - 1 : found.start()]
+    behind = found.string[found.end() : found.end() + 1]
     if (
         before in ("", " ", "\n", "\t", "(")
+        and behind != "`"  # which gets a backslash: part of the address, for whoever looks again
         and _PLAIN_ADDRESS.fullmatch(text)
         and not _OF_ISSUES.search(text)
     ):
