@@ -1,6 +1,6 @@
 """The loop of the nudge: looks at stores when something was written to them, and now and then when nothing was.
 
-What it costs at rest is a few looks at the times of files; an open database answers in a millisecond, where the tick of
+What it costs at rest is a few looks at the times of files, or at what Postgres has told; an open database answers in a millisecond, where the tick of
 a sensor opens Dagster's own stores each time.
 """
 
@@ -52,10 +52,9 @@ def nudge_forever(home: Home, ui_url: str, over: threading.Event) -> None:
 
 
 def _nudge(home: Home, state: StateDatabase, spool: Spool, nudge: Nudge, over: threading.Event) -> None:
-    poll = POLL_SECONDS if home.embedded else LOOK_SECONDS
     seen: object = None
     looked = clock = float("-inf")
-    while not over.wait(poll):
+    while not over.wait(POLL_SECONDS):
         now = time.monotonic()
         by_the_clock = now - clock >= CLOCK_SECONDS
         written = _written(home, spool) if now - looked >= LOOK_SECONDS else seen
@@ -92,10 +91,10 @@ def _answered(question: Callable[[], list[Start]]) -> list[Start]:
 
 
 def _written(home: Home, spool: Spool) -> object:
-    """Changes when something is written to spool or state: times and sizes of their files, or on Postgres the positions
-    of today's spool. What other hosts write into the state there is seen by the clock."""
+    """Changes when something is written to spool or state: times and sizes of their files, or on Postgres the size
+    of today's spool, which its writers tell. What other hosts write into the state there is seen by the clock."""
     if not home.embedded:
-        return spool.totals(datetime.now(UTC).date())
+        return spool.await_growth(datetime.now(UTC).date(), 0, 0, 0.0)
     return _changes(home.spool_dir) | _changes(home.root)
 
 

@@ -38,11 +38,9 @@ from tasks_pipeline.stores import Stores
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
-POLL_SECONDS = 0.05
 COLLECTOR_THRESHOLD = 50_000  # new containers; an event of 39 KB makes about 500
 WINDOWS_SECONDS = 5.0  # between looks at rules about windows of time
 PACE_SECONDS = 1.0  # a small batch costs ten milliseconds whatever it holds: at most one is stored in so long
-PACE_POLL_SECONDS = 0.1
 DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool after midnight
 
 
@@ -214,18 +212,14 @@ def _is_over(day: date) -> bool:
 
 def _await_work(stores: Stores, day: date, seen: int, until: float) -> None:
     """Return when the spool of the day has grown beyond what was `seen`, or at `until`."""
-    while time.monotonic() < until:
-        time.sleep(POLL_SECONDS)
-        if _size(stores, day) != seen:
-            return
+    stores.spool.await_growth(day, seen, 1, until - time.monotonic())
 
 
 def _keep_pace(stores: Stores, day: date, report: DrainReport) -> None:
     """After a small batch, let what comes collect until the next one is due, or is not small any more."""
-    while report.small and time.monotonic() - report.claimed_at < PACE_SECONDS:
-        if _size(stores, day) - report.claimed_size > SMALL.events:
-            return
-        time.sleep(PACE_POLL_SECONDS)
+    left = report.claimed_at + PACE_SECONDS - time.monotonic()
+    if report.small and left > 0:
+        stores.spool.await_growth(day, report.claimed_size, SMALL.events + 1, left)
 
 
 def _size(stores: Stores, day: date) -> int:

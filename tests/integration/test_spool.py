@@ -203,6 +203,60 @@ def test_any_appends_and_reads_equal_a_list(spool: Spool, data: st.DataObject) -
         writer.close()
 
 
+# ── waiting for more
+
+
+def test_whoever_waits_is_told_of_the_next_append(spool: Spool, writers: Writers) -> None:
+    writer = writers()
+    writer.append([receipt(1)])
+    assert spool.await_growth(DAY, 0, 1, 60) == 1, "what is there already is not waited for"
+    assert spool.await_growth(DAY, 1, 1, 0) == 1
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(spool.await_growth, DAY, 1, 1, 60)
+        writer.append([receipt(2), replace(TEMPLATE, received_at=NOON + timedelta(days=1))])
+        assert one.result() == 2
+        two = pool.submit(spool.await_growth, DAY, 2, 2, 60)
+        writer.append([receipt(3)])
+        assert not two.done()
+        writer.append([receipt(4)])
+        assert two.result() == 4
+    spool.drop_day(DAY)
+    assert spool.await_growth(DAY, 4, 1, 60) == 0
+
+
+def test_whoever_waits_on_postgres_asks_nothing(postgres_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables are out of the question here: only a notification can tell."""
+    with closing(open_spool(postgres_home)) as spool, closing(spool.writer()) as writer:
+        writer.append([receipt(1)])
+        assert spool.await_growth(DAY, 0, 1, 60) == 1
+        monkeypatch.setattr("tasks_pipeline.storage.spool.postgres_listener.ASK_SECONDS", 3600)
+        monkeypatch.setattr(PostgresSpool, "totals", lambda *_: pytest.fail("the tables were asked"))
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(spool.await_growth, DAY, 1, 4, 60)
+            with closing(spool.writer()) as other:
+                for number in range(2):
+                    writer.append([receipt(number)])
+                    other.append([receipt(number)])
+            assert waiting.result() == 5
+
+
+def test_a_lost_listener_is_made_again(postgres_home: Home) -> None:
+    with closing(open_spool(postgres_home)) as spool, closing(spool.writer()) as writer:
+        assert spool.await_growth(DAY, 0, 1, 0) == 0
+        with (
+            closing(psycopg2.connect(postgres_home.database_url)) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            )
+            assert cursor.fetchall() == [(True,)]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(spool.await_growth, DAY, 0, 1, 60)
+            writer.append([receipt(1)])
+            assert waiting.result() == 1
+
+
 # ── claims
 
 

@@ -138,6 +138,11 @@ class Spool(Protocol):
         """Totals of every part of a day that can be read; empty when the day is not there."""
         ...
 
+    def await_growth(self, day: date, seen: int, by: int, seconds: float) -> int:
+        """The size of a day, the sum of the last positions of its parts: as soon as it is `seen` and so many more, or less than
+        `seen` because the day was dropped; else after so many seconds."""
+        ...
+
     def waiting(self, day: date, part: str, after: int) -> Waiting:
         """What lies behind position `after`."""
         ...

@@ -21,6 +21,7 @@ from tasks_pipeline.storage.spool.interface import (
     Survey,
     Waiting,
 )
+from tasks_pipeline.storage.spool.postgres_listener import Listener
 from tasks_pipeline.storage.spool.postgres_tables import (
     ENVELOPES,
     ERASED,
@@ -64,6 +65,7 @@ class PostgresSpool:
     def __init__(self, url: str) -> None:
         self._url = url
         self._engine = open_engine(url)
+        self._listener = Listener(url, self._ends)
         if url not in _set_up:
             with self._transaction() as connection:
                 make_tables(connection)
@@ -97,6 +99,13 @@ class PostgresSpool:
             )
             for row in rows
         }
+
+    def await_growth(self, day: date, seen: int, by: int, seconds: float) -> int:
+        """Wait for appends, which tell of themselves; see `storage.spool.interface.Spool.await_growth`."""
+        return self._listener.await_growth(day, seen, by, seconds)
+
+    def _ends(self, day: date) -> dict[str, int]:
+        return {part: totals.last_position for part, totals in self.totals(day).items()}
 
     def waiting(self, day: date, part: str, after: int) -> Waiting:
         """What lies behind position `after`, from two rows."""
@@ -183,6 +192,7 @@ class PostgresSpool:
 
     def close(self) -> None:
         """Close the connections of readers; writers are closed on their own."""
+        self._listener.close()
         self._engine.dispose()
 
     def create_day(self, day: date, part: str) -> None:

@@ -40,6 +40,8 @@ from tasks_pipeline.storage.spool.interface import SpoolError
 SCHEMA = "spool"
 ERASED = "erased"  # in the place of the encoding: what was sent is gone
 DROP_WAIT_SECONDS = 5  # appends queue behind a drop that waits for somebody's long query
+CHANNEL = "tasks_pipeline_spool"
+"""What is notified of an append to a part: day, part and its last position, with blanks between."""
 _TABLES = 0x53504F4D  # key of the advisory lock of whoever makes or drops tables
 
 _CONNECT_ARGS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from tasks_pipeline.storage.spool.interface import Receipt, SpoolError
-from tasks_pipeline.storage.spool.postgres_tables import ENVELOPES, TOTALS, connect, spool_errors
+from tasks_pipeline.storage.spool.postgres_tables import CHANNEL, ENVELOPES, TOTALS, connect, spool_errors
 
 MAX_PARTS = 64
 _CLAIMS = 0x53504F4C  # first key of the advisory locks that claim part names; the second is the part's number
@@ -35,7 +35,8 @@ _TYPES = {
 _COPY = f"COPY {ENVELOPES} ({', '.join(_TYPES)}) FROM STDIN (FORMAT BINARY)"
 _ADVANCE = (
     f"UPDATE {TOTALS} SET last_position = last_position + %s, items = items + %s, bytes = bytes + %s, last_received_at = %s "
-    "WHERE day = %s AND part = %s RETURNING last_position, items, bytes"
+    "WHERE day = %s AND part = %s RETURNING last_position, items, bytes, "
+    f"pg_notify('{CHANNEL}', to_char(day, 'YYYY-MM-DD') || ' ' || part || ' ' || last_position)"
 )
 
 _Facts = tuple[date, Receipt, str]
@@ -111,7 +112,7 @@ class PostgresWriter:
                 ends[day] = position, items, size
                 places.append((day, position))
                 copy.write_row(_row(day, self.part, receipt, meta, position, items, size))
-        connection.commit()
+        connection.commit()  # now those who listen are told
         return places
 
     def _advance(

@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -36,6 +37,7 @@ from tasks_pipeline.storage.spool.interface import (
 
 T = TypeVar("T")
 MAX_PARTS = 64
+POLL_SECONDS = 0.05
 BUSY_SECONDS = 30
 OPEN_DAYS = 2  # a writer keeps today open, and yesterday around midnight
 CHECKPOINT_WAIT_MS = 1000  # appends wait as long as an erasure waits for readers
@@ -124,6 +126,16 @@ class SqliteSpool:
     def totals(self, day: date) -> Mapping[str, PartTotals]:
         """Totals of every part of a day that can be read."""
         return self.survey(day).totals
+
+    def await_growth(self, day: date, seen: int, by: int, seconds: float) -> int:
+        """Look again and again; see `storage.spool.interface.Spool.await_growth`."""
+        until = time.monotonic() + seconds
+        while True:
+            size = sum(totals.last_position for totals in self.totals(day).values())
+            left = until - time.monotonic()
+            if size - seen >= by or size < seen or left <= 0:
+                return size
+            time.sleep(min(left, POLL_SECONDS if by == 1 else 2 * POLL_SECONDS))  # for one somebody waits
 
     def waiting(self, day: date, part: str, after: int) -> Waiting:
         """What lies behind position `after`, from two rows."""
