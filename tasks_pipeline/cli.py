@@ -63,6 +63,10 @@ COMMANDS = {
     ),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
+    "worker": ("commands.roles", "worker", "Run the runs of some lanes, with a broker."),
+    "dagster": ("commands.roles", "dagster", "Run Dagster without a receiver."),
+    "migrate": ("commands.roles", "migrate", "Bring all tables to the installed version."),
+    "health": ("commands.roles", "health", "Say whether a role on this host is well."),
 }
 SECTIONS = {
     "Start": ("run", "dsn", "send-test-event", "demo"),
@@ -93,8 +97,8 @@ SECTIONS = {
         "archive",
         "privacy",
         "grouping",
-        "receive",
     ),
+    "Roles of several hosts": ("receive", "worker", "dagster", "migrate", "health"),
 }
 
 

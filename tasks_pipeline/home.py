@@ -27,6 +27,7 @@ HOME_VARIABLE = "TASKS_PIPELINE_HOME"
 CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
 DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
+MIGRATES_VARIABLE = "TASKS_PIPELINE_MIGRATES"
 CONFIG_COPY = "config-in-force.yaml"
 DELETED_PROJECTS = "deleted-projects"
 """File with the numbers of projects that were deleted."""
@@ -70,13 +71,15 @@ class Home:
 
     `root` holds everything of an embedded installation. `database_url` is empty (SQLite below root) or a
     `postgresql://` URL that takes spool, catalog, state and Dagster's own storage. `data_url` is empty (folders
-    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs.
+    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs. A process whose home does not say
+    `migrates` refuses a state database of an older version instead of bringing it to its own.
     """
 
     root: Path
     database_url: str = ""
     data_url: str = ""
     config_override: Path | None = None
+    migrates: bool = True
 
     @classmethod
     def resolve(cls, root: str | Path | None = None, *, create: bool = True) -> Home:
@@ -88,6 +91,7 @@ class Home:
             database_url=os.environ.get(DATABASE_VARIABLE, ""),
             data_url=os.environ.get(DATA_VARIABLE, ""),
             config_override=Path(override).expanduser().resolve() if override else None,
+            migrates=os.environ.get(MIGRATES_VARIABLE) != "no",
         )
         if create:
             home.make_root()
@@ -192,6 +196,8 @@ class Home:
             variables[DATA_VARIABLE] = self.data_url
         if self.config_override:
             variables[CONFIG_VARIABLE] = str(self.config_override)
+        if not self.migrates:
+            variables[MIGRATES_VARIABLE] = "no"
         return variables
 
     def config(self) -> Config:

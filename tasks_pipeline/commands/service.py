@@ -44,11 +44,13 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
       tasks-pipeline --home ./trial run --port 0 --ui-port 0
     """
     from tasks_pipeline.service.dagster_home import DagsterHomeError
+    from tasks_pipeline.service.leader import DatabaseAway, Elsewhere
     from tasks_pipeline.service.running import AlreadyRunning
     from tasks_pipeline.service.service import CannotStart, run_service
 
     home = current_home(ctx, create=True)
-    with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, ValueError, OSError):
+    expected = (AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, Elsewhere, ValueError, OSError)
+    with user_errors(*expected):
         status = run_service(home, click.echo, host=host, port=port, ui_port=ui_port)
     sys.exit(status)
 
@@ -68,19 +70,27 @@ def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
     """Run the receiver alone: it accepts envelopes and keeps them in the spool until something processes them.
 
     Prints the URL it listens on; its log goes to stderr. `tasks-pipeline run` starts one by itself: use this where
-    receivers and Dagster run on different machines.
+    receivers and Dagster run on different machines. On PostgreSQL it waits for `tasks-pipeline migrate`, and needs a configuration
+    file: hosts share one.
 
     \b
     Example:
       tasks-pipeline receive --host 0.0.0.0 --port 9000
     """
     import logging
+    import os
 
     from tasks_pipeline.receiver.server import serve
+    from tasks_pipeline.service.leftovers import MARKER_VARIABLE
+    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.service import CannotStart
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = current_home(ctx, create=True)
-    with user_errors(OSError, ValueError):
+    with user_errors(CannotStart, OSError, ValueError):
+        if MARKER_VARIABLE not in os.environ:  # else a service has seen to it
+            home = role_home(home)
+            await_schema(home, click.echo, unless_away=True)
         receiver = home.config_in_force().config.receiver
         serve(
             home,

@@ -49,6 +49,8 @@ class Limits:
     """Between two questions whether a part is ready."""
     patience_seconds: float = 30
     """After so long a part that is not ready is named, and again each time."""
+    look_seconds: float = 5
+    """Between two looks whether the service may go on."""
 
 
 _KILLED = "killed by SIGKILL"
@@ -67,7 +69,7 @@ class Supervisor:
 
     Each part has a session of its own and writes to `log_dir/NAME.log`. `marker` names this service among the
     processes of the machine: at most one supervisor at a time may use it (the caller holds a lock). `say` gets lines
-    for the person watching.
+    for the person watching. `lost` is asked from a thread now and then; any text it returns says why the service has to end.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Supervisor:
         marker: str,
         say: Callable[[str], None],
         limits: Limits | None = None,
+        lost: Callable[[], str | None] = always_ready,
     ) -> None:
         self._parts = parts
+        self._lost = lost
         self._log_dir = log_dir
         self._marker = marker
         self._say = say
@@ -120,6 +124,7 @@ class Supervisor:
                 tasks.create_task(self._announce(on_ready))
                 tasks.create_task(self._bound_logs())
                 tasks.create_task(self._until_told())
+                tasks.create_task(self._until_lost())
         except* PartFailed as failures:
             for failure in failures.exceptions:
                 self._say(str(failure))
@@ -138,6 +143,11 @@ class Supervisor:
     async def _until_told(self) -> None:
         await self._stop.wait()
         raise _Stopped
+
+    async def _until_lost(self) -> None:
+        while (why := await asyncio.to_thread(self._lost)) is None:
+            await asyncio.sleep(self._limits.look_seconds)
+        raise PartFailed(why)
 
     async def _keep(self, part: Part) -> None:
         """Start a part, and again whenever it dies. Raises PartFailed when it dies quickly too often in a row."""

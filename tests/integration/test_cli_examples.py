@@ -31,6 +31,7 @@ NOT_RUN = {
     "tasks-pipeline run": "stays until it is stopped",
     "tasks-pipeline --home ./trial run --port 0 --ui-port 0": "stays until it is stopped",
     "tasks-pipeline receive --host 0.0.0.0 --port 9000": "stays until it is stopped",
+    "tasks-pipeline dagster": "stays until it is stopped",
     "tasks-pipeline demo --keep /tmp/demo": "starts a service; has a test of its own",
     "tasks-pipeline --home /tmp/demo groups list": "needs what the demo keeps",
     "tasks-pipeline send-test-event": "needs a service",
@@ -43,6 +44,10 @@ NOT_RUN = {
 }
 """Examples that are not run, and why."""
 FAILS = {
+    "tasks-pipeline worker events --concurrency 3": "no broker is configured in this home",
+    "tasks-pipeline worker notifications monitoring": "no broker is configured in this home",
+    "tasks-pipeline health receiver": "none runs",
+    "tasks-pipeline health dagster": "none runs",
     "tasks-pipeline notifications test channel:dead": "the example shows what fails",
     "tasks-pipeline notifications retry 17 18": "there need be no such messages",
     "tasks-pipeline notifications retry --channel slack": "nothing of it is given up",

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import delete, select, text
 
-import tasks_pipeline.storage.state
 from tasks_pipeline.groups.explanations import group_explanation
 from tasks_pipeline.home import Home
 from tasks_pipeline.releases.known import latest_release
 from tasks_pipeline.storage.state import database
-from tasks_pipeline.storage.state.database import HEAD, StateDatabase
+from tasks_pipeline.storage.state.database import HEAD, NewerSchema, OlderSchema, StateDatabase
 from tasks_pipeline.storage.state.tables import (
     batches,
     drains,
@@ -31,6 +31,9 @@ from tasks_pipeline.storage.state.tables import (
     releases,
     report_deliveries,
 )
+from tasks_pipeline.stores import open_stores
+from tests.support.day import Day
+from tests.support.events import event
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -46,17 +49,9 @@ def _revision(home: Home) -> str | None:
         return state.revision()
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option(
-        "script_location", str(Path(tasks_pipeline.storage.state.__file__).with_name("migrations"))
-    )
-    return config
-
-
 def _at(home: Home, revision: str, statements: Sequence[str]) -> None:
     """A database of an earlier version of the code, with rows in it."""
-    engine, config = database.open_engine(home), _config()
+    engine, config = database.open_engine(home), database.migrations()
     if not home.embedded:
         database.create_schema(engine)
     with engine.begin() as connection:
@@ -68,7 +63,7 @@ def _at(home: Home, revision: str, statements: Sequence[str]) -> None:
 
 
 def test_the_code_knows_the_newest_revision() -> None:
-    assert ScriptDirectory.from_config(_config()).get_heads() == [HEAD]
+    assert ScriptDirectory.from_config(database.migrations()).get_heads() == [HEAD]
 
 
 def test_the_migrated_schema_is_that_of_the_code(any_home: Home) -> None:
@@ -77,6 +72,82 @@ def test_the_migrated_schema_is_that_of_the_code(any_home: Home) -> None:
         with state.engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
+
+
+def _revisions() -> list[Script]:
+    return list(ScriptDirectory.from_config(database.migrations()).walk_revisions())[::-1]
+
+
+def test_each_migration_says_which_programs_may_go_on() -> None:
+    """None goes back behind one that said that older programs must stop."""
+    said = [(s.revision, s.module.compatible_from) for s in _revisions() if s.revision >= "0018"]
+    assert said
+    assert all(oldest <= revision for revision, oldest in said)
+    assert [oldest for _, oldest in said] == sorted(oldest for _, oldest in said)
+
+
+FUTURE = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9001", "{head}", None, None
+compatible_from = "{compatible_from}"
+def upgrade():
+    op.add_column("batches", sa.Column("mood", sa.Text(), nullable=True))
+    op.create_table("moods", sa.Column("name", sa.Text(), primary_key=True))
+"""
+
+
+@contextmanager
+def _of_the_future(home: Home, folder: Path, compatible_from: str) -> Iterator[None]:
+    """A database that the next version has migrated; its migrations are known within the block only."""
+    folder.mkdir()
+    (folder / "9001_future.py").write_text(FUTURE.format(head=HEAD, compatible_from=compatible_from))
+    config = database.migrations()
+    location = f"{config.get_main_option('script_location')}/versions"
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", f"{location}\n{folder}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "migrations", lambda: config)
+        patch.setattr(database, "HEAD", "9001")
+        patch.setattr(database, "_at_head", set())
+        StateDatabase(home).close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_at_head", set())
+        yield
+
+
+def test_a_program_goes_on_with_a_newer_database_that_is_compatible(any_home: Home, tmp_path: Path) -> None:
+    """What the former version does in a rolling upgrade: it stores what comes, beside tables and columns that it does not know."""
+    with (
+        _of_the_future(any_home, tmp_path / "future", compatible_from=HEAD),
+        open_stores(any_home) as stores,
+    ):
+        day = Day(stores, date(2026, 11, 22), 1)
+        day.send(event(), event())
+        assert day.drain().counts["stored"] == 2
+        assert len(day.ids()) == 2
+        assert stores.state.revision() == "9001"
+
+
+def test_a_program_refuses_a_newer_database_that_is_not(any_home: Home, tmp_path: Path) -> None:
+    with _of_the_future(any_home, tmp_path / "future", compatible_from="9001"):
+        said = rf"schema '9001', and this version knows those up to {HEAD}"
+        with pytest.raises(NewerSchema, match=said):
+            StateDatabase(any_home)
+
+
+def test_a_process_that_serves_leaves_an_older_database_as_it_is(any_home: Home) -> None:
+    home = replace(any_home, migrates=False)
+    said = f"is empty, and this version needs {HEAD}: run `tasks-pipeline migrate`"
+    with pytest.raises(OlderSchema, match=said):
+        StateDatabase(home)
+    _at(any_home, "0016", [])
+    with pytest.raises(OlderSchema, match=rf"has schema 0016, and this version needs {HEAD}"):
+        StateDatabase(home)
+    with closing(StateDatabase(any_home)) as state:
+        assert state.revision() == HEAD
+    with closing(StateDatabase(home)) as state:
+        assert state.revision() == HEAD
 
 
 def test_several_processes_may_open_an_empty_database_at_once(any_home: Home) -> None:

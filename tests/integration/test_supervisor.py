@@ -44,8 +44,9 @@ def ready(name):
     return lambda: None if log.exists() and "up" in log.read_text() else "not up yet"
 
 parts = [Part(name, command, {}, ready(name)) for name, command in asked["parts"].items()]
-limits = Limits(first_pause_seconds=0.01, ask_seconds=0.02, **asked["limits"])
-sys.exit(Supervisor(parts, log_dir, asked["marker"], say, limits).run(lambda: say("ready")))
+limits = Limits(first_pause_seconds=0.01, look_seconds=0.02, ask_seconds=0.02, **asked["limits"])
+lost = lambda: "somebody else has it" if (log_dir / "lost").exists() else None
+sys.exit(Supervisor(parts, log_dir, asked["marker"], say, limits, lost).run(lambda: say("ready")))
 """
 
 OBEDIENT = "import signal; print('up', flush=True); signal.pause()"
@@ -224,6 +225,15 @@ def test_what_a_killed_service_and_its_guard_left_ends_at_the_next_start(
     service.until("ready")
     service.process.terminate()
     assert service.end()[0] == 0
+
+
+def test_a_service_that_lost_its_place_ends(start: Start) -> None:
+    service = start({"part": python(OBEDIENT)})
+    service.until("ready")
+    (service.log_dir / "lost").touch()
+    status, said = service.end()
+    assert (status, said) == (1, "somebody else has it\n")
+    assert service.parts() == []
 
 
 def test_logs_of_earlier_starts_are_kept_a_few_times(start: Start) -> None:

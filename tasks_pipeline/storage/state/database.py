@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -20,8 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.sqlite_space import INCREMENTAL
 
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
+
 SCHEMA = "state"
-HEAD = "0018"  # newest revision in migrations/versions; a test keeps it true
+HEAD = "0019"  # newest revision in migrations/versions; a test keeps it true
 RESTORING = "restoring"
 """In the place of a revision: what a backup held is being put into this database, so nobody may use it (see refill.py)."""
 BUSY_SECONDS = 60
@@ -53,6 +56,10 @@ _at_head: set[tuple[str, tuple[int, int] | None]] = set()
 
 class NewerSchema(SQLAlchemyError):
     """A database was written by a version of this software that is not this one; the message says which."""
+
+
+class OlderSchema(SQLAlchemyError):
+    """A database waits for `tasks-pipeline migrate`, and this process is not to do it by itself; the message says so."""
 
 
 class HalfRestored(SQLAlchemyError):
@@ -129,39 +136,64 @@ class StateDatabase:
 
     def revision(self) -> str | None:
         """The migration that the database is at; None for an empty one."""
-        with self.read() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return revision_of(self.engine)
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
     def _set_up(self) -> None:
-        """Make the schema where it is missing, and bring it to HEAD; one process at a time."""
-        self._refuse_newer()
+        """Make the schema where it is missing, and bring it to HEAD; one process at a time. A newer one that this program may
+        work with stays as it is."""
+        if self._is_newer():
+            return
+        if not self.home.migrates:
+            revision = self.revision()
+            found = "is empty" if revision is None else f"has schema {revision}"
+            raise OlderSchema(
+                f"the state database {found}, and this version needs {HEAD}: run `tasks-pipeline migrate` once"
+            )
         with process_lock(self.home, "migrate"):
             if not self.is_sqlite:
                 create_schema(self.engine)
             if self.revision() != HEAD:
                 self._migrate()
 
-    def _refuse_newer(self) -> None:
+    def _is_newer(self) -> bool:
+        """Whether a newer program has migrated the database, in a way that this one can live with. Raises NewerSchema when it cannot,
+        and HalfRestored."""
         revision = self.revision()
         if revision == RESTORING:
             raise HalfRestored(
                 "a restore of this home is under way, or was interrupted: `tasks-pipeline backup restore` again begins anew"
             )
-        if revision is not None and not (revision.isdecimal() and int(revision) <= int(HEAD)):
-            raise NewerSchema(
-                f"the state database has schema {revision[:50]!r}, and this version knows those up to {HEAD}:"
-                " install the version that wrote it, or restore a backup of before"
-            )
+        if revision is None or _up_to_head(revision):
+            return False
+        if (oldest := self._compatible_from()) is not None and _up_to_head(oldest):
+            return True
+        raise NewerSchema(
+            f"the state database has schema {revision[:50]!r}, and this version knows those up to {HEAD}:"
+            " install the version that wrote it, or restore a backup of before"
+        )
+
+    def _compatible_from(self) -> str | None:
+        with self.read() as connection:
+            columns = {column["name"] for column in inspect(connection).get_columns("alembic_version")}
+            if "compatible_from" not in columns:
+                return None
+            return connection.execute(text("SELECT compatible_from FROM alembic_version")).scalar()
 
     def _migrate(self) -> None:
         with self.write() as connection:
             upgrade(connection)
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The migration that a state database is at, whatever it holds; None for an empty one."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 @contextmanager
@@ -171,15 +203,30 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables to a revision, in the transaction of the connection."""
-    from alembic import command
-    from alembic.config import Config as AlembicConfig
+def _up_to_head(revision: str) -> bool:
+    return revision.isdecimal() and int(revision) <= int(HEAD)
 
-    config = AlembicConfig()
+
+def migrations() -> AlembicConfig:
+    """Where Alembic finds the migrations."""
+    from alembic.config import Config
+
+    config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to a revision, in the transaction of the connection, and note which programs may go on with them."""
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    config = migrations()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+    newest = ScriptDirectory.from_config(config).get_revision(revision)
+    if oldest := getattr(newest.module, "compatible_from", None):
+        connection.execute(text("UPDATE alembic_version SET compatible_from = :oldest"), {"oldest": oldest})
 
 
 def open_engine(home: Home) -> Engine:

@@ -1,0 +1,170 @@
+"""`worker`, `dagster`, `migrate` and `health`: the roles of an installation on several hosts, and whether they are well."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from tasks_pipeline.commands.common.options import Number
+from tasks_pipeline.commands.common.output import current_home, user_errors
+from tasks_pipeline.lanes import LANES
+
+if TYPE_CHECKING:
+    from tasks_pipeline.home import Home
+
+
+@click.command()
+@click.argument("lanes", nargs=-1, required=True, metavar="LANE...", type=click.Choice(list(LANES)))
+@click.option(
+    "--concurrency",
+    type=Number(1, 64),
+    metavar="N",
+    help="Runs at once.  [default: as many as the lanes allow]",
+)
+@click.pass_context
+def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) -> None:
+    """Run the runs of some lanes that Dagster puts into the queues of a broker.
+
+    Lanes are notifications, monitoring, integrations, events, releases, maintenance and recompute. Each needs a worker
+    somewhere. SIGTERM lets runs end: drains after the batch at work. Without a broker there is nothing to do for a worker.
+
+    \b
+    Examples:
+      tasks-pipeline worker events --concurrency 3
+      tasks-pipeline worker notifications monitoring
+    """
+    from tasks_pipeline.service.celery_worker import command
+    from tasks_pipeline.service.dagster_home import (
+        SAFE_PATH,
+        DagsterHomeError,
+        dagster_environment,
+        write_dagster_home,
+    )
+    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.service import CannotStart
+
+    home = current_home(ctx, create=True)
+    with user_errors(CannotStart, DagsterHomeError, ValueError, OSError):
+        words = command(lanes, concurrency)
+        home = role_home(home)
+        await_schema(home, click.echo)
+        write_dagster_home(home)
+        environment = {**os.environ, **dagster_environment(home), **SAFE_PATH, "PYTHONUNBUFFERED": "1"}
+        os.execvpe(words[0], words, environment)
+
+
+@click.command()
+@click.option(
+    "--ui-port",
+    type=Number(0, 65_535),
+    metavar="M",
+    default=3000,
+    show_default=True,
+    help="Port of Dagster's UI, always on 127.0.0.1; 0 takes a free one.",
+)
+@click.pass_context
+def dagster(ctx: click.Context, ui_port: int) -> None:
+    """Run Dagster without a receiver: daemon, UI, code server and nudge.
+
+    One host does so for a database. Where another does already, this one stands by and takes over when that ends, which
+    is said in a line.
+
+    \b
+    Example:
+      tasks-pipeline dagster
+    """
+    from tasks_pipeline.service.dagster_home import DagsterHomeError
+    from tasks_pipeline.service.leader import DatabaseAway
+    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.running import AlreadyRunning
+    from tasks_pipeline.service.service import CannotStart, run_dagster
+
+    home = current_home(ctx, create=True)
+    with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, ValueError, OSError):
+        home = role_home(home)
+        await_schema(home, click.echo)
+        status = run_dagster(home, click.echo, ui_port=ui_port)
+    sys.exit(status)
+
+
+@click.command()
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
+    """Bring all tables to the installed version: spool, lake, state and Dagster's own.
+
+    The roles `receive`, `worker` and `dagster` wait for this on PostgreSQL and change no tables themselves; `run` does it by itself. Again,
+    or on two hosts at once, it does no harm.
+
+    \b
+    Example:
+      tasks-pipeline migrate
+    """
+    from tasks_pipeline.service.dagster_home import DagsterHomeError
+    from tasks_pipeline.service.roles import migrate
+    from tasks_pipeline.service.service import CannotStart
+    from tasks_pipeline.storage.spool.interface import SpoolError
+
+    home = current_home(ctx, create=True)
+    with user_errors(CannotStart, DagsterHomeError, SpoolError, ValueError, OSError):
+        before, after = migrate(home)
+    if before == after:
+        click.echo(f"state database: schema {after}, nothing to do")
+    else:
+        click.echo(f"state database: schema {before or 'none'} -> {after}")
+
+
+@click.command()
+@click.argument("role", type=click.Choice(["receiver", "worker", "dagster"]))
+@click.option(
+    "--port", type=Number(1, 65_535), metavar="N", help="Port of the receiver.  [default: as configured]"
+)
+@click.pass_context
+def health(ctx: click.Context, role: str, port: int | None) -> None:
+    """Say in a line whether a role on this host is well; exit status 0 when it is.
+
+    The receiver takes envelopes; a worker has given a sign of life in the last 15 s; Dagster's daemon ticks and the definitions are loaded.
+
+    \b
+    Examples:
+      tasks-pipeline health receiver
+      tasks-pipeline health dagster
+    """
+    home = current_home(ctx)
+    ask: dict[str, Callable[[], str | None]] = {
+        "receiver": lambda: _receiver(home, port),
+        "worker": lambda: _worker(home),
+        "dagster": lambda: _dagster(home),
+    }
+    with user_errors(ValueError, OSError):
+        missing = ask[role]()
+    if missing:
+        raise click.ClickException(f"{role}: {missing}")
+    click.echo(f"{role}: ok")
+
+
+def _receiver(home: Home, port: int | None) -> str | None:
+    from tasks_pipeline.service.ready import receiver_missing
+    from tasks_pipeline.service.running import running_service
+    from tasks_pipeline.service.service import Address
+
+    receiver, service = home.config_to_look().config.receiver, running_service(home)
+    port = port or (service.receiver_port if service else receiver.port)
+    return receiver_missing(Address(receiver.host, port).url)
+
+
+def _worker(home: Home) -> str | None:
+    return "no broker is configured"
+
+
+def _dagster(home: Home) -> str | None:
+    from tasks_pipeline.service.ready import code_location_missing, daemon_missing
+    from tasks_pipeline.service.running import running_service
+
+    service = running_service(home)
+    if service is None:
+        return f"none runs in {home.root}"
+    return code_location_missing(service.ui_url) or daemon_missing(service.ui_url)
