@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -111,8 +112,8 @@ def take_comments(
 
 
 def comments_of_issue(work: Work, tracker: Tracker, issue: Issue) -> Sequence[Comment] | None:
-    """All comments of an issue where they are taken over; None where they are not. Raises TrackerError."""
-    if tracker.sync.comments not in _WAYS_IN:
+    """All comments of an issue where they are taken over and can be read; None where not. Raises TrackerError."""
+    if tracker.sync.comments not in _WAYS_IN or issue.unread:
         return None
     return issue.comments if issue.comments is not None else work.provider.comments(tracker, issue)
 
@@ -360,6 +361,8 @@ def _refused(work: Work, claimed: Claimed, tracker: Tracker, link: Link, error: 
     verdict, now = error.verdict, datetime.now(UTC)
     work.pause(verdict)
     work.fail(tracker.name, f"{link.shown_key}: {error}")
+    if error.is_too_long:  # whether it is there cannot be read: to write it again might double it
+        verdict = replace(verdict, do=Do.DEAD)
     if claimed.kind == "comment" and verdict.do in (Do.UNKNOWN, Do.LOOK_AGAIN, Do.READ_IT):
         again = now + timedelta(seconds=verdict.wait or LOOK_AGAIN_SECONDS)
         _put_back(work, claimed, again, str(error), unknown=True)

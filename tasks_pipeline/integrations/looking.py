@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, update
@@ -12,7 +12,15 @@ from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.by_trackers import Origin, note_of_issue
 from tasks_pipeline.integrations.commenting import comments_of_issue, put_comments, take_comments
 from tasks_pipeline.integrations.missing import missed
-from tasks_pipeline.integrations.passing import settle, tell_held
+from tasks_pipeline.integrations.passing import (
+    COMMENTS,
+    HELD_FOR,
+    RARELY,
+    hold,
+    is_unread,
+    settle,
+    tell_held,
+)
 from tasks_pipeline.integrations.work import Work
 from tasks_pipeline.links.rows import (
     HELD,
@@ -25,11 +33,14 @@ from tasks_pipeline.links.rows import (
 from tasks_pipeline.links.seen import is_the_same, looked
 from tasks_pipeline.links.views import View, judge, views
 from tasks_pipeline.storage.state.tables import issue_links
+from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.issue import Comment, Issue
 
 LATER = timedelta(seconds=60)
 """After so long a look is tried again that failed."""
+FOLLOWED = 3
+"""So many steps an issue is followed that goes on elsewhere."""
 NOT_THERE = Verdict(Do.MAYBE_GONE, said="it was not found")
 
 
@@ -55,17 +66,29 @@ def look(work: Work, tracker: Tracker, link: Link, *, comments: bool = False) ->
     """Read the issue of a link and pass over it. `comments`: also look for changes of comments that leave no trace. What goes wrong
     costs this link alone, which is looked at again later. Raises TrackerError when nothing of the integration can be asked."""
     now = datetime.now(UTC)
+    comments = comments or COMMENTS in link.note
     work.report.count(tracker.name, "looks")
     assert link.external_id is not None
     try:
         issue = work.provider.read(tracker, link.external_id, "" if comments else link.etag)
         found = None
         if issue is not None and (comments or _may_have_changed(work, tracker, link, issue)):
-            found = comments_of_issue(work, tracker, issue)
+            issue, found = _with_comments(work, tracker, issue)
     except TrackerError as error:
         _failed(work, tracker, link, error, now)
         return
     _pass(work, tracker, link, issue, found, whole=True)
+
+
+def _with_comments(work: Work, tracker: Tracker, issue: Issue) -> tuple[Issue, Sequence[Comment] | None]:
+    """An issue and all of its comments; where these are too long to be read, it says so and is kept in step without them."""
+    try:
+        found = comments_of_issue(work, tracker, issue)
+        return (issue if found is None else replace(issue, comments=tuple(found))), found
+    except TrackerError as error:
+        if not error.is_too_long:
+            raise
+        return replace(issue, unread=str(error)), None
 
 
 def _may_have_changed(work: Work, tracker: Tracker, link: Link, issue: Issue) -> bool:
@@ -111,10 +134,10 @@ def _pass_listed(
     now: datetime,
 ) -> None:
     try:
-        if issue is not None and not is_the_same(issue, link):
+        if issue is not None and not is_the_same(issue, link) and not is_unread(link, now):
             issue = _with_who(work, tracker, link, issue)
             if comments is None:
-                comments = comments_of_issue(work, tracker, issue)
+                issue, comments = _with_comments(work, tracker, issue)
                 _pass(work, tracker, link, issue, comments, whole=True)
                 return
     except TrackerError as error:
@@ -164,16 +187,41 @@ def _pass(
 
 
 def _follow(work: Work, tracker: Tracker, link: Link, to: str) -> None:
-    """Go on with the issue that took the place of another; out of sight, the link is gone."""
-    now = datetime.now(UTC)
-    try:
-        issue = work.provider.read(tracker, to)
-    except TrackerError as error:
-        missed(work, tracker, link.id, Verdict(Do.GONE, said=f"moved out of sight: {error}"))
-        return
+    """Go on with the issue that took the place of another, a few steps far; out of sight, the link is gone. One that leads in a circle is
+    held: it would be followed for ever."""
+    now, way = datetime.now(UTC), [link.external_id or ""]
+    while to:
+        way.append(to)
+        if to in way[:-1] or len(way) > FOLLOWED + 1:
+            _hold(work, link, f"it is said to go on elsewhere without an end: {' → '.join(way)}", now)
+            return
+        try:
+            issue = work.provider.read(tracker, to)
+        except TrackerError as error:
+            _out_of_sight(work, tracker, link, error, now)
+            return
+        to = issue.moved_to if issue is not None else ""
     if issue is not None:
         with work.state.write() as connection:
             update_link(connection, link.id, **looked(issue, link, now), look_at=now)
+
+
+def _out_of_sight(work: Work, tracker: Tracker, link: Link, error: TrackerError, now: datetime) -> None:
+    """An issue that goes on elsewhere could not be read there: when that is so for good, the link is gone."""
+    if error.verdict.do in (Do.GONE, Do.MAYBE_GONE, Do.HELD, Do.DEAD):
+        missed(work, tracker, link.id, Verdict(Do.GONE, said=f"moved out of sight: {error}"))
+    else:
+        _failed(work, tracker, link, error, now)
+
+
+def _hold(work: Work, link: Link, why: str, now: datetime) -> None:
+    with work.state.write() as connection:
+        work.state.serialise(connection, "group_hashes")
+        view = views(connection, [link.id]).get(link.id)
+        if view is not None and view.link.state in (LINKED, HELD):
+            update_link(
+                connection, link.id, **hold(work, connection, view, clean(why, 500), now, now + HELD_FOR)
+            )
 
 
 def _renamed(work: Work, connection: object, view: View, issue: Issue) -> None:
@@ -243,7 +291,9 @@ def _failed(work: Work, tracker: Tracker, link: Link, error: TrackerError, now: 
         return
     work.pause(verdict)
     work.fail(tracker.name, f"{link.shown_key}: {error}")
-    look_later(work, link, now, str(error), max(verdict.wait, LATER.total_seconds()))
+    alone = error.is_too_long or verdict.scope == "issue"  # it will say the same in a minute
+    seconds = (RARELY if alone else LATER).total_seconds()
+    look_later(work, link, now, str(error), max(verdict.wait, seconds))
 
 
 def look_later(

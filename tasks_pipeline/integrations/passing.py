@@ -30,7 +30,10 @@ SOMEBODY = "somebody"
 """Who did it, where the tracker does not say."""
 HELD_FOR = timedelta(hours=1)
 """After so long a link is tried again that is held for what its tracker refused."""
-ASSIGNEE = "assignee:"
+ASSIGNEE, COMMENTS = "assignee:", "comments:"
+"""What a part of a link's note is about that comes and goes."""
+RARELY = timedelta(hours=6)
+"""After so long an issue is read whole again whose comments were too long for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,27 @@ def settle(
         columns |= _released(view, judged)
     step = _Step(work, connection, view, tracker, issue, now, sending)
     columns |= step.state(judged.state) | step.assignee(judged.assignee)
+    if issue is not None and (issue.unread or issue.comments is not None):
+        columns |= _unread(str(columns.get("note", view.link.note)), issue, now)
     columns |= {"error": "", "verdict": f"{judged.state.do} {judged.state.to}".strip()[:32]}
     update_link(connection, link_id, **columns)
     if issue is not None and view.tried == issue.state:  # a write whose answer was lost
         agreed = {"agreed_state": view.tried, "agreed_at": now, "settled": ""}
         agree_with_others(connection, view.link, issue, agreed, now)
     return Passed(view, judged, judged.state.to if judged.state.do == "follow" else "")
+
+
+def _unread(note: str, issue: Issue, now: datetime) -> dict[str, Any]:
+    """Columns that say whether the comments of an issue can be read. Open, closed and assigned are kept in step all the same."""
+    if not issue.unread:
+        return {"note": with_note(note, COMMENTS, "")}
+    said = f"{COMMENTS} they cannot be read, so none is carried: {issue.unread}"
+    return {"note": with_note(note, COMMENTS, said), "look_at": now + RARELY}
+
+
+def is_unread(link: Link, now: datetime) -> bool:
+    """Whether the comments of an issue were too long to be read, a while ago."""
+    return COMMENTS in link.note and link.look_at is not None and link.look_at > now
 
 
 def _released(view: View, judged: Judged) -> dict[str, Any]:
@@ -172,7 +190,7 @@ class _Step:
     def assignee(self, assigned: Assigned) -> dict[str, Any]:
         """Do what was decided about the assignee; gives columns of the link."""
         link = self.view.link
-        columns: dict[str, Any] = {"note": with_note(link.note, assigned.note)}
+        columns: dict[str, Any] = {"note": with_note(link.note, ASSIGNEE, assigned.note)}
         if assigned.do == "push":
             if self._push("assignee") and assigned.logged:
                 group = [self.view.group.id]
@@ -296,7 +314,7 @@ def pass_over(work: Work, link_id: int, issue: Issue | None, *, sending: str = "
     return passed
 
 
-def with_note(note: str, of_assignee: str) -> str:
-    """A link's note with the part about the assignee replaced."""
-    parts: Sequence[str] = [part for part in note.split("; ") if part and not part.startswith(ASSIGNEE)]
-    return "; ".join([*parts, *([of_assignee] if of_assignee else [])])[:1000]
+def with_note(note: str, about: str, said: str) -> str:
+    """A link's note with the part about something (ASSIGNEE, COMMENTS) replaced; `said` begins with that."""
+    parts: Sequence[str] = [part for part in note.split("; ") if part and not part.startswith(about)]
+    return "; ".join([*parts, *([said.replace("; ", ", ")] if said else [])])[:1000]

@@ -12,6 +12,7 @@ from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.outcomes import put_off
 from tasks_pipeline.integrations.passing import (
+    ASSIGNEE,
     HELD_FOR,
     Passed,
     agree_with_others,
@@ -140,7 +141,9 @@ def _send_assignee(work: Work, claimed: Claimed, tracker: Tracker, passed: Passe
             )
         else:
             columns["theirs"][REFUSED] = passed.view.group.assignee or ""
-            columns["note"] = with_note(link.note, f"assignee: not taken there ({assigned.to or 'nobody'})")
+            columns["note"] = with_note(
+                link.note, ASSIGNEE, f"assignee: not taken there ({assigned.to or 'nobody'})"
+            )
         update_link(connection, link.id, **columns)
 
 
@@ -172,7 +175,7 @@ def _columns(
         columns |= {"etag": "", "last_looked_at": None}
     if outcome in ("held", "dead"):
         if claimed.kind == "assignee":
-            note = with_note(link.note, f"assignee: not taken there: {said}")
+            note = with_note(link.note, ASSIGNEE, f"assignee: not taken there: {said}")
             return columns | {"theirs": {**link.theirs, REFUSED: view.group.assignee or ""}, "note": note}
         columns |= hold(work, connection, view, said, now, now + HELD_FOR)
     return columns

@@ -24,6 +24,7 @@ from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
 from tasks_pipeline.trackers.issue import Person
 from tasks_pipeline.trackers.provider import Provider
+from tasks_pipeline.trackers.verdicts import LESS
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ class Work:
         return self._us
 
     def is_us(self, person: Person | None) -> bool:
-        """Whether somebody there may be our account; where nobody says who it was, it may."""
-        return person is None or person.login.casefold() == self.us()
+        """Whether somebody there is our account. Nobody is not: an account that is gone wrote that."""
+        return person is not None and person.login.casefold() == self.us()
 
     def skew(self, connection: Connection) -> float:
         """Seconds that their clock is ahead of ours, as far as it is known."""
@@ -121,7 +122,9 @@ class Work:
 
     def pause(self, verdict: Verdict) -> None:
         """Ask nothing for a while when an answer says so of the whole integration, or make nothing there when it says so of writes. What
-        is due is put off: else somebody would start a run for it again and again."""
+        is due is put off: else somebody would start a run for it again and again. One issue, or one answer that is too long, is no reason."""
+        if verdict.then == LESS or verdict.scope == "issue":
+            return
         limited = verdict.do is Do.RATE_LIMITED
         seconds = verdict.wait or (SHORT_SECONDS if verdict.do is Do.UNREACHABLE else PAUSE_SECONDS)
         seconds = min(max(seconds, 1.0), LONGEST_PAUSE_SECONDS)

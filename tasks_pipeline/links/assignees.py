@@ -9,6 +9,7 @@ from typing import Literal
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.integrations import Way
 from tasks_pipeline.config.people import folded
+from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Person
 
 NOBODY = ""
@@ -117,4 +118,4 @@ def _has(theirs: Sequence[Person], name: str, accounts: Accounts) -> bool:
 
 def _note(theirs: Sequence[Person], mine: str) -> str:
     names = [*(person.login or person.name for person in theirs[:3]), *([mine] if mine else [])]
-    return f"assignee: not mapped ({', '.join(names)})"[:300] if names else ""
+    return clean(f"assignee: not mapped ({', '.join(names)})", 300) if names else ""

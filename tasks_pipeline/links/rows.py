@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, or_, select, update
@@ -21,6 +22,7 @@ CREATING, LINKED, HELD, GONE, UNLINKED = "creating", "linked", "held", "gone", "
 LIVE = (CREATING, LINKED, HELD)
 """States of links that are there: an issue belongs to the group, or is about to."""
 AT_ONCE = 500
+_cleaned = lru_cache(maxsize=2048)(clean)
 _TO_COME = (Resolution.NEXT_RELEASE, Resolution.IN_COMMIT)
 
 
@@ -165,14 +167,20 @@ def our_word(row: Row[Any]) -> str:
     return str(row.status)
 
 
+def made_safe(text: str, limit: int) -> str:
+    """A text of a stranger as it is stored. A page of issues is compared and then written: each of their texts is cleaned once. What is cut
+    off anyway is not remembered."""
+    return _cleaned(text[: limit * 4 + 100], limit)
+
+
 def theirs_of(issue: Issue) -> dict[str, Any]:
-    """What a link keeps of an issue in `theirs`: bounded, and of people the logins alone."""
+    """What a link keeps of an issue in `theirs`: bounded and made safe, whoever read it, and of people the logins alone."""
     return {
         "state": str(issue.state),
-        "reason": issue.reason[:50],
-        "status": issue.status[:200],
-        "assignees": [person.login[:200] for person in issue.assignees[:20]],
-        "moved_to": issue.moved_to[:300],
+        "reason": made_safe(issue.reason, 50),
+        "status": made_safe(issue.status, 200),
+        "assignees": [made_safe(person.login, 200) for person in issue.assignees[:20]],
+        "moved_to": made_safe(issue.moved_to, 300),
         "locked": issue.locked,
         "closed_at": issue.closed_at.isoformat() if issue.closed_at else None,
     }
@@ -180,12 +188,12 @@ def theirs_of(issue: Issue) -> dict[str, Any]:
 
 def columns_of(issue: Issue) -> dict[str, Any]:
     """Columns of a link that say what its issue is, as a read shows it; an address that is none to open is left out."""
-    url = clean(issue.url, 2000)
+    url = made_safe(issue.url, 2000)
     return {
         "external_id": issue.external_id[:200],
-        "shown_key": clean(issue.key, 300),
+        "shown_key": made_safe(issue.key, 300),
         "url": url if url.startswith(("https://", "http://")) else "",
-        "title": clean(issue.title, 500),
+        "title": made_safe(issue.title, 500),
         "theirs": theirs_of(issue),
         "their_updated_at": issue.updated_at,
         "etag": issue.etag if len(issue.etag) <= 200 else "",

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from tasks_pipeline.links.rows import Link, theirs_of
-from tasks_pipeline.texts import clean
+from tasks_pipeline.links.rows import Link, made_safe, theirs_of
 from tasks_pipeline.trackers.issue import Issue, IssueState, Person
 
-_cleaned = lru_cache(maxsize=2048)(clean)
 REFUSED = "assignee_refused"
 """Name of what `theirs` holds besides: whom of ours they did not take as assignee."""
-
-
-def _clean(text: str, limit: int) -> str:
-    """A page of issues is compared and then written: each of their texts is made safe once. What is cut off anyway is not remembered."""
-    return _cleaned(text[: limit * 4 + 100], limit)
 
 
 def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:
@@ -25,9 +17,9 @@ def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:
     kept = {REFUSED: link.theirs[REFUSED]} if REFUSED in link.theirs else {}
     return {
         "external_id": issue.external_id[:200],
-        "shown_key": _clean(issue.key, 300),
-        "url": _clean(issue.url, 2000),
-        "title": _clean(issue.title, 500),
+        "shown_key": made_safe(issue.key, 300),
+        "url": made_safe(issue.url, 2000),
+        "title": made_safe(issue.title, 500),
         "theirs": theirs_of(issue) | kept,
         "their_updated_at": issue.updated_at,
         "etag": issue.etag if len(issue.etag) <= 200 else "",
@@ -39,7 +31,7 @@ def looked(issue: Issue, link: Link, now: datetime) -> dict[str, Any]:
 def is_the_same(issue: Issue, link: Link) -> bool:
     """Whether an issue is as the last look showed it."""
     kept = {name: value for name, value in link.theirs.items() if name != REFUSED}
-    same_name = _clean(issue.key, 300) == link.shown_key and _clean(issue.title, 500) == link.title
+    same_name = made_safe(issue.key, 300) == link.shown_key and made_safe(issue.title, 500) == link.title
     return same_name and issue.updated_at == link.their_updated_at and theirs_of(issue) == kept
 
 

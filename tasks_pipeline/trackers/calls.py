@@ -95,7 +95,7 @@ class Reply:
             # Something was made, when this was to make something: only a look tells what.
             do = Do.UNKNOWN if self.call in CREATING else Do.UNREACHABLE
             said = f"an answer of another shape than documented: {clean(error, 200)}"
-            raise TrackerError(Verdict(do, said=said)) from error
+            raise TrackerError(Verdict(do, scope=_scope(self.call), said=said)) from error
 
 
 class Calls:
@@ -174,7 +174,9 @@ class Calls:
             if reply.verdict.do is not Do.FOLLOW:
                 return reply
             url = self._within(reply.verdict.to, None)
-        raise TrackerError(Verdict(Do.MISCONFIGURED, said=f"more than {FOLLOWED} redirects"))
+        raise TrackerError(
+            Verdict(Do.MISCONFIGURED, scope=_scope(call), said=f"more than {FOLLOWED} redirects")
+        )
 
     def next_page(self, reply: Reply) -> str | None:
         """The address of the page behind a reply, by its header Link (RFC 8288); None at the end. Raises TrackerError when it
@@ -309,12 +311,17 @@ def _without_answer(error: outbound.OutboundError, call: str) -> Verdict:
     return Verdict(Do.UNKNOWN if call in CREATING else Do.LOOK_AGAIN, said=said)
 
 
+def _scope(call: str) -> str:
+    """What an answer is about that nobody can use: one issue, when that alone was asked for."""
+    return "issue" if call == "read" else ""
+
+
 def _too_long(call: str) -> Verdict:
     said = f"an answer of more than {BODY_BYTES // 2**20} MiB"
     if call in CREATING:
         return Verdict(Do.UNKNOWN, said=said)
     if call in READING:
-        return Verdict(Do.UNREACHABLE, then=LESS, said=said)
+        return Verdict(Do.UNREACHABLE, scope=_scope(call), then=LESS, said=said)
     return Verdict(Do.LOOK_AGAIN, said=said)
 
 

@@ -72,6 +72,8 @@ class Issue:
     is_pull_request: bool = False
     etag: str = ""
     comments: tuple[Comment, ...] | None = None
+    unread: str = ""
+    """Why its comments could not be read with it though it has some; then they are compared with nothing."""
 
 
 @dataclass(frozen=True, slots=True)

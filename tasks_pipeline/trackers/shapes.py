@@ -29,6 +29,18 @@ def rows(reply: Reply, shape: type[T], *names: str) -> list[T]:
     return good
 
 
+def ids_listed(reply: Reply, *names: str) -> set[str] | None:
+    """Ids of all rows of a list, those of another shape too; None when one has none, so that it may be any."""
+    raw: Sequence[Any] = reply.shaped(list[Any], part(reply, *names))
+    ids = [row.get("id") if isinstance(row, dict) else None for row in raw]
+    return {str(one) for one in ids} if all(is_number(str(one)) for one in ids) else None
+
+
+def not_listed(asked: Sequence[str], listed: set[str] | None) -> list[str]:
+    """Of ids that were asked for those that are certainly not there: what nobody can read is no proof of that."""
+    return [] if listed is None else [one for one in asked if one not in listed]
+
+
 def _good(reply: Reply, shape: type[T], raw: Sequence[Any]) -> Iterator[T]:
     for row in raw:
         try:

@@ -42,7 +42,7 @@ class Verdict:
     """What to do about an answer.
 
     `wait`: seconds, of RATE_LIMITED and RETRY. `scope` of RATE_LIMITED: `integration`, `writes of the integration`,
-    `comments of the integration`, `issue`, `endpoint`. `fields`: those that were refused. `then`: one more try that is worth it.
+    `comments of the integration`, `issue`, `endpoint`; of others `issue` when only one is at fault. `fields`: those that were refused. `then`: one more try that is worth it.
     `to`: where FOLLOW leads. `said`: the provider's words, bounded, without secrets.
     """
 

@@ -340,10 +340,11 @@ def test_of_two_with_one_marker_the_lower_is_kept(shop: Day, far: FarSide, maker
     assert len(far.issues()[1]["comments"]) == 1, "once"
 
 
+@pytest.mark.parametrize("author", [Person("mallory"), None])
 def test_an_older_issue_into_which_a_stranger_put_the_marker_is_no_twin(
-    shop: Day, far: FarSide, maker: Maker
+    shop: Day, far: FarSide, maker: Maker, author: Person | None
 ) -> None:
-    """Though ours was sent twice, and though it has the lower number: else everybody there could have ours closed."""
+    """None: of an account that is gone. Though ours was sent twice, and though it has the lower number: else everybody there could have ours closed."""
     far.create(maker.work.trackers[0], Draft("theirs", "old", "theirs"))
     far.before = Answers("create", Verdict(Do.RETRY, said="not reached"))
     link = request(shop.stores, shop.group()["id"])
@@ -352,7 +353,7 @@ def test_an_older_issue_into_which_a_stranger_put_the_marker_is_no_twin(
     work = maker.work
     theirs = far.read(work.trackers[0], "1#1")
     assert theirs is not None
-    theirs = replace(theirs, body=hidden(link.marker), author=Person("mallory"))
+    theirs = replace(theirs, body=hidden(link.marker), author=author)
     turned_up(work, work.trackers[0], [theirs])
     assert [issue["state"] for issue in far.issues()] == ["open", "open"]
     assert maker.link(link).shown_key == "acme/shop#2"

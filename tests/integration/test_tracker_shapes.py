@@ -101,7 +101,54 @@ def test_one_odd_row_does_not_cost_the_others(kind: str) -> None:
     with http_receiver() as server, open_provider(PLACES[kind](server.url)) as far:
         server.answer = lambda posted, before: (200, {}, json.dumps(odd[kind]).encode())
         found = far.by_ids(TRACKER, ["1", "2"])
-    assert [key for key, issue in found.items() if issue is not None] == ["1"]
+    assert {key: issue is not None for key, issue in found.items()} == {"1": True}, (
+        "2 may be the odd one: it is not gone"
+    )
+
+
+def test_only_what_no_row_shows_is_gone() -> None:
+    status = {"id": 1, "name": "New"}
+    answers = {
+        "redmine": {"issues": [{"id": 1, "status": {**status, "is_closed": False}}, {"id": 2, "status": 5}]},
+        "roundup": {"data": {"collection": [{"id": "1"}, {"id": "2", "title": 5}]}},
+    }
+    for kind, said in answers.items():
+        with http_receiver() as server, open_provider(PLACES[kind](server.url)) as far:
+            server.answer = lambda posted, before, said=said: (200, {}, json.dumps(said).encode())
+            found = far.by_ids(TRACKER, ["1", "2", "3"])
+        assert {key: issue is not None for key, issue in found.items()} == {"1": True, "3": False}, kind
+
+
+def test_an_issue_with_more_notes_than_an_answer_may_have_is_read_and_closed_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "BODY_BYTES", 50_000)
+    statuses = [{"id": 1, "name": "New", "is_closed": False}, {"id": 5, "name": "Closed", "is_closed": True}]
+    row: dict[str, Any] = {"id": 1, "status": statuses[0]}
+
+    def answer(posted: Posted, _before: int) -> tuple[int, dict[str, str], bytes]:
+        if posted.path.startswith("/issue_statuses"):
+            return 200, {}, json.dumps({"issue_statuses": statuses}).encode()
+        if posted.method == "PUT":
+            row["status"] = statuses[1] if "status_id" in posted.json["issue"] else row["status"]
+            return 204, {}, b""
+        notes = {"journals": [{"id": 1, "notes": "x" * 60_000}]} if "journals" in posted.path else {}
+        return 200, {}, json.dumps({"issue": row | notes}).encode()
+
+    with http_receiver() as server, open_provider(PLACES["redmine"](server.url)) as far:
+        server.answer = answer
+        issue = far.read(TRACKER, "1")
+        assert issue is not None
+        assert (issue.state, issue.comments) == (IssueState.OPEN, None)
+        assert "more than" in issue.unread
+        assert far.set_state(TRACKER, issue, IssueState.CLOSED).state is IssueState.CLOSED
+        for call in (
+            lambda: far.comments(TRACKER, issue),
+            lambda: far.comment(TRACKER, issue, "text", "c:1:1"),
+        ):
+            with pytest.raises(TrackerError) as caught:
+                call()
+            assert caught.value.is_too_long
 
 
 ODD = "a\0b\ud800c\\u0000"

@@ -124,7 +124,8 @@ class FakeTracker:
 
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
         with self._call("create"):
-            return self.made(title=draft.title, body=f"{draft.body}\n{hidden(draft.marker)}")
+            body = f"{draft.body}\n{hidden(draft.marker)}"
+            return self.made(title=draft.title, body=body, author=BOT)
 
     def find_marker(self, tracker: Tracker, marker: str, since: datetime) -> Issue | None:
         with self._call("find_marker"):

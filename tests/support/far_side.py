@@ -159,6 +159,7 @@ class FarSide:
             assignees=tuple(Person(login) for login in issue["assignees"]),
             created_at=datetime.fromisoformat(issue["created_at"]),
             updated_at=datetime.fromisoformat(issue["updated_at"]),
+            author=Person(US),
             is_pull_request=bool(issue.get("is_pull_request")),
         )
 

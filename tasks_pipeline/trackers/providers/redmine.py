@@ -43,7 +43,7 @@ from tasks_pipeline.trackers.providers.redmine_shapes import (
     person,
     time,
 )
-from tasks_pipeline.trackers.shapes import aware, is_number, lines, part, rows
+from tasks_pipeline.trackers.shapes import aware, ids_listed, is_number, lines, not_listed, part, rows
 from tasks_pipeline.trackers.workflow import Status, choices, reason_of, state_of, wrong_names
 
 OVERLAP = timedelta(seconds=120)
@@ -109,13 +109,13 @@ class Redmine:
 
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """With its notes. Its ETag changes with them, while `updated_on` does not when one is edited (seen)."""
-        reply = self._get(
-            f"/issues/{number(external_id)}.json",
-            kind="state",
-            call="read",
-            params={"include": "journals"},
-            headers={"If-None-Match": etag} if etag else {},
-        )
+        try:
+            reply = self._read(external_id, "journals", etag)
+        except TrackerError as error:
+            if not error.is_too_long:
+                raise
+            row = self._row(external_id, "")
+            return replace(self._issue(row, tracker), unread=str(error))
         if reply.unchanged:
             return None
         row = reply.shaped(Row, part(reply, "issue"))
@@ -199,13 +199,13 @@ class Redmine:
             said = f"{login!r} is no account of Redmine; allowed is the number of a user, as in the address of its page"
             raise TrackerError(Verdict(Do.DEAD, fields=("Assignee",), said=said))
         self._put(issue, {"assigned_to_id": login or ""}, kind="state", call="assign")
-        return self._issue(self._row(issue, "journals"), tracker)
+        return self._issue(self._row(issue.external_id, "journals", notes_needed=False), tracker)
 
     # ── comments: notes are journals of the issue
 
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """Journals with a note; changes without one are none."""
-        return self._comments(self._row(issue, "journals"))
+        return self._comments(self._row(issue.external_id, "journals"))
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """Found by its marker afterwards, since the answer holds no id (seen)."""
@@ -214,7 +214,9 @@ class Redmine:
         )
         try:
             written = [
-                one for one in self._comments(self._row(issue, "journals")) if marker_in(one.body) == marker
+                one
+                for one in self._comments(self._row(issue.external_id, "journals"))
+                if marker_in(one.body) == marker
             ]
         except TrackerError as error:  # it was written: to write it again would double it
             raise TrackerError(replace(error.verdict, do=Do.UNKNOWN)) from error
@@ -231,7 +233,8 @@ class Redmine:
     ) -> Comment:
         """From Redmine 5.0 on; who may edit only what is theirs may not edit others'."""
         self._put_note(comment_id, fitted(body, marker), "edit")
-        found = [one for one in self._comments(self._row(issue, "journals")) if one.external_id == comment_id]
+        notes = self._comments(self._row(issue.external_id, "journals"))
+        found = [one for one in notes if one.external_id == comment_id]
         if not found:
             raise TrackerError(Verdict(Do.DEAD, said="the note is not there any more"))
         return found[0]
@@ -272,8 +275,8 @@ class Redmine:
 
     def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
         """A hundred in a call, in whatever project they are."""
-        found: dict[str, Issue | None] = dict.fromkeys(external_ids)
         numbers = [one for one in external_ids if is_number(one)]
+        found: dict[str, Issue | None] = dict.fromkeys(one for one in external_ids if not is_number(one))
 
         def part_of(offset: int, many: int) -> list[Row]:
             asked = numbers[offset : offset + many]
@@ -282,14 +285,14 @@ class Redmine:
                 reply = self._get("/issues.json", kind="poll", call="list", params=query)
             except TrackerError as error:
                 if error.is_too_long and len(asked) == 1:
-                    del found[asked[0]]  # it is there
-                    return []
+                    return []  # it is there
                 raise
+            found.update(dict.fromkeys(not_listed(asked, ids_listed(reply, "issues"))))
             return rows(reply, Row, "issues")
 
         for start in range(0, len(numbers), PAGE):
             listed = in_parts(part_of, start, min(PAGE, len(numbers) - start))
-            found |= {str(row.id): self._issue(row, tracker) for row in listed if str(row.id) in found}
+            found |= {str(row.id): self._issue(row, tracker) for row in listed if str(row.id) in numbers}
         return found
 
     # ── calls
@@ -311,7 +314,7 @@ class Redmine:
 
     def _put_status(self, issue: Issue, status: Status, call: str) -> Row:
         self._put(issue, {"status_id": int(status.id)}, kind="state", call=call)
-        return self._row(issue, "journals,allowed_statuses")
+        return self._row(issue.external_id, "journals,allowed_statuses", notes_needed=False)
 
     def _put_note(self, comment_id: str, text: str, call: str) -> None:
         """Refusals are of this note alone, and not of its issue or project."""
@@ -326,9 +329,23 @@ class Redmine:
                 raise TrackerError(replace(error.verdict, tracker="")) from error
             raise
 
-    def _row(self, issue: Issue, include: str) -> Row:
-        path = f"/issues/{number(issue.external_id)}.json"
-        reply = self._get(path, kind="state", call="read", params={"include": include})
+    def _read(self, external_id: str, include: str, etag: str = "") -> Reply:
+        return self._get(
+            f"/issues/{number(external_id)}.json",
+            kind="state",
+            call="read",
+            params={"include": include} if include else {},
+            headers={"If-None-Match": etag} if etag else {},
+        )
+
+    def _row(self, external_id: str, include: str, *, notes_needed: bool = True) -> Row:
+        """An issue by itself; where its notes are too long for an answer and are not needed, without them."""
+        try:
+            reply = self._read(external_id, include)
+        except TrackerError as error:
+            if notes_needed or not error.is_too_long:
+                raise
+            reply = self._read(external_id, include.removeprefix("journals").removeprefix(","))
         return reply.shaped(Row, part(reply, "issue"))
 
     def _user(self, *, memberships: bool = False) -> User:

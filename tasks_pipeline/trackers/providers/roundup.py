@@ -16,8 +16,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from tasks_pipeline.config.integrations import RoundupIntegration, Statuses, Tracker
+from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
-from tasks_pipeline.trackers.calls import Calls, Kind
+from tasks_pipeline.trackers.calls import Calls, Kind, Reply
 from tasks_pipeline.trackers.issue import (
     Changes,
     Comment,
@@ -49,7 +50,7 @@ from tasks_pipeline.trackers.providers.roundup_shapes import (
     time_of,
     with_messages,
 )
-from tasks_pipeline.trackers.shapes import T, is_number, lines, part, rows
+from tasks_pipeline.trackers.shapes import T, ids_listed, is_number, lines, not_listed, part, rows
 from tasks_pipeline.trackers.workflow import Status, choices, reason_of, state_of, wrong_names
 
 OVERLAP = timedelta(seconds=120)
@@ -58,6 +59,8 @@ CLOSED = ("resolved", "done-cbb", "closed")
 MOST_COMMENTS = 1000
 MESSAGES = 50
 """Messages in a call: each may be as long as a mail."""
+FEWEST = 5
+"""The same where so many were too long for one answer."""
 TRIES = 4
 """A message is added so often anew when somebody else changed the issue in between."""
 FIELDS = "title,status,assignedto,activity,actor,creation,creator,messages,superseder"
@@ -121,7 +124,12 @@ class Roundup:
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """With its messages. Its own ETag does not change with the text of a message (seen), so that this one is made of all of it."""
         row = self._row(external_id, "state")
-        messages = self._messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
+        try:
+            messages = self._messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
+        except TrackerError as error:
+            if not error.is_too_long:
+                raise
+            return replace(self._issue(row, tracker, None), unread=str(error))
         issue = self._issue(row, tracker, messages)
         return None if etag and issue.etag == etag else issue
 
@@ -175,7 +183,7 @@ class Roundup:
         wanted = choices(self._statuses(), tracker.statuses, state, reason)[0]
         item = self._item("issue", issue.external_id, "state")
         now = name_in(item.attributes.get("status"))
-        if issue.status and now != issue.status:
+        if issue.status and clean(now, 200) != clean(issue.status, 200):
             raise TrackerError(Verdict(Do.LOOK_AGAIN, said=f'its status became "{now}" meanwhile'))
         call = "close" if state is IssueState.CLOSED else "reopen"
         self._patch("issue", issue.external_id, item, {"status": wanted.id}, "state", call)
@@ -199,8 +207,9 @@ class Roundup:
 
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """Messages but for the one that is its description."""
-        found = self.read(tracker, issue.external_id)
-        return found.comments or () if found else ()
+        row = self._row(issue.external_id, "state")
+        messages = self._messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
+        return self._issue(row, tracker, messages).comments or ()
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """A message that is added to those of the issue. Its status stays as it is."""
@@ -269,11 +278,14 @@ class Roundup:
 
     def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
         """A hundred in a call; those that were retired are not there."""
-        found: dict[str, Issue | None] = dict.fromkeys(external_ids)
         numbers = [one for one in external_ids if is_number(one)]
+        found: dict[str, Issue | None] = dict.fromkeys(one for one in external_ids if not is_number(one))
         for start in range(0, len(numbers), PAGE):
-            rows = self._rows([("id", one) for one in numbers[start : start + PAGE]], "poll", "list")
-            found |= {row.id: self._issue(row, tracker, None) for row in rows if row.id in found}
+            asked = numbers[start : start + PAGE]
+            reply = self._list([("id", one) for one in asked], "poll", "list")
+            found |= dict.fromkeys(not_listed(asked, ids_listed(reply, *LIST)))
+            listed = rows(reply, Row, *LIST)
+            found |= {row.id: self._issue(row, tracker, None) for row in listed if row.id in asked}
         return found
 
     # ── calls
@@ -287,19 +299,29 @@ class Roundup:
             )
         return rows[0]
 
-    def _rows(self, query: Sequence[tuple[str, str]], kind: Kind, call: str) -> list[Row]:
+    def _list(self, query: Sequence[tuple[str, str]], kind: Kind, call: str) -> Reply:
         asked = urlencode([*query, ("@fields", FIELDS), ("@verbose", "2")])
-        return rows(self._calls.ask("GET", f"/data/issue?{asked}", kind=kind, call=call), Row, *LIST)
+        return self._calls.ask("GET", f"/data/issue?{asked}", kind=kind, call=call)
+
+    def _rows(self, query: Sequence[tuple[str, str]], kind: Kind, call: str) -> list[Row]:
+        return rows(self._list(query, kind, call), Row, *LIST)
 
     def _messages(self, ids: Sequence[str]) -> list[Message]:
         """Messages by their numbers, in that order; those that were retired are missing."""
-        found: list[Message] = []
-        for start in range(0, len(ids), MESSAGES):
+
+        def read(wanted: Sequence[str]) -> list[Message]:
             fields = "content,author,creator,date,creation,activity,messageid"
-            query = [("id", one) for one in ids[start : start + MESSAGES]]
-            asked = urlencode([*query, ("@fields", fields), ("@verbose", "3")])
-            reply = self._calls.ask("GET", f"/data/msg?{asked}", kind="state", call="read")
-            found += rows(reply, Message, *LIST)
+            asked = urlencode([*(("id", one) for one in wanted), ("@fields", fields), ("@verbose", "3")])
+            try:
+                reply = self._calls.ask("GET", f"/data/msg?{asked}", kind="state", call="read")
+            except TrackerError as error:
+                if not error.is_too_long or len(wanted) <= FEWEST:
+                    raise
+                parts = range(0, len(wanted), FEWEST)
+                return [one for start in parts for one in read(wanted[start : start + FEWEST])]
+            return rows(reply, Message, *LIST)
+
+        found = [one for start in range(0, len(ids), MESSAGES) for one in read(ids[start : start + MESSAGES])]
         return sorted(found, key=lambda one: int(one.id))
 
     def _item(self, what: str, external_id: str, kind: Kind) -> Item:
