@@ -25,7 +25,7 @@ from tasks_pipeline.storage.lake.arrow import to_arrow
 from tasks_pipeline.storage.lake.compaction import compact, crowded
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import ANALYTICS_EVENTS
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.stores import Stores
 
 TABLE = ANALYTICS_EVENTS.name

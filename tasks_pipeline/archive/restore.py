@@ -41,7 +41,7 @@ from tasks_pipeline.storage.decoding import FILE_ROWS
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.ledger.event_ids import EventPlace, own_event_ids
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.removals import forget_removals, note_removals
 from tasks_pipeline.storage.state.restored import keep_restored, note_restored, note_restoring, restored
 from tasks_pipeline.storage.targets import pieces_of

@@ -23,7 +23,7 @@ from tasks_pipeline.storage.lake.lake import BACKUP
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.copies import Row
 from tasks_pipeline.storage.spool.interface import SpoolError
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.tables import metadata
 from tasks_pipeline.storage.targets import Tree, pieces_of
 from tasks_pipeline.stores import Stores

@@ -44,7 +44,7 @@ from tasks_pipeline.erasure.raw import erase_envelopes
 from tasks_pipeline.erasure.selection import Erased, Selection, Subject
 from tasks_pipeline.erasure.texts import Texts
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RECEIVED_TABLES
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from tasks_pipeline.erasure.progress import Report
 from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.erasure.selection import Erased, Subject, WithOwnWay
 from tasks_pipeline.retention.lake import DayChanging
-from tasks_pipeline.storage.state.database import process_lock
 from tasks_pipeline.storage.state.erasures import Request, as_it_is, end_request, open_requests
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, note_finding
 

@@ -14,7 +14,7 @@ from tasks_pipeline.erasure.raw import Waits
 from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.storage.lake.lake import BACKUP
-from tasks_pipeline.storage.state.database import is_locked
+from tasks_pipeline.storage.state.locks import is_locked
 from tasks_pipeline.stores import Stores
 
 LOG_SECONDS = 30

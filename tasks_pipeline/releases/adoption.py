@@ -41,8 +41,9 @@ from tasks_pipeline.releases.stages import (
     replace_stages,
     stages_before,
 )
-from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.day_changes import note_day_changes
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.tables import health_days, stage_days
 
 _TOLD = (ADOPTED, REPLACED)

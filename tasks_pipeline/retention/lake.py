@@ -25,8 +25,9 @@ from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.lake.tail import tail_totals
-from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.day_changes import note_days_final
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.removals import ALL_PROJECTS
 from tasks_pipeline.storage.state.restored import restored
 from tasks_pipeline.stores import Stores

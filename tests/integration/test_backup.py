@@ -35,7 +35,8 @@ from tasks_pipeline.storage.blobs import BlobDraft
 from tasks_pipeline.storage.lake.compaction import tidy
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.lake import BACKUP
-from tasks_pipeline.storage.state.database import HEAD, HalfRestored, StateDatabase, is_locked, process_lock
+from tasks_pipeline.storage.state.database import HEAD, HalfRestored, StateDatabase
+from tasks_pipeline.storage.state.locks import is_locked, process_lock
 from tasks_pipeline.storage.state.refill import filling, mark
 from tasks_pipeline.stores import open_stores
 from tests.support.backups import (

@@ -18,7 +18,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.lake.space import give_catalog_back
 from tasks_pipeline.storage.sqlite_space import give_space_back
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.stores import open_stores, prepare
 
 MEGABYTE = 1_000_000

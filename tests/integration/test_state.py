@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
 from tasks_pipeline.groups.counting import GroupCounts, count_events
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state.database import StateDatabase, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.tables import condemned_envelopes, drains, group_hashes
 from tasks_pipeline.stores import Stores
 from tests.support.day import Day
@@ -87,7 +88,7 @@ def test_the_file_is_for_its_owner_alone(home: Home) -> None:
 HOLDER = """
 import sys, pathlib
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 with process_lock(Home(pathlib.Path(sys.argv[1]), database_url=sys.argv[2]), "test"):
     print("held", flush=True)
     sys.stdin.read()

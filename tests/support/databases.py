@@ -18,6 +18,7 @@ STORAGE = frozenset(
         "test_lake",
         "test_leaks",
         "test_lock_order",
+        "test_locks",
         "test_migrations",
         "test_nudging",
         "test_old_runs",

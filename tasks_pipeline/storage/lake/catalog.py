@@ -15,7 +15,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, quoted
 from tasks_pipeline.storage.lake.files import LakeFile, exists
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RETIRED_COLUMNS, LakeTable
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 
 FLUSHED = "flushed_segments"
 """The table of the marker: numbers of segments of the tail whose rows are in files; the highest counts."""

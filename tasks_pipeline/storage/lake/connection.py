@@ -14,7 +14,7 @@ import duckdb
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.sqlite_space import make_empty
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 
 MEMORY_LIMIT = "512MB"
 LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
@@ -81,7 +81,8 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
         elif not home.lake_catalog.exists():  # DuckDB's SQLite would make one that cannot be shortened
             make_empty(home.lake_catalog)
         connection.execute(f"ATTACH '{target}' AS stored ({options})")
-    connection.execute("SET ducklake_max_retry_count = 100")
+    # Who holds the lock meets nobody's commit: whoever does has lost it, and may not try again behind another's back.
+    connection.execute("SET ducklake_max_retry_count = 0")
 
 
 def _create_catalog_schema(home: Home) -> None:

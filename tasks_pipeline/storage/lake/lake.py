@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinishe
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail import Place
-from tasks_pipeline.storage.state.database import StateDatabase, is_locked, process_lock
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.locks import ensure_locks, is_locked, process_lock
 
 log = logging.getLogger(__name__)
 
@@ -175,10 +176,12 @@ class Lake:
             self._mirror.fill_payloads(connection)
         return connection.execute(sql, parameters if isinstance(parameters, Mapping) else list(parameters))
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self) -> Iterator[None]:
         """The writer lock; every commit to the lake happens under it."""
         _ = self._stored  # opening takes the lock too, and it does not nest
-        return process_lock(self.home, "lake")
+        with process_lock(self.home, "lake", self._state.engine):
+            yield
 
     @contextmanager
     def writing(self, day: date, label: str) -> Iterator[DayFiles]:
@@ -483,6 +486,7 @@ class Lake:
         """
         if is_locked(self.home, BACKUP):
             return 0
+        ensure_locks()
         ((markers,),) = self._stored.execute(f"SELECT count(*) FROM stored.{FLUSHED}").fetchall()
         if markers > 1:  # to delete nothing takes four times as long as to look
             self._stored.execute(f"DELETE FROM stored.{FLUSHED} WHERE segment < {MARKER}")
@@ -522,10 +526,13 @@ class Lake:
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One transaction of the lake. Raises LockLost when the lock was lost meanwhile; should it be lost between that question and
+        the commit, and somebody else have committed by then, DuckLake finds that this one's snapshot is not the newest."""
         connection = self._stored
         connection.execute("BEGIN")
         try:
             yield connection
+            ensure_locks()
         except BaseException:
             connection.execute("ROLLBACK")
             raise

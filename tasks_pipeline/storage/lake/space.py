@@ -14,7 +14,7 @@ from functools import partial
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.sqlite_space import Space, give_space_back
-from tasks_pipeline.storage.state.database import process_lock
+from tasks_pipeline.storage.state.locks import process_lock
 
 
 def give_catalog_back(home: Home) -> Space:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.sqlite_space import INCREMENTAL
+from tasks_pipeline.storage.state.locks import (
+    KEEPALIVES,
+    WRITE_SECONDS,
+    application_name,
+    ensure_locks,
+    process_lock,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
@@ -31,6 +36,7 @@ BUSY_SECONDS = 60
 CHUNK = 500
 T = TypeVar("T")
 _WRITE = "tasks_pipeline_write"
+_GIVE_UP = f"SET LOCAL idle_in_transaction_session_timeout = {WRITE_SECONDS * 1000:.0f}"
 LOCK_ORDER = (
     "tail",
     "erasures",
@@ -99,9 +105,14 @@ class StateDatabase:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction; it is durable when the block ends and undone when the block raises."""
+        """One transaction; it is durable when the block ends and undone when the block raises. On Postgres it is undone, too, when
+        nothing is said in it for WRITE_SECONDS: whoever freezes keeps nobody from rows that he locked. Raises LockLost when a lock of
+        `process_lock` that this thread took is held no more."""
         with write_transaction(self.engine) as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(_GIVE_UP)
             yield connection
+            ensure_locks()
 
     def insert(self, table: Table) -> SqliteInsert:
         """An INSERT that can say ON CONFLICT, in this database's dialect. Execute it with a list of rows: compiling
@@ -244,7 +255,11 @@ def open_engine(home: Home) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         executemany_mode="values_plus_batch",
-        connect_args={"options": f"-csearch_path={SCHEMA}"},
+        connect_args={
+            "options": f"-csearch_path={SCHEMA}",
+            "application_name": application_name(),
+            **KEEPALIVES,
+        },
     )
 
 
@@ -280,63 +295,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that turns from reader to writer fails at once when another wrote meanwhile; IMMEDIATE waits instead.
     write = connection.get_execution_options().get(_WRITE)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-@contextmanager
-def process_lock(home: Home, name: str) -> Iterator[None]:
-    """Hold a lock among all processes of an installation; the kernel or the server frees it when the process dies.
-
-    A file lock below the home when embedded, an advisory lock in Postgres.
-    """
-    if home.embedded:
-        descriptor = _lock_file(home, name)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-        return
-    connection = _lock_connection(home)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (_lock_key(name),))
-        yield
-    finally:
-        connection.close()
-
-
-def is_locked(home: Home, name: str) -> bool:
-    """Whether anybody holds a lock of `process_lock` just now."""
-    if home.embedded:
-        descriptor = _lock_file(home, name)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-    with closing(_lock_connection(home)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_lock_key(name),))
-        return not cursor.fetchone()[0]
-
-
-def _lock_file(home: Home, name: str) -> int:
-    home.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return os.open(home.run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _lock_key(name: str) -> int:
-    return zlib.crc32(f"tasks_pipeline:{name}".encode())
-
-
-def _lock_connection(home: Home) -> Any:
-    """A connection of its own: a session lock must not travel with a pooled connection."""
-    import psycopg2
-
-    connection = psycopg2.connect(home.postgres_url.replace("+psycopg2", "", 1))
-    connection.autocommit = True
-    return connection
 
 
 def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
