@@ -12,13 +12,8 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.service.dagster_home import migrate_storage, run_python, write_dagster_home
 from tasks_pipeline.service.service import CannotStart
 from tasks_pipeline.storage.spool.open import open_spool
-from tasks_pipeline.storage.state.database import (
-    OlderSchema,
-    StateDatabase,
-    open_engine,
-    process_lock,
-    revision_of,
-)
+from tasks_pipeline.storage.state.database import OlderSchema, StateDatabase, open_engine, revision_of
+from tasks_pipeline.storage.state.locks import process_lock
 
 ASK_SECONDS = 2.0
 """Between two looks whether `migrate` ran."""
