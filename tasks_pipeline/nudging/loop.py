@@ -10,16 +10,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.nudging.dagster import DagsterLauncher
 from tasks_pipeline.nudging.nudge import Nudge
 from tasks_pipeline.nudging.wanted import Start, wanted
+from tasks_pipeline.outages import Outage
 from tasks_pipeline.service.dagster_client import DagsterError
-from tasks_pipeline.storage.spool.interface import Spool
+from tasks_pipeline.storage.spool.interface import Spool, SpoolError
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
 
@@ -32,38 +34,47 @@ CLOCK_SECONDS = 10.0
 """Between two looks at what becomes due by itself: messages to be tried again, monitors, digests."""
 UNREACHABLE_SECONDS = 5.0
 """Until Dagster is asked again after it did not answer."""
+AWAY = (SpoolError, SQLAlchemyError)
+"""What is raised while a database is away."""
 TROUBLE_SECONDS = 10.0
 """Until everything is opened afresh after something went wrong."""
 
 
 def nudge_forever(home: Home, ui_url: str, over: threading.Event) -> None:
     """Nudge until `over` is set. Whatever goes wrong is logged and tried again: without it the sensors start everything."""
+    trouble = Outage(
+        log, f"no nudge, which is tried every {TROUBLE_SECONDS:g} s; sensors go on starting runs"
+    )
     while not over.is_set():
         try:
             state, spool = StateDatabase(home), open_spool(home)
             try:
-                _nudge(home, state, spool, Nudge(DagsterLauncher(ui_url, state)), over)
+                _nudge(home, state, spool, Nudge(DagsterLauncher(ui_url, state)), over, trouble)
             finally:
                 state.close()
                 spool.close()
-        except Exception:
-            log.exception("no nudge for %g s; sensors go on starting runs", TROUBLE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the outage tells it
+            trouble.failed(error, expected=isinstance(error, AWAY))
             over.wait(TROUBLE_SECONDS)
 
 
-def _nudge(home: Home, state: StateDatabase, spool: Spool, nudge: Nudge, over: threading.Event) -> None:
+def _nudge(
+    home: Home, state: StateDatabase, spool: Spool, nudge: Nudge, over: threading.Event, trouble: Outage
+) -> None:
     seen: object = None
     looked = clock = float("-inf")
+    unanswered = Outage(log, "a question has no answer; its sensor asks again")
     while not over.wait(POLL_SECONDS):
         now = time.monotonic()
         by_the_clock = now - clock >= CLOCK_SECONDS
         written = _written(home, spool) if now - looked >= LOOK_SECONDS else seen
+        trouble.over()
         if written == seen and not by_the_clock:
             continue
         # What is seen was read before the look, so that what comes in between leads to another.
         seen, looked = written, now
         clock = now if by_the_clock else clock
-        starts = _starts(home, state, spool, by_the_clock)
+        starts = _starts(home, state, spool, by_the_clock, unanswered)
         try:
             nudge.give(starts, now)
         except DagsterError as error:
@@ -73,21 +84,22 @@ def _nudge(home: Home, state: StateDatabase, spool: Spool, nudge: Nudge, over: t
             seen = None  # it may have to be started again, or could not be started yet
 
 
-def _starts(home: Home, state: StateDatabase, spool: Spool, by_the_clock: bool) -> list[Start]:
+def _starts(
+    home: Home, state: StateDatabase, spool: Spool, by_the_clock: bool, unanswered: Outage
+) -> list[Start]:
     """All that is wanted; a question that cannot be answered is logged and leaves the others alone."""
     config = home.config_in_force().config
     found: list[Start] = []
+    failed = False
     for question in wanted(state, spool, config, datetime.now(UTC), by_the_clock=by_the_clock):
-        found += _answered(question)
+        try:
+            found += question()
+        except Exception as error:  # noqa: BLE001 - the outage tells it
+            unanswered.failed(error, expected=isinstance(error, AWAY))
+            failed = True
+    if not failed:
+        unanswered.over()
     return found
-
-
-def _answered(question: Callable[[], list[Start]]) -> list[Start]:
-    try:
-        return question()
-    except Exception:
-        log.exception("a question has no answer; its sensor asks again")
-        return []
 
 
 def _written(home: Home, spool: Spool) -> object:

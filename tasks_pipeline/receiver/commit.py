@@ -10,8 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tasks_pipeline.outages import Outage
 from tasks_pipeline.receiver.prometheus import Metrics
-from tasks_pipeline.storage.spool.interface import Receipt, Spool, SpoolWriter
+from tasks_pipeline.storage.spool.interface import Receipt, Spool, SpoolError, SpoolWriter
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
         self._closing = False
+        self._closed = Outage(log, "the spool cannot be opened, which is tried every second")
+        self._lost = Outage(log, "envelopes cannot be written")
         metrics.queued_envelopes.set_function(lambda: len(self._waiting))
         metrics.queued_bytes.set_function(lambda: self._bytes)
 
@@ -133,11 +136,12 @@ class GroupCommit:
         try:
             self._spool = self._spool or self._open_spool()
             self._writer = self._spool.writer()
-        except Exception as error:
-            log.exception("the spool cannot be opened; trying again in %s s", REOPEN_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the outage tells it
+            self._closed.failed(error, expected=isinstance(error, SpoolError))
             self._problem = f"the spool cannot be opened: {type(error).__name__}"
             return False
         self._problem = None
+        self._closed.over()
         return True
 
     def _append(self, batch: list[_Waiting]) -> str | None:
@@ -146,13 +150,14 @@ class GroupCommit:
         started = time.monotonic()
         try:
             self._writer.append([waiting.receipt for waiting in batch])
-        except Exception as error:
-            log.exception("%d envelopes could not be written", len(batch))
+        except Exception as error:  # noqa: BLE001 - the outage tells it
+            self._lost.failed(error, expected=isinstance(error, SpoolError))
             self._problem = f"the last append failed: {type(error).__name__}"
             self._failed_at = time.monotonic()
             return self._problem
         self._metrics.append_seconds.observe(time.monotonic() - started)
         self._problem = self._failed_at = None
+        self._lost.over()
         return None
 
     def _close(self) -> None:

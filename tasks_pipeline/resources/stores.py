@@ -7,26 +7,65 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
 import dagster as dg
+import duckdb
+import psycopg
+import psycopg2
+from sqlalchemy.exc import DBAPIError
 
 from tasks_pipeline.facts.origin import Source, recorded_by
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANE_TAG
+from tasks_pipeline.outages import one_line
 from tasks_pipeline.storage.ledger.backlog import first_day
+from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.beating import run_at_work
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.locks import LockLost
 from tasks_pipeline.stores import Stores, open_stores
 
 log = logging.getLogger(__name__)
 
+_AWAY = (
+    "server closed the connection",
+    "terminating connection",
+    "Connection refused",
+    "could not connect to server",
+)
+"""In what DuckDB says when Postgres is away."""
 DAYS_OFFERED = 366
 """Where the stores cannot say when the first envelope came."""
 
 
 @contextmanager
 def _recorded(stores: AbstractContextManager[Stores]) -> Iterator[Stores]:
-    with recorded_by(*_origin()), stores as opened:
+    with recorded_by(*_origin()), told_in_a_line(), stores as opened:
         yield opened
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Have a database that is away be told in a line by the run or tick that met it: what SQLAlchemy and DuckDB say of that fills pages,
+    and each attempt would leave them in Dagster's store."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        raise dg.Failure(f"a database is away, and this is tried again: {one_line(error)}") from None
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error says nothing but that Postgres does not answer, or ended the session."""
+    if isinstance(error, DBAPIError):
+        return isinstance(
+            error.orig, (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg.OperationalError)
+        )
+    if isinstance(error, SpoolError):
+        return isinstance(error.__cause__, (DBAPIError, psycopg.OperationalError))
+    return isinstance(error, LockLost) or (
+        isinstance(error, duckdb.Error) and any(word in str(error) for word in _AWAY)
+    )
 
 
 def _origin() -> tuple[Source, str | None]:

@@ -17,6 +17,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.nudging import loop
 from tasks_pipeline.nudging.nudge import Nudge
 from tasks_pipeline.nudging.wanted import MONITORS, SENDER, Start, drain_of, wanted
+from tasks_pipeline.outages import Outage
 from tasks_pipeline.service.dagster_client import DagsterError
 from tasks_pipeline.storage.ledger.drains import drained_runs, end_drain, start_drain
 from tasks_pipeline.stores import Stores
@@ -110,7 +111,9 @@ def test_what_is_written_is_seen_at_once_and_a_dagster_that_was_away_is_asked_ag
     dagster, over = Recorder(), threading.Event()
     dagster.away.set()
     thread = threading.Thread(
-        target=loop._nudge, args=(own.home, own.state, own.spool, Nudge(dagster), over), daemon=True
+        target=loop._nudge,
+        args=(own.home, own.state, own.spool, Nudge(dagster), over, Outage(loop.log, "no nudge")),
+        daemon=True,
     )
     thread.start()
     try:
@@ -146,7 +149,7 @@ def test_a_question_without_an_answer_silences_no_other(own: Stores, monkeypatch
         return [broken, lambda: [SENDER]]
 
     monkeypatch.setattr(loop, "wanted", questions)
-    assert loop._starts(own.home, own.state, own.spool, True) == [SENDER]
+    assert loop._starts(own.home, own.state, own.spool, True, Outage(loop.log, "no answer")) == [SENDER]
 
 
 def test_what_runs_are_forked_from_has_no_threads_of_ours() -> None:

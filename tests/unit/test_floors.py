@@ -14,7 +14,7 @@ from tests.support.imports import Import, circles, imports_of, modules_of
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "protocol grouping lanes files documents partitions words texts zones asgi outbound dagster_process stopping",
+        "protocol grouping lanes files documents partitions words texts zones asgi outbound outages dagster_process stopping",
         "filtering scrubbing run_coordinator",
         "config",
         "home symbolication trackers",

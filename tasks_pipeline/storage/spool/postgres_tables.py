@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks_pipeline.outages import one_line
 from tasks_pipeline.storage.spool.interface import SpoolError
 
 SCHEMA = "spool"
@@ -177,4 +178,4 @@ def spool_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, psycopg.Error, msgspec.MsgspecError, OverflowError) as error:
-        raise SpoolError(f"{what}: {error}") from error
+        raise SpoolError(f"{what}: {one_line(error)}") from error

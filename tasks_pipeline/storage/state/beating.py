@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.outages import Outage
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.workers import BEAT_SECONDS, beat_run
 
@@ -20,14 +21,15 @@ log = logging.getLogger(__name__)
 @contextmanager
 def beating(beat: Callable[[], None], seconds: float, whose: str) -> Iterator[None]:
     """Call `beat` at once and every so many seconds, from a thread. One that fails is logged: the next may get through."""
-    over = threading.Event()
+    over, silence = threading.Event(), Outage(log, f"no sign of life of {whose}")
 
     def keep_beating() -> None:
         while True:
             try:
                 beat()
-            except (SQLAlchemyError, OSError):
-                log.exception("no sign of life of %s", whose)
+                silence.over()
+            except (SQLAlchemyError, OSError) as error:
+                silence.failed(error)
             if over.wait(seconds):
                 return
 
