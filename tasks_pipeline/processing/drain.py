@@ -27,6 +27,7 @@ from tasks_pipeline.storage.ledger.batches import (
     claim_batch,
     fail_batch,
     give_back_batch,
+    let_go,
 )
 from tasks_pipeline.storage.ledger.drains import beat, end_drain, start_drain
 from tasks_pipeline.storage.ledger.failures import reason_of
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
 COLLECTOR_THRESHOLD = 50_000  # new containers; an event of 39 KB makes about 500
 WINDOWS_SECONDS = 5.0  # between looks at rules about windows of time
+NOTE_SECONDS = 60.0  # for the note that an attempt failed, where the database is away
+NOTE_POLL_SECONDS = 1.0
 PACE_SECONDS = 1.0  # a small batch costs ten milliseconds whatever it holds: at most one is stored in so long
 DAY_GRACE = timedelta(minutes=2)  # receipts of the last second reach the spool after midnight
 
@@ -147,12 +150,13 @@ def _work(
     )
     if batch is None:
         return False
-    report.claimed_at, report.claimed_size = time.monotonic(), _size(stores, day)
     try:
+        report.claimed_at, report.claimed_size = time.monotonic(), _size(stores, day)
         oldest = stores.spool.waiting(day, batch.part, batch.after).oldest
         result = process_batch(stores, batch)
     except BatchLost as lost:
         log.warning("let go of a batch: %s", lost)
+        let_go(stores.state, batch)
         return True
     except Exception as error:
         _note_failure(stores.state, batch, error)
@@ -170,10 +174,19 @@ def _work(
 
 
 def _note_failure(state: StateDatabase, batch: Batch, error: Exception) -> None:
-    try:
-        fail_batch(state, batch, error)
-    except SQLAlchemyError:  # what failed may be the database; then the wait that the claim noted holds
-        log.exception("the failure of batch %d could not be noted", batch.id)
+    """Note that an attempt failed; what failed may be the database, so for a while again. Left unsaid it counts as a death, and
+    the wait that the claim noted holds."""
+    until = time.monotonic() + NOTE_SECONDS
+    while True:
+        try:
+            fail_batch(state, batch, error)
+        except SQLAlchemyError:
+            if time.monotonic() >= until:
+                log.exception("the failure of batch %d could not be noted", batch.id)
+                return
+            time.sleep(NOTE_POLL_SECONDS)
+        else:
+            return
 
 
 def _evaluate_windows(stores: Stores, report: DrainReport) -> None:

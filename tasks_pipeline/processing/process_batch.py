@@ -36,7 +36,7 @@ from tasks_pipeline.uploads.arrivals import announce_again, last_arrival
 
 CHUNK_BYTES = 32 * 1024 * 1024  # of rows of all kinds, held in memory at once
 CHUNK_ROWS = 20_000
-CAREFUL_FROM_ATTEMPT = 3  # two deaths may be chance
+CAREFUL_AFTER_DEATHS = 2  # so many may be chance
 CAREFUL_ENVELOPES = 50  # settled and written together by an attempt that is careful
 
 
@@ -66,7 +66,7 @@ def process_batch(stores: Stores, batch: Batch) -> BatchResult:
         with stores.state.read() as connection:
             work.arrived, work.regrouped = last_arrival(connection), last_regrouping(connection)
         stores.tools.arrived_through(work.arrived)
-        careful = batch.attempt >= CAREFUL_FROM_ATTEMPT
+        careful = batch.deaths >= CAREFUL_AFTER_DEATHS
         alone = condemn_suspect(stores.state, batch) if careful else None
         watch = Stopwatch()
         for staging in staged_chunks(stores, batch, watch, careful=careful, alone=alone):

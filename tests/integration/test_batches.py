@@ -13,6 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.processing import drain as drain_module
 from tasks_pipeline.processing import process_batch as batch_module
@@ -21,8 +23,9 @@ from tasks_pipeline.processing.process_batch import BatchResult, process_batch
 from tasks_pipeline.processing.settle import settle
 from tasks_pipeline.storage.lake.files import DayFiles
 from tasks_pipeline.storage.ledger import batches as batches_module
+from tasks_pipeline.storage.ledger import suspects as suspects_module
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlog, backlogs, day_may_run
-from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch
+from tasks_pipeline.storage.ledger.batches import Batch, BatchLost, claim_batch, fail_batch
 from tasks_pipeline.storage.ledger.drains import (
     active_drains,
     beat,
@@ -33,6 +36,8 @@ from tasks_pipeline.storage.ledger.drains import (
     start_drain,
 )
 from tasks_pipeline.storage.ledger.failures import FIRST_WAIT, wait_after
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import batches
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.crash import DRAIN_MOMENTS, Moment, at
 from tests.support.day import Day
@@ -319,6 +324,66 @@ def test_a_batch_that_failed_with_an_innocent_envelope_condemns_nobody(
     assert day.rows("dead_letters") == []
 
 
+@pytest.mark.parametrize("moment", ["event ids and groups committed", "half of the files written"])
+def test_errors_that_were_raised_make_no_envelope_a_suspect(
+    day: Day, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A database or an object storage that is away ten times, also when the note on what is at work cannot be removed any more:
+    nobody is condemned for it, before two that were killed and after them."""
+
+    def away() -> None:
+        raise OperationalError("SELECT 1", {}, OSError("the server is away"))
+
+    def only_note(state: StateDatabase, batch: Batch, position: int | None) -> None:
+        if position is None:
+            away()
+        note(state, batch, position)
+
+    def fail(times: int) -> None:
+        for _ in range(times):
+            with at(DRAIN_MOMENTS[moment], away), pytest.raises(OperationalError):
+                day.drain()
+
+    ids = day.send(event(), event())
+    fail(5)
+    monkeypatch.setattr(drain_module, "fail_batch", lambda *_: None)
+    fail(2)  # as it looks when they are killed
+    monkeypatch.undo()
+    note = suspects_module._note_suspect
+    monkeypatch.setattr(suspects_module, "_note_suspect", only_note)
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            day.drain()
+    monkeypatch.undo()
+    fail(2)
+    day.drain()
+    day.assert_stored_once(ids)
+    assert day.rows("dead_letters") == []
+    with day.stores.state.read() as connection:
+        (batch,) = connection.execute(select(batches).where(batches.c.day == day.date)).all()
+    assert (batch.attempt, batch.deaths) == (13, 2)
+
+
+def test_a_failure_that_the_database_did_not_take_is_noted_when_it_is_back(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain_module, "NOTE_POLL_SECONDS", 0)
+    day.send(event())
+    refusals = iter([True] * 3)
+
+    def note(*arguments: Any) -> None:
+        if next(refusals, False):
+            raise OperationalError("UPDATE", {}, OSError("the server is away"))
+        fail_batch(*arguments)
+
+    monkeypatch.setattr(drain_module, "fail_batch", note)
+    with at(DRAIN_MOMENTS["event ids and groups committed"], crash), pytest.raises(Crash):
+        day.drain()
+    with day.stores.state.read() as connection:
+        (batch,) = connection.execute(select(batches).where(batches.c.day == day.date)).all()
+    assert (batch.deaths, batch.error) == (0, "Crash")
+
+
 def test_a_batch_done_once_cannot_be_done_again(day: Day) -> None:
     ids = day.send(event(), event())
     state = day.stores.state
@@ -348,6 +413,9 @@ def test_a_drain_believed_dead_lets_go_when_it_wakes_up(day: Day, moment: str) -
         report = day.drain(run_id=f"asleep-{day.date}")
     assert report.batches == 0
     day.assert_stored_once(ids)
+    with day.stores.state.read() as connection:
+        deaths = select(batches.c.attempt, batches.c.deaths).where(batches.c.day == day.date)
+        assert connection.execute(deaths).one() == (2, 0), "it was silent, and did not die"
 
 
 def test_two_drains_share_a_day_and_meet_at_the_same_new_groups(

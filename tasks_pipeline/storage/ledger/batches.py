@@ -3,6 +3,9 @@
 The protocol is in docs/storage.md. A batch is `open` from its claim until its counters are committed; an open batch
 whose drain went silent is claimed again by a later drain, with a higher `attempt`. Each attempt that fails makes the
 wait for the next one longer, so that a batch which nobody can process does not keep drains from the others.
+
+Each claim counts as a death of its process until that says how it ended: what was raised, also by a database or an object storage that
+is away, is no envelope's doing.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ class BatchLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A claimed range of positions (both ends included) of one part of a day."""
+    """A claimed range of positions (both ends included) of one part of a day. `deaths` processes died with it before."""
 
     id: int
     day: date
@@ -44,6 +47,7 @@ class Batch:
     attempt: int
     drain_id: str
     base: int = 0
+    deaths: int = 0
 
     @property
     def after(self) -> int:
@@ -152,9 +156,15 @@ def _claim_abandoned(
         connection.execute(
             update(batches)
             .where(batches.c.id == row.id)
-            .values(drain_id=drain_id, attempt=attempt, not_before=now + wait_after(attempt))
+            .values(
+                drain_id=drain_id,
+                attempt=attempt,
+                deaths=row.deaths + 1,
+                not_before=now + wait_after(attempt),
+            )
         )
-    return Batch(row.id, day, row.part, row.first_position, row.last_position, attempt, drain_id, row.base)
+    place = (row.part, row.first_position, row.last_position)
+    return Batch(row.id, day, *place, attempt, drain_id, row.base, row.deaths)
 
 
 def _new_cursor(state: StateDatabase) -> Any:
@@ -212,6 +222,7 @@ def _open(connection: Connection, day: date, part: str, first: int, cursor: Curs
             last_position=cursor.position,
             status="open",
             attempt=1,
+            deaths=1,
             base=cursor.base,
             not_before=now + wait_after(1),  # its process may die without a word
             drain_id=drain_id,
@@ -223,12 +234,27 @@ def _open(connection: Connection, day: date, part: str, first: int, cursor: Curs
 
 
 def fail_batch(state: StateDatabase, batch: Batch, error: Exception) -> None:
-    """Note that an attempt failed, and leave the batch alone for a while; nothing when another drain holds it now."""
+    """Note that an attempt failed, and leave the batch alone for a while, unless another drain holds it now."""
     until = datetime.now(UTC) + wait_after(batch.attempt)
+    failed = {"not_before": until, "error": reason_of(error), "suspect": None}
     with state.write() as connection:
-        connection.execute(
-            update(batches).where(_held(batch)).values(not_before=until, error=reason_of(error))
-        )
+        connection.execute(update(batches).where(_held(batch)).values(failed))
+        _did_not_die(connection, batch)
+
+
+def let_go(state: StateDatabase, batch: Batch) -> None:
+    """Note that the process of a claim is alive, though the batch went to another drain."""
+    with state.write() as connection:
+        _did_not_die(connection, batch)
+
+
+def _did_not_die(connection: Connection, batch: Batch) -> None:
+    """Whoever holds the batch now: a claim is counted once, and taken back once."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == batch.id, batches.c.deaths > 0)
+        .values(deaths=batches.c.deaths - 1)
+    )
 
 
 def give_back_batch(state: StateDatabase, batch: Batch) -> None:
@@ -237,6 +263,7 @@ def give_back_batch(state: StateDatabase, batch: Batch) -> None:
         connection.execute(
             update(batches).where(_held(batch)).values(attempt=batch.attempt - 1, not_before=None)
         )
+        _did_not_die(connection, batch)
 
 
 def _held(batch: Batch) -> ColumnElement[bool]:
@@ -266,6 +293,7 @@ def finish_batch(
     done = {"status": "done", "done_at": now, "items": sum(values.values()), "suspect": None, "error": None}
     done["received_at"] = received_at
     connection.execute(update(batches).where(batches.c.id == batch.id).values(**done, **values))
+    _did_not_die(connection, batch)
     connection.execute(update(drains).where(drains.c.id == batch.drain_id).values(stored_at=now))
 
 

@@ -49,7 +49,7 @@ def condemn_suspect(state: StateDatabase, batch: Batch) -> int | None:
             "day": batch.day,
             "part": batch.part,
             "position": position,
-            "reason": f"the process died {batch.attempt - 1} times while the batch was at work, last at this envelope",
+            "reason": f"the process died {batch.deaths} times while the batch was at work, last at this envelope",
         }
         connection.execute(state.insert(condemned_envelopes).on_conflict_do_nothing(), [row])
         connection.execute(update(batches).where(batches.c.id == batch.id).values(suspect=None))

@@ -328,6 +328,13 @@ batches = Table(
     Column("last_position", BigInteger, nullable=False),
     Column("status", String(8), nullable=False, comment="open or done"),
     Column("attempt", Integer, nullable=False),
+    Column(
+        "deaths",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="claims whose process ended without a word, the one at work included",
+    ),
     Column("base", BigInteger, nullable=False, server_default="0", comment="that of the cursor when claimed"),
     Column("not_before", UtcDateTime, nullable=True, comment="when another attempt is worth making"),
     Column("error", Text, nullable=True, comment="why the last attempt failed, as far as it could say"),
