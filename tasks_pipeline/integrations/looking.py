@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, update
 
 from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.by_trackers import Origin, note_of_issue
+from tasks_pipeline.integrations.attributing import with_who
 from tasks_pipeline.integrations.commenting import comments_of_issue, put_comments, take_comments
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.passing import (
@@ -72,8 +73,10 @@ def look(work: Work, tracker: Tracker, link: Link, *, comments: bool = False) ->
     try:
         issue = work.provider.read(tracker, link.external_id, "" if comments else link.etag)
         found = None
-        if issue is not None and (comments or _may_have_changed(work, tracker, link, issue)):
-            issue, found = _with_comments(work, tracker, issue)
+        if issue is not None:
+            issue = with_who(work, tracker, link, issue)
+            if comments or _may_have_changed(work, tracker, link, issue):
+                issue, found = _with_comments(work, tracker, issue)
     except TrackerError as error:
         _failed(work, tracker, link, error, now)
         return
@@ -135,7 +138,7 @@ def _pass_listed(
 ) -> None:
     try:
         if issue is not None and not is_the_same(issue, link) and not is_unread(link, now):
-            issue = _with_who(work, tracker, link, issue)
+            issue = with_who(work, tracker, link, issue)
             if comments is None:
                 issue, comments = _with_comments(work, tracker, issue)
                 _pass(work, tracker, link, issue, comments, whole=True)
@@ -144,13 +147,6 @@ def _pass_listed(
         _failed(work, tracker, link, error, now)
         return
     _pass(work, tracker, link, issue, comments, whole=False)
-
-
-def _with_who(work: Work, tracker: Tracker, link: Link, issue: Issue) -> Issue:
-    """An issue that was closed or reopened, as a read of its own shows it: lists do not say who did it."""
-    if str(issue.state) == link.theirs.get("state") or issue.changed_by is not None:
-        return issue
-    return work.provider.read(tracker, issue.external_id) or issue
 
 
 def _pass(
@@ -228,7 +224,7 @@ def _renamed(work: Work, connection: object, view: View, issue: Issue) -> None:
     """Tell of an issue that is shown by another name now: it moved, or its place was renamed."""
     link = view.link
     if link.shown_key and issue.key != link.shown_key and link.theirs:
-        origin = Origin(f"{link.tracker}:somebody", link.shown_key, link.url)
+        origin = Origin(link.tracker, link.shown_key, link.url)
         what = f"is {issue.key} from now on"
         note_of_issue(work.state, connection, [view.group.id], what, origin)  # type: ignore[arg-type]
         work.report.move(link.tracker, link.shown_key, what, issue.url)

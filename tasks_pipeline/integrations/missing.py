@@ -50,7 +50,7 @@ def _gone(work: Work, link_id: int, why: str, now: datetime) -> bool:
             last_looked_at=now,
         )  # fmt: skip
         group_id = group_of_links(connection, [link])[link_id]
-        origin = Origin(f"{link.tracker}:somebody", link.shown_key, link.url)
+        origin = Origin(link.tracker, link.shown_key, link.url)
         note_of_issue(state, connection, [group_id], f"is gone: {why}", origin)
     work.report.count(link.tracker, "gone")
     work.report.move(link.tracker, link.shown_key, f"gone: {why}", link.url)

@@ -13,8 +13,10 @@ from sqlalchemy import Connection
 from tasks_pipeline.config.integrations import Tracker
 from tasks_pipeline.groups.by_trackers import Origin, assign_by_issue, decide_by_issue, note_of_issue
 from tasks_pipeline.groups.lifecycle import Status
+from tasks_pipeline.integrations.attributing import later
 from tasks_pipeline.integrations.telling import tell
 from tasks_pipeline.integrations.work import Work
+from tasks_pipeline.links import turns
 from tasks_pipeline.links.agree import Decision
 from tasks_pipeline.links.assignees import Assigned
 from tasks_pipeline.links.intents import NewIntent, put_intents
@@ -22,12 +24,11 @@ from tasks_pipeline.links.making import LinkError, put_notice, request_by_rule
 from tasks_pipeline.links.notices import MERGED, put_regression
 from tasks_pipeline.links.rows import HELD, LINKED, Link, links_of_issues, read_link, update_link
 from tasks_pipeline.links.seen import looked
-from tasks_pipeline.links.views import FLAPPING, Judged, View, judge, recent_turns, views
+from tasks_pipeline.links.turns import STATE, forgiven, was_told, with_turns
+from tasks_pipeline.links.views import FLAPPING, Judged, View, judge, views
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.issue import Issue, Person
 
-SOMEBODY = "somebody"
-"""Who did it, where the tracker does not say."""
 HELD_FOR = timedelta(hours=1)
 """After so long a link is tried again that is held for what its tracker refused."""
 ASSIGNEE, COMMENTS = "assignee:", "comments:"
@@ -66,17 +67,22 @@ def settle(
     if view.link.integration != tracker.integration:  # the tracker has another one by now
         update_link(connection, link_id, integration=tracker.integration)
         view = replace(view, link=replace(view.link, integration=tracker.integration))
+    skew = work.skew(connection)
     judged = judge(
-        view, issue, work.stores.config, tracker, work.accounts, now,
-        skew=work.skew(connection), sending=bool(sending),
-    )  # fmt: skip
+        view, issue, work.stores.config, tracker, work.accounts, now, skew=skew, sending=bool(sending)
+    )
+    assigned, said = later(connection, view, judged.assignee, issue, skew)
+    judged = replace(judged, assignee=assigned)
     columns = looked(issue, view.link, now) if issue is not None else {}
     if view.link.look_at is not None and view.link.look_at <= now and judged.link == LINKED:
         columns["look_at"] = None
     if judged.link == LINKED and view.link.state == HELD:
         columns |= _released(view, judged)
     step = _Step(work, connection, view, tracker, issue, now, sending)
-    columns |= step.state(judged.state) | step.assignee(judged.assignee)
+    columns |= step.state(judged.state) | step.assignee(assigned, said)
+    pulled = [STATE] * (judged.state.do == "pull") + [turns.ASSIGNEE] * (assigned.do == "pull")
+    if pulled:
+        columns["turns"] = with_turns(view.link, tracker, now, *pulled)
     if issue is not None and (issue.unread or issue.comments is not None):
         columns |= _unread(str(columns.get("note", view.link.note)), issue, now)
     columns |= {"error": "", "verdict": f"{judged.state.do} {judged.state.to}".strip()[:32]}
@@ -104,7 +110,7 @@ def _released(view: View, judged: Judged) -> dict[str, Any]:
     """Columns of a held link that is given another try. Until a push came through it stays held, so that one that is refused again is
     told no second time."""
     if view.link.held == FLAPPING:
-        return {"state": LINKED, "held": "", "turns": []}
+        return {"state": LINKED, "held": "", "turns": forgiven(view.link)}
     return {} if judged.state.do == "push" else {"state": LINKED, "held": ""}
 
 
@@ -120,11 +126,18 @@ def agree_with_others(
 
 
 def hold(
-    work: Work, connection: Connection, view: View, why: str, now: datetime, until: datetime
+    work: Work,
+    connection: Connection,
+    view: View,
+    why: str,
+    now: datetime,
+    until: datetime,
+    *,
+    told: bool = False,
 ) -> dict[str, Any]:
-    """Columns of a link that waits until then, or until its issue changes; told once, on the group and to operators."""
+    """Columns of a link that waits until then, or until its issue changes; said on the group, once, unless it was `told`."""
     link = view.link
-    if not (link.state == HELD and link.held == why):
+    if not told and not (link.state == HELD and link.held == why):
         note_of_issue(
             work.state, connection, [view.group.id], f"is not kept in step: {why}", _origin(view, "")
         )
@@ -134,9 +147,9 @@ def hold(
 
 
 def origin_of(view: View, tracker: Tracker, work: Work, person: Person | None) -> Origin:
-    """The issue as where a decision comes from, by whoever made it there."""
+    """The issue as where a decision comes from, by whoever made it there; by the tracker, where that does not say who."""
     who = clean(person.login or person.name, 200) if person else ""
-    actor = f"{tracker.name}:{who or SOMEBODY}"
+    actor = f"{tracker.name}:{who}" if who else tracker.name
     known = work.accounts.assignee(person) if person else None
     if known and "@" in known:
         actor = known
@@ -172,7 +185,7 @@ class _Step:
                 return {}
             case "pull":
                 self._pull(decision)
-                return self._agreed(decision, turned=True)
+                return self._agreed(decision)
             case "comment":
                 put_regression(work.state, self.connection, link, self.tracker, now)
                 return self._agreed(decision)
@@ -181,25 +194,27 @@ class _Step:
                 return self._agreed(decision)
             case "hold":
                 until = now + timedelta(minutes=self.tracker.flap_minutes)
-                return hold(work, self.connection, self.view, decision.why, now, until)
+                told = was_told(link, self.tracker, now)
+                held = hold(work, self.connection, self.view, decision.why, now, until, told=told)
+                return held | {"turns": with_turns(link, self.tracker, now, turns.TOLD)}
             case "nothing":
                 self._noted(decision)
                 return self._agreed(decision)
         return {}
 
-    def assignee(self, assigned: Assigned) -> dict[str, Any]:
-        """Do what was decided about the assignee; gives columns of the link."""
+    def assignee(self, assigned: Assigned, said: str) -> dict[str, Any]:
+        """Do what was decided about the assignee, with what the log says of both sides; gives columns of the link."""
         link = self.view.link
         columns: dict[str, Any] = {"note": with_note(link.note, ASSIGNEE, assigned.note)}
         if assigned.do == "push":
-            if self._push("assignee") and assigned.logged:
-                group = [self.view.group.id]
-                note_of_issue(
-                    self.work.state, self.connection, group, assigned.logged, _origin(self.view, "")
-                )
+            if self._push("assignee"):
+                self._said(said)
             return columns
         if assigned.do == "pull":
-            origin = origin_of(self.view, self.tracker, self.work, None)
+            self._said(said)
+            origin = origin_of(
+                self.view, self.tracker, self.work, self.issue.assigned_by if self.issue else None
+            )
             to = assigned.to or None
             assign_by_issue(self.work.state, self.connection, [self.view.group.id], to, origin)
             self.work.report.count(link.tracker, "pulled")
@@ -209,6 +224,11 @@ class _Step:
         if assigned.agreed is not None and assigned.agreed != link.agreed_assignee:
             columns |= {"agreed_assignee": assigned.agreed, "agreed_at": self.now}
         return columns
+
+    def _said(self, what: str) -> None:
+        if what:
+            group = [self.view.group.id]
+            note_of_issue(self.work.state, self.connection, group, what, _origin(self.view, ""))
 
     def _push(self, kind: str, **data: Any) -> bool:
         """Have a change made there; it holds no value. False when one is on its way."""
@@ -232,7 +252,7 @@ class _Step:
             link.tracker, link.shown_key, f"{to.replace('_', ' ')} here: {decision.why}", link.url
         )
 
-    def _agreed(self, decision: Decision, *, turned: bool = False) -> dict[str, Any]:
+    def _agreed(self, decision: Decision) -> dict[str, Any]:
         link = self.view.link
         columns: dict[str, Any] = {}
         if link.agreed_group != self.view.group.id:
@@ -241,8 +261,6 @@ class _Step:
             columns["settled"] = decision.settled
         if decision.agreed is not None and decision.agreed != link.agreed_state:
             columns |= {"agreed_state": decision.agreed, "agreed_at": self.now}
-        if turned:
-            columns["turns"] = [*recent_turns(link, self.tracker, self.now), self.now.isoformat()]
         return columns
 
     def _noted(self, decision: Decision) -> None:
@@ -283,25 +301,24 @@ class _Step:
 
 
 def tell_held(work: Work, passed: Passed) -> None:
-    """Tell operators, once, of a link that is held since two robots fight over it. After the pass: alerts have a lock that comes before
-    all rows."""
+    """Tell operators of a link that is held since two robots fight over it: once for each fight, however often it is held. After the pass:
+    alerts have a lock that comes before all rows."""
     view, judged = passed.view, passed.judged
     if view is None or judged is None or judged.state.do != "hold" or view.link.held == judged.state.why:
         return
     link, now = view.link, datetime.now(UTC)
     tracker = work.tracker(link.tracker)
-    limit = (
-        f"more than {tracker.flap_limit} times in {tracker.flap_minutes:g} minutes"
-        if tracker
-        else "too often"
-    )
+    if tracker is None or was_told(link, tracker, now):
+        return
+    what, way = ("given to and fro", "assignee") if judged.state.to else ("opened and closed", "status")
+    often = f"more than {tracker.flap_limit} times in {tracker.flap_minutes:g} minutes"
     with work.state.write() as connection:
         tell(
             work.state, connection, work.stores.config, now,
             integration=link.integration, key=f"held:{link.id}:{now.isoformat()}", thread=f"integration:held:{link.id}",
-            title=f"{link.shown_key} is not kept in step: it was opened and closed {limit}",
+            title=f"{link.shown_key} is not kept in step: it was {what} {often}",
             detail="Two robots fight over it: one here, one there. It is tried again when as much time has passed.",
-            what_to_do="Switch one of them off, or have the tracker carry the state one way (sync.status: push or pull)",
+            what_to_do=f"Switch one of them off, or have the tracker carry that one way (sync.{way}: push or pull)",
             url=link.url,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks_pipeline.config.integrations import Tracker
+from tasks_pipeline.integrations.attributing import with_who
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.outcomes import put_off
 from tasks_pipeline.integrations.passing import (
@@ -21,10 +22,12 @@ from tasks_pipeline.integrations.passing import (
     with_note,
 )
 from tasks_pipeline.integrations.work import Work
+from tasks_pipeline.links import turns
 from tasks_pipeline.links.intents import DONE, DROPPED, Claimed, finish, note_sending
 from tasks_pipeline.links.rows import LINKED, Link, read_link, update_link
 from tasks_pipeline.links.seen import REFUSED, issue_of, looked
-from tasks_pipeline.links.views import View, recent_turns, views
+from tasks_pipeline.links.turns import STATE, with_turns
+from tasks_pipeline.links.views import View, views
 from tasks_pipeline.trackers.answers import TrackerError
 from tasks_pipeline.trackers.issue import Issue, IssueState
 
@@ -68,10 +71,11 @@ def fresh(work: Work, tracker: Tracker, link: Link, *, force: bool = False) -> I
     work.report.count(tracker.name, "looks")
     assert link.external_id is not None
     issue = work.provider.read(tracker, link.external_id, link.etag)
-    if issue is None:
-        with work.state.write() as connection:
-            update_link(connection, link.id, last_looked_at=now, missing_since=None)
-    return issue
+    if issue is not None:
+        return with_who(work, tracker, link, issue)
+    with work.state.write() as connection:
+        update_link(connection, link.id, last_looked_at=now, missing_since=None)
+    return None
 
 
 def _send_state(work: Work, claimed: Claimed, tracker: Tracker, passed: Passed, seen: Issue) -> None:
@@ -100,7 +104,7 @@ def _send_state(work: Work, claimed: Claimed, tracker: Tracker, passed: Passed, 
             agreed = {"agreed_state": str(to), "agreed_at": now, "settled": ""}
             agree_with_others(connection, link, answer, agreed, now)
             columns |= agreed | {
-                "settled": decision.settled or "", "agreed_group": passed.view.group.id, "turns": [*recent_turns(link, tracker, now), now.isoformat()],
+                "settled": decision.settled or "", "agreed_group": passed.view.group.id, "turns": with_turns(link, tracker, now, STATE),
                 "state": LINKED, "held": "",
             }  # fmt: skip
             work.report.count(tracker.name, "pushed")
@@ -133,7 +137,9 @@ def _send_assignee(work: Work, claimed: Claimed, tracker: Tracker, passed: Passe
             return
         columns = looked(answer, link, now)
         if taken:
-            columns |= {"agreed_assignee": assigned.agreed, "agreed_at": now}
+            columns |= {
+                "agreed_assignee": assigned.agreed, "agreed_at": now, "turns": with_turns(link, tracker, now, turns.ASSIGNEE),
+            }  # fmt: skip
             columns["theirs"].pop(REFUSED, None)
             work.report.count(tracker.name, "pushed")
             work.report.move(

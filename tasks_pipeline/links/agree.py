@@ -55,7 +55,7 @@ class Theirs:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do. `to`: open or closed of a push, one of OURS (resolved, resolved_in_next_release, ignored, unresolved) of a
-    pull, an external id to follow. `reason`: why a push closes, completed, not_planned or duplicate. `agreed` and `settled` are what the link
+    pull, an external id to follow, `assignee` of a hold that is not about open and closed. `reason`: why a push closes, completed, not_planned or duplicate. `agreed` and `settled` are what the link
     holds once it is done; None: as before. `instead`: what a create or comment stands for. `why`: for people."""
 
     do: Literal["nothing", "push", "pull", "create", "comment", "hold", "follow"]

@@ -50,13 +50,14 @@ def accounts_of(config: Config, integration: str) -> Accounts:
 @dataclass(frozen=True, slots=True)
 class Assigned:
     """What to do. `to`: a login to push, an address or team:SLUG to pull, each empty for nobody. `agreed`: what the link holds once
-    it is done; None: as before. `note`: what differs and is not carried. `logged`: what the group's log is to say."""
+    it is done; None: as before. `note`: what differs and is not carried. `otherwise`: what to do instead when both sides changed and theirs
+    came later."""
 
     do: Literal["nothing", "push", "pull"]
     to: str = NOBODY
     agreed: str | None = None
     note: str = ""
-    logged: str = ""
+    otherwise: Assigned | None = None
 
 
 def decide_assignee(
@@ -72,7 +73,7 @@ def decide_assignee(
     """What a pass does about the assignee. `agreed` is ours as both sides had it last, empty for nobody, None: never.
 
     Whoever cannot be told on the other side changes nothing there, and nobody is unassigned for it. Of several there one is ours,
-    or the first that is known. Where both sides changed and nobody knows when, ours stays. `refused`: an assignee of ours that
+    or the first that is known. Where both sides changed ours stays, unless theirs came later, which others know. `refused`: an assignee of ours that
     was not taken there; it is not pushed again while both sides stay as they are.
     """
     mine = ours or NOBODY
@@ -92,18 +93,19 @@ def decide_assignee(
     if changed_here and pushes and login is not None:
         if mine == refused and not changed_there:
             return Assigned("nothing", note=f"assignee: not taken there ({login})")
-        both = changed_there and not stranger and agreed is not None
-        logged = (
-            "given to others on both sides: ours stays, since nobody knows which came later" if both else ""
-        )
-        return Assigned("push", login, agreed=mine, logged=logged)
+        both = changed_there and pulls and not stranger and agreed is not None
+        return Assigned("push", login, agreed=mine, otherwise=_pulled(known) if both else None)
     if changed_there and pulls and not stranger:
-        to = known[0] if known else NOBODY
-        return Assigned("pull", to, agreed=to)
+        return _pulled(known)
     return Assigned(
         "nothing",
         note=_note(theirs if changed_there and pulls else (), mine if changed_here and pushes else NOBODY),
     )
+
+
+def _pulled(known: Sequence[str]) -> Assigned:
+    to = known[0] if known else NOBODY
+    return Assigned("pull", to, agreed=to)
 
 
 def _has(theirs: Sequence[Person], name: str, accounts: Accounts) -> bool:

@@ -27,6 +27,7 @@ from tasks_pipeline.links.rows import (
     read_links,
 )
 from tasks_pipeline.links.seen import REFUSED, is_the_same, issue_of
+from tasks_pipeline.links.turns import ASSIGNEE, recent
 from tasks_pipeline.storage.state.database import chunks
 from tasks_pipeline.storage.state.tables import groups, issue_intents
 from tasks_pipeline.trackers.issue import Issue
@@ -121,9 +122,8 @@ def judge(
         view.tried,
         _beside(view, seen),
     )
-    decision = decide(
-        ours, theirs, link.agreed_state, tracker, link=state, take=link.take, turns=turns(link, tracker, now)
-    )
+    turns = recent(link, tracker, now)
+    decision = decide(ours, theirs, link.agreed_state, tracker, link=state, take=link.take, turns=turns)
     assigned = Assigned("nothing")
     if state == LINKED and word != "discarded" and decision.do not in ("follow", "hold"):
         assigned = decide_assignee(
@@ -135,18 +135,9 @@ def judge(
             take=link.take,
             refused=link.theirs.get(REFUSED),
         )
+    if assigned.do != "nothing" and recent(link, tracker, now, ASSIGNEE) > tracker.flap_limit:
+        return Judged(Decision("hold", "assignee", why=FLAPPING), Assigned("nothing"), state)
     return Judged(decision, assigned, state)
-
-
-def turns(link: Link, tracker: Tracker, now: datetime) -> int:
-    """How often a link changed direction within the flap window."""
-    return len(recent_turns(link, tracker, now))
-
-
-def recent_turns(link: Link, tracker: Tracker, now: datetime) -> list[str]:
-    """When it did so, of the flap window."""
-    since = now - timedelta(minutes=tracker.flap_minutes)
-    return [each for each in link.turns if datetime.fromisoformat(each) > since][-1000:]
 
 
 def _may_go_on(link: Link, issue: Issue | None, now: datetime) -> bool:

@@ -67,6 +67,9 @@ class Issue:
     """Who made it, where a read or list says so."""
     changed_by: Person | None = None
     """Who closed or reopened it last, where a read says so."""
+    assigned_by: Person | None = None
+    """Who gave it to whom it is assigned, or took it from them, where that is said; and when."""
+    assigned_at: datetime | None = None
     moved_to: str = ""
     locked: bool = False
     is_pull_request: bool = False

@@ -44,6 +44,10 @@ class Provider(Protocol):
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """An issue as it is now; None when it is unchanged since `etag`. Follows one that moved within what may be read."""
 
+    def attributed(self, tracker: Tracker, issue: Issue, *, state: bool, assignee: bool) -> Issue:
+        """An issue of a list or read with who changed its state, or its assignee and when, as far as a call or two tell that and it does not
+        say so already."""
+
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """The issue that somebody names by address, key or number. Raises ValueError, with what is allowed, when it names none."""
 

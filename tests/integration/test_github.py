@@ -571,8 +571,23 @@ def test_who_reopened_an_issue_is_told(hub: Hub, ours: Provider, anns: Provider)
     ours.set_state(SHOP, ours.set_state(SHOP, other, IssueState.CLOSED), IssueState.OPEN)
     read = ours.read(SHOP, issue.external_id)
     assert read is not None
-    assert read.changed_by is not None
-    assert read.changed_by.login == "ann"
     asked = len(hub.paths())
-    assert ours.read(SHOP, issue.external_id, read.etag) is None
-    assert len(hub.paths()) == asked + 1, "what did not change is not asked about"
+    told = ours.attributed(SHOP, read, state=True, assignee=False)
+    assert told.changed_by is not None
+    assert told.changed_by.login == "ann"
+    assert len(hub.paths()) == asked + 1
+
+
+def test_who_assigned_an_issue_is_told_and_when(hub: Hub, ours: Provider, anns: Provider) -> None:
+    issue, other = made(ours, 1), made(ours, 2)
+    read = anns.assign(SHOP, issue, "ann")
+    ours.assign(SHOP, other, "ann")
+    told = ours.attributed(SHOP, read, state=False, assignee=True)
+    assert told.assigned_by is not None
+    assert (told.assigned_by.login, told.changed_by) == ("ann", None)
+    assert told.assigned_at is not None
+    asked = len(hub.paths())
+    assert ours.attributed(
+        SHOP, ours.set_state(SHOP, issue, IssueState.CLOSED), state=True, assignee=False
+    ).changed_by
+    assert len(hub.paths()) == asked, "who closed it the issue says itself"

@@ -191,6 +191,42 @@ def test_two_robots_that_fight_are_held_and_told_once(own: Stores) -> None:
     assert (hub.row(link).state, hub.status(group_id)) == ("linked", "resolved")
 
 
+def test_a_fight_that_goes_on_after_its_hold_is_told_no_second_time_and_a_new_one_is(own: Stores) -> None:
+    hub = linked(own, flap_limit=2)
+    group_id, link, key = hub.pair()
+    hub.poll()
+
+    def fight() -> None:
+        for _ in range(2):
+            hub.there.close(key)
+            hub.poll()
+            unresolve_groups(hub.stores.state, [group_id], "robot")
+            hub.sync()
+            hub.hurry()
+        assert hub.row(link).state == "held"
+
+    def after(minutes: int) -> None:
+        parts = (each.rpartition(" ") for each in hub.row(link).turns)
+        past = timedelta(minutes=minutes)
+        turns = [
+            f"{what}{blank}{(datetime.fromisoformat(at) - past).isoformat()}" for what, blank, at in parts
+        ]
+        with hub.stores.state.write() as connection:
+            connection.execute(update(issue_links).values(look_at=datetime.now(UTC), turns=turns))
+        hub.there.close(key)
+        hub.poll()
+
+    fight()
+    after(minutes=61)
+    assert hub.row(link).state == "linked"
+    fight()
+    assert len(alert_rows(hub.stores, 0)) == 1
+    assert [action for _, action, _ in hub.log(group_id)].count("issue") == 1
+    after(minutes=190)
+    fight()
+    assert len(alert_rows(hub.stores, 0)) == 2
+
+
 def test_what_the_tracker_does_not_take_is_held_with_its_words_and_tried_when_the_issue_changes(
     hub: Linked,
 ) -> None:
@@ -253,6 +289,68 @@ def test_assignees_go_both_ways_and_strangers_unassign_nobody(hub: Linked) -> No
     assign_groups_to(hub.stores.state, [group_id], "me", None)
     hub.sync()
     assert hub.there.issues[key].assignees == ()
+
+
+def test_who_assigned_it_there_is_in_the_log(hub: Linked) -> None:
+    group_id, _, key = hub.pair()
+    hub.poll()
+    hub.there.change(key, assignees=(ANN,), assigned_by=Person("octo-carl"))
+    hub.poll()
+    said = {"issue": f"https://hub.example/{key}", "issue_key": f"acme/shop#{key}", "assignee": ANNA}
+    assert hub.log(group_id)[0] == ("shop-issues:octo-carl", "assign", said)
+    hub.there.change(key, assignees=(), assigned_by=None)
+    hub.poll()
+    assert hub.log(group_id)[0][:2] == ("shop-issues", "unassign"), "nobody says who it was"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "has_it", "said"),
+    [
+        (1, BEN, "theirs came later"),
+        (-1, ANNA, "ours stays, which came later"),
+        (None, ANNA, "nobody knows which"),
+    ],
+)
+def test_given_to_others_on_both_sides_whoever_came_later_has_it(
+    hub: Linked, minutes: int | None, has_it: str, said: str
+) -> None:
+    group_id, _, key = hub.pair()
+    hub.poll()
+    assign_groups_to(hub.stores.state, [group_id], "me", ANNA)
+    at = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
+    hub.there.change(key, assignees=(Person("ben-there"),), assigned_by=ANN, assigned_at=at)
+    hub.hurry()
+    hub.poll()
+    hub.poll()
+    assert hub.assignee(group_id) == has_it
+    assert [p.login for p in hub.there.issues[key].assignees] == [{ANNA: "ann", BEN: "ben-there"}[has_it]]
+    (entry,) = [data["what"] for _, action, data in hub.log(group_id) if action == "issue"]
+    assert entry.startswith("given to others on both sides: ")
+    assert said in entry
+
+
+def test_two_robots_that_fight_over_an_assignee_are_held_and_told_once(own: Stores) -> None:
+    hub = linked(own, flap_limit=3)
+    group_id, link, key = hub.pair()
+    hub.poll()
+
+    def fight() -> None:
+        for _ in range(3):
+            hub.there.change(key, assignees=(Person("ben-there"),))
+            hub.poll()
+            assign_groups_to(hub.stores.state, [group_id], "robot", ANNA)
+            hub.sync()
+            hub.hurry()
+
+    fight()
+    assert (hub.row(link).state, hub.row(link).held) == ("held", "flapping")
+    (alert,) = alert_rows(hub.stores, 0)
+    assert "it was given to and fro more than 3 times" in alert["data"]["title"]
+    assert "sync.assignee" in alert["data"]["changed"]
+    calls = hub.there.calls["assign"]
+    hub.there.change(key, assignees=(Person("ben-there"),))
+    hub.poll()
+    assert hub.there.calls["assign"] == calls
 
 
 def test_an_assignee_that_is_not_taken_is_not_pushed_again_and_again(hub: Linked) -> None:

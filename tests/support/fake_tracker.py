@@ -119,6 +119,9 @@ class FakeTracker:
             issue = self._there(external_id)
             return None if etag and etag == issue.etag else issue
 
+    def attributed(self, tracker: Tracker, issue: Issue, *, state: bool, assignee: bool) -> Issue:
+        return issue
+
     def find(self, tracker: Tracker, reference: str) -> Issue:
         return self._there(reference)
 

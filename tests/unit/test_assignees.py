@@ -58,10 +58,12 @@ def test_who_differs_from_agreed_has_changed(
     assert decided(ours, theirs, agreed) == wanted
 
 
-def test_when_both_changed_ours_stays_and_the_log_says_so() -> None:
+def test_when_both_changed_ours_stays_unless_theirs_came_later() -> None:
     found = decided(ANNA, people("ben"), "")
     assert (found.do, found.to) == ("push", "Anna-GH")
-    assert "both sides" in found.logged
+    assert found.otherwise is not None
+    assert (found.otherwise.do, found.otherwise.to, found.otherwise.agreed) == ("pull", BEN, BEN)
+    assert decided(ANNA, people("ben"), "", way="push").otherwise is None
 
 
 def test_theirs_is_taken_at_the_first_agreement_where_somebody_said_so() -> None:

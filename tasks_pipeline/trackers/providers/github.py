@@ -26,7 +26,6 @@ from tasks_pipeline.trackers.issue import (
     Identity,
     Issue,
     IssueState,
-    Person,
     Place,
 )
 from tasks_pipeline.trackers.markers import hidden, marked
@@ -39,6 +38,7 @@ from tasks_pipeline.trackers.providers.github_shapes import (
     RepositoryShape,
     UserShape,
 )
+from tasks_pipeline.trackers.shapes import rows as rows_of
 
 VERSION = "2022-11-28"
 COMMENT_PAGES = 10
@@ -128,9 +128,22 @@ class GitHub:
         reply = self._ask("GET", self._path(tracker, external_id), "poll", "read", headers=headers)
         if reply.unchanged:
             return None
-        issue = self._issue(tracker, reply)
-        if reply.shaped(IssueShape).state_reason == "reopened":
-            return replace(issue, changed_by=self._who_reopened(tracker, issue))
+        return self._issue(tracker, reply)
+
+    def attributed(self, tracker: Tracker, issue: Issue, *, state: bool, assignee: bool) -> Issue:
+        """See `Provider`. An issue says who closed it, when it is read by itself; all else the newest events of its repository say."""
+        if state and issue.state is IssueState.CLOSED and issue.changed_by is None:
+            issue = self.read(tracker, issue.external_id) or issue
+        if not assignee and (issue.state is IssueState.CLOSED or issue.changed_by is not None):
+            return issue
+        events = self._events(tracker, issue)
+        reopened = next((each for each in events if each.event == "reopened"), None)
+        given = next((each for each in events if each.event in ("assigned", "unassigned")), None)
+        if state and issue.state is IssueState.OPEN and reopened is not None and reopened.actor is not None:
+            issue = replace(issue, changed_by=reopened.actor.person())
+        if assignee and given is not None:
+            by = given.assigner or given.actor
+            issue = replace(issue, assigned_by=by.person() if by else None, assigned_at=given.created_at)
         return issue
 
     def find(self, tracker: Tracker, reference: str) -> Issue:
@@ -343,19 +356,16 @@ class GitHub:
             return f"/repos/{repository.full_name}/issues/{number}"
         return f"/repositories/{repository_id}/issues/{number}"
 
-    def _who_reopened(self, tracker: Tracker, issue: Issue) -> Person | None:
-        """Whoever reopened an issue, which the issue itself does not say: by the newest events of its repository. None where they
-        do not show it, or may not be asked now: it is worth no more than one call."""
+    def _events(self, tracker: Tracker, issue: Issue) -> list[EventShape]:
+        """What happened to an issue lately, newest first, of the newest events of its repository: those of an issue begin with its oldest.
+        None where they do not show it, or may not be asked now: it is worth no more than one call."""
         path, _, number = self._path(tracker, issue.external_id).rpartition("/")
         try:
             reply = self._ask("GET", f"{path}/events", "enrich", "list", params={"per_page": EVENTS})
-            rows = reply.shaped(list[EventShape])
+            found = rows_of(reply, EventShape)
         except TrackerError:
-            return None
-        for row in rows:
-            if row.event == "reopened" and row.issue is not None and row.issue.number == int(number):
-                return row.actor.person() if row.actor else None
-        return None
+            return []
+        return [each for each in found if each.issue is not None and each.issue.number == int(number)]
 
     def _comment_path(self, tracker: Tracker, issue: Issue, comment_id: str) -> str:
         path = self._path(tracker, issue.external_id).rpartition("/")[0]

@@ -95,7 +95,9 @@ class EventShape(msgspec.Struct):
     """One entry of what happened in a repository."""
 
     event: str
+    created_at: Time | None = None
     actor: UserShape | None = None
+    assigner: UserShape | None = None
     issue: _NumberShape | None = None
 
 

@@ -34,6 +34,7 @@ from tasks_pipeline.trackers.providers.redmine_shapes import (
     Project,
     Row,
     User,
+    assignment,
     body_of,
     by_name,
     custom_fields,
@@ -120,6 +121,12 @@ class Redmine:
             return None
         row = reply.shaped(Row, part(reply, "issue"))
         return self._issue(row, tracker, reply.etag)
+
+    def attributed(self, tracker: Tracker, issue: Issue, *, state: bool, assignee: bool) -> Issue:
+        """Its journals tell, which a list does not bring."""
+        if issue.comments is not None or issue.unread:
+            return issue
+        return self.read(tracker, issue.external_id) or issue
 
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """By number (`17`, `#17`) or address."""
@@ -402,7 +409,7 @@ class Redmine:
 
     def _issue(self, row: Row, tracker: Tracker, etag: str = "") -> Issue:
         status = self._status(row)
-        state = state_of(status, tracker.statuses)
+        state, given = state_of(status, tracker.statuses), assignment(row)
         return Issue(
             external_id=str(row.id),
             key=f"#{row.id}",
@@ -418,6 +425,8 @@ class Redmine:
             updated_at=aware(row.updated_on),
             closed_at=aware(row.closed_on) if state is IssueState.CLOSED else None,
             changed_by=self._who_changed(row, tracker, state) if row.journals else None,
+            assigned_by=person(given.user) if given and given.user else None,
+            assigned_at=aware(given.created_on) if given else None,
             etag=etag,
             comments=None if row.journals is None else self._comments(row),
         )

@@ -113,6 +113,14 @@ def custom_fields(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(one) for one in given]
 
 
+def assignment(row: Row) -> Journal | None:
+    """The entry by which an issue was given to somebody, or to nobody, last; None where none of those that were read is one."""
+    for journal in reversed(row.journals or ()):
+        if any(change.property == "attr" and change.name == "assigned_to_id" for change in journal.details):
+            return journal
+    return None
+
+
 def body_of(row: Row) -> str:
     """The description of an issue; with the marker that a field of it holds as if that were the last line."""
     body = lines(row.description)

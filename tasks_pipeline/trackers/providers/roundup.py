@@ -133,6 +133,10 @@ class Roundup:
         issue = self._issue(row, tracker, messages)
         return None if etag and issue.etag == etag else issue
 
+    def attributed(self, tracker: Tracker, issue: Issue, *, state: bool, assignee: bool) -> Issue:
+        """Lists say who did something last, and no list says more."""
+        return issue
+
     def find(self, tracker: Tracker, reference: str) -> Issue:
         """By number (`17`, `issue17`) or address."""
         pattern = rf"(?:#|{re.escape(self._url)}/)?(?:issue)?([0-9]{{1,12}})(?:[?#].*)?"
@@ -452,6 +456,7 @@ class Roundup:
             updated_at=activity,
             closed_at=activity if state is IssueState.CLOSED else None,
             changed_by=person(row.actor) if row.actor else None,
+            assigned_by=person(row.actor) if row.actor else None,
             etag="" if messages is None else fingerprint(row, messages),
             comments=None if messages is None else tuple(self._comment(one) for one in rest)[:MOST_COMMENTS],
         )
