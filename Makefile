@@ -43,10 +43,13 @@ clean: ## Remove the environment and caches; data in home directories stays
 	@rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: $(STAMP) ## Resolve requirements.lock afresh from pyproject.toml
+lock: $(STAMP) ## Resolve requirements.lock afresh from pyproject.toml, and what of it runs in production
 	@printf 'editables\nhatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
+	@printf 'hatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --constraints requirements.lock \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra s3 \
+	  --custom-compile-command 'make lock' --output-file deploy/requirements.lock pyproject.toml -
 
 snapshot: $(STAMP) ## Write tests/data/edge.json afresh: all that is declared to Dagster, for a test and for reviewers
 	@$(BIN)/python -m tests.support.edge
