@@ -64,10 +64,17 @@ def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) 
     metavar="M",
     default=3000,
     show_default=True,
-    help="Port of Dagster's UI, always on 127.0.0.1; 0 takes a free one.",
+    help="Port of Dagster's UI; 0 takes a free one.",
+)
+@click.option(
+    "--ui-host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the UI. It has no login and can run code: another only within a container.",
 )
 @click.pass_context
-def dagster(ctx: click.Context, ui_port: int) -> None:
+def dagster(ctx: click.Context, ui_port: int, ui_host: str) -> None:
     """Run Dagster without a receiver: daemon, UI, code server and nudge.
 
     One host does so for a database. Where another does already, this one stands by and takes over when that ends, which
@@ -87,7 +94,7 @@ def dagster(ctx: click.Context, ui_port: int) -> None:
     with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, ValueError, OSError):
         home = role_home(home)
         await_schema(home, click.echo)
-        status = run_dagster(home, click.echo, ui_port=ui_port)
+        status = run_dagster(home, click.echo, ui_port=ui_port, ui_host=ui_host)
     sys.exit(status)
 
 

@@ -62,9 +62,9 @@ class DagsterAddresses:
     code_server: Address
 
 
-def _dagster_addresses(ui_port: int) -> DagsterAddresses:
-    """The UI, which has no login, always listens on the loopback address only. Raises CannotStart."""
-    return DagsterAddresses(_free_address(LOOPBACK, ui_port, "--ui-port"), _free_address(LOOPBACK, 0, ""))
+def _dagster_addresses(ui_port: int, ui_host: str = LOOPBACK) -> DagsterAddresses:
+    """The UI has no login: unless asked otherwise it listens on the loopback address only. Raises CannotStart."""
+    return DagsterAddresses(_free_address(ui_host, ui_port, "--ui-port"), _free_address(LOOPBACK, 0, ""))
 
 
 def run_service(
@@ -90,12 +90,12 @@ def run_service(
         return _supervise(home, service, dagster, parts, lines, lost, say)
 
 
-def run_dagster(home: Home, say: Callable[[str], None], *, ui_port: int) -> int:
+def run_dagster(home: Home, say: Callable[[str], None], *, ui_port: int, ui_host: str = LOOPBACK) -> int:
     """Run Dagster without a receiver until told to stop; returns the exit status. Where another host does so for the same
     database, stand by until that ends. Raises AlreadyRunning, CannotStart, ConfigError, DagsterHomeError and DatabaseAway."""
     with service_lock(home), taken(home, standby=say) as lost:
         config = _config(home)
-        dagster = _dagster_addresses(ui_port)
+        dagster = _dagster_addresses(ui_port, ui_host)
         service = _described(config, Address(config.receiver.host, config.receiver.port), dagster)
         lines = introduction(home, service)
         return _supervise(home, service, dagster, dagster_parts(home, dagster), lines, lost, say)
