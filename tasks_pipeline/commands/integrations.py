@@ -24,6 +24,8 @@ STATUS = (
 )  # fmt: skip
 """What `status --json` says of an integration, beside its trackers."""
 _WELL = ("ok", "disabled")
+_LET_IN = ("ok", "degraded")
+"""States in which we know who we are there."""
 _NONE = "no integrations; configure `integrations` and `trackers` (docs/integrations.md)"
 _SECTIONS = {
     "Look": ("list", "status"),
@@ -184,7 +186,8 @@ def _print_check(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         who = f"as {row['identity']}" if row["identity"] else ""
         until = f"until {cell(row['expires_at'])} UTC" if row["expires_at"] else ""
-        said = row["cause"] or ", ".join(filter(None, (who, until)))
+        we = ", ".join(filter(None, (who, until))) if row["state"] in _LET_IN else ""
+        said = "; ".join(filter(None, (we, row["cause"])))
         lines.append({"name": row["name"], "state": row["state"].replace("_", " "), "said": said})
         lines += [
             {"name": each["name"], "state": each["state"].replace("_", " "), "said": each["cause"]}

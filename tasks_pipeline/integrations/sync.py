@@ -103,14 +103,16 @@ def _ask_at_once(stores: Stores, tracker: Tracker, *, full: bool) -> None:
 def _until_quiet(
     stores: Stores, workers: Mapping[str, _Worker], report: SyncReport, linger: float, longest: float
 ) -> None:
-    """Wake whoever has something to do, until nobody had for so long."""
+    """Wake whoever has something to do, until nobody had for so long. To poll a tracker once more is nothing of that kind: else a run would
+    go on for as long as polls come soon after each other."""
     started = last = time.monotonic()
     while not report.ended_because:
         due = sync_due(stores, datetime.now(UTC))
+        lingers = time.monotonic() - last < linger
         for name in due.keys() & workers.keys():
-            workers[name].wake(due[name])
+            workers[name].wake(due[name], again=lingers)
         now = time.monotonic()
-        if any(worker.busy for worker in workers.values()):
+        if any(worker.busy and worker.has_news for worker in workers.values()):
             last = now
         if now - started >= longest:
             report.ended_because = f"it ran for {longest:g} s"
@@ -139,17 +141,22 @@ class _Worker:
         self._wanted, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._paused_until = 0.0
-        self.busy = False
+        self._polled: set[str] = set()
+        self.busy = self.has_news = False
 
-    def wake(self, due: Due) -> None:
-        """Something is due."""
+    def wake(self, due: Due, *, again: bool) -> None:
+        """Something is due; a tracker that this run polled already is so only if `again`."""
         if self._only is not None and not (
             due.intents or self._only & {*due.looks, *due.polls, *due.full_passes}
         ):
             return
         if time.monotonic() < self._paused_until or self._wanted.is_set():
             return
-        self.busy = True
+        has_news = bool(due.intents or due.looks or due.full_passes or set(due.polls) - self._polled)
+        if not has_news and not again:
+            return
+        self._polled |= set(due.polls)
+        self.busy, self.has_news = True, has_news
         self._wanted.set()
         if self._thread is None:
             name = f"integration-{self._integration.name}"
@@ -189,6 +196,7 @@ class _Worker:
         """Do one thing after the other while the provider is open."""
         while not self._over.is_set():
             self._wanted.wait()
+            work.polled.clear()
             while not self._over.is_set() and not work.is_paused and step(work, self._only):
                 pass
             self._paused_until = work.paused_until
@@ -256,14 +264,19 @@ def _after_bug(work: Work, claimed: Claimed, why: str) -> None:
 
 def _poll_next(work: Work, trackers: Sequence[Tracker]) -> bool:
     for tracker in trackers:
+        if tracker.name in work.polled:
+            continue
         now = datetime.now(UTC)
         with work.state.read() as connection:
             due = is_poll_due(polled(connection, tracker.name), tracker, now) and has_links(
                 connection, tracker.name
             )
         if due:
+            more = False
             with work.costing(tracker.name, "poll"):
-                poll(work, tracker)
+                more = poll(work, tracker)
+            if not more:
+                work.polled.add(tracker.name)
             return True
     return False
 

@@ -87,6 +87,8 @@ class Work:
     why: str = ""
     lists_comments: dict[str, bool] = field(default_factory=dict)
     """By tracker, once it was polled: whether polls bring the comments of a whole place, so that no issue is asked for its own."""
+    polled: set[str] = field(default_factory=set)
+    """Trackers whose changes were read to their end since there was something to do: once is enough, however short `poll_seconds` is."""
     _us: str | None = None
 
     @property

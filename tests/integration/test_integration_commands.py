@@ -19,6 +19,7 @@ from tasks_pipeline.storage.state.tables import integration_states, issue_intent
 from tasks_pipeline.stores import open_stores
 from tests.support.day import Day
 from tests.support.events import event
+from tests.support.small_github import small_github
 
 NOW = datetime.now(UTC)
 CONFIG = """\
@@ -30,6 +31,12 @@ trackers:
   - {name: shop-issues, integration: hub, repository: acme/shop, projects: [shop]}
   - {name: web-issues, integration: hub, repository: acme/web}
   - {name: all-round, integration: round}
+"""
+
+HUB = """\
+projects: [{{id: 1, slug: shop, keys: [{{public_key: abcdef}}]}}]
+integrations: [{{name: hub, type: github, url: "{url}", token: "${{env:HUB}}", allow_insecure: true, allow_private: true}}]
+trackers: [{{name: shop-issues, integration: hub, repository: acme/shop}}]
 """
 
 
@@ -155,9 +162,43 @@ def test_which_tracker_an_issue_is_of(shop: Home) -> None:
         assert "is of no tracker for project shop" in found("https://github.com/acme/shop/issues/1")
         assert (
             found("17")
-            == "17 may be of several trackers; name one by --tracker: shop-issues, web-issues, all-round"
+            == "17 may be of several trackers; name one by --tracker: shop-issues (github acme/shop), "
+            "web-issues (github acme/web), all-round (roundup http://127.0.0.1:9/t)"
         )
-        assert found("acme/shop#1", "office").startswith("acme/shop#1 may be of several trackers")
+        assert found("acme/shop#1", "office") == "web-issues", "whose repository may have been called so"
+        assert found("issue2") == "all-round"
+        assert "is of no tracker for project shop" in found("SHOP-1")
+
+
+@pytest.mark.parametrize(
+    ("repository", "scopes", "lacks"),
+    [
+        ({"archived": True}, None, "acme/shop is archived"),
+        ({"permissions": {"pull": True, "push": False}}, None, "our account may only read acme/shop"),
+        ({"private": True}, "gist, public_repo", "give it the scope repo (it has gist, public_repo)"),
+        ({}, "", "give it the scope repo (it has none)"),
+    ],
+)
+def test_a_check_says_who_we_are_and_what_is_missing(
+    home: Home, repository: dict[str, Any], scopes: str | None, lacks: str
+) -> None:
+    with small_github() as github:
+        github.repository, github.scopes = repository, scopes
+        home.config_path.write_text(HUB.format(url=github.server.url))
+        checked = run(home, "integrations", "check", env={"HUB": "ghp_something"})
+        tried = run(home, "integrations", "test", "shop-issues", env={"HUB": "ghp_something"})
+    assert (checked.exit_code, tried.exit_code) == (1, 1)
+    for output in (checked.output, tried.output):
+        shown = " ".join(output.split())
+        assert "as tasks-bot" in shown
+        assert lacks in shown
+
+
+def test_a_token_with_its_scopes_lacks_nothing(home: Home) -> None:
+    with small_github() as github:
+        github.scopes = "public_repo"
+        home.config_path.write_text(HUB.format(url=github.server.url))
+        assert "as tasks-bot" in said(home, "integrations", "check", env={"HUB": "ghp_something"})
 
 
 def test_what_answers_nothing_ends_with_a_line(shop: Home) -> None:

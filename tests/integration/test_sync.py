@@ -18,7 +18,7 @@ from tasks_pipeline.groups.decisions import (
     unresolve_groups,
 )
 from tasks_pipeline.groups.merging import merge_groups, unmerge_group
-from tasks_pipeline.integrations import looking
+from tasks_pipeline.integrations import due, looking, sync
 from tasks_pipeline.integrations.due import sync_due
 from tasks_pipeline.storage.state.tables import groups, issue_links
 from tasks_pipeline.stores import Stores
@@ -83,8 +83,13 @@ def test_the_log_reads_as_people_would_say_it(hub: Linked) -> None:
     hub.poll()
     hub.there.close(key)
     hub.poll()
+    with hub.stores.state.write() as connection:
+        log_action(
+            hub.stores.state, connection, 1, group_id, "link", {**said, "rule": "file it"}, "automatic"
+        )
     entries = told(hub.stores.state, {1: "shop"}, actions_of(hub.stores.state, group_id))
     assert [entry["text"] for entry in entries] == [
+        'linked to acme/shop#1 by the alert rule "file it"',
         "resolved (acme/shop#1)", "not linked to acme/shop#1 any more", "acme/shop#1 was made for it in shop-issues",
     ]  # fmt: skip
 
@@ -614,6 +619,21 @@ def test_nothing_is_due_at_rest_and_a_decision_is(hub: Linked) -> None:
     hub.sync()
     assert sync_due(hub.stores, datetime.now(UTC)) == {}
     assert sync_due(hub.stores, now + timedelta(seconds=301))["hub"].polls == ("shop-issues",)
+
+
+def test_polls_that_come_soon_after_each_other_keep_no_run_going(
+    hub: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, _, key = hub.pair()
+    hub.poll()
+    for module in (due, sync):
+        monkeypatch.setattr(module, "is_poll_due", lambda *_: True)  # each takes longer than poll_seconds
+    hub.there.close(key)
+    for linger in (0, 0.6):
+        report = hub.sync(linger_seconds=linger, max_run_seconds=30)
+        assert report.ended_because == f"nothing was due for {linger:g} s"
+        assert report.counts["polls"] >= 1
+    assert hub.status(group_id) == "resolved"
 
 
 def test_moved_and_renamed_issues_are_shown_by_their_new_name(hub: Linked) -> None:

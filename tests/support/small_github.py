@@ -23,6 +23,10 @@ class SmallGitHub:
 
     server: HttpReceiver
     name: str = "acme/shop"
+    repository: dict[str, Any] = field(default_factory=dict)
+    """What its repository says of itself beside its name."""
+    scopes: str | None = None
+    """Of the token, as a classic one's are told."""
     former: list[str] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
     comments: list[dict[str, Any]] = field(default_factory=list)
@@ -53,7 +57,13 @@ class SmallGitHub:
         sent = posted.json if posted.body else {}
         match posted.method, path.strip("/").split("/"):
             case "GET", [""]:
-                return self._said({"id": 701, "full_name": self.name, "permissions": {"push": True}})
+                said = {"id": 701, "full_name": self.name, "permissions": {"push": True}} | self.repository
+                status, headers, body = self._said(said)
+                return (
+                    status,
+                    headers | ({} if self.scopes is None else {"X-OAuth-Scopes": self.scopes}),
+                    body,
+                )
             case "GET", ["issues"]:
                 return self._list(self.issues, query)
             case "POST", ["issues"]:

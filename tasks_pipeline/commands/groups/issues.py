@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -330,20 +331,38 @@ def _link(
 
 
 def _tracker_of(stores: Stores, issue: str, group: Mapping[str, Any]) -> str:
-    """The tracker that an issue's address or key names, or the only one. Raises ClickException."""
+    """The tracker that an issue's address or key names, or the only one whose issues may be called so. Raises ClickException with
+    those that it may be of."""
     served = [
         each for each in stores.config.trackers if not each.projects or group["project"] in each.projects
     ]
-    named = [each.name for each in served if _names(issue, each, stores.config.integration(each.integration))]
-    found = named or ([] if "://" in issue else [each.name for each in served])
+    named = [each for each in served if _names(issue, each, stores.config.integration(each.integration))]
+    found = named or [
+        each for each in served if _may_name(issue, stores.config.integration(each.integration))
+    ]
     if len(found) == 1:
-        return found[0]
-    known = ", ".join(found or [each.name for each in served]) or "none"
+        return found[0].name
+    known = ", ".join(_shown_place(each, stores) for each in found or served) or "none"
     raise click.ClickException(
         f"{cell(issue)[:200]} may be of several trackers; name one by --tracker: {known}"
         if found
         else f"{cell(issue)[:200]} is of no tracker for project {group['project']}; there are: {known}"
     )
+
+
+def _shown_place(tracker: Tracker, stores: Stores) -> str:
+    """A tracker with what is known of where it is: `shop-issues (github acme/shop)`."""
+    integration = stores.config.integration(tracker.integration)
+    where = tracker.repository or tracker.project or (integration.url if integration else "")
+    return f"{tracker.name} ({integration.type if integration else '?'} {where})"
+
+
+def _may_name(issue: str, integration: AnyIntegration | None) -> bool:
+    """Whether an issue of a tracker may be called so when nothing says which it is: by its number, in Roundup as `issue12`, on GitHub with
+    another name of its repository."""
+    prefixes = {"roundup": "(?:#|issue)?", "github": r"(?:[\w.-]+/[\w.-]+#|#)?"}
+    prefix = prefixes.get(integration.type if integration is not None else "", "#?")
+    return re.fullmatch(f"{prefix}[0-9]{{1,12}}", issue.strip()) is not None
 
 
 def _names(issue: str, tracker: Tracker, integration: AnyIntegration | None) -> bool:

@@ -125,9 +125,9 @@ def _said(action: str, data: Mapping[str, Any]) -> str:
         case "inherit", {"from": others, "what": what}:
             return f"{' and '.join(what)} of {', '.join(others)} taken over"
         case "link", {"made": True, "key": key, "tracker": tracker}:
-            return f"{key} was made for it in {tracker}"
+            return f"{key} was made for it in {tracker}{_by_rule(data)}"
         case "link", {"key": key}:
-            return f"linked to {key}"
+            return f"linked to {key}{_by_rule(data)}"
         case "unlink", {"key": key, "tracker": tracker}:
             return f"not linked to {key or f'an issue of {tracker}'} any more"
         case "discard", {"events": events}:
@@ -141,6 +141,10 @@ def _by_commit(data: Mapping[str, Any]) -> str:
 
 def _of_repository(data: Mapping[str, Any]) -> str:
     return f" of {data['repository']}" if data.get("repository") else ""
+
+
+def _by_rule(data: Mapping[str, Any]) -> str:
+    return f' by the alert rule "{data["rule"]}"' if data.get("rule") else ""
 
 
 def _alike(data: Mapping[str, Any]) -> str:

@@ -87,6 +87,7 @@ class GitHub:
     def __init__(self, calls: Calls, web: str) -> None:
         self._calls, self._web = calls, web
         self._login = ""
+        self._scopes: str | None = None
         self._api_is_known = not _is_this_machine(web)
         self._repositories: dict[str, tuple[float, RepositoryShape]] = {}
 
@@ -116,7 +117,7 @@ class GitHub:
             str(found.id),
             found.full_name,
             f"{self._web}/{found.full_name}",
-            _problem_of(found),
+            _problem_of(found) or _lacks_scope(found, self._scopes),
             renamed,
         )
 
@@ -342,7 +343,8 @@ class GitHub:
         read_at, known = self._repositories.get(name.lower(), (0.0, None))
         if known is not None and time.monotonic() - read_at < FRESH_SECONDS:
             return known
-        found = self._ask("GET", f"/repos/{name}", kind, "place").shaped(RepositoryShape)
+        reply = self._ask("GET", f"/repos/{name}", kind, "place")
+        found, self._scopes = reply.shaped(RepositoryShape), reply.headers.get("x-oauth-scopes")
         if not _NAME.fullmatch(found.full_name):
             raise TrackerError(Verdict(Do.UNREACHABLE, said="a repository without a name"))
         self._repositories[name.lower()] = (time.monotonic(), found)
@@ -419,6 +421,19 @@ def _problem_of(found: RepositoryShape) -> str:
     if may is not None and not any(may.get(role) for role in ("triage", "push", "maintain", "admin")):
         return f"our account may only read {name}, so labels and assignees are left out and closing is refused: give it the role Triage or more"
     return ""
+
+
+def _lacks_scope(found: RepositoryShape, scopes: str | None) -> str:
+    """What a classic token lacks; others have no scopes, and None is said of them. What the repository says of permissions is the account's,
+    whatever its token may."""
+    enough = {"repo"} if found.private else {"repo", "public_repo"}
+    given = [each.strip() for each in (scopes or "").split(",") if each.strip()]
+    if scopes is None or enough & set(given):
+        return ""
+    has = f"it has {', '.join(given)}" if given else "it has none"
+    return (
+        f"the token may change nothing in {found.full_name}: give it the scope {min(enough, key=len)} ({has})"
+    )
 
 
 def _expires(headers: Mapping[str, str]) -> datetime | None:

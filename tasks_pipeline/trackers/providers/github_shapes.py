@@ -137,6 +137,7 @@ class RepositoryShape(msgspec.Struct):
     full_name: str
     html_url: str = ""
     archived: bool = False
+    private: bool = False
     disabled: bool = False
     has_issues: bool = True
     permissions: dict[str, bool] | None = None
