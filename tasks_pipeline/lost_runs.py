@@ -1,22 +1,38 @@
 """Runs that were under way when the machine or the service died: nobody else would notice that they have ended.
 
-Run by the service before its next start (`python -m tasks_pipeline.lost_runs`), when no run of its home can be alive.
+Run by the service before its next start (`python -m tasks_pipeline.lost_runs`), when no run of its home can be alive. Where hosts share
+a database, runs of others are left alone: those are watched by whoever runs Dagster.
 """
 
 from __future__ import annotations
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dagster import DagsterInstance, DagsterRunStatus, DefaultRunLauncher, RunsFilter
+
+from tasks_pipeline.home import Home
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.workers import RunBeat, beats_of_runs
 
 UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 REASON = "The service was interrupted while this run was under way."
+_SLACK = timedelta(seconds=5)
+"""How far two readings of the clock, and the rounding of what the kernel tells, may be apart."""
 
 
-def end_lost_runs(instance: DagsterInstance) -> list[str]:
-    """Mark every run under way as failed (canceled, when it was being canceled); returns their ids.
+def end_lost_runs(
+    instance: DagsterInstance, is_lost: Callable[[str], bool] = lambda _run_id: True
+) -> list[str]:
+    """Mark runs under way that are lost as failed (canceled, when they were being canceled); returns their ids.
 
     A run that failed without a failing step is retried by Dagster as `run_retries` says. Waiting runs are left alone.
     """
-    lost = instance.get_runs(RunsFilter(statuses=UNDER_WAY))
+    lost = [run for run in instance.get_runs(RunsFilter(statuses=UNDER_WAY)) if is_lost(run.run_id)]
     for run in lost:
         if run.status == DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, message=REASON)
@@ -25,6 +41,51 @@ def end_lost_runs(instance: DagsterInstance) -> list[str]:
     return [run.run_id for run in lost]
 
 
+def lost_of(home: Home, run_ids: Sequence[str], *, by_workers: bool) -> set[str]:
+    """Which of the runs under way ended with an earlier service of this home. With SQLite no other has any.
+
+    Else those whose process was on this host and is gone, and those that gave no sign of life: whoever ran Dagster before was to carry
+    them out, and we have that place now. But where workers take runs from queues, they may be about to.
+    """
+    if home.embedded:
+        return set(run_ids)
+    with closing(StateDatabase(home)) as state, state.read() as connection:
+        beats = beats_of_runs(connection, run_ids)
+    silent = set() if by_workers else set(run_ids) - beats.keys()
+    return silent | {beat.run_id for beat in beats.values() if is_gone(beat)}
+
+
+def is_gone(beat: RunBeat) -> bool:
+    """Whether the process of a run was on this host and is not there any more, also when another one has its number."""
+    if beat.host != socket.gethostname():
+        return False
+    began = _began(beat.pid)
+    return began is None or began > beat.started_at + _SLACK
+
+
+def _began(pid: int) -> datetime | None:
+    """When a process of this machine began; None when there is none. Where the system does not tell, the beginning of time."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        boot = next(
+            line
+            for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines()
+            if line.startswith("btime ")
+        )
+    except OSError:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK"), UTC)
+
+
 if __name__ == "__main__":
     with DagsterInstance.get() as instance:
-        end_lost_runs(instance)
+        run_ids = [run.run_id for run in instance.get_runs(RunsFilter(statuses=UNDER_WAY))]
+        by_workers = not isinstance(instance.run_launcher, DefaultRunLauncher)
+        lost = lost_of(Home.resolve(), run_ids, by_workers=by_workers)
+        end_lost_runs(instance, lost.__contains__)

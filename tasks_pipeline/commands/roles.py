@@ -164,7 +164,26 @@ def _receiver(home: Home, port: int | None) -> str | None:
 
 
 def _worker(home: Home) -> str | None:
-    return "no broker is configured"
+    import socket
+    from contextlib import closing
+    from datetime import UTC, datetime
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tasks_pipeline.storage.state.database import StateDatabase
+    from tasks_pipeline.storage.state.workers import living_workers
+
+    try:
+        with closing(StateDatabase(home)) as state, state.read() as connection:
+            living = living_workers(connection, datetime.now(UTC))
+    except SQLAlchemyError as error:
+        return f"the state database cannot be used: {str(error).strip().partition(chr(10))[0]}"
+    here = socket.gethostname()
+    return (
+        None
+        if any(worker.host == here for worker in living)
+        else f"none on {here} gave a sign of life lately"
+    )
 
 
 def _dagster(home: Home) -> str | None:

@@ -143,6 +143,7 @@ def _supervise(
         interrupted = home.run_dir / "interrupted"
         if interrupted.exists():
             say("the last service was interrupted: ending the runs it left under way")
+        if interrupted.exists() or not home.embedded:  # it may have been that of another host
             end_lost_runs(home)
         interrupted.touch()
         supervisor = Supervisor(parts, home.logs_dir, marker=str(home.root), say=say, lost=lost)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
@@ -20,13 +21,16 @@ from sqlalchemy import create_engine, inspect
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.lost_runs import lost_of
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.service import leader
 from tasks_pipeline.service.leader import Elsewhere, taken
 from tasks_pipeline.service.roles import await_schema, role_home
 from tasks_pipeline.service.service import CannotStart
 from tasks_pipeline.storage.state import database
-from tasks_pipeline.storage.state.database import HEAD
+from tasks_pipeline.storage.state.database import HEAD, StateDatabase
+from tasks_pipeline.storage.state.tables import run_beats, workers
+from tasks_pipeline.storage.state.workers import beat_worker
 from tests.support.receiver import MemorySpool, configure, serving
 
 COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
@@ -183,6 +187,64 @@ def test_after_an_outage_the_place_is_taken_again_unless_somebody_was_faster(
             assert lost() == f"{socket.gethostname()} runs Dagster for this database now"
 
 
+def test_run_is_refused_where_another_host_runs_dagster(hosts: tuple[Home, Home]) -> None:
+    """Before it changes anything: neither tables nor runs of the other."""
+    a, b = hosts
+    with taken(a), command(b, "run", "--port", "0", "--ui-port", "0") as process:
+        said, told = process.communicate(timeout=120)
+    assert (process.returncode, said) == (1, "")
+    assert told == (
+        f"Error: {socket.gethostname()} runs Dagster for this database: run `tasks-pipeline receive` or `worker` here, "
+        "or `dagster` as standby\n"
+    )
+    engine = create_engine(a.postgres_url)
+    assert inspect(engine).get_schema_names() == ["information_schema", "public"]
+    engine.dispose()
+
+
+# ── runs that were under way
+
+
+@pytest.fixture
+def process_that_ended() -> int:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid
+
+
+def _beat(state: StateDatabase, run_id: str, *, host: str, pid: int, ago: float = 0) -> None:
+    now = datetime.now(UTC) - timedelta(seconds=ago)
+    row = {"run_id": run_id, "host": host, "pid": pid, "lane": "events", "started_at": now, "beat_at": now}
+    with state.write() as connection:
+        connection.execute(run_beats.insert().values(**row))
+
+
+def test_runs_of_other_hosts_are_left_alone(postgres_home: Home, process_that_ended: int) -> None:
+    """A service that was killed and starts again on one host ends its own runs, and nobody else's."""
+    here, there = socket.gethostname(), "host-a"
+    with closing(StateDatabase(postgres_home)) as state:
+        _beat(state, "gone", host=here, pid=process_that_ended)
+        _beat(state, "at work", host=here, pid=os.getpid())
+        _beat(state, "of another process before", host=here, pid=os.getpid(), ago=7 * 86_400)
+        _beat(state, "theirs", host=there, pid=process_that_ended)
+        _beat(state, "theirs, silent for a while", host=there, pid=1, ago=30)
+    under_way = [
+        "gone",
+        "at work",
+        "of another process before",
+        "theirs",
+        "theirs, silent for a while",
+        "silent",
+    ]
+    lost = {"gone", "of another process before"}
+    assert lost_of(postgres_home, under_way, by_workers=True) == lost
+    assert lost_of(postgres_home, under_way, by_workers=False) == lost | {"silent"}
+
+
+def test_all_runs_of_an_embedded_home_are_its_own(home: Home) -> None:
+    assert lost_of(home, ["a", "b"], by_workers=False) == {"a", "b"}
+
+
 # ── health
 
 
@@ -202,6 +264,21 @@ def test_health_of_a_receiver(home: Home) -> None:
     assert said.count("\n") == 1
 
 
+def test_health_of_a_worker(home: Home) -> None:
+    here, now = socket.gethostname(), datetime.now(UTC)
+    silent = (1, f"Error: worker: none on {here} gave a sign of life lately\n")
+    others = {"pid": 7, "lanes": "events", "concurrency": 1, "started_at": now}
+    with closing(StateDatabase(home)) as state:
+        with state.write() as connection:
+            rows = [
+                {"host": "elsewhere", "beat_at": now},
+                {"host": here, "beat_at": now - timedelta(seconds=16)},
+            ]
+            connection.execute(workers.insert(), [others | row for row in rows])
+        assert health(home, "worker") == silent
+        beat_worker(state, ["events"], 1, now, now)
+        assert health(home, "worker") == (0, "worker: ok\n")
+
+
 def test_health_of_roles_that_do_not_run(home: Home) -> None:
     assert health(home, "dagster") == (1, f"Error: dagster: none runs in {home.root}\n")
-    assert health(home, "worker") == (1, "Error: worker: no broker is configured\n")

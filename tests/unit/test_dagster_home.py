@@ -144,7 +144,11 @@ def test_runs_that_an_interrupted_service_left_under_way_are_ended() -> None:
     }
     with DagsterInstance.ephemeral() as instance:
         runs = {status: instance.create_run_for_job(drain, status=status).run_id for status in expected}
-        ended = end_lost_runs(instance)
+        other = instance.create_run_for_job(drain, status=DagsterRunStatus.STARTED).run_id
+        ended = end_lost_runs(instance, lambda run_id: run_id != other)
+        left = instance.get_run_by_id(other)
+        assert left is not None
+        assert left.status == DagsterRunStatus.STARTED
         now = {before: instance.get_run_by_id(run_id) for before, run_id in runs.items()}
         assert {before: run.status for before, run in now.items() if run} == expected
         assert len(ended) == 3
