@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, select, update
 
 from tasks_pipeline.config.integrations import Tracker
-from tasks_pipeline.groups.lists import short_ids
+from tasks_pipeline.integrations.comment_texts import joined, text_of
 from tasks_pipeline.integrations.missing import missed
 from tasks_pipeline.integrations.outcomes import LOOK_AGAIN_SECONDS, put_off
 from tasks_pipeline.integrations.passing import origin_of
@@ -34,7 +33,6 @@ from tasks_pipeline.links.intents import (
     DROPPED,
     SENDING,
     UNFINISHED,
-    WAITING,
     Claimed,
     NewIntent,
     finish,
@@ -42,20 +40,15 @@ from tasks_pipeline.links.intents import (
     put_back,
     put_intents,
 )
-from tasks_pipeline.links.notices import notice_text
-from tasks_pipeline.links.rows import HELD, LINKED, UNLINKED, Link, group_of_links, read_link, update_link
+from tasks_pipeline.links.rows import HELD, LINKED, UNLINKED, Link, read_link, update_link
 from tasks_pipeline.links.seen import issue_of
 from tasks_pipeline.links.views import View
-from tasks_pipeline.storage.state.tables import groups, issue_intents
-from tasks_pipeline.texts import clean
+from tasks_pipeline.storage.state.tables import issue_intents
 from tasks_pipeline.trackers.answers import Do, TrackerError
 from tasks_pipeline.trackers.issue import Comment, Issue
-from tasks_pipeline.trackers.markup import neutral
 
 LOOKS_SECONDS = (5.0, 30.0, 120.0)
 """A comment whose end is not known is looked for so long after each other, before it is sent again."""
-COLLAPSED = 50
-"""So many comments at most are collapsed into one."""
 MOST_TAKEN = 1000
 _KINDS = ("comment", "edit", "delete")
 _WAYS_IN, _WAYS_OUT = ("both", "pull"), ("both", "push")
@@ -151,7 +144,7 @@ def _write(work: Work, claimed: Claimed, tracker: Tracker, link: Link, now: date
             _put_back(work, claimed, again, "it is looked for", unknown=True, looks=claimed.looks + 1)
             return
     with work.state.read() as connection:
-        text, together, wait = _text(work, connection, claimed, tracker, link, now)
+        text, together, wait = text_of(work, connection, claimed, tracker, link, now)
     if wait > 0:
         _put_back(
             work,
@@ -179,7 +172,7 @@ def _rewrite(work: Work, claimed: Claimed, tracker: Tracker, link: Link) -> None
             shared = []
         else:
             shared = sharing(connection, link.id, copy.external_id)
-        text = _joined(work, tracker, [row for row in shared if row.deleted is None])
+        text = joined(work, tracker, [row for row in shared if row.deleted is None])
     if copy is None or not shared:
         _end(work, claimed, DROPPED, "it is not there any more")
         return
@@ -251,83 +244,6 @@ def _sent_with(claimed: Claimed) -> Sequence[Sequence[int]]:
 def _hash(there: Comment | None, together: Sequence[Any]) -> str:
     """What a copy is known by; one that stands for several is nobody's to edit there."""
     return hash_of(text_of_copy(there.body)) if there is not None and there.body and len(together) < 2 else ""
-
-
-def _text(
-    work: Work, connection: Connection, claimed: Claimed, tracker: Tracker, link: Link, now: datetime
-) -> tuple[str, list[tuple[int, int]], float]:
-    """What is to be written, the comments (number, version) that it stands for, and how many seconds it has to wait for the limit of its issue."""
-    wait = _wait(connection, tracker, link, now)
-    if wait > 0:
-        return "", [], wait
-    if claimed.data.get("notice"):
-        return _notice(work, connection, claimed, link), [], 0.0
-    rows = [copy_of(connection, claimed.data["comment"], link.id)]
-    if _was_limited(connection, link, now, tracker):
-        rows += [copy_of(connection, each, link.id) for each in _waiting_comments(connection, link, claimed)]
-    wanted = [row for row in rows if row is not None and row.deleted is None and row.external_id is None]
-    return _joined(work, tracker, wanted), [(row.id, row.version) for row in wanted], 0.0
-
-
-def _joined(work: Work, tracker: Tracker, rows: Sequence[Row[Any]]) -> str:
-    """Comments as one text that is harmless there, each with who wrote it."""
-    if not rows:
-        return ""
-    most = (work.provider.body_length - 500) // len(rows)
-    strong = "**" if work.provider.markup in ("github", "gitlab") else ""
-    parts = []
-    for row in rows:
-        member = work.stores.config.member(row.author)
-        name = clean((member.name if member else "") or row.author, 200)
-        head = f"{strong}{neutral(name, work.provider.markup)}{strong} wrote in Tasks Pipeline:"
-        # Cut before it is made harmless: a cut behind that could undo it.
-        body = neutral(row.body, work.provider.markup, max(most - len(head) - 10, 1))
-        parts.append(f"{head}\n\n{body}")
-    return "\n\n---\n\n".join(parts)
-
-
-def _notice(work: Work, connection: Connection, claimed: Claimed, link: Link) -> str:
-    group_id = group_of_links(connection, [link])[link.id]
-    columns = (groups.c.id, groups.c.times_seen, groups.c.last_release)
-    group = connection.execute(select(*columns).where(groups.c.id == group_id)).first()
-    if group is None:
-        return ""
-    short_id = short_ids(work.state, work.stores.slugs, [group_id])[group_id]
-    return notice_text(claimed.data, group, short_id, partial(neutral, markup=work.provider.markup))
-
-
-def _sent_since(connection: Connection, link: Link, since: datetime) -> tuple[int, datetime | None]:
-    c = issue_intents.c
-    query = select(func.count(), func.min(c.ended_at, type_=issue_intents.c.ended_at.type)).where(
-        c.link_id == link.id, c.kind == "comment", c.status == DONE, c.ended_at > since
-    )
-    many, first = connection.execute(query).one()
-    return int(many), first
-
-
-def _wait(connection: Connection, tracker: Tracker, link: Link, now: datetime) -> float:
-    """Seconds until an issue may have one more comment."""
-    many, first = _sent_since(connection, link, now - timedelta(hours=1))
-    if many < tracker.comments_per_hour or first is None:
-        return 0.0
-    return max(1.0, (first + timedelta(hours=1) - now).total_seconds())
-
-
-def _was_limited(connection: Connection, link: Link, now: datetime, tracker: Tracker) -> bool:
-    """Whether comments of an issue had to wait: then what waits goes into one."""
-    many, _ = _sent_since(connection, link, now - timedelta(hours=1, minutes=5))
-    return many + 1 >= tracker.comments_per_hour
-
-
-def _waiting_comments(connection: Connection, link: Link, claimed: Claimed) -> list[int]:
-    c = issue_intents.c
-    query = select(c.data).where(
-        c.link_id == link.id, c.kind == "comment", c.status == WAITING, c.id != claimed.id
-    )
-    found = [
-        data.get("comment") for data in connection.execute(query.order_by(c.id).limit(COLLAPSED)).scalars()
-    ]
-    return [each for each in found if each is not None]
 
 
 def _end_others(connection: Connection, link_id: int, comment_ids: Sequence[int], now: datetime) -> None:

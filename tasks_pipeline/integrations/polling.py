@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tasks_pipeline.config.integrations import Tracker
-from tasks_pipeline.integrations.creating import turned_up
 from tasks_pipeline.integrations.looking import NOT_THERE, Page, ask_later, look, pass_page
 from tasks_pipeline.integrations.missing import missed
+from tasks_pipeline.integrations.twins import turned_up
 from tasks_pipeline.integrations.work import Work
 from tasks_pipeline.links.comments import has_comments
 from tasks_pipeline.links.rows import HELD, LINKED, Link, read_links

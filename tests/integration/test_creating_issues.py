@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import JSON, update
 
 from tasks_pipeline.groups.decisions import resolve_groups
-from tasks_pipeline.integrations.creating import LOOKS, turned_up
+from tasks_pipeline.integrations.creating import LOOKS
+from tasks_pipeline.integrations.twins import turned_up
 from tasks_pipeline.links.intents import retry_dead
 from tasks_pipeline.links.making import request_by_rule, unlink
 from tasks_pipeline.storage.state.tables import integration_states, issue_intents

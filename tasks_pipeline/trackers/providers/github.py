@@ -7,17 +7,15 @@ alone is another issue's when a repository was removed and made anew, and its ow
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from tasks_pipeline.config.integrations import GitHubIntegration, Tracker
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
-from tasks_pipeline.trackers.calls import Calls, Kind, Reply
+from tasks_pipeline.trackers.calls import Calls, Reply
 from tasks_pipeline.trackers.issue import (
     Changes,
     Comment,
@@ -30,25 +28,20 @@ from tasks_pipeline.trackers.issue import (
 )
 from tasks_pipeline.trackers.markers import hidden, marked
 from tasks_pipeline.trackers.provider import Provider
-from tasks_pipeline.trackers.providers.github_polling import SIZES, Lists, by_numbers, changes
+from tasks_pipeline.trackers.providers.github_calls import GitHubCalls, parts
+from tasks_pipeline.trackers.providers.github_polling import SIZES, by_numbers, changes
 from tasks_pipeline.trackers.providers.github_shapes import (
     CommentShape,
-    EventShape,
     IssueShape,
     RepositoryShape,
     UserShape,
 )
-from tasks_pipeline.trackers.shapes import rows as rows_of
 
 VERSION = "2022-11-28"
 COMMENT_PAGES = 10
 MARKER_PAGES = 10
-EVENTS = 50
 FEW = 3
 """So many issues are read one by one; more of them from the lists."""
-FRESH_SECONDS = 600.0
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
-_ID = re.compile(r"(\d{1,20})#(\d{1,12})")
 _MOVED_TO = re.compile(r"/repositories/(\d{1,20})(?:/|$)")
 
 
@@ -85,17 +78,15 @@ class GitHub:
     markup = "github"
 
     def __init__(self, calls: Calls, web: str) -> None:
-        self._calls, self._web = calls, web
+        self._web = web
+        self._far = GitHubCalls(calls, web)
         self._login = ""
-        self._scopes: str | None = None
-        self._api_is_known = not _is_this_machine(web)
-        self._repositories: dict[str, tuple[float, RepositoryShape]] = {}
 
     # ── who and where
 
     def who(self) -> Identity:
         """See `Provider`."""
-        reply = self._ask("GET", "/user", "check", "who")
+        reply = self._far.ask("GET", "/user", "check", "who")
         user = reply.shaped(UserShape)
         self._login = user.login
         scopes = [scope.strip() for scope in reply.headers.get("x-oauth-scopes", "").split(",")]
@@ -104,9 +95,9 @@ class GitHub:
     def place(self, tracker: Tracker) -> Place:
         """See `Provider`."""
         name = tracker.repository or ""
-        self._repositories.pop(name.lower(), None)
+        self._far.forget(name)
         try:
-            found = self._repository(tracker, "check")
+            found = self._far.repository(tracker, "check")
         except TrackerError as error:
             if error.verdict.do not in (Do.HELD, Do.MAYBE_GONE, Do.GONE):
                 raise
@@ -117,7 +108,7 @@ class GitHub:
             str(found.id),
             found.full_name,
             f"{self._web}/{found.full_name}",
-            _problem_of(found) or _lacks_scope(found, self._scopes),
+            _problem_of(found) or _lacks_scope(found, self._far.scopes),
             renamed,
         )
 
@@ -126,7 +117,7 @@ class GitHub:
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """See `Provider`."""
         headers = {"If-None-Match": etag} if etag else {}
-        reply = self._ask("GET", self._path(tracker, external_id), "poll", "read", headers=headers)
+        reply = self._far.ask("GET", self._far.path(tracker, external_id), "poll", "read", headers=headers)
         if reply.unchanged:
             return None
         return self._issue(tracker, reply)
@@ -137,7 +128,7 @@ class GitHub:
             issue = self.read(tracker, issue.external_id) or issue
         if not assignee and (issue.state is IssueState.CLOSED or issue.changed_by is not None):
             return issue
-        events = self._events(tracker, issue)
+        events = self._far.events(tracker, issue)
         reopened = next((each for each in events if each.event == "reopened"), None)
         given = next((each for each in events if each.event in ("assigned", "unassigned")), None)
         if state and issue.state is IssueState.OPEN and reopened is not None and reopened.actor is not None:
@@ -151,7 +142,7 @@ class GitHub:
         """See `Provider`."""
         repository, number = self._named(tracker, reference)
         try:
-            reply = self._ask("GET", f"/repos/{repository}/issues/{number}", "state", "read")
+            reply = self._far.ask("GET", f"/repos/{repository}/issues/{number}", "state", "read")
         except TrackerError as error:
             if error.verdict.do is not Do.MAYBE_GONE:
                 raise
@@ -162,7 +153,7 @@ class GitHub:
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
         """See `Provider`. Without the right to write, GitHub leaves labels and assignees out and says nothing: the answer is what
         was made."""
-        repository = self._repository(tracker, "create")
+        repository = self._far.repository(tracker, "create")
         body: dict[str, Any] = {
             **draft.fields,
             "title": draft.title,
@@ -172,12 +163,12 @@ class GitHub:
             body["labels"] = list(draft.labels)
         if draft.assignee:
             body["assignees"] = [draft.assignee]
-        reply = self._ask("POST", f"/repos/{repository.full_name}/issues", "create", "create", json=body)
+        reply = self._far.ask("POST", f"/repos/{repository.full_name}/issues", "create", "create", json=body)
         return self._issue(tracker, reply)
 
     def find_marker(self, tracker: Tracker, marker: str, since: datetime) -> Issue | None:
         """See `Provider`. The list, not the search: its index is seconds to minutes late."""
-        repository = self._repository(tracker, "create")
+        repository = self._far.repository(tracker, "create")
         params: dict[str, str | int] = {
             "state": "all",
             "creator": self._login or self.who().person.login,
@@ -186,7 +177,7 @@ class GitHub:
             "per_page": 100,
             "since": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        for rows, reply in self._pages(
+        for rows, reply in self._far.pages(
             f"/repos/{repository.full_name}/issues", params, list[IssueShape], "create", MARKER_PAGES
         ):
             for row in rows:
@@ -200,7 +191,7 @@ class GitHub:
         if state is IssueState.CLOSED:
             body["state_reason"] = reason or "completed"
         call = "close" if state is IssueState.CLOSED else "reopen"
-        reply = self._ask("PATCH", self._path(tracker, issue.external_id), "state", call, json=body)
+        reply = self._far.ask("PATCH", self._far.path(tracker, issue.external_id), "state", call, json=body)
         found = self._issue(tracker, reply)
         if found.state is not state:
             raise TrackerError(
@@ -211,7 +202,9 @@ class GitHub:
     def assign(self, tracker: Tracker, issue: Issue, login: str | None) -> Issue:
         """See `Provider`. Those who may not be assigned are left out without a word."""
         body = {"assignees": [login] if login else []}
-        reply = self._ask("PATCH", self._path(tracker, issue.external_id), "state", "assign", json=body)
+        reply = self._far.ask(
+            "PATCH", self._far.path(tracker, issue.external_id), "state", "assign", json=body
+        )
         found = self._issue(tracker, reply)
         assigned = {person.login.lower() for person in found.assignees}
         if login and login.lower() not in assigned:
@@ -223,10 +216,10 @@ class GitHub:
 
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """See `Provider`."""
-        path = f"{self._path(tracker, issue.external_id)}/comments"
+        path = f"{self._far.path(tracker, issue.external_id)}/comments"
         for size in SIZES:
             most = COMMENT_PAGES * SIZES[0] // size
-            pages = self._pages(path, {"per_page": size}, list[CommentShape], "comment", most)
+            pages = self._far.pages(path, {"per_page": size}, list[CommentShape], "comment", most)
             try:
                 return [row.comment(self._web) for rows, _ in pages for row in rows]
             except TrackerError as error:
@@ -236,10 +229,12 @@ class GitHub:
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """See `Provider`."""
-        path = f"{self._path(tracker, issue.external_id)}/comments"
+        path = f"{self._far.path(tracker, issue.external_id)}/comments"
         text = {"body": marked(body, marker, comment=True)}
         return (
-            self._ask("POST", path, "comment", "comment", json=text).shaped(CommentShape).comment(self._web)
+            self._far.ask("POST", path, "comment", "comment", json=text)
+            .shaped(CommentShape)
+            .comment(self._web)
         )
 
     def edit_comment(
@@ -247,13 +242,15 @@ class GitHub:
     ) -> Comment:
         """See `Provider`."""
         text = {"body": marked(body, marker, comment=True)}
-        path = self._comment_path(tracker, issue, comment_id)
-        return self._ask("PATCH", path, "comment", "edit", json=text).shaped(CommentShape).comment(self._web)
+        path = self._far.comment_path(tracker, issue, comment_id)
+        return (
+            self._far.ask("PATCH", path, "comment", "edit", json=text).shaped(CommentShape).comment(self._web)
+        )
 
     def delete_comment(self, tracker: Tracker, issue: Issue, comment_id: str) -> None:
         """See `Provider`."""
         try:
-            self._ask("DELETE", self._comment_path(tracker, issue, comment_id), "comment", "delete")
+            self._far.ask("DELETE", self._far.comment_path(tracker, issue, comment_id), "comment", "delete")
         except TrackerError as error:
             if error.verdict.do not in (Do.MAYBE_GONE, Do.GONE):
                 raise
@@ -262,18 +259,18 @@ class GitHub:
 
     def changed(self, tracker: Tracker, cursor: Cursor) -> Changes:
         """See `Provider`. Comments are those of the whole repository."""
-        return changes(self._lists(tracker), cursor)
+        return changes(self._far.lists(tracker), cursor)
 
     def by_ids(self, tracker: Tracker, external_ids: Sequence[str]) -> dict[str, Issue | None]:
         """See `Provider`."""
-        repository = self._repository(tracker, "poll")
+        repository = self._far.repository(tracker, "poll")
         here: dict[int, str] = {}
         single = list(external_ids)
         found: dict[str, Issue | None] = {}
         if len(external_ids) > FEW:
-            pairs = [(each, *_parts(each)) for each in external_ids]
+            pairs = [(each, *parts(each)) for each in external_ids]
             here = {number: each for each, rid, number in pairs if rid == repository.id}
-            listed, _ = by_numbers(self._lists(tracker), here)
+            listed, _ = by_numbers(self._far.lists(tracker), here)
             found = {here[number]: issue for number, issue in listed.items()}
             single = [each for each in external_ids if each not in found]
         for each in single:
@@ -287,108 +284,22 @@ class GitHub:
 
     # ── how
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        kind: Kind,
-        call: str,
-        *,
-        json: Any = None,
-        params: Mapping[str, str | int] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        self._find_api()
-        return self._calls.ask(method, path, kind=kind, call=call, json=json, params=params, headers=headers)
-
-    def _find_api(self) -> None:
-        """On this machine itself answers what stands in for github.com (its API is at the root) or for an Enterprise Server."""
-        if self._api_is_known:
-            return
-        try:
-            self._calls.ask("GET", "/meta", kind="check", call="read")
-        except TrackerError as error:
-            if error.verdict.do is not Do.MAYBE_GONE:
-                raise
-            self._calls.rebase(self._web)
-        self._api_is_known = True
-
-    def _pages(
-        self, path: str, params: Mapping[str, str | int], shape: type[Any], kind: Kind, most: int
-    ) -> Iterable[tuple[Any, Reply]]:
-        reply = self._ask("GET", path, kind, "list", params=params)
-        for number in range(1, most + 1):
-            yield reply.shaped(shape), reply
-            behind = self._calls.next_page(reply)
-            if behind is None or number == most:
-                return
-            reply = self._ask("GET", behind, kind, "list")
-
-    def _lists(self, tracker: Tracker) -> Lists:
-        repository = self._repository(tracker, "poll")
-
-        def ask(path: str, params: Mapping[str, str | int], etag: str) -> Reply:
-            return self._ask(
-                "GET", path, "poll", "list", params=params, headers={"If-None-Match": etag} if etag else {}
-            )
-
-        return Lists(ask, self._calls.next_page, repository.full_name, repository.id, self._web)
-
-    def _repository(self, tracker: Tracker, kind: Kind) -> RepositoryShape:
-        """The repository of a tracker: its number, and its present name."""
-        name = tracker.repository or ""
-        if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
-            said = f"tracker {tracker.name}: repository {name!r} is no owner/name"
-            raise TrackerError(Verdict(Do.MISCONFIGURED, said=said))
-        read_at, known = self._repositories.get(name.lower(), (0.0, None))
-        if known is not None and time.monotonic() - read_at < FRESH_SECONDS:
-            return known
-        reply = self._ask("GET", f"/repos/{name}", kind, "place")
-        found, self._scopes = reply.shaped(RepositoryShape), reply.headers.get("x-oauth-scopes")
-        if not _NAME.fullmatch(found.full_name):
-            raise TrackerError(Verdict(Do.UNREACHABLE, said="a repository without a name"))
-        self._repositories[name.lower()] = (time.monotonic(), found)
-        return found
-
-    def _path(self, tracker: Tracker, external_id: str) -> str:
-        """Of an issue. One that is in another repository by now is addressed by that one's number."""
-        repository_id, number = _parts(external_id)
-        repository = self._repository(tracker, "poll")
-        if repository.id == repository_id:
-            return f"/repos/{repository.full_name}/issues/{number}"
-        return f"/repositories/{repository_id}/issues/{number}"
-
-    def _events(self, tracker: Tracker, issue: Issue) -> list[EventShape]:
-        """What happened to an issue lately, newest first, of the newest events of its repository: those of an issue begin with its oldest.
-        None where they do not show it, or may not be asked now: it is worth no more than one call."""
-        path, _, number = self._path(tracker, issue.external_id).rpartition("/")
-        try:
-            reply = self._ask("GET", f"{path}/events", "enrich", "list", params={"per_page": EVENTS})
-            found = rows_of(reply, EventShape)
-        except TrackerError:
-            return []
-        return [each for each in found if each.issue is not None and each.issue.number == int(number)]
-
-    def _comment_path(self, tracker: Tracker, issue: Issue, comment_id: str) -> str:
-        path = self._path(tracker, issue.external_id).rpartition("/")[0]
-        return f"{path}/comments/{quote(comment_id, safe='')}"
-
     def _issue(self, tracker: Tracker, reply: Reply) -> Issue:
         return self._made(tracker, reply.shaped(IssueShape), reply, reply.etag)
 
     def _made(self, tracker: Tracker, row: IssueShape, reply: Reply, etag: str = "") -> Issue:
-        repository = self._repository(tracker, "poll")
+        repository = self._far.repository(tracker, "poll")
         if row.repository.lower() == repository.full_name.lower():
             return row.issue(repository.id, self._web, etag)
         moved = _MOVED_TO.search(urlsplit(reply.url).path)
         if moved:
             return row.issue(int(moved[1]), self._web, etag)
-        found = self._ask("GET", row.repository_url, "poll", "read").shaped(RepositoryShape)
+        found = self._far.ask("GET", row.repository_url, "poll", "read").shaped(RepositoryShape)
         return row.issue(found.id, self._web, etag)
 
     def _named(self, tracker: Tracker, reference: str) -> tuple[str, int]:
         text = reference.strip()
-        ours = self._repository(tracker, "state").full_name
+        ours = self._far.repository(tracker, "state").full_name
         allowed = f"allowed is its address ({self._web}/{ours}/issues/12), {ours}#12, or 12"
         host = re.escape(self._web.partition("://")[2])
         name = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
@@ -400,13 +311,6 @@ class GitHub:
         if named.lower() not in (ours.lower(), (tracker.repository or "").lower()):
             raise ValueError(f"{named} is not the repository of {tracker.name}; {allowed}")
         return ours, int(found[2])
-
-
-def _parts(external_id: str) -> tuple[int, int]:
-    found = _ID.fullmatch(external_id)
-    if not found:
-        raise TrackerError(Verdict(Do.BUG, said=f"{external_id[:100]!r} is no REPOSITORY_ID#NUMBER"))
-    return int(found[1]), int(found[2])
 
 
 def _problem_of(found: RepositoryShape) -> str:
@@ -445,11 +349,3 @@ def _expires(headers: Mapping[str, str]) -> datetime | None:
         except (ValueError, OverflowError):
             continue
     return None
-
-
-def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

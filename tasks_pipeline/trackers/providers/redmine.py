@@ -7,14 +7,14 @@ only unless `status_id=*` is given; a refusal for want of rights is a 422 in the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks_pipeline.config.integrations import RedmineIntegration, Statuses, Tracker
 from tasks_pipeline.trackers.answers import DEGRADED, Do, TrackerError, Verdict
-from tasks_pipeline.trackers.calls import Calls, Kind, Reply
+from tasks_pipeline.trackers.calls import Calls
 from tasks_pipeline.trackers.issue import (
     Changes,
     Comment,
@@ -28,19 +28,16 @@ from tasks_pipeline.trackers.issue import (
 )
 from tasks_pipeline.trackers.markers import marker_in, plain
 from tasks_pipeline.trackers.paging import PAGE, changed_since, in_parts
+from tasks_pipeline.trackers.providers.redmine_calls import NOT_THERE, RedmineCalls
 from tasks_pipeline.trackers.providers.redmine_place import missing_fields, missing_rights, problems
 from tasks_pipeline.trackers.providers.redmine_shapes import (
-    Named,
     Project,
     Row,
-    User,
     assignment,
     body_of,
-    by_name,
     custom_fields,
     fitted,
     listed,
-    number,
     person,
     time,
 )
@@ -51,7 +48,6 @@ OVERLAP = timedelta(seconds=120)
 NOT_PLANNED = ("Rejected",)
 """What Redmine's own data call an issue that is closed without a fix."""
 MOST_COMMENTS = 1000
-_NOT_THERE = "nothing: it is not there"
 
 
 def open(integration: RedmineIntegration, calls: Calls) -> Redmine:
@@ -71,15 +67,13 @@ class Redmine:
 
     def __init__(self, calls: Calls, url: str) -> None:
         self._calls, self._url = calls, url
-        self._known_statuses: list[Status] | None = None
-        self._marker_fields: dict[str, bool] = {}
-        self._kinds: dict[str, list[Named]] = {}
+        self._far = RedmineCalls(calls)
 
     # ── whom and where
 
     def who(self) -> Identity:
         """The user of the API key. Keys do not expire."""
-        user = self._user()
+        user = self._far.user()
         note = "an administrator: a user with fewer rights would do" if user.admin else ""
         return Identity(Person(str(user.id), user.login, user.mail), note=note)
 
@@ -88,16 +82,16 @@ class Redmine:
         name = tracker.project or ""
         query = {"include": "trackers,issue_custom_fields,enabled_modules"}
         try:
-            reply = self._get(f"/projects/{name}.json", kind="check", call="place", params=query)
+            reply = self._far.get(f"/projects/{name}.json", kind="check", call="place", params=query)
         except TrackerError as error:
             if error.verdict.do is not Do.HELD:
                 raise
             said = f"there is no project {name}, or it is archived, or the user of the API key is no member of it ({error})"
             return Place("", name, self._of_project(name), said)
         project = reply.shaped(Project, part(reply, "project"))
-        self._kinds[name] = project.trackers or []
-        wrong = wrong_names(self._statuses(), tracker.statuses) if tracker.statuses != Statuses() else []
-        user = self._user(memberships=True)
+        self._far.kinds[name] = project.trackers or []
+        wrong = wrong_names(self._far.statuses(), tracker.statuses) if tracker.statuses != Statuses() else []
+        user = self._far.user(memberships=True)
         return Place(
             str(project.id),
             project.name or name,
@@ -111,11 +105,11 @@ class Redmine:
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """With its notes. Its ETag changes with them, while `updated_on` does not when one is edited (seen)."""
         try:
-            reply = self._read(external_id, "journals", etag)
+            reply = self._far.read(external_id, "journals", etag)
         except TrackerError as error:
             if not error.is_too_long:
                 raise
-            row = self._row(external_id, "")
+            row = self._far.row(external_id, "")
             return replace(self._issue(row, tracker), unread=str(error))
         if reply.unchanged:
             return None
@@ -141,10 +135,10 @@ class Redmine:
 
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
         """The marker is in the field `marker_field` of the tracker, or is the last line of the description."""
-        in_field = tracker.marker_field is not None and self._has_field(tracker, tracker.marker_field)
+        in_field = tracker.marker_field is not None and self._far.has_field(tracker, tracker.marker_field)
         values: dict[str, Any] = {
             "project_id": tracker.project,
-            **self._kind(tracker),
+            **self._far.kind(tracker),
             **draft.fields,
             "subject": draft.title,
             "description": fitted(draft.body, "" if in_field else draft.marker),
@@ -174,7 +168,9 @@ class Redmine:
             "limit": PAGE,
         }
         for offset in range(0, 50 * PAGE, PAGE):
-            reply = self._get("/issues.json", kind="create", call="search", params=query | {"offset": offset})
+            reply = self._far.get(
+                "/issues.json", kind="create", call="search", params=query | {"offset": offset}
+            )
             found = rows(reply, Row, "issues")
             for row in found:
                 if marker_in(body_of(row)) == marker:
@@ -186,13 +182,13 @@ class Redmine:
     def set_state(self, tracker: Tracker, issue: Issue, state: IssueState, reason: str = "") -> Issue:
         """By a status that the settings name, else the first one that the workflow allows; read afterwards, since one that it does
         not allow is dropped with 204 (seen). Raises TrackerError (HELD) when there is no way."""
-        wanted = choices(self._statuses(), tracker.statuses, state, reason, NOT_PLANNED)
+        wanted = choices(self._far.statuses(), tracker.statuses, state, reason, NOT_PLANNED)
         call = "close" if state is IssueState.CLOSED else "reopen"
-        row = self._put_status(issue, wanted[0], call)
+        row = self._far.put_status(issue, wanted[0], call)
         allowed = {status.id for status in row.allowed_statuses or ()}
         other = next((status for status in wanted[1:] if int(status.id) in allowed), None)
         if other is not None and state_of(self._status(row), tracker.statuses) is not state:
-            row = self._put_status(issue, other, call)
+            row = self._far.put_status(issue, other, call)
         changed = self._issue(row, tracker)
         if changed.state is state:
             return changed
@@ -205,30 +201,30 @@ class Redmine:
         if login is not None and not is_number(login):
             said = f"{login!r} is no account of Redmine; allowed is the number of a user, as in the address of its page"
             raise TrackerError(Verdict(Do.DEAD, fields=("Assignee",), said=said))
-        self._put(issue, {"assigned_to_id": login or ""}, kind="state", call="assign")
-        return self._issue(self._row(issue.external_id, "journals", notes_needed=False), tracker)
+        self._far.put(issue, {"assigned_to_id": login or ""}, kind="state", call="assign")
+        return self._issue(self._far.row(issue.external_id, "journals", notes_needed=False), tracker)
 
     # ── comments: notes are journals of the issue
 
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """Journals with a note; changes without one are none."""
-        return self._comments(self._row(issue.external_id, "journals"))
+        return self._comments(self._far.row(issue.external_id, "journals"))
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """Found by its marker afterwards, since the answer holds no id (seen)."""
-        self._put(
+        self._far.put(
             issue, {"notes": fitted(body, marker), "private_notes": False}, kind="comment", call="comment"
         )
         try:
             written = [
                 one
-                for one in self._comments(self._row(issue.external_id, "journals"))
+                for one in self._comments(self._far.row(issue.external_id, "journals"))
                 if marker_in(one.body) == marker
             ]
         except TrackerError as error:  # it was written: to write it again would double it
             raise TrackerError(replace(error.verdict, do=Do.UNKNOWN)) from error
         if len(written) > 1:  # markers of comments can be guessed: whoever writes one makes no note ours
-            us = str(self._user().id)
+            us = str(self._far.user().id)
             written = [one for one in written if one.author is not None and one.author.login == us] or written
         if not written:
             said = "the note was not taken: the user of the API key may not add notes to this issue"
@@ -239,8 +235,8 @@ class Redmine:
         self, tracker: Tracker, issue: Issue, comment_id: str, body: str, marker: str = ""
     ) -> Comment:
         """From Redmine 5.0 on; who may edit only what is theirs may not edit others'."""
-        self._put_note(comment_id, fitted(body, marker), "edit")
-        notes = self._comments(self._row(issue.external_id, "journals"))
+        self._far.put_note(comment_id, fitted(body, marker), "edit")
+        notes = self._comments(self._far.row(issue.external_id, "journals"))
         found = [one for one in notes if one.external_id == comment_id]
         if not found:
             raise TrackerError(Verdict(Do.DEAD, said="the note is not there any more"))
@@ -249,9 +245,9 @@ class Redmine:
     def delete_comment(self, tracker: Tracker, issue: Issue, comment_id: str) -> None:
         """A note without text is none any more."""
         try:
-            self._put_note(comment_id, "", "delete")
+            self._far.put_note(comment_id, "", "delete")
         except TrackerError as error:
-            if error.verdict.do is not Do.DEAD or error.verdict.then != _NOT_THERE:
+            if error.verdict.do is not Do.DEAD or error.verdict.then != NOT_THERE:
                 raise
 
     # ── many issues
@@ -269,13 +265,13 @@ class Redmine:
             def part_of(offset: int, many: int) -> list[Issue]:
                 more: dict[str, str | int] = {"offset": offset, "limit": many}
                 asked = query | {"updated_on": f">={time(since)}"} | more
-                reply = self._get("/issues.json", kind="poll", call="poll", params=asked)
+                reply = self._far.get("/issues.json", kind="poll", call="poll", params=asked)
                 return [self._issue(row, tracker) for row in rows(reply, Row, "issues")]
 
             return in_parts(part_of, offset, PAGE)  # its texts may have any length
 
         def their_clock() -> datetime:
-            reply = self._get("/issues.json", kind="poll", call="poll", params=query | {"limit": 1})
+            reply = self._far.get("/issues.json", kind="poll", call="poll", params=query | {"limit": 1})
             return reply.date or datetime.now(UTC)
 
         return changed_since(cursor, page, their_clock, OVERLAP)
@@ -289,7 +285,7 @@ class Redmine:
             asked = numbers[offset : offset + many]
             query: dict[str, str | int] = {"issue_id": ",".join(asked), "status_id": "*", "limit": PAGE}
             try:
-                reply = self._get("/issues.json", kind="poll", call="list", params=query)
+                reply = self._far.get("/issues.json", kind="poll", call="list", params=query)
             except TrackerError as error:
                 if error.is_too_long and len(asked) == 1:
                     return []  # it is there
@@ -302,98 +298,7 @@ class Redmine:
             found |= {str(row.id): self._issue(row, tracker) for row in listed if str(row.id) in numbers}
         return found
 
-    # ── calls
-
-    def _get(
-        self,
-        path: str,
-        *,
-        kind: Kind,
-        call: str,
-        params: Mapping[str, str | int] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        return self._calls.ask("GET", path, kind=kind, call=call, params=params, headers=headers)
-
-    def _put(self, issue: Issue, values: Mapping[str, Any], *, kind: Kind, call: str) -> None:
-        path = f"/issues/{number(issue.external_id)}.json"
-        self._calls.ask("PUT", path, kind=kind, call=call, json={"issue": values})
-
-    def _put_status(self, issue: Issue, status: Status, call: str) -> Row:
-        self._put(issue, {"status_id": int(status.id)}, kind="state", call=call)
-        return self._row(issue.external_id, "journals,allowed_statuses", notes_needed=False)
-
-    def _put_note(self, comment_id: str, text: str, call: str) -> None:
-        """Refusals are of this note alone, and not of its issue or project."""
-        path = f"/journals/{number(comment_id)}.json"
-        try:
-            self._calls.ask("PUT", path, kind="comment", call=call, json={"journal": {"notes": text}})
-        except TrackerError as error:
-            if error.verdict.do in (Do.MAYBE_GONE, Do.GONE):
-                said = "the note is not there any more"
-                raise TrackerError(Verdict(Do.DEAD, then=_NOT_THERE, said=said)) from error
-            if error.verdict.do is Do.HELD:
-                raise TrackerError(replace(error.verdict, tracker="")) from error
-            raise
-
-    def _read(self, external_id: str, include: str, etag: str = "") -> Reply:
-        return self._get(
-            f"/issues/{number(external_id)}.json",
-            kind="state",
-            call="read",
-            params={"include": include} if include else {},
-            headers={"If-None-Match": etag} if etag else {},
-        )
-
-    def _row(self, external_id: str, include: str, *, notes_needed: bool = True) -> Row:
-        """An issue by itself; where its notes are too long for an answer and are not needed, without them."""
-        try:
-            reply = self._read(external_id, include)
-        except TrackerError as error:
-            if notes_needed or not error.is_too_long:
-                raise
-            reply = self._read(external_id, include.removeprefix("journals").removeprefix(","))
-        return reply.shaped(Row, part(reply, "issue"))
-
-    def _user(self, *, memberships: bool = False) -> User:
-        query: dict[str, str | int] = {"include": "memberships"} if memberships else {}
-        reply = self._get("/users/current.json", kind="check", call="who", params=query)
-        return reply.shaped(User, part(reply, "user"))
-
-    def _statuses(self) -> list[Status]:
-        if self._known_statuses is None:
-            reply = self._get("/issue_statuses.json", kind="check", call="check")
-            found = reply.shaped(list[Named], part(reply, "issue_statuses"))
-            self._known_statuses = [Status(str(one.id), one.name, bool(one.is_closed)) for one in found]
-        return self._known_statuses
-
-    def _kind(self, tracker: Tracker) -> dict[str, int]:
-        """The kind of issue to make: the project's first when none is named."""
-        name = tracker.project or ""
-        if tracker.tracker is None:
-            return {}
-        if name not in self._kinds:
-            reply = self._get(
-                f"/projects/{name}.json", kind="create", call="place", params={"include": "trackers"}
-            )
-            self._kinds[name] = reply.shaped(Project, part(reply, "project")).trackers or []
-        found = by_name(self._kinds[name], tracker.tracker)
-        if found is None:
-            said = f'project {name} has no tracker "{tracker.tracker}"; it has: {listed(self._kinds[name])}'
-            raise TrackerError(Verdict(Do.HELD, tracker="misconfigured", said=said))
-        return {"tracker_id": found.id}
-
-    def _has_field(self, tracker: Tracker, field: int) -> bool:
-        """Whether issues of the project are seen to have a custom field: the value of one that they do not have is dropped without a
-        word, and the marker with it."""
-        if not self._marker_fields.get(tracker.name):
-            query: dict[str, str | int] = {"project_id": tracker.project or "", "status_id": "*", "limit": 25}
-            query |= self._kind(tracker)
-            reply = self._get("/issues.json", kind="create", call="search", params=query)
-            found = rows(reply, Row, "issues")
-            has = [any(one.id == field for one in row.custom_fields) for row in found]
-            self._marker_fields[tracker.name] = bool(has) and all(has)
-        return self._marker_fields[tracker.name]
+    # ── what calls come to
 
     def _why_refused(self, tracker: Tracker, error: TrackerError) -> TrackerError:
         """A 422 also says that there is no such project, or no right to add issues, in the user's language: the project tells."""
@@ -434,12 +339,12 @@ class Redmine:
     def _status(self, row: Row) -> Status:
         closed = row.status.is_closed
         if closed is None:  # before Redmine 5.0
-            closed = any(one.closed for one in self._statuses() if one.id == str(row.status.id))
+            closed = any(one.closed for one in self._far.statuses() if one.id == str(row.status.id))
         return Status(str(row.status.id), row.status.name, closed)
 
     def _who_changed(self, row: Row, tracker: Tracker, state: IssueState) -> Person | None:
         """Who brought it into the state in which it is."""
-        states = {one.id: state_of(one, tracker.statuses) for one in self._statuses()}
+        states = {one.id: state_of(one, tracker.statuses) for one in self._far.statuses()}
         for journal in reversed(row.journals or ()):
             for change in journal.details:
                 if change.property == "attr" and change.name == "status_id":

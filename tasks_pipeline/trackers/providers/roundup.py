@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 from tasks_pipeline.config.integrations import RoundupIntegration, Statuses, Tracker
 from tasks_pipeline.texts import clean
 from tasks_pipeline.trackers.answers import Do, TrackerError, Verdict
-from tasks_pipeline.trackers.calls import Calls, Kind, Reply
+from tasks_pipeline.trackers.calls import Calls
 from tasks_pipeline.trackers.issue import (
     Changes,
     Comment,
@@ -32,9 +32,8 @@ from tasks_pipeline.trackers.issue import (
 )
 from tasks_pipeline.trackers.markers import marked
 from tasks_pipeline.trackers.paging import PAGE, changed_since
+from tasks_pipeline.trackers.providers.roundup_calls import CLOSED, LIST, RoundupCalls
 from tasks_pipeline.trackers.providers.roundup_shapes import (
-    Item,
-    KnownStatus,
     Made,
     Message,
     Row,
@@ -45,27 +44,18 @@ from tasks_pipeline.trackers.providers.roundup_shapes import (
     ids_in,
     message_id,
     name_in,
-    number,
     person,
     time_of,
     with_messages,
 )
-from tasks_pipeline.trackers.shapes import T, ids_listed, is_number, lines, not_listed, part, rows
+from tasks_pipeline.trackers.shapes import ids_listed, is_number, lines, not_listed, part, rows
 from tasks_pipeline.trackers.workflow import Status, choices, reason_of, state_of, wrong_names
 
 OVERLAP = timedelta(seconds=120)
-CLOSED = ("resolved", "done-cbb", "closed")
-"""Names of statuses that are closed in the templates Roundup comes with: it has no word of its own for that. The first is preferred."""
 MOST_COMMENTS = 1000
-MESSAGES = 50
-"""Messages in a call: each may be as long as a mail."""
-FEWEST = 5
-"""The same where so many were too long for one answer."""
 TRIES = 4
 """A message is added so often anew when somebody else changed the issue in between."""
-FIELDS = "title,status,assignedto,activity,actor,creation,creator,messages,superseder"
 TOKEN_SECONDS = 600
-LIST = ("data", "collection")
 
 
 def open(integration: RoundupIntegration, calls: Calls) -> Roundup:
@@ -95,7 +85,7 @@ class Roundup:
 
     def __init__(self, calls: Calls, url: str, user: str) -> None:
         self._calls, self._url, self._user = calls, url, user
-        self._known_statuses: list[Status] | None = None
+        self._far = RoundupCalls(calls, user)
 
     # ── whom and where
 
@@ -114,8 +104,8 @@ class Roundup:
             "GET", "/data/issue", kind="check", call="place", params={"@page_size": 1, "@fields": "title"}
         )
         rows(reply, Row, *LIST)
-        wrong = wrong_names(self._statuses(), tracker.statuses) if tracker.statuses != Statuses() else []
-        there = ", ".join(status.name for status in self._statuses())
+        wrong = wrong_names(self._far.statuses(), tracker.statuses) if tracker.statuses != Statuses() else []
+        there = ", ".join(status.name for status in self._far.statuses())
         problem = f"there is no status {', '.join(wrong)}; there are: {there}" if wrong else ""
         return Place(self._url, self._url, self._url, problem)
 
@@ -123,9 +113,9 @@ class Roundup:
 
     def read(self, tracker: Tracker, external_id: str, etag: str = "") -> Issue | None:
         """With its messages. Its own ETag does not change with the text of a message (seen), so that this one is made of all of it."""
-        row = self._row(external_id, "state")
+        row = self._far.row(external_id, "state")
         try:
-            messages = self._messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
+            messages = self._far.messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
         except TrackerError as error:
             if not error.is_too_long:
                 raise
@@ -150,11 +140,11 @@ class Roundup:
     def create(self, tracker: Tracker, draft: Draft) -> Issue:
         """The body is its first message, with the marker as the last line and in its message id. The issue itself is made with a token
         that is good for one time: while its answer is lost, it is sent once more with the same token, and not made twice."""
-        message = self._post_message(draft.body, draft.marker, "create", "edit")
+        message = self._far.post_message(draft.body, draft.marker, "create", "edit")
         values = {**draft.fields, "title": draft.title, "messages": [message]}
         if draft.assignee:
             values["assignedto"] = draft.assignee
-        token = self._prepare("/data/issue/@poe", {"lifetime": TOKEN_SECONDS}, "create", "edit", Token)
+        token = self._far.prepare("/data/issue/@poe", {"lifetime": TOKEN_SECONDS}, "create", "edit", Token)
         path = f"/data/issue/@poe/{quote(token.link.rsplit('/', 1)[-1], safe='')}"
         made = self._post_once(tracker, path, values, draft.marker)
         try:
@@ -176,21 +166,21 @@ class Roundup:
             said = "its list of messages is not one of those with a message id"
             raise TrackerError(Verdict(Do.UNREACHABLE, said=said))
         messages = [one.id for one in found]
-        issues = [row for one in messages for row in self._rows([("messages", one)], "create", "search")]
+        issues = [row for one in messages for row in self._far.rows([("messages", one)], "create", "search")]
         if not issues:
             return None
         first = min(issues, key=lambda row: int(row.id))
-        return self._issue(first, tracker, self._messages([one.id for one in first.messages]))
+        return self._issue(first, tracker, self._far.messages([one.id for one in first.messages]))
 
     def set_state(self, tracker: Tracker, issue: Issue, state: IssueState, reason: str = "") -> Issue:
         """Raises TrackerError (LOOK_AGAIN) when its status is another one than `issue` shows, HELD when it is not taken."""
-        wanted = choices(self._statuses(), tracker.statuses, state, reason)[0]
-        item = self._item("issue", issue.external_id, "state")
+        wanted = choices(self._far.statuses(), tracker.statuses, state, reason)[0]
+        item = self._far.item("issue", issue.external_id, "state")
         now = name_in(item.attributes.get("status"))
         if issue.status and clean(now, 200) != clean(issue.status, 200):
             raise TrackerError(Verdict(Do.LOOK_AGAIN, said=f'its status became "{now}" meanwhile'))
         call = "close" if state is IssueState.CLOSED else "reopen"
-        self._patch("issue", issue.external_id, item, {"status": wanted.id}, "state", call)
+        self._far.patch("issue", issue.external_id, item, {"status": wanted.id}, "state", call)
         changed = self._read_back(tracker, issue)
         if changed.state is not state:
             said = f'the tracker did not take "{wanted.name}": it is "{changed.status}"'
@@ -199,30 +189,30 @@ class Roundup:
 
     def assign(self, tracker: Tracker, issue: Issue, login: str | None) -> Issue:
         """`login` is the name of a user."""
-        item = self._item("issue", issue.external_id, "state")
+        item = self._far.item("issue", issue.external_id, "state")
         if login is None:
             values, op = {"assignedto": ""}, "remove"
         else:
             values, op = {"assignedto": login}, "replace"
-        self._patch("issue", issue.external_id, item, values, "state", "assign", op)
+        self._far.patch("issue", issue.external_id, item, values, "state", "assign", op)
         return self._read_back(tracker, issue)
 
     # ── comments
 
     def comments(self, tracker: Tracker, issue: Issue) -> Sequence[Comment]:
         """Messages but for the one that is its description."""
-        row = self._row(issue.external_id, "state")
-        messages = self._messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
+        row = self._far.row(issue.external_id, "state")
+        messages = self._far.messages([one.id for one in row.messages[: MOST_COMMENTS + 1]])
         return self._issue(row, tracker, messages).comments or ()
 
     def comment(self, tracker: Tracker, issue: Issue, body: str, marker: str) -> Comment:
         """A message that is added to those of the issue. Its status stays as it is."""
-        message = self._post_message(body, marker, "comment", "edit")
+        message = self._far.post_message(body, marker, "comment", "edit")
         for _ in range(TRIES):
-            item = self._item("issue", issue.external_id, "comment")
+            item = self._far.item("issue", issue.external_id, "comment")
             values = with_messages(item, [*ids_in(item.attributes.get("messages")), message])
             try:
-                self._patch("issue", issue.external_id, item, values, "comment", "comment")
+                self._far.patch("issue", issue.external_id, item, values, "comment", "comment")
                 break
             except TrackerError as error:
                 if error.verdict.do is not Do.LOOK_AGAIN:
@@ -238,17 +228,17 @@ class Roundup:
         values = {"content": marked(body, marker, comment=False)}
         if marker:
             values["messageid"] = message_id(marker)
-        self._change_message(comment_id, values, "edit")
+        self._far.change_message(comment_id, values, "edit")
         return self._written(issue, comment_id)
 
     def delete_comment(self, tracker: Tracker, issue: Issue, comment_id: str) -> None:
         """It is taken from the issue, and its text is dropped; only administrators may retire a message."""
-        item = self._item("issue", issue.external_id, "comment")
+        item = self._far.item("issue", issue.external_id, "comment")
         left = [one for one in ids_in(item.attributes.get("messages")) if one != comment_id]
         if len(left) < len(ids_in(item.attributes.get("messages"))):
-            self._patch("issue", issue.external_id, item, with_messages(item, left), "comment", "delete")
+            self._far.patch("issue", issue.external_id, item, with_messages(item, left), "comment", "delete")
         try:
-            self._change_message(comment_id, {"content": "(deleted)", "messageid": ""}, "delete")
+            self._far.change_message(comment_id, {"content": "(deleted)", "messageid": ""}, "delete")
         except TrackerError as error:
             if error.verdict.do not in (Do.DEAD, Do.HELD):
                 raise
@@ -259,7 +249,7 @@ class Roundup:
         """Rows by the time of their last activity. Without a zone their times would be those of the zone that our user has set (seen)."""
 
         def page(since: datetime, offset: int) -> list[Issue]:
-            rows = self._rows(
+            rows = self._far.rows(
                 [
                     ("activity", f"from {since.astimezone(UTC):%Y-%m-%d.%H:%M:%S}+0000"),
                     ("@sort", "activity,id"),
@@ -286,105 +276,13 @@ class Roundup:
         found: dict[str, Issue | None] = dict.fromkeys(one for one in external_ids if not is_number(one))
         for start in range(0, len(numbers), PAGE):
             asked = numbers[start : start + PAGE]
-            reply = self._list([("id", one) for one in asked], "poll", "list")
+            reply = self._far.listed([("id", one) for one in asked], "poll", "list")
             found |= dict.fromkeys(not_listed(asked, ids_listed(reply, *LIST)))
             listed = rows(reply, Row, *LIST)
             found |= {row.id: self._issue(row, tracker, None) for row in listed if row.id in asked}
         return found
 
-    # ── calls
-
-    def _row(self, external_id: str, kind: Kind) -> Row:
-        """An issue from a list, where one that was retired is missing."""
-        rows = self._rows([("id", number(external_id))], kind, "read")
-        if not rows:
-            raise TrackerError(
-                Verdict(Do.MAYBE_GONE, said=f"there is no issue{external_id}, or it was retired")
-            )
-        return rows[0]
-
-    def _list(self, query: Sequence[tuple[str, str]], kind: Kind, call: str) -> Reply:
-        asked = urlencode([*query, ("@fields", FIELDS), ("@verbose", "2")])
-        return self._calls.ask("GET", f"/data/issue?{asked}", kind=kind, call=call)
-
-    def _rows(self, query: Sequence[tuple[str, str]], kind: Kind, call: str) -> list[Row]:
-        return rows(self._list(query, kind, call), Row, *LIST)
-
-    def _messages(self, ids: Sequence[str]) -> list[Message]:
-        """Messages by their numbers, in that order; those that were retired are missing."""
-
-        def read(wanted: Sequence[str]) -> list[Message]:
-            fields = "content,author,creator,date,creation,activity,messageid"
-            asked = urlencode([*(("id", one) for one in wanted), ("@fields", fields), ("@verbose", "3")])
-            try:
-                reply = self._calls.ask("GET", f"/data/msg?{asked}", kind="state", call="read")
-            except TrackerError as error:
-                if not error.is_too_long or len(wanted) <= FEWEST:
-                    raise
-                parts = range(0, len(wanted), FEWEST)
-                return [one for start in parts for one in read(wanted[start : start + FEWEST])]
-            return rows(reply, Message, *LIST)
-
-        found = [one for start in range(0, len(ids), MESSAGES) for one in read(ids[start : start + MESSAGES])]
-        return sorted(found, key=lambda one: int(one.id))
-
-    def _item(self, what: str, external_id: str, kind: Kind) -> Item:
-        """One thing by its number, with its ETag."""
-        path = f"/data/{what}/{number(external_id)}"
-        reply = self._calls.ask("GET", path, kind=kind, call="read", params={"@verbose": 2})
-        return reply.shaped(Item, part(reply, "data"))
-
-    def _patch(
-        self,
-        what: str,
-        external_id: str,
-        item: Item,
-        values: Any,
-        kind: Kind,
-        call: str,
-        op: str = "replace",
-    ) -> None:
-        """Change a thing that is still as it was read; else LOOK_AGAIN is raised."""
-        self._calls.ask(
-            "PATCH",
-            f"/data/{what}/{number(external_id)}",
-            kind=kind,
-            call=call,
-            json={"@op": op, **values},
-            headers={"If-Match": item.etag},
-        )
-
-    def _change_message(self, message: str, values: Any, call: str) -> None:
-        """Refusals are of this message alone, and not of its issue."""
-        try:
-            item = self._item("msg", message, "comment")
-            self._patch("msg", message, item, values, "comment", call)
-        except TrackerError as error:
-            if error.verdict.do in (Do.MAYBE_GONE, Do.GONE):
-                raise TrackerError(Verdict(Do.DEAD, said="the message is not there any more")) from error
-            if error.verdict.do is Do.HELD:
-                raise TrackerError(replace(error.verdict, tracker="")) from error
-            raise
-
-    def _prepare(self, path: str, values: Any, kind: Kind, call: str, shape: type[T]) -> T:
-        """What has to be there before something is made. Nothing was made when it fails, so it may be done again."""
-        try:
-            reply = self._calls.ask("POST", path, kind=kind, call=call, json=values)
-            return reply.shaped(shape, part(reply, "data"))
-        except TrackerError as error:
-            if error.verdict.do in (Do.LOOK_AGAIN, Do.READ_IT):
-                raise TrackerError(replace(error.verdict, do=Do.RETRY)) from error
-            raise
-
-    def _post_message(self, body: str, marker: str, kind: Kind, call: str) -> str:
-        """A message that belongs to no issue yet; without an author and a date it may not be added to one."""
-        values = {
-            "content": marked(body, marker, comment=False),
-            "author": self._user,
-            "date": ".",
-            "messageid": message_id(marker),
-        }
-        return self._prepare("/data/msg", values, kind, call, Made).id
+    # ── what calls come to
 
     def _post_once(self, tracker: Tracker, path: str, values: Any, marker: str) -> str:
         """The number of the issue that is made. A token that was used up may have made it: then its marker is there."""
@@ -414,23 +312,12 @@ class Roundup:
     def _written(self, issue: Issue, message: str) -> Comment:
         """A message as it is now. It is there, whatever goes wrong with reading it."""
         try:
-            found = self._messages([message])
+            found = self._far.messages([message])
         except TrackerError as error:
             raise TrackerError(replace(error.verdict, do=Do.UNKNOWN)) from error
         if not found:
             raise TrackerError(Verdict(Do.DEAD, said="the message is not there any more"))
         return self._comment(found[0])
-
-    def _statuses(self) -> list[Status]:
-        """In their order; of those that are closed the preferred one first."""
-        if self._known_statuses is None:
-            query = {"@fields": "name,order", "@sort": "order,id"}
-            reply = self._calls.ask("GET", "/data/status", kind="check", call="check", params=query)
-            found = rows(reply, KnownStatus, *LIST)
-            known = [Status(one.id, one.name, one.name.casefold() in CLOSED) for one in found]
-            known.sort(key=lambda one: CLOSED.index(one.name.casefold()) if one.closed else -1)
-            self._known_statuses = known
-        return self._known_statuses
 
     # ── shapes
 
