@@ -22,38 +22,29 @@ from uuid import uuid4
 import httpx
 
 from benchmarks.floor import floor_cpu_ms
-from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.outside import (
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    as_fast_as_possible,
+    over_floor,
+    send,
+    stored,
+    wait_until_stored,
+)
+from benchmarks.processes import memory_mb
 from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY
 from tasks_pipeline.home import Home
-from tasks_pipeline.processing.books import books_of_state
 from tasks_pipeline.storage.lake.events import find_event
 from tasks_pipeline.stores import Stores, open_stores
 
 REST_SECONDS = 15
-POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 600
 
 
 def say(text: str) -> None:
     """Progress, beside the result."""
     print(text, file=sys.stderr, flush=True)
-
-
-def stored(stores: Stores) -> int:
-    """Items stored so far."""
-    return sum(books_of_state(stores, day).stored for day in stores.spool.days())
-
-
-def wait_until_stored(stores: Stores, count: int) -> float:
-    """Seconds since 1970 at which so many items are stored and visible."""
-    deadline = time.time() + PATIENCE_SECONDS
-    while stored(stores) < count:
-        if time.time() > deadline:
-            raise SystemExit(f"only {stored(stores)} of {count} items were stored in {PATIENCE_SECONDS} s")
-        time.sleep(POLL_SECONDS)
-    return time.time()
 
 
 def latency(stores: Stores, url: str, hook: Hook) -> tuple[float, float]:
@@ -78,15 +69,6 @@ def latency(stores: Stores, url: str, hook: Hook) -> tuple[float, float]:
     if posted is None:
         raise SystemExit("the alert of an event never reached the webhook")
     return visible, posted.at - started
-
-
-def send(url: str, count: int, rate: float = 0) -> dict[str, Any]:
-    """Send shop events from a process of their own."""
-    command = [sys.executable, "-m", "benchmarks.send", url, str(count), "--rate", str(rate)]
-    result: dict[str, Any] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )
-    return result
 
 
 def alone(module: str) -> dict[str, float]:
@@ -121,25 +103,18 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         cold, cold_alert = latency(stores, service.receiver_url, hook)
         warmed = [latency(stores, service.receiver_url, hook) for _ in range(5)]
         say(f"{count} events as fast as possible ...")
-        before, cpu_before = stored(stores), cpu_seconds(process.pid)
-        sent = send(service.receiver_url, count)
-        seconds = wait_until_stored(stores, before + count) - sent["started"]
-        cpu = {role: spent - cpu_before.get(role, 0.0) for role, spent in cpu_seconds(process.pid).items()}
+        figures, seconds = as_fast_as_possible(stores, process.pid, service.receiver_url, count)
         say("half load ...")
+        before = stored(stores)
         half = send(service.receiver_url, int(count / seconds / 2 * 10), rate=count / seconds / 2)
-        total = before + count + half["sent"]
+        total = before + half["sent"]
         wait_until_stored(stores, total)
         lake = root / "lake" / "files" / "main"
-        return {
-            "end_to_end_events_per_s": round(count / seconds, 1),
-            "cpu_ms_per_event": round(sum(cpu.values()) / count * 1000, 3),
-            "cpu_ms_per_event_by_process": {role: round(s / count * 1000, 3) for role, s in cpu.items()},
+        return figures | {
             "bytes_per_event": round(
                 (bytes_below(lake / "events") + bytes_below(lake / "event_payloads")) / total
             ),
-            "receive_per_s": round(sent["sent"] / (sent["ended"] - sent["started"]), 1),
             "receive_p95_ms": half["p95_ms"],
-            "receive_p95_ms_full_load": sent["p95_ms"],
             "cold_latency_s": round(cold, 2),
             "warm_latency_s": round(statistics.median(visible for visible, _ in warmed), 2),
             "cold_alert_s": round(cold_alert, 2),
@@ -167,18 +142,7 @@ def main() -> None:
     floor = floor_cpu_ms()
     with temporary_root() as root:
         figures = measure(root, arguments.events)
-    ratio = figures["cpu_ms_per_event"] / floor["sum"]
-    print(
-        json.dumps(
-            figures
-            | steps
-            | {
-                "floor_cpu_ms_per_event": round(floor["sum"], 3),
-                "floor_parts_ms": {name: round(value, 3) for name, value in floor.items()},
-                "cpu_over_floor": round(ratio, 2),
-            }
-        )
-    )
+    print(json.dumps(figures | steps | over_floor(figures, floor)))
 
 
 if __name__ == "__main__":
