@@ -18,6 +18,7 @@ from tasks_pipeline.protocol.exact import DecodedEvent
 from tasks_pipeline.protocol.security_report import security_event
 from tasks_pipeline.protocol.users import user_key
 from tasks_pipeline.symbolication.stacks import stacks
+from tasks_pipeline.symbolication.symbolicator import concerns
 from tasks_pipeline.tools import ProjectTools
 
 
@@ -126,7 +127,9 @@ class ErrorEventProcessor(JsonProcessor):
         tools = staging.tools.of(self.data.context.project_id)
         work = process_event(self.data, tools, decoded, watch=staging.watch)
         payload = encode_json(work.event)
-        if b"\\u0000" in payload:  # out of a symbol file, say: what was sent has none any more
+        if (
+            concerns(work.event) and b"\\u0000" in payload
+        ):  # out of a symbol file: what was sent has none any more
             work.event = decode_json(payload)
             forget_marks(work)
             group(work)

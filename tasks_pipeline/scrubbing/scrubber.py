@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,8 +25,7 @@ _FACTS = frozenset(
 _PROGRAM = ("modules", "debug_meta", "sdk")
 _STACKS = ("stacktrace", "raw_stacktrace")
 _CARRIERS = ("exception", "threads")
-_OWN_WAY = frozenset((*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors"))
-_APART = _OWN_WAY | {"breadcrumbs"}
+_APART = frozenset((*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors"))
 _DATA_OF_FRAMES = ("vars", "data", "lock")
 """The rest of a frame is source code and where it is."""
 
@@ -37,6 +37,15 @@ _LONGEST_JSON = 65_536  # characters of a text that is read as JSON
 _LEVELS_OF_JSON = 2  # JSON in texts of JSON in texts
 _LEVELS_LOOKED_AT = 7  # of the event: whether a part of it is clean is asked on so many levels
 _LEAST_LONG_NUMBER = 10**11
+
+
+class Piece(Enum):
+    """What of an event is judged as a whole: the variables of frames, source code and where it is with all facts about
+    programs, and the rest."""
+
+    VARIABLES = auto()
+    CODE = auto()
+    REST = auto()
 
 
 class Scrubber:
@@ -57,12 +66,13 @@ class Scrubber:
         meta = event.get("_meta")
         if isinstance(meta, dict):
             meta = event["_meta"] = self._scrubbed_meta(meta)
-        if self._is_clean(event, source):
+        dirty = self._dirty(event, source)
+        if not dirty:
             return
         marks = Marks(meta if isinstance(meta, dict) else {})
         if self._settings.ip_addresses == "remove":
             _remove_address(event, marks)
-        _Walk(self._names, self._rules, marks).event(event)
+        _Walk(self._names, self._rules, marks).event(event, dirty)
         if marks.meta:
             event["_meta"] = marks.meta
 
@@ -70,11 +80,19 @@ class Scrubber:
         """A text that stands alone, such as the message of a report, without what must go."""
         return _Walk(self._names, self._rules, Marks({})).text(text, ()) if self._settings.enabled else text
 
-    def _is_clean(self, event: dict[str, Any], source: bytes | None) -> bool:
-        """Whether there is nothing to do, for sure. Nearly all events end here, so it looks at their JSON as a whole."""
-        return self._rules.is_clean_json(_data(event)) and self._rules.is_clean_json(
-            encode_json(event) if source is None else source, code=True
-        )
+    def _dirty(self, event: dict[str, Any], source: bytes | None) -> frozenset[Piece]:
+        """The parts of an event in which there may be something to do; none, of nearly all events. Looks at the JSON of each
+        as a whole."""
+        clean, found = self._rules.is_clean_json, set[Piece]()
+        if not clean(encode_json(event) if source is None else source, code=True):
+            found.add(Piece.CODE)
+        carriers = [carrier for name in _CARRIERS for _, carrier in _values(event.get(name))]
+        if not clean(encode_json(_rest(event, carriers))):
+            found.add(Piece.REST)
+        variables = [value for carrier in (event, *carriers) for value in _data_of_stacks(carrier)]
+        if variables and not clean(encode_json(variables)):
+            found.add(Piece.VARIABLES)
+        return frozenset(found)
 
     def _scrubbed_meta(self, meta: dict[str, Any]) -> dict[str, Any]:
         """The client's notes without the values it noted (`val`, reasons of errors), which are what it took out."""
@@ -84,22 +102,14 @@ class Scrubber:
         return meta
 
 
-def _data(event: dict[str, Any]) -> bytes:
-    """JSON of everything in an event that is data: all but facts about programs and the source code in frames."""
-    parts: list[Any] = [{name: value for name, value in event.items() if name not in _APART}]
-    parts += (event.get("fingerprint"), event.get("errors"))
-    parts += _data_of_stacks(event)
-    if "breadcrumbs" in event:
-        # Without their times and the names of their fields, which are a third of them.
-        parts += [
-            (c.get("data"), c.get("message"), c.get("category"), c.get("type"), c.get("origin"))
-            for c in event["breadcrumbs"]["values"]
-        ]
-    for name in _CARRIERS:
-        for _, carrier in _values(event.get(name)):
-            parts.append({name: value for name, value in carrier.items() if name not in _STACKS})
-            parts += _data_of_stacks(carrier)
-    return encode_json(parts)
+def _rest(event: dict[str, Any], carriers: Iterable[dict[str, Any]]) -> list[Any]:
+    """What of an event is data and no variable; `carriers` are those of its stacks."""
+    return [
+        {name: value for name, value in event.items() if name not in _APART},
+        event.get("fingerprint"),
+        event.get("errors"),
+        *({name: value for name, value in carrier.items() if name not in _STACKS} for carrier in carriers),
+    ]
 
 
 def _data_of_stacks(carrier: dict[str, Any]) -> list[Any]:
@@ -119,16 +129,25 @@ class _Walk:
         self._names, self._rules, self._marks = names, rules, marks
         self._levels = levels  # of JSON in texts, still to be read
 
-    def event(self, event: dict[str, Any]) -> None:
-        """A normalised event, or what has fields of one."""
+    def event(self, event: dict[str, Any], dirty: Container[Piece]) -> None:
+        """The parts of a normalised event, or of what has fields of one, that are not clean."""
+        if Piece.REST in dirty:
+            self._rest(event)
+        for name in _PROGRAM:
+            if name in event and Piece.CODE in dirty:
+                event[name] = self.value(event[name], (name,), code=True)
+        self._stacks(event, (), dirty)
+        for name in _CARRIERS:
+            for index, carrier in _values(event.get(name)):
+                self._carrier(carrier, (name, "values", index), dirty)
+
+    def _rest(self, event: dict[str, Any]) -> None:
         entry = event.get("logentry")
         entry = entry if isinstance(entry, dict) else {}
         formatted = entry.get("formatted")
         for name in event:
-            if name not in _OWN_WAY:
+            if name not in _APART:
                 event[name] = self.value(event[name], (name,))
-            elif name in _PROGRAM:
-                event[name] = self.value(event[name], (name,), code=True)
         for index, text in enumerate(event.get("fingerprint") or ()):
             event["fingerprint"][index] = self.value(text, ("fingerprint", index))
         for index, error in enumerate(event.get("errors") or ()):
@@ -137,10 +156,6 @@ class _Walk:
                 error["value"] = self.value(error["value"], ("errors", index, "value"), rule)
         if isinstance(formatted, str) and entry["formatted"] != formatted:
             self._parameters(entry, formatted)
-        self._stacks(event, ())
-        for name in _CARRIERS:
-            for index, carrier in _values(event.get(name)):
-                self._carrier(carrier, (name, "values", index))
 
     def value(self, value: Any, path: Path, rule: str = "", *, code: bool = False) -> Any:
         """Any data without what must go. `rule`: a secret name covers it, so that every value in it goes."""
@@ -193,27 +208,27 @@ class _Walk:
                 params[place] = FILTERED
                 self._marks.substituted(("logentry", "params", place), "password", len(text))
 
-    def _carrier(self, carrier: dict[str, Any], path: Path) -> None:
+    def _carrier(self, carrier: dict[str, Any], path: Path, dirty: Container[Piece]) -> None:
         """An exception or a thread."""
-        for name in carrier:
-            if name not in _STACKS:
-                carrier[name] = self.value(carrier[name], (*path, name))
-        self._stacks(carrier, path)
+        if Piece.REST in dirty:
+            for name in carrier:
+                if name not in _STACKS:
+                    carrier[name] = self.value(carrier[name], (*path, name))
+        self._stacks(carrier, path, dirty)
 
-    def _stacks(self, carrier: dict[str, Any], path: Path) -> None:
-        for name in _STACKS:
-            frames = _frames(carrier.get(name))
-            if frames and not self._rules.is_clean_json(encode_json(frames)):
-                for index, frame in enumerate(frames):
-                    self._frame(frame, (*path, name, "frames", index))
+    def _stacks(self, carrier: dict[str, Any], path: Path, dirty: Container[Piece]) -> None:
+        if Piece.VARIABLES in dirty or Piece.CODE in dirty:
+            for name in _STACKS:
+                for index, frame in enumerate(_frames(carrier.get(name))):
+                    self._frame(frame, (*path, name, "frames", index), dirty)
 
-    def _frame(self, frame: dict[str, Any], path: Path) -> None:
-        code = {name: value for name, value in frame.items() if name not in _DATA_OF_FRAMES}
-        if not self._rules.is_clean_json(encode_json(code), code=True):
+    def _frame(self, frame: dict[str, Any], path: Path, dirty: Container[Piece]) -> None:
+        code = [name for name in frame if name not in _DATA_OF_FRAMES] if Piece.CODE in dirty else []
+        if code and not self._rules.is_clean_json(encode_json([frame[name] for name in code]), code=True):
             for name in code:
                 frame[name] = self.value(frame[name], (*path, name), code=True)
         for name in _DATA_OF_FRAMES:
-            if name in frame:
+            if name in frame and Piece.VARIABLES in dirty:
                 frame[name] = self.value(frame[name], (*path, name))
 
     def _object(self, value: dict[str, Any], path: Path, rule: str, code: bool) -> dict[str, Any]:
@@ -275,7 +290,7 @@ class _Walk:
 
     def _key(self, name: str) -> str:
         """A key; one that is a secret itself without it."""
-        if self._rules.is_clean(name):
+        if self._rules.is_clean_name(name):
             return name
         found = [each for each in self._rules.find(name) if each[2] != "password"]
         if not found:

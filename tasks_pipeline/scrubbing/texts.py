@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasks_pipeline.scrubbing import addresses
 from tasks_pipeline.scrubbing.engine import Matcher, matcher, plain, spans
 from tasks_pipeline.scrubbing.looks import EMAIL, FILTERED, NUMBERS, TOKENS, Found
-from tasks_pipeline.scrubbing.names import Names, is_strong, words
+from tasks_pipeline.scrubbing.names import LONGEST, Names, is_strong, words
 
 if TYPE_CHECKING:
     from tasks_pipeline.config.scrubbing import Scrubbing
@@ -73,11 +74,18 @@ class TextRules:
         self._suspicious_code = _any_of(look.hint for look in tokens)
         self._suspicious = _any_of((*hints, *(f"(?i:{each})" for each in _assignments(names))))
         self._patterns = [(matcher(pattern), pattern) for pattern in settings.patterns]
+        self._is_clean_name = lru_cache(8192)(self.is_clean)
 
     def is_clean(self, text: str, *, code: bool = False) -> bool:
         """Whether `find` finds nothing for sure."""
         suspicious = self._suspicious_code if code else self._suspicious
-        return not (suspicious(plain(text.encode())) or any(matches(text) for matches, _ in self._patterns))
+        if suspicious(plain(text.encode())):
+            return False
+        return not (self._patterns and any(matches(text) for matches, _ in self._patterns))
+
+    def is_clean_name(self, name: str) -> bool:
+        """`is_clean` of a name of a field, which comes again and again; long ones are not kept, since strangers choose them."""
+        return self._is_clean_name(name) if len(name) <= LONGEST else self.is_clean(name)
 
     def is_clean_json(self, json: bytes, *, code: bool = False) -> bool:
         """Whether, for sure, no text in JSON documents and no value of a secret name in them must go.

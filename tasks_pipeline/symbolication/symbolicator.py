@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from tasks_pipeline.symbolication.stacks import (
 )
 
 
+def concerns(event: Mapping[str, Any]) -> bool:
+    """Whether anything of an event could be found in symbol files; nearly none."""
+    return "debug_meta" in event or event.get("platform") in JAVASCRIPT
+
+
 class Symbolicator:
     """Symbolicates events with the files of a source. One for a process; `close()` ends its worker process.
 
@@ -36,7 +42,7 @@ class Symbolicator:
         there, so it may be done as often as files arrive. Frames that cannot be resolved say why (`data`, and
         `errors` of the event). Whatever the files contain is no error.
         """
-        if "debug_meta" not in event and event.get("platform") not in JAVASCRIPT:
+        if not concerns(event):
             return ()  # nearly all
         javascript, native, java = has_javascript(event), has_native(event), has_java(event)
         if not (javascript or native or java):
