@@ -29,7 +29,7 @@ class Work:
     data: ItemData
     tools: ProjectTools
     event: dict[str, Any]
-    exact: Mapping[str, Any]
+    decoded: DecodedEvent
     missing_symbols: tuple[str, ...] = ()
     grouping: Grouping | None = None
 
@@ -44,7 +44,7 @@ def validate(work: Work) -> None:
 
 def normalise(work: Work) -> None:
     """One canonical, bounded shape, whatever the SDK's age."""
-    work.event = normalise_event(work.event, work.data.context, work.exact)
+    work.event = normalise_event(work.event, work.data.context, work.decoded.exact)
 
 
 def filter_event(work: Work) -> None:
@@ -57,7 +57,8 @@ def filter_event(work: Work) -> None:
 def scrub(work: Work) -> None:
     """Secrets and personal data out of the event; whatever is stored of it is made after this."""
     item = work.data.item
-    work.tools.scrubber.scrub(work.event, item.payload if item.type == "event" else None)
+    source = item.payload if item.type == "event" else None
+    work.tools.scrubber.scrub(work.event, source, work.decoded.variables)
 
 
 def forget_marks(work: Work) -> None:
@@ -103,7 +104,7 @@ def process_event(
     watch: Stopwatch | None = None,
 ) -> Work:
     """Run the steps over a decoded event. Raises Invalid naming the step that could not use it, or another Refused."""
-    work, watch = Work(data, tools, decoded.payload, decoded.exact), watch or Stopwatch()
+    work, watch = Work(data, tools, decoded.payload, decoded), watch or Stopwatch()
     for step in steps:
         watch.at(_STAGES.get(step, "decode"))
         try:

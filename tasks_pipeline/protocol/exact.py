@@ -7,6 +7,7 @@ mended belongs to `stacks` and `shapes`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -25,10 +26,12 @@ from tasks_pipeline.protocol.bounds import (
 )
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, has_long_number, is_shallow
-from tasks_pipeline.protocol.times import clock_drift, is_canonical_time
+from tasks_pipeline.protocol.search import matcher
+from tasks_pipeline.protocol.times import are_canonical_times, clock_drift
 
-# A search for an expression that begins with these two bytes takes a third of the time of `in`.
-_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_find_escape = re.compile(rb"\\u").search  # a third of the time of `in`
+_find_escape_in_ascii = matcher(r"\\u")  # a third of that
+_SHALLOW = 2 * MAX_DEPTH  # bytes: what is shorter has no room for more brackets and their ends
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _Text64 = Annotated[str, Meta(max_length=64)]
@@ -103,35 +106,36 @@ class _Breadcrumbs(msgspec.Struct, forbid_unknown_fields=True):
 class _Event(msgspec.Struct, forbid_unknown_fields=True):
     exception: _Exceptions | msgspec.UnsetType = UNSET
     breadcrumbs: _Breadcrumbs | msgspec.UnsetType = UNSET
-    event_id: Any = UNSET
-    timestamp: Any = UNSET
-    type: Any = UNSET
-    platform: Any = UNSET
-    level: Any = UNSET
-    logger: Any = UNSET
-    transaction: Any = UNSET
-    transaction_info: Any = UNSET
-    server_name: Any = UNSET
-    release: Any = UNSET
-    dist: Any = UNSET
-    environment: Any = UNSET
-    tags: Any = UNSET
-    message: Any = UNSET
-    logentry: Any = UNSET
-    threads: Any = UNSET
-    stacktrace: Any = UNSET
-    request: Any = UNSET
-    user: Any = UNSET
-    contexts: Any = UNSET
-    extra: Any = UNSET
-    fingerprint: Any = UNSET
-    sdk: Any = UNSET
-    modules: Any = UNSET
-    debug_meta: Any = UNSET
-    meta: Any = msgspec.field(name="_meta", default=UNSET)
+    event_id: msgspec.Raw = msgspec.Raw()
+    timestamp: msgspec.Raw = msgspec.Raw()
+    type: msgspec.Raw = msgspec.Raw()
+    platform: msgspec.Raw = msgspec.Raw()
+    level: msgspec.Raw = msgspec.Raw()
+    logger: msgspec.Raw = msgspec.Raw()
+    transaction: msgspec.Raw = msgspec.Raw()
+    transaction_info: msgspec.Raw = msgspec.Raw()
+    server_name: msgspec.Raw = msgspec.Raw()
+    release: msgspec.Raw = msgspec.Raw()
+    dist: msgspec.Raw = msgspec.Raw()
+    environment: msgspec.Raw = msgspec.Raw()
+    tags: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
+    logentry: msgspec.Raw = msgspec.Raw()
+    threads: msgspec.Raw = msgspec.Raw()
+    stacktrace: msgspec.Raw = msgspec.Raw()
+    request: msgspec.Raw = msgspec.Raw()
+    user: msgspec.Raw = msgspec.Raw()
+    contexts: msgspec.Raw = msgspec.Raw()
+    extra: msgspec.Raw = msgspec.Raw()
+    fingerprint: msgspec.Raw = msgspec.Raw()
+    sdk: msgspec.Raw = msgspec.Raw()
+    modules: msgspec.Raw = msgspec.Raw()
+    debug_meta: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.field(name="_meta", default=msgspec.Raw())
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_decode_part = msgspec.json.Decoder().decode
 _REST = tuple(
     (f.name, f.encode_name)
     for f in msgspec.structs.fields(_Event)
@@ -141,10 +145,12 @@ _REST = tuple(
 
 @dataclass(frozen=True, slots=True)
 class DecodedEvent:
-    """A decoded payload; `exact` are parts of it that are in their final form already, their free data raw JSON."""
+    """A decoded payload; `exact` are parts of it that are in their final form already, their free data raw JSON. `variables` is
+    that of all frames of exceptions there, None where nothing is known of them."""
 
     payload: Any
     exact: dict[str, Any] = field(default_factory=dict)
+    variables: Sequence[bytes] | None = None
 
 
 def decode_event(raw: bytes, context: ItemContext) -> DecodedEvent:
@@ -153,29 +159,40 @@ def decode_event(raw: bytes, context: ItemContext) -> DecodedEvent:
 
 
 def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
-    found = _UNSTORABLE.search(raw)
-    if clock_drift(context) or (found and b"\\u0000" in raw) or has_long_number(raw):
+    if clock_drift(context):
         return None
-    simple = found is None and raw.isascii()
+    has_escapes = _find_escape_in_ascii(raw) if raw.isascii() else _find_escape(raw) is not None
+    if has_escapes and b"\\u0000" in raw:
+        return None
     try:
         event = _decode(raw)
+        parts = {name: part for key, name in _REST if (part := bytes(getattr(event, key)))}
+        payload = {name: _decode_part(part) for name, part in parts.items()}
     except (ValueError, RecursionError):
         return None
-    payload = {name: value for key, name in _REST if (value := getattr(event, key)) is not UNSET}
-    if not is_shallow(payload):
+    exceptions = [] if event.exception is UNSET else event.exception.values
+    stacks = [e.stacktrace.frames for e in exceptions if e.stacktrace]
+    breadcrumbs = [] if event.breadcrumbs is UNSET else event.breadcrumbs.values
+    variables = [bytes(frame["vars"]) for frames in stacks for frame in frames if "vars" in frame]
+    data = [bytes(breadcrumb["data"]) for breadcrumb in breadcrumbs if "data" in breadcrumb]
+    rest = b"\n".join(parts.values())
+    free = b"\n".join((*variables, *data))
+    if has_long_number(rest) or has_long_number(free):
+        return None
+    if not (_brackets(rest) < MAX_DEPTH or is_shallow(payload)):
+        return None
+    if not (all(map(_is_small_object, variables)) and all(map(_is_small_object, data))):
+        return None
+    if (has_escapes or not free.isascii()) and not _is_storable(free):
+        return None
+    if not (all(map(all, stacks)) and _are_exact_breadcrumbs(breadcrumbs)):
         return None
     exact: dict[str, Any] = {}
-    if event.exception is not UNSET:
-        exact["exception"] = {"values": [_as_dict(e) for e in event.exception.values]}
-        if not all(_is_exact_stack(e, simple) for e in event.exception.values):
-            return None
-    if event.breadcrumbs is not UNSET and event.breadcrumbs.values:
-        exact["breadcrumbs"] = {"values": event.breadcrumbs.values}
-        if not all(map(_is_exact_breadcrumb, event.breadcrumbs.values)):
-            return None
-        if not _free_data_fits(event.breadcrumbs.values, "data", simple):
-            return None
-    return DecodedEvent(payload, exact)
+    if exceptions:
+        exact["exception"] = {"values": [*map(_as_dict, exceptions)]}
+    if breadcrumbs:
+        exact["breadcrumbs"] = {"values": breadcrumbs}
+    return DecodedEvent(payload, exact, variables)
 
 
 def _as_dict(exception: _Exception) -> dict[str, Any]:
@@ -186,35 +203,20 @@ def _as_dict(exception: _Exception) -> dict[str, Any]:
     return given
 
 
-def _is_exact_stack(exception: _Exception, simple: bool) -> bool:
-    stack = exception.stacktrace
-    return not isinstance(stack, _Stack) or (
-        all(stack.frames) and _free_data_fits(stack.frames, "vars", simple)
-    )
+def _are_exact_breadcrumbs(breadcrumbs: Sequence[_Breadcrumb]) -> bool:
+    return all(breadcrumbs) and are_canonical_times([b["timestamp"] for b in breadcrumbs if "timestamp" in b])
 
 
-def _is_exact_breadcrumb(breadcrumb: _Breadcrumb) -> bool:
-    return bool(breadcrumb) and ("timestamp" not in breadcrumb or is_canonical_time(breadcrumb["timestamp"]))
+def _is_small_object(json: bytes) -> bool:
+    """Whether free data are an object within all bounds, which is not empty."""
+    if len(json) > _SHALLOW and (len(json) > MAX_VARS or _brackets(json) >= MAX_DEPTH):
+        return False
+    return json.startswith(b'{"')
 
 
-def _free_data_fits(holders: Any, name: str, simple: bool) -> bool:
-    """Whether the raw JSON below a name is an object within all bounds, in each holder.
-
-    `simple`: the event is ASCII without halves of characters. The decoder looks for such in decoded texts alone.
-    """
-    for holder in holders:
-        free = holder.get(name)
-        if free is None:
-            continue
-        json = bytes(free)
-        if len(json) > MAX_VARS or not json.startswith(b'{"'):
-            return False
-        # Brackets inside texts count too: a bound that is cheap, not tight.
-        if json.count(b"{") + json.count(b"[") >= MAX_DEPTH:
-            return False
-        if not simple and not _is_storable(json):
-            return False
-    return True
+def _brackets(json: bytes) -> int:
+    """At least as many as its lists and objects lie inside one another: those in texts count too, a bound that is cheap."""
+    return json.count(b"{") + json.count(b"[")
 
 
 def _is_storable(json: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
@@ -10,7 +11,10 @@ from tasks_pipeline.protocol.bounds import MAX_DRIFT, MAX_TIME_TEXT
 from tasks_pipeline.protocol.context import ItemContext
 
 _NO_DRIFT = timedelta()
-_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII)
+_FORM = r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z"
+_LENGTH = len("2026-11-22T11:42:47.381536Z")
+_CANONICAL = re.compile(_FORM, re.ASCII)
+_ALL_CANONICAL = re.compile(f"(?:{_FORM})*", re.ASCII)
 
 
 def parse_time(value: object) -> datetime | None:
@@ -41,6 +45,15 @@ def format_time(moment: datetime) -> str:
 def is_canonical_time(value: object) -> bool:
     """Whether it is a text that format_time could have made; much cheaper than making it again."""
     return isinstance(value, str) and _CANONICAL.fullmatch(value) is not None and _is_day(value[:10])
+
+
+def are_canonical_times(texts: Sequence[str]) -> bool:
+    """Whether each is a text that format_time could have made: one look at all of them together."""
+    return (
+        all(len(text) == _LENGTH for text in texts)
+        and _ALL_CANONICAL.fullmatch("".join(texts)) is not None
+        and all(map(_is_day, {text[:10] for text in texts}))
+    )
 
 
 @lru_cache(1024)

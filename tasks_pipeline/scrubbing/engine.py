@@ -1,32 +1,12 @@
-"""Regular expressions that take linear time whatever the text: for deciding whether a text is of interest at all.
-
-They run in the Rust `regex` crate, which pydantic brings with it; it answers yes or no in about two nanoseconds a byte,
-however many alternatives there are, and knows no look-around and no back-references. Where a match stands is found with other means, once it is known that there is one.
+"""Expressions for deciding whether a text is of interest at all (`protocol/search.py`), and where what they match stands, once it
+is known that there is a match.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from tasks_pipeline.protocol.search import matcher
 
-from pydantic_core import SchemaError, SchemaValidator, core_schema
-
-Matcher = Callable[[str | bytes], bool]
-"""Says whether an expression matches anywhere in a text, given as such or as its UTF-8."""
-
-_KEPT = 64
 _MARK = "\0"  # no normalised text has one
-
-
-@lru_cache(maxsize=_KEPT)
-def matcher(expression: str) -> Matcher:
-    """The matcher of an expression; made once, for compiling our own takes a quarter of a second. Raises ValueError with the reason when it is not one."""
-    try:
-        return SchemaValidator(core_schema.str_schema(pattern=expression)).isinstance_python
-    except SchemaError as error:
-        raise ValueError(str(error).strip().splitlines()[-1].strip().removeprefix("error: ")) from error
-
-
 _PLAIN = bytes(byte if byte < 128 else ord("~") for byte in range(256))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from enum import Enum, auto
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +26,7 @@ _FACTS = frozenset(
 _PROGRAM = ("modules", "debug_meta", "sdk")
 _STACKS = ("stacktrace", "raw_stacktrace")
 _CARRIERS = ("exception", "threads")
-_APART = frozenset((*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors"))
+_APART = frozenset((*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors", "breadcrumbs"))
 _DATA_OF_FRAMES = ("vars", "data", "lock")
 """The rest of a frame is source code and where it is."""
 
@@ -40,10 +41,11 @@ _LEAST_LONG_NUMBER = 10**11
 
 
 class Piece(Enum):
-    """What of an event is judged as a whole: the variables of frames, source code and where it is with all facts about
+    """What of an event is judged as a whole: the variables of frames, breadcrumbs, source code and where it is with all facts about
     programs, and the rest."""
 
     VARIABLES = auto()
+    BREADCRUMBS = auto()
     CODE = auto()
     REST = auto()
 
@@ -56,17 +58,20 @@ class Scrubber:
         self._names = Names(settings.defaults, settings.fields, settings.safe_fields)
         self._rules = TextRules(settings, self._names)
 
-    def scrub(self, event: dict[str, Any], source: bytes | None = None) -> None:
+    def scrub(
+        self, event: dict[str, Any], source: bytes | None = None, variables: Sequence[bytes] | None = None
+    ) -> None:
         """Take out of a normalised event, in place, what must go, with marks in `_meta`. Doing it again changes nothing.
 
-        `source` is the JSON that the event was made of, if it was: that saves writing the larger part of it again.
+        `source` is the JSON that the event was made of, if it was, and `variables` that of the frames of its exceptions, if it
+        stayed as it was: that saves writing the larger part of it again.
         """
         if not self._settings.enabled:
             return
         meta = event.get("_meta")
         if isinstance(meta, dict):
             meta = event["_meta"] = self._scrubbed_meta(meta)
-        dirty = self._dirty(event, source)
+        dirty = self._dirty(event, source, variables)
         if not dirty:
             return
         marks = Marks(meta if isinstance(meta, dict) else {})
@@ -80,17 +85,24 @@ class Scrubber:
         """A text that stands alone, such as the message of a report, without what must go."""
         return _Walk(self._names, self._rules, Marks({})).text(text, ()) if self._settings.enabled else text
 
-    def _dirty(self, event: dict[str, Any], source: bytes | None) -> frozenset[Piece]:
-        """The parts of an event in which there may be something to do; none, of nearly all events. Looks at the JSON of each
+    def _dirty(
+        self, event: dict[str, Any], source: bytes | None, variables: Sequence[bytes] | None = None
+    ) -> frozenset[Piece]:
+        """The pieces of an event in which there may be something to do; none, of nearly all events. Looks at the JSON of each
         as a whole."""
         clean, found = self._rules.is_clean_json, set[Piece]()
         if not clean(encode_json(event) if source is None else source, code=True):
             found.add(Piece.CODE)
-        carriers = [carrier for name in _CARRIERS for _, carrier in _values(event.get(name))]
-        if not clean(encode_json(_rest(event, carriers))):
+        if "breadcrumbs" in event and not clean(encode_json(event["breadcrumbs"])):
+            found.add(Piece.BREADCRUMBS)
+        holders = {name: [holder for _, holder in _values(event.get(name))] for name in _CARRIERS}
+        if not clean(encode_json(_rest(event, chain(*holders.values())))):
             found.add(Piece.REST)
-        variables = [value for carrier in (event, *carriers) for value in _data_of_stacks(carrier)]
-        if variables and not clean(encode_json(variables)):
+        known = variables or ()
+        if variables is not None:
+            del holders["exception"]
+        data = [value for holder in (event, *chain(*holders.values())) for value in _data_of_stacks(holder)]
+        if not clean(b"\n".join(known)) or (data and not clean(encode_json(data))):
             found.add(Piece.VARIABLES)
         return frozenset(found)
 
@@ -133,6 +145,8 @@ class _Walk:
         """The parts of a normalised event, or of what has fields of one, that are not clean."""
         if Piece.REST in dirty:
             self._rest(event)
+        if Piece.BREADCRUMBS in dirty:
+            event["breadcrumbs"] = self.value(event["breadcrumbs"], ("breadcrumbs",))
         for name in _PROGRAM:
             if name in event and Piece.CODE in dirty:
                 event[name] = self.value(event[name], (name,), code=True)

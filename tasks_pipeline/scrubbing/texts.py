@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tasks_pipeline.protocol.search import Matcher, matcher
 from tasks_pipeline.scrubbing import addresses
-from tasks_pipeline.scrubbing.engine import Matcher, matcher, plain, spans
+from tasks_pipeline.scrubbing.engine import plain, spans
 from tasks_pipeline.scrubbing.looks import EMAIL, FILTERED, NUMBERS, TOKENS, Found
 from tasks_pipeline.scrubbing.names import LONGEST, Names, is_strong, words
 

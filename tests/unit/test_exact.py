@@ -140,6 +140,29 @@ def test_bytes_that_are_no_utf8_do_not_stay_as_they_are(free: bytes) -> None:
     assert "\ufffd" in encode_json(quick).decode()
 
 
+@pytest.mark.parametrize("nonsense", [b"", b',"nonsense":"\xff"', ',"nonsense":"ü"'.encode()])
+def test_nul_in_a_frame_is_found_whatever_stands_beside_it(nonsense: bytes) -> None:
+    """The search for it is another one in texts that are ASCII, and sees nothing in bytes that are no UTF-8."""
+    raw = json.dumps(EVENT).encode().replace(b'"a.py"', b'"a\\u0000.py"' + nonsense)
+    quick, thorough = both_ways(raw)
+    assert quick == thorough
+    assert quick["exception"]["values"][0]["stacktrace"]["frames"][0]["filename"] == "a\ufffd.py"
+
+
+@pytest.mark.parametrize("length", range(60, 130, 10))
+def test_depth_is_bounded_in_short_data_too(length: int) -> None:
+    event = copy.deepcopy(EVENT)
+    event["breadcrumbs"]["values"][0]["data"] = {"a": json.loads("[" * length + "]" * length)}
+    raw = json.dumps(event, separators=(",", ":")).encode()
+    try:
+        quick, thorough = both_ways(raw)
+    except PayloadError:
+        assert length >= 90
+    else:
+        assert quick == thorough
+        assert length < 110
+
+
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_texts_beyond_ascii_are_the_same_both_ways(ascii_only: bool) -> None:
     event = copy.deepcopy(EVENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +34,7 @@ def scrubbed(payload: dict[str, Any], scrubber: Scrubber = SCRUBBER) -> dict[str
     sent = encode_json(payload)
     decoded = decode_event(sent, CONTEXT)
     event = normalise_event(decoded.payload, CONTEXT, decoded.exact)
-    scrubber.scrub(event, sent)
+    scrubber.scrub(event, sent, decoded.variables)
     stored: dict[str, Any] = json.loads(encode_json(event))
     return stored
 
@@ -182,6 +183,34 @@ def test_source_code_stays() -> None:
     assert stored["exception"]["values"][0]["stacktrace"]["frames"][0]["pre_context"] == lines
 
 
+TOKEN = "ghp_" + "a1B2" * 9
+CLEAN = error(frame(vars={"a": "1"}))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"exception": error(frame(context_line=TOKEN, vars={"a": "1"}))},
+        {"exception": error(frame(vars={"a": TOKEN}))},
+        {"exception": error(frame(vars={"a": "1"}), frame(vars={"password": TOKEN}))},
+        {"exception": CLEAN, "threads": {"values": [{"stacktrace": {"frames": [frame(vars={"a": TOKEN})]}}]}},
+        {"exception": CLEAN, "stacktrace": {"frames": [frame(vars={"a": TOKEN})]}},
+        {"exception": CLEAN, "stacktrace": {"frames": [frame(pre_context=[TOKEN])]}},
+        {"exception": error(frame(vars={"a": "1"}), value=TOKEN)},
+        {"exception": CLEAN, "breadcrumbs": {"values": [{"data": {"a": TOKEN}}]}},
+        {"exception": CLEAN, "modules": {TOKEN: "1"}},
+    ],
+)
+def test_a_secret_goes_wherever_it_stands_beside_what_is_clean(payload: dict[str, Any]) -> None:
+    assert TOKEN not in json.dumps(scrubbed(copy.deepcopy(payload)))
+
+
+def test_a_name_that_is_secret_in_a_project_is_so_in_breadcrumbs_too() -> None:
+    own = Scrubber(Scrubbing(fields=("origin",)))
+    stored = scrubbed({"breadcrumbs": {"values": [{"origin": "mine"}]}}, own)
+    assert stored["breadcrumbs"]["values"] == [{"origin": "[Filtered]"}]
+
+
 def test_an_event_without_secrets_is_left_alone() -> None:
     sent = encode_json(
         {"platform": "python", "exception": error(frame(vars={"a": "1"})), "extra": {"author": "me"}}
@@ -189,7 +218,7 @@ def test_an_event_without_secrets_is_left_alone() -> None:
     decoded = decode_event(sent, CONTEXT)
     event = normalise_event(decoded.payload, CONTEXT, decoded.exact)
     before = encode_json(event)
-    SCRUBBER.scrub(event, sent)
+    SCRUBBER.scrub(event, sent, decoded.variables)
     assert encode_json(event) == before
     variables = event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"]
     assert isinstance(variables, msgspec.Raw)  # not even decoded
@@ -292,7 +321,7 @@ def test_any_event_is_scrubbed_once_and_for_all(payload: dict[str, Any], quick: 
     except PayloadError:
         return
     before = encode_json(event)
-    SCRUBBER.scrub(event, sent if quick else None)
+    SCRUBBER.scrub(event, sent if quick else None, decoded.variables if quick else None)
     once = encode_json(event)
     again = json.loads(once)
     SCRUBBER.scrub(again)
@@ -354,7 +383,7 @@ def test_recorded_events_of_every_sdk_pass() -> None:
                 continue
             decoded = decode_event(bytes(item.payload), CONTEXT)
             event = normalise_event(decoded.payload, CONTEXT, decoded.exact)
-            SCRUBBER.scrub(event, bytes(item.payload))
+            SCRUBBER.scrub(event, bytes(item.payload), decoded.variables)
             seen += 1
             assert event["event_id"] == CONTEXT.event_id
     assert seen > 50
