@@ -2,33 +2,76 @@
 
 CPU is of all its processes (receiver, code server and its warm process, daemon, webserver, nudge, supervisor), bytes are what
 its home grows by on disk. Before it measures the service settles for so long that what is kept for a while (ticks that
-skipped) is dropped as fast as it comes.
+skipped) is dropped as fast as it comes. `--postgres direct` or `pooled` has everything on a PostgreSQL of its own, `pooled` with
+Dagster's storage behind PgBouncer, and tells new sessions a second and the CPU of the server besides.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psycopg2
 
 from benchmarks.processes import cpu_seconds, memory_mb
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.home import Home
+from tests.support.pooler import running_pooler
+from tests.support.postgres import running_server
 
 SETTLE_MINUTES = 12.0
 DAY_SECONDS = 86_400
 
 
-def measure_rest(root: Path, minutes: float, settle_minutes: float) -> dict[str, Any]:
+DIRECT, POOLED = "direct", "pooled"
+
+
+@dataclass(frozen=True)
+class Server:
+    """PostgreSQL by what it says of itself."""
+
+    url: str
+
+    def look(self) -> tuple[float, float]:
+        """Sessions that were opened so far, and seconds of CPU of all its processes."""
+        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT sum(sessions)::float, split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int FROM pg_stat_database"
+            )
+            sessions, pid = cursor.fetchone() or (0, 0)
+        return sessions, sum(cpu_seconds(pid).values())
+
+
+@contextmanager
+def home_at(root: Path, postgres: str) -> Iterator[tuple[Home, Server | None]]:
+    """An empty home, and its server where it has one."""
+    if not postgres:
+        yield Home(root), None
+        return
+    with ExitStack() as stack:
+        url = stack.enter_context(stack.enter_context(running_server(fsync="on")).database())
+        through = stack.enter_context(running_pooler(url)) if postgres == POOLED else ""
+        yield Home(root, database_url=url, dagster_database_url=through), Server(url)
+
+
+def measure_rest(home: Home, server: Server | None, minutes: float, settle_minutes: float) -> dict[str, Any]:
     """CPU, growth and memory of a service in an empty home."""
-    with running_demo_service(Home(root), linger_seconds=30) as (process, _):
+    root = home.root
+    with running_demo_service(home, linger_seconds=30) as (process, _):
         time.sleep(settle_minutes * 60)
         started, cpu, size = time.monotonic(), cpu_seconds(process.pid), _bytes_on_disk(root)
+        before = server.look() if server else (0.0, 0.0)
         time.sleep(minutes * 60)
         seconds = time.monotonic() - started
+        after = server.look() if server else (0.0, 0.0)
         spent = {role: used - cpu.get(role, 0.0) for role, used in cpu_seconds(process.pid).items()}
         grown = {name: used - size.get(name, 0) for name, used in _bytes_on_disk(root).items()}
         memory = memory_mb(process.pid)
@@ -40,7 +83,15 @@ def measure_rest(root: Path, minutes: float, settle_minutes: float) -> dict[str,
         "bytes_by_file": {name: change for name, change in grown.items() if change},
         "memory_by_process_mb": memory,
         "minutes": round(seconds / 60, 1),
-    }
+        "load": round(os.getloadavg()[0], 1),
+    } | (
+        {
+            "postgres_sessions_per_s": round((after[0] - before[0]) / seconds, 2),
+            "postgres_cpu_percent_of_a_core": round((after[1] - before[1]) / seconds * 100, 2),
+        }
+        if server
+        else {}
+    )
 
 
 def _bytes_on_disk(root: Path) -> dict[str, int]:
@@ -63,9 +114,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--settle-minutes", type=float, default=SETTLE_MINUTES, help="how long to wait before"
     )
+    parser.add_argument("--postgres", default="", choices=[DIRECT, POOLED], help="on a server of its own")
     chosen = parser.parse_args(arguments)
-    with temporary_root() as root:
-        print(json.dumps(measure_rest(root, chosen.minutes, chosen.settle_minutes)))
+    with temporary_root() as root, home_at(root, chosen.postgres) as (home, server):
+        print(json.dumps(measure_rest(home, server, chosen.minutes, chosen.settle_minutes)))
 
 
 if __name__ == "__main__":

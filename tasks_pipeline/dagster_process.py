@@ -2,7 +2,8 @@
 
 On SQLite, Dagster makes a new engine for each question to its stores, so that SQLAlchemy compiles each statement again, and
 reads all revisions of its tables whenever it opens them, at each tick of a sensor. That was most of what the service took at rest.
-Both are made once per process here; the module is then run as `python -m` would.
+Both are made once per process here; the module is then run as `python -m` would. On PostgreSQL it opens a session for each question,
+35 a second at rest; here a process keeps a few.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ WATCH_SECONDS = 5
 """Between two questions whether the code server is another one, each over a connection of its own; Dagster's is one second."""
 
 CODE_SERVER_VARIABLE = "TASKS_PIPELINE_CODE_SERVER"  # of service/dagster_home.py, which stays free of Dagster
+DAGSTER_DATABASE_VARIABLE = (
+    "TASKS_PIPELINE_DAGSTER_DATABASE_URL"  # of home.py, which knows more than is needed here
+)
+SESSIONS = 3
+"""So many stay open in a process that has needed them at once."""
 PATIENCE_SECONDS = 60
 ASK_SECONDS = 0.1
 
@@ -55,9 +61,41 @@ def spare() -> None:
     """Keep engines and revisions from now on, and ask seldom for the code server."""
     for storage in (sqlite_run_storage, sqlite_schedule_storage):
         storage.create_engine = _kept_engine  # type: ignore[attr-defined]
+    if DAGSTER_DATABASE_VARIABLE in os.environ:
+        _spare_sessions()
     server_watcher.WATCH_INTERVAL = WATCH_SECONDS
     if ScriptDirectory.from_config.__func__ is not _kept_revisions:  # type: ignore[attr-defined]
         ScriptDirectory.from_config = classmethod(_kept_revisions)  # type: ignore[method-assign, assignment]
+
+
+def _spare_sessions() -> None:
+    from dagster_postgres.event_log import event_log
+    from dagster_postgres.run_storage import run_storage
+    from dagster_postgres.schedule_storage import schedule_storage
+
+    for storage in (event_log, run_storage, schedule_storage):
+        storage.create_pg_engine = _kept_sessions  # type: ignore[attr-defined]
+
+
+def _kept_sessions(url: str, token_provider: object = None, **options: Any) -> Engine:
+    """An engine of a storage in Postgres, whose sessions stay open. What the webserver asks for itself it gets."""
+    assert token_provider is None
+    if options.get("poolclass") is NullPool:
+        return _shared_engine(os.getpid(), url, options["isolation_level"])
+    return create_engine(url, **options)
+
+
+@cache
+def _shared_engine(_pid: int, url: str, isolation_level: str) -> Engine:
+    """One for all storages of a process; a process that was forked may not use its parent's sessions."""
+    return create_engine(
+        url,
+        isolation_level=isolation_level,
+        pool_size=SESSIONS,
+        max_overflow=20,
+        pool_pre_ping=True,
+        pool_recycle=300,
+    )
 
 
 @cache

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 HOME_VARIABLE = "TASKS_PIPELINE_HOME"
 CONFIG_VARIABLE = "TASKS_PIPELINE_CONFIG"
 DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
+DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 MIGRATES_VARIABLE = "TASKS_PIPELINE_MIGRATES"
 CONFIG_COPY = "config-in-force.yaml"
@@ -71,7 +72,8 @@ class Home:
 
     `root` holds everything of an embedded installation. `database_url` is empty (SQLite below root) or a
     `postgresql://` URL that takes spool, catalog, state and Dagster's own storage. `data_url` is empty (folders
-    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs. A process whose home does not say
+    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs. `dagster_database_url` leads to Dagster's
+    own storage by another way than `database_url`, a pooler. A process whose home does not say
     `migrates` refuses a state database of an older version instead of bringing it to its own.
     """
 
@@ -80,6 +82,7 @@ class Home:
     data_url: str = ""
     config_override: Path | None = None
     migrates: bool = True
+    dagster_database_url: str = ""
 
     @classmethod
     def resolve(cls, root: str | Path | None = None, *, create: bool = True) -> Home:
@@ -90,6 +93,7 @@ class Home:
             root=chosen,
             database_url=os.environ.get(DATABASE_VARIABLE, ""),
             data_url=os.environ.get(DATA_VARIABLE, ""),
+            dagster_database_url=os.environ.get(DAGSTER_DATABASE_VARIABLE, ""),
             config_override=Path(override).expanduser().resolve() if override else None,
             migrates=os.environ.get(MIGRATES_VARIABLE) != "no",
         )
@@ -192,6 +196,8 @@ class Home:
         variables = {HOME_VARIABLE: str(self.root), "DAGSTER_HOME": str(self.dagster_home)}
         if self.database_url:
             variables[DATABASE_VARIABLE] = self.database_url
+        if self.dagster_database_url:
+            variables[DAGSTER_DATABASE_VARIABLE] = self.dagster_database_url
         if self.data_url:
             variables[DATA_VARIABLE] = self.data_url
         if self.config_override:

@@ -161,13 +161,13 @@ def running_demo_service(
         "--ui-port",
         "0",
     ]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TASKS_PIPELINE_", "DAGSTER_"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TASKS_PIPELINE_", "DAGSTER_"))}
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=inherited | home.environment(),
         start_new_session=True,
     )
     try:

@@ -15,10 +15,9 @@ from urllib.parse import quote
 import yaml
 
 from tasks_pipeline.files import write_atomically
-from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.home import DAGSTER_DATABASE_VARIABLE, DATABASE_VARIABLE, Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
 
-DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DAGSTER_SCHEMA = "dagster"
 LOCATION_NAME = "tasks_pipeline"
 DEFINITIONS_MODULE = "tasks_pipeline.definitions"
@@ -107,10 +106,13 @@ def dagster_environment(home: Home) -> dict[str, str]:
 
 
 def dagster_database_url(home: Home) -> str:
-    """The Postgres URL of Dagster's own storage: the home's database, in a schema of its own.
+    """The Postgres URL of Dagster's own storage: the home's database, in a schema of its own, or what the environment says.
 
-    The schema keeps Dagster's tables, alembic's above all, apart from ours. Raises ValueError on a URL that is none.
+    The schema keeps Dagster's tables, alembic's above all, apart from ours; a URL of the environment leads through a pooler to a
+    role that has the schema in its search path. Raises ValueError on a URL that is none.
     """
+    if home.dagster_database_url:
+        return home.dagster_database_url
     separator = "&" if "?" in home.postgres_url else "?"
     return f"{home.postgres_url}{separator}options={quote(f'-csearch_path={DAGSTER_SCHEMA}', safe='')}"
 
