@@ -15,6 +15,24 @@ from tasks_pipeline.lanes import LANES
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
+    from tasks_pipeline.service.address import Address
+
+
+def _address(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
+    from tasks_pipeline.service.address import parse_address
+
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_METRICS = click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Where to answer /metrics for Prometheus.  [default: nowhere]",
+)
 
 
 @click.command()
@@ -25,8 +43,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Runs at once.  [default: as many as the lanes allow]",
 )
+@_METRICS
 @click.pass_context
-def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) -> None:
+def worker(
+    ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None, metrics: Address | None
+) -> None:
     """Run the runs of some lanes that Dagster puts into the queues of a broker.
 
     Lanes are notifications, monitoring, integrations, events, releases, maintenance and recompute. Each needs a worker
@@ -44,6 +65,7 @@ def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) 
         dagster_environment,
         write_dagster_home,
     )
+    from tasks_pipeline.service.exposing import METRICS_VARIABLE
     from tasks_pipeline.service.roles import await_schema, role_home
     from tasks_pipeline.service.service import CannotStart
 
@@ -54,6 +76,8 @@ def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) 
         await_schema(home, click.echo)
         write_dagster_home(home)
         environment = {**os.environ, **dagster_environment(home), **SAFE_PATH, "PYTHONUNBUFFERED": "1"}
+        if metrics:
+            environment[METRICS_VARIABLE] = str(metrics)
         os.execvpe(words[0], words, environment)
 
 
@@ -73,8 +97,9 @@ def worker(ctx: click.Context, lanes: tuple[str, ...], concurrency: int | None) 
     show_default=True,
     help="Address of the UI. It has no login and can run code: another only within a container.",
 )
+@_METRICS
 @click.pass_context
-def dagster(ctx: click.Context, ui_port: int, ui_host: str) -> None:
+def dagster(ctx: click.Context, ui_port: int, ui_host: str, metrics: Address | None) -> None:
     """Run Dagster without a receiver: daemon, UI, code server and nudge.
 
     One host does so for a database. Where another does already, this one stands by and takes over when that ends, which
@@ -94,7 +119,7 @@ def dagster(ctx: click.Context, ui_port: int, ui_host: str) -> None:
     with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, ValueError, OSError):
         home = role_home(home)
         await_schema(home, click.echo)
-        status = run_dagster(home, click.echo, ui_port=ui_port, ui_host=ui_host)
+        status = run_dagster(home, click.echo, ui_port=ui_port, ui_host=ui_host, metrics=metrics)
     sys.exit(status)
 
 
@@ -154,9 +179,9 @@ def health(ctx: click.Context, role: str, port: int | None) -> None:
 
 
 def _receiver(home: Home, port: int | None) -> str | None:
+    from tasks_pipeline.service.address import Address
     from tasks_pipeline.service.ready import receiver_missing
     from tasks_pipeline.service.running import running_service
-    from tasks_pipeline.service.service import Address
 
     receiver, service = home.config_to_look().config.receiver, running_service(home)
     port = port or (service.receiver_port if service else receiver.port)
@@ -166,6 +191,7 @@ def _receiver(home: Home, port: int | None) -> str | None:
 def _worker(home: Home) -> str | None:
     import socket
     from contextlib import closing
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from sqlalchemy.exc import SQLAlchemyError
@@ -174,7 +200,8 @@ def _worker(home: Home) -> str | None:
     from tasks_pipeline.storage.state.workers import living_workers
 
     try:
-        with closing(StateDatabase(home)) as state, state.read() as connection:
+        unchanged = replace(home, migrates=False)
+        with closing(StateDatabase(unchanged)) as state, state.read() as connection:
             living = living_workers(connection, datetime.now(UTC))
     except SQLAlchemyError as error:
         return f"the state database cannot be used: {str(error).strip().partition(chr(10))[0]}"

@@ -65,8 +65,16 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
     metavar="N",
     help="Port to listen on; 0 takes a free one.  [default: as configured, else 9000]",
 )
+@click.option(
+    "--drain-seconds",
+    type=Number(0, 300),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="After SIGTERM be not ready for so long before ending: behind a balancer.",
+)
 @click.pass_context
-def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
+def receive(ctx: click.Context, host: str | None, port: int | None, drain_seconds: int) -> None:
     """Run the receiver alone: it accepts envelopes and keeps them in the spool until something processes them.
 
     Prints the URL it listens on; its log goes to stderr. `tasks-pipeline run` starts one by itself: use this where
@@ -74,8 +82,9 @@ def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
     file: hosts share one.
 
     \b
-    Example:
+    Examples:
       tasks-pipeline receive --host 0.0.0.0 --port 9000
+      tasks-pipeline receive --host 0.0.0.0 --drain-seconds 10
     """
     import logging
     import os
@@ -97,4 +106,5 @@ def receive(ctx: click.Context, host: str | None, port: int | None) -> None:
             receiver.host if host is None else host,
             receiver.port if port is None else port,
             lambda url: click.echo(f"receiver listens on {url}"),
+            drain_seconds,
         )

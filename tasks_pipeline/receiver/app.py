@@ -49,6 +49,8 @@ class Receiver:
         self._web_api = WebApi(home, lambda: accounts.config)
         self._unsubscribing = Unsubscribing(home, lambda: accounts.config)
         self._pipeline_metrics: PipelineMetrics | None = None
+        self.is_stopping = False
+        """Whether it is told to end: it takes what comes, and is not ready, so that a balancer lets go of it first."""
         self._endpoints = Endpoints(self._intake, self._metrics).by_name | {
             "live": Endpoint(self._live, ("GET", "HEAD")),
             "ready": Endpoint(self._ready, ("GET", "HEAD")),
@@ -116,6 +118,8 @@ class Receiver:
 
     async def _ready(self, request: Request, route: Route) -> Answer:
         problem = "not enough free disk" if self._intake.disk_full else self._commit.problem()
+        if self.is_stopping:
+            problem = "stopping"
         return json_answer(503, {"detail": problem}) if problem else json_answer(200, {"status": "ok"})
 
     async def _unsubscribe(self, request: Request, route: Route) -> Answer:

@@ -10,6 +10,7 @@ import threading
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -138,11 +139,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class ReceiverServer(uvicorn.Server):
-    """uvicorn's server that says when it is ready, and returns after a signal instead of dying of it."""
+    """uvicorn's server that says when it is ready, and returns after a signal instead of dying of it: so many seconds later, in which
+    it is not ready and takes what comes; at once after a second one."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Receiver, on_ready: Callable[[], None], drain_seconds: float
+    ) -> None:
         super().__init__(config)
+        self._app = app
         self._on_ready = on_ready
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end. A signal handler of the loop."""
+        if self._app.is_stopping or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+            return
+        self._app.is_stopping = True
+        log.info("told to stop: not ready from now on, ends in %g s", self._drain_seconds)
+        asyncio.get_running_loop().call_later(self._drain_seconds, super().handle_exit, sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -166,7 +181,11 @@ class ReceiverServer(uvicorn.Server):
 
 
 def make_server(
-    app: Receiver, host: str, port: int, on_ready: Callable[[str], None] | None = None
+    app: Receiver,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None] | None = None,
+    drain_seconds: float = 0,
 ) -> tuple[ReceiverServer, socket.socket]:
     """A server that is not running yet, and its listening socket. Raises OSError for the address."""
     config = uvicorn.Config(
@@ -194,16 +213,22 @@ def make_server(
         if on_ready is not None:
             on_ready(url)
 
-    return ReceiverServer(config, ready), listener
+    return ReceiverServer(config, app, ready, drain_seconds), listener
 
 
-def serve(home: Home, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    home: Home,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None] | None = None,
+    drain_seconds: float = 0,
+) -> None:
     """Receive until SIGTERM or SIGINT; requests in flight are finished and refusals written before it returns.
 
-    Port 0 takes a free one. `on_ready` gets the base URL (http://host:port) once requests are taken. Raises
+    For `drain_seconds` after the signal it is not ready and takes what comes. Port 0 takes a free one. `on_ready` gets the base URL (http://host:port) once requests are taken. Raises
     ConfigError, and OSError when the address cannot be used.
     """
-    server, listener = make_server(create_app(home), host, port, on_ready)
+    server, listener = make_server(create_app(home), host, port, on_ready, drain_seconds)
     with listener:
         server.run(sockets=[listener])
 

@@ -14,6 +14,7 @@ import msgspec
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
+from tasks_pipeline.service.address import LOOPBACK, Address
 from tasks_pipeline.service.dagster_home import (
     CODE_SERVER_MODULE,
     CODE_SERVER_VARIABLE,
@@ -32,26 +33,11 @@ from tasks_pipeline.service.ready import code_location_missing, daemon_missing, 
 from tasks_pipeline.service.running import RunningService, announce, announced, service_lock
 from tasks_pipeline.service.supervisor import Part, Supervisor, always_ready
 
-LOOPBACK = "127.0.0.1"
 _PYTHON = [sys.executable, "-m"]
 
 
 class CannotStart(Exception):
     """The service cannot be started as asked; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a TCP port."""
-
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """The URL a client on this machine uses."""
-        host = LOOPBACK if self.host in ("", "0.0.0.0", "::") else self.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +76,24 @@ def run_service(
         return _supervise(home, service, dagster, parts, lines, lost, say)
 
 
-def run_dagster(home: Home, say: Callable[[str], None], *, ui_port: int, ui_host: str = LOOPBACK) -> int:
+def run_dagster(
+    home: Home,
+    say: Callable[[str], None],
+    *,
+    ui_port: int,
+    ui_host: str = LOOPBACK,
+    metrics: Address | None = None,
+) -> int:
     """Run Dagster without a receiver until told to stop; returns the exit status. Where another host does so for the same
-    database, stand by until that ends. Raises AlreadyRunning, CannotStart, ConfigError, DagsterHomeError and DatabaseAway."""
+    database, stand by until that ends. `/metrics` are answered at the address `metrics`. Raises AlreadyRunning, CannotStart,
+    ConfigError, DagsterHomeError and DatabaseAway."""
     with service_lock(home), taken(home, standby=say) as lost:
         config = _config(home)
         dagster = _dagster_addresses(ui_port, ui_host)
         service = _described(config, Address(config.receiver.host, config.receiver.port), dagster)
         lines = introduction(home, service)
-        return _supervise(home, service, dagster, dagster_parts(home, dagster), lines, lost, say)
+        parts = dagster_parts(home, dagster)
+        return _supervise(home, service, dagster, parts, lines, lost, say, metrics)
 
 
 def _config(home: Home) -> Config:
@@ -127,9 +122,17 @@ def _supervise(
     lines: list[str],
     lost: Callable[[], str | None],
     say: Callable[[str], None],
+    metrics: Address | None = None,
 ) -> int:
     """Prepare everything that the parts need, and keep them running; returns the exit status."""
     write_dagster_home(home, (dagster.code_server.host, dagster.code_server.port))
+
+    def on_start() -> None:
+        if metrics:
+            from tasks_pipeline.service.exposing import expose
+
+            url, _ = expose(metrics, "dagster", supervisor.lives)
+            say(f"metrics           {url}")
 
     def on_ready() -> None:
         announce(home, msgspec.structs.replace(service, ready=True))
@@ -147,7 +150,7 @@ def _supervise(
             end_lost_runs(home)
         interrupted.touch()
         supervisor = Supervisor(parts, home.logs_dir, marker=str(home.root), say=say, lost=lost)
-        status = supervisor.run(on_ready)
+        status = supervisor.run(on_ready, on_start)
         if not supervisor.killed:
             interrupted.unlink()
         return status

@@ -34,6 +34,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """What there is of a part: how often it was started, and its process, which leads its session; None between two lives."""
+
+    starts: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How patient a supervisor is, in seconds and numbers."""
 
@@ -90,13 +98,14 @@ class Supervisor:
         self.killed = False
         """Whether something did not stop by itself and had to be killed."""
         self._groups: set[int] = set()
+        self._lives = {part.name: Life(0, None) for part in parts}
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    def run(self, on_ready: Callable[[], None]) -> int:
+    def run(self, on_ready: Callable[[], None], on_start: Callable[[], None] = always_ready) -> int:
         """Run until the end; returns the exit status: 0 when told to stop, 1 when a part failed.
 
-        `on_ready` is called once, when every part is ready. When this returns no process that a part started lives,
+        `on_start` is called before the first part is started, and may start threads. `on_ready` is called once, when every part is ready. When this returns no process that a part started lives,
         and none survives a SIGKILL of the supervisor either (a guard process sees to it). Call it from the main
         thread, before other threads are started.
         """
@@ -106,9 +115,14 @@ class Supervisor:
         kill_all(self._marker)  # of a service whose supervisor and guard were both killed
         self._guard = Guard(self._marker)
         try:
+            on_start()
             return asyncio.run(self._run(on_ready))
         finally:
             self._guard.release()
+
+    def lives(self) -> dict[str, Life]:
+        """The parts by name, as they are now. Any thread may ask."""
+        return dict(self._lives)
 
     async def _run(self, on_ready: Callable[[], None]) -> int:
         loop = asyncio.get_running_loop()
@@ -185,7 +199,10 @@ class Supervisor:
                 return str(error)
         self._guard.started(process.pid)
         self._groups.add(process.pid)
+        starts = self._lives[part.name].starts + 1
+        self._lives[part.name] = Life(starts, process.pid)
         status = await process.wait()
+        self._lives[part.name] = Life(starts, None)
         self._forget_empty_groups()
         return f"exit {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 

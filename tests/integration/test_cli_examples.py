@@ -31,6 +31,7 @@ NOT_RUN = {
     "tasks-pipeline run": "stays until it is stopped",
     "tasks-pipeline --home ./trial run --port 0 --ui-port 0": "stays until it is stopped",
     "tasks-pipeline receive --host 0.0.0.0 --port 9000": "stays until it is stopped",
+    "tasks-pipeline receive --host 0.0.0.0 --drain-seconds 10": "stays until it is stopped",
     "tasks-pipeline dagster": "stays until it is stopped",
     "tasks-pipeline demo --keep /tmp/demo": "starts a service; has a test of its own",
     "tasks-pipeline --home /tmp/demo groups list": "needs what the demo keeps",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psycopg2
 import pytest
 from click.testing import CliRunner
@@ -31,7 +32,8 @@ from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
 from tasks_pipeline.storage.state.tables import run_beats, workers
 from tasks_pipeline.storage.state.workers import beat_worker
-from tests.support.receiver import MemorySpool, configure, serving
+from tests.support.receiver import KEY, MemorySpool, configure, serving
+from tests.support.waiting import wait_for
 
 COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
 
@@ -129,6 +131,32 @@ def test_hosts_share_a_configuration(hosts: tuple[Home, Home]) -> None:
 
 def test_an_embedded_home_needs_none_of_it(home: Home) -> None:
     assert role_home(home) == home
+
+
+# ── a receiver that is told to stop
+
+
+def test_a_receiver_is_not_ready_before_it_ends(home: Home) -> None:
+    """So that a balancer lets go of it first: until then it takes what comes. A second signal ends it at once."""
+    configure(home)
+    with command(home, "receive", "--port", "0", "--drain-seconds", "300") as receiver:
+        assert receiver.stdout is not None
+        url = receiver.stdout.readline().removeprefix("receiver listens on ").strip()
+        assert httpx.get(f"{url}/health/ready").status_code == 200
+        receiver.terminate()
+        answer = wait_for("it is not ready", lambda: (a := httpx.get(f"{url}/health/ready")).is_error and a)
+        assert (answer.status_code, answer.json()) == (503, {"detail": "stopping"})
+        sent = httpx.post(f"{url}/api/1/envelope/?sentry_key={KEY}", content=b'{}\n{"type":"event"}\n{}\n')
+        assert sent.status_code == 200, sent.text
+        receiver.terminate()
+        assert receiver.wait(60) == 0
+
+
+@pytest.mark.parametrize("text", ["", "9000", "localhost", ":1", "localhost:", "localhost:70000", "a:b:c"])
+def test_an_address_that_is_none_is_refused_in_a_line(home: Home, text: str) -> None:
+    result = CliRunner().invoke(main, ["--home", str(home.root), "dagster", "--metrics", text])
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"found {text!r}, allowed is HOST:PORT, such as 127.0.0.1:9101\n")
 
 
 # ── one Dagster for a database

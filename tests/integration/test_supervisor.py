@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.service.address import Address
+from tasks_pipeline.service.exposing import expose
 from tasks_pipeline.service.leftovers import MARKER_VARIABLE, marked_processes
 from tasks_pipeline.service.running import (
     AlreadyRunning,
@@ -23,6 +28,7 @@ from tasks_pipeline.service.running import (
     running_service,
     service_lock,
 )
+from tasks_pipeline.service.supervisor import Life
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="finds processes through /proc"
@@ -225,6 +231,36 @@ def test_what_a_killed_service_and_its_guard_left_ends_at_the_next_start(
     service.until("ready")
     service.process.terminate()
     assert service.end()[0] == 0
+
+
+def test_metrics_tell_of_each_part_and_how_often_it_began() -> None:
+    with subprocess.Popen(python(MANY), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        _, near, far = process.stdout.readline().split()
+        lives = {"part": Life(3, process.pid), "between lives": Life(1, None)}
+        url, server = expose(Address("127.0.0.1", 0), "dagster", lambda: lives, lanes="events")
+        try:
+            text = httpx.get(url).text
+        finally:
+            server.shutdown()
+            server.server_close()
+            for pid in (near, far, process.pid):
+                os.kill(int(pid), signal.SIGKILL)
+    samples = {
+        (sample.name, sample.labels.get("part", "")): sample
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+    }
+    about = samples["tasks_pipeline_role_info", ""].labels
+    assert (about["role"], about["host"], about["lanes"]) == ("dagster", socket.gethostname(), "events")
+    prefix = "tasks_pipeline_part_"
+    assert samples[f"{prefix}starts_total", "part"].value == 3
+    assert {name: samples[f"{prefix}up", name].value for name in lives} == {"part": 1, "between lives": 0}
+    if sys.platform == "linux":
+        taken = samples[f"{prefix}resident_bytes", "part"].value
+        assert 2_000_000 < taken < 200_000_000
+        assert samples[f"{prefix}processes", "part"].value == 2, "that in a session of its own is another's"
+        assert samples[f"{prefix}cpu_seconds_total", "part"].value > 0
 
 
 def test_a_service_that_lost_its_place_ends(start: Start) -> None:

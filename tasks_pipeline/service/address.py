@@ -1,0 +1,32 @@
+"""Where something listens: a host and a TCP port, as text and as the URL that reaches it from this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL a client on this machine uses."""
+        host = LOOPBACK if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """The address that `HOST:PORT` names, an IPv6 host in brackets. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f"found {text!r}, allowed is HOST:PORT, such as 127.0.0.1:9101")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
