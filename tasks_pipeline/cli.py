@@ -10,6 +10,7 @@ import click
 # Name: (module below tasks_pipeline, attribute, one line for the list). The line stands here so that `--help` need
 # not import the modules, some of which take a second.
 COMMANDS = {
+    "init": ("commands.init", "init", "Write a configuration to start from."),
     "run": ("commands.service", "run", "Run the whole service: receiver, Dagster, UI."),
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
@@ -69,7 +70,7 @@ COMMANDS = {
     "health": ("commands.roles", "health", "Say whether a role on this host is well."),
 }
 SECTIONS = {
-    "Start": ("run", "dsn", "send-test-event", "demo"),
+    "Start": ("init", "run", "dsn", "send-test-event", "demo"),
     "Look and decide": (
         "groups",
         "events",

@@ -97,6 +97,12 @@ def workspace_yaml(host: str, port: int) -> str:
     return yaml.safe_dump({"load_from": [{"grpc_server": server}]}, sort_keys=False)
 
 
+def module_workspace_yaml() -> str:
+    """The content of a workspace.yaml for `dagster dev` and its like: each process loads the code by itself."""
+    module = {"module_name": DEFINITIONS_MODULE, "location_name": LOCATION_NAME}
+    return yaml.safe_dump({"load_from": [{"python_module": module}]}, sort_keys=False)
+
+
 def dagster_environment(home: Home) -> dict[str, str]:
     """The variables every process needs that opens this home's Dagster instance."""
     variables = home.environment()
