@@ -259,14 +259,15 @@ def _tell(
 
 
 def _owners(connection: Connection, integration: str) -> list[str]:
-    """Targets of those whom groups are assigned to that have issues there."""
-    c = issue_links.c
+    """Targets of those whom groups are assigned to that have issues there; of what was merged, those who have the whole."""
+    c, made_for, owner = issue_links.c, groups.alias("made_for"), groups.alias("owner")
     query = (
-        select(groups.c.assignee)
-        .join(issue_links, c.group_id == groups.c.id)
-        .where(c.integration == integration, c.state.in_(LIVE), groups.c.assignee.is_not(None))
+        select(owner.c.assignee)
+        .join(made_for, owner.c.id == func.coalesce(made_for.c.merged_into, made_for.c.id))
+        .join(issue_links, c.group_id == made_for.c.id)
+        .where(c.integration == integration, c.state.in_(LIVE), owner.c.assignee.is_not(None))
         .distinct()
-        .order_by(groups.c.assignee)
+        .order_by(owner.c.assignee)
         .limit(OWNERS_TOLD)
     )
     found = connection.execute(query).scalars()

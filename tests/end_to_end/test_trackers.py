@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,7 @@ from tasks_pipeline.home import Home
 from tasks_pipeline.trackers.issue import Issue, IssueState
 from tasks_pipeline.trackers.provider import open_provider
 from tests.end_to_end.conftest import Installation
-from tests.support.far_sides import FarSide, RedmineSide, RoundupSide
-from tests.support.trackers import TrackerMissing, real_redmine
+from tests.support.far_sides import FarSide, RoundupSide
 from tests.support.waiting import wait_for
 
 CLIENT = Path(__file__).with_name("far_client.py")
@@ -27,15 +29,12 @@ ANNA = "anna@acme.example"
 
 
 @pytest.fixture(scope="module")
-def sides(roundup: RoundupSide) -> Iterator[dict[str, FarSide]]:
+def sides(roundup: RoundupSide, request: pytest.FixtureRequest) -> dict[str, FarSide]:
     """Roundup, and Redmine where there is one."""
     try:
-        with real_redmine() as real:
-            redmine = RedmineSide(real)
-            yield {"roundup": roundup, "redmine": redmine}
-            redmine.hang_up()
-    except TrackerMissing:
-        yield {"roundup": roundup}
+        return {"roundup": roundup, "redmine": request.getfixturevalue("redmine")}
+    except pytest.skip.Exception:
+        return {"roundup": roundup}
 
 
 @pytest.fixture(scope="module")
@@ -68,57 +67,77 @@ def _configuration(sides: dict[str, FarSide]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What is stored of the one group of a service, read as it is at the moment: a command costs a process for each look."""
+
+    home: Home
+
+    def rows(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(f"file:{self.home.root / 'state.sqlite'}?mode=ro", uri=True)) as state:
+            return state.execute(sql).fetchall()
+
+    def has(self, what: str, sql: str, wanted: list[Any]) -> None:
+        wait_for(what, lambda: self.rows(sql) == wanted, every=0.25)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_error_and_its_issues_go_through_life_together(
     installation: Installation, sides: dict[str, FarSide]
 ) -> None:
+    stored, names = Watched(installation.home), sorted(sides)
     environment = {**os.environ, "SENTRY_DSN": installation.cli("dsn").strip()}
     subprocess.run([sys.executable, str(CLIENT), "2026"], env=environment, check=True, timeout=60)
-    group = wait_for("the group", lambda: next(iter(installation.json("groups", "list")), None))["short_id"]
-
-    def shown() -> dict[str, Any]:
-        found: dict[str, Any] = installation.json("groups", "show", group)
-        return found
-
-    def issues() -> dict[str, Any] | None:
-        found = {one["tracker"].removesuffix("-issues"): one for one in shown()["external_issues"]}
-        return found if len(found) == len(sides) and all(one["url"] for one in found.values()) else None
-
-    made = wait_for("the rule files an issue in each", issues)
-
-    def there(name: str) -> Issue:
-        with open_provider(sides[name].integration()) as provider:
-            return provider.find(sides[name].tracker(), made[name]["url"])
-
-    def all_there(what: str, is_so: Callable[[Issue], bool]) -> None:
-        for name in sides:
-            wait_for(f"{name}: {what}", lambda name=name: is_so(there(name)))
-
-    all_there(
-        "it is open, with the error as its title", lambda issue: issue.state is OPEN and "2026" in issue.title
+    stored.has(
+        "the rule files an issue in each",
+        "SELECT tracker, state FROM issue_links ORDER BY tracker",
+        [(f"{name}-issues", "linked") for name in names],
     )
+    shown = installation.json("groups", "list")[0]
+    group = shown["short_id"]
+    numbers = dict(stored.rows("SELECT replace(tracker, '-issues', ''), external_id FROM issue_links"))
 
-    installation.cli("groups", "resolve", group)
-    began = time.monotonic()
-    all_there("a resolve closes it", lambda issue: issue.state is CLOSED)
-    print(f"a resolve was in each after {time.monotonic() - began:.1f} s")
+    with ExitStack() as stack:
+        open_ = {name: stack.enter_context(open_provider(sides[name].integration())) for name in names}
 
-    first = next(iter(sides))
-    number = there(first).external_id
-    sides[first].reopen(number)
-    wait_for("a reopening there brings the group back", lambda: shown()["status"] == "unresolved")
-    all_there("and with it the others", lambda issue: issue.state is OPEN)
+        def there(name: str) -> Issue:
+            found = open_[name].read(sides[name].tracker(), numbers[name])
+            assert found is not None
+            return found
 
-    sides[first].assign(number, sides[first].ann)
-    wait_for("an assignment there is one here", lambda: shown()["assignee"] == ANNA)
-    for name, side in sides.items():
-        wait_for(
-            "and in the others",
-            lambda name=name, side=side: [p.login for p in there(name).assignees] == [side.ann],
+        def all_there(what: str, is_so: Callable[[str, Issue], bool]) -> None:
+            for name in names:
+                wait_for(f"{name}: {what}", lambda name=name: is_so(name, there(name)), every=0.5)
+
+        assert {name: (there(name).state, "2026" in there(name).title) for name in names} == dict.fromkeys(
+            names, (OPEN, True)
         )
 
-    installation.cli("groups", "comment", group, "it is the new price list")
-    sides[first].comment(number, "I am on it")
-    all_there("ours is there", lambda issue: any("price list" in one.body for one in issue.comments or ()))
-    wait_for("and theirs is here", lambda: len(shown()["comments"]) == 2)
+        installation.cli("groups", "resolve", group)
+        began = time.monotonic()
+        all_there("a resolve closes it", lambda _, issue: issue.state is CLOSED)
+        print(f"a resolve was in each after {time.monotonic() - began:.1f} s")
+
+        first = names[0]
+        sides[first].reopen(numbers[first])
+        sides[first].assign(numbers[first], sides[first].ann)
+        sides[first].comment(numbers[first], "I am on it")
+        installation.cli("groups", "comment", group, "it is the new price list")
+        stored.has(
+            "what was done there is here: reopened and assigned",
+            "SELECT status, assignee FROM groups",
+            [("unresolved", ANNA)],
+        )
+        stored.has("and said", "SELECT side FROM issue_comments ORDER BY side", [("ours",), ("theirs",)])
+        all_there(
+            "it is open again, hers, and has our comment",
+            lambda name, issue: (
+                issue.state is OPEN
+                and [person.login for person in issue.assignees] == [sides[name].ann]
+                and any("price list" in one.body for one in issue.comments or ())
+            ),
+        )
+    told = installation.json("groups", "show", group)
+    assert (told["status"], told["assignee"], len(told["comments"])) == ("unresolved", ANNA, 2)
+    assert sorted(one["state"] for one in told["external_issues"]) == ["open"] * len(names)

@@ -13,10 +13,12 @@ from sqlalchemy import select, update
 
 from tasks_pipeline.config.integrations import AnyIntegration, Tracker
 from tasks_pipeline.groups.decisions import assign_groups_to, resolve_groups
+from tasks_pipeline.groups.merging import merge_groups
 from tasks_pipeline.integrations.checking import checks_due
 from tasks_pipeline.integrations.gate import states_of
 from tasks_pipeline.integrations.status import set_disabled, update_integration_status
 from tasks_pipeline.storage.state.tables import (
+    groups,
     integration_states,
     issue_intents,
     issue_links,
@@ -183,6 +185,20 @@ def test_a_revoked_token_is_told_once_and_heals_by_itself(own_day: Day, watched:
     assert {row["thread"] for row in alert_rows(watched.stores, 0)} == {"integration:hub"}
     with watched.stores.state.read() as connection:
         assert connection.execute(select(issue_intents.c.not_before)).scalar_one() == watched.now
+
+
+def test_of_a_group_that_was_merged_whoever_has_the_whole_is_told(own_day: Day, watched: Watched) -> None:
+    merged, _ = linked(own_day, watched.stores)
+    own_day.send(event(message="another", exception=None))
+    own_day.drain()
+    with watched.stores.state.read() as connection:
+        target = connection.execute(select(groups.c.id).where(groups.c.id != merged)).scalar_one()
+    merge_groups(watched.stores.state, target, [merged], "cli")
+    assign_groups_to(watched.stores.state, [target], "cli", assignee="anna@acme.example")
+    watched.look()
+    watched.far.who = REFUSED
+    assert watched.look() == "auth_failed"
+    assert "member:anna@acme.example" in [row["target"] for row in outbox(watched.stores, 0)]
 
 
 def test_what_failed_before_it_worked_again_is_no_news(own_day: Day, watched: Watched) -> None:

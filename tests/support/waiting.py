@@ -9,11 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, condition: Callable[[], T | None], seconds: float = 180) -> T:
-    """The first true answer of a condition that another process makes true; fails the test when it never is."""
+def wait_for(what: str, condition: Callable[[], T | None], seconds: float = 180, *, every: float = 0.05) -> T:
+    """The first true answer of a condition that another process makes true; fails the test when it never is. `every`: seconds between two
+    looks, of which those that cost others CPU are to be few."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError(f"after {seconds} s: {what}")
