@@ -23,6 +23,7 @@ from tasks_pipeline.storage.lake.lake import BACKUP
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
 from tasks_pipeline.storage.spool.copies import Row
 from tasks_pipeline.storage.spool.interface import SpoolError
+from tasks_pipeline.storage.state.database import HEAD
 from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.state.tables import metadata
 from tasks_pipeline.storage.targets import Tree, pieces_of
@@ -86,6 +87,16 @@ def create_backup(
     )
 
 
+def _refuse_newer(revision: str) -> None:
+    """A newer program may have migrated the database that this one goes on with: what it does not know of would be missing. Raises
+    BackupError."""
+    if not revision.isdecimal() or int(revision) > int(HEAD):
+        raise BackupError(
+            f"the state database has schema {revision}, and this version knows those up to {HEAD}: what is newer would be missing;"
+            " make the backup with the version that migrated it"
+        )
+
+
 class _Copy:
     """A backup in the making: its files so far, and what is wrong."""
 
@@ -110,6 +121,7 @@ class _Copy:
         yield from history.store_files(self._home, self._target)
         with moment_of(self._stores) as moment:
             self._revision, self._lake = moment.revision, moment.lake
+            _refuse_newer(moment.revision)
             yield from self._state(moment)
             yield from self._spool(moment)
             if not self._home.embedded:

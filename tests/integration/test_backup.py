@@ -191,13 +191,13 @@ def last_number(state: StateDatabase) -> int:
 
 
 def test_what_was_accepted_is_there_once_however_much_comes_meanwhile(
-    home: Home, tmp_path: Path, new: Home
+    any_home: Home, tmp_path: Path, new: Home
 ) -> None:
     accepted: list[str] = []
     ended = threading.Event()
 
     def come() -> None:
-        with open_stores(home) as own:
+        with open_stores(any_home) as own:
             day = Day(own, DAY, PROJECT)
             while not ended.is_set():
                 accepted.extend(day.send(event("A"), event("B")))
@@ -208,7 +208,7 @@ def test_what_was_accepted_is_there_once_however_much_comes_meanwhile(
     comer = threading.Thread(target=come)
     comer.start()
     try:
-        with open_stores(home) as stores:
+        with open_stores(any_home) as stores:
             while len(accepted) < 6:
                 ended.wait(0.01)
             before = list(accepted)
@@ -227,6 +227,15 @@ def test_what_was_accepted_is_there_once_however_much_comes_meanwhile(
         again = day.send(event("C"))
         day.drain()
         day.assert_stored_once([*there, *again])
+
+
+def test_a_program_makes_no_backup_of_tables_that_it_does_not_know(home: Home, tmp_path: Path) -> None:
+    """It may go on with a database that a newer one migrated, and would leave out what is new in it."""
+    with open_stores(home) as stores:
+        with stores.state.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
+        with pytest.raises(BackupError, match=f"has schema 9001, and this version knows those up to {HEAD}"):
+            create_backup(stores, str(tmp_path / "to"))
 
 
 def test_a_backup_of_an_earlier_schema_is_brought_up_to_date(new: Home) -> None:
