@@ -32,6 +32,7 @@ from benchmarks.outside import (
     wait_until_stored,
 )
 from benchmarks.processes import memory_mb
+from benchmarks.servers import HELP, database, server_of
 from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY
@@ -85,9 +86,9 @@ def bytes_below(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def measure(root: Path, count: int) -> dict[str, Any]:
+def measure(root: Path, count: int, database_url: str = "") -> dict[str, Any]:
     """All figures; the keys without unit in their name are in the unit that docs/benchmarks.md says."""
-    home = Home(root)
+    home, server = Home(root, database_url=database_url), server_of(database_url)
     with (
         listening_hook() as hook,
         running_demo_service(home, linger_seconds=30, hook_url=hook.url, alerts=100_000) as (
@@ -103,13 +104,14 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         cold, cold_alert = latency(stores, service.receiver_url, hook)
         warmed = [latency(stores, service.receiver_url, hook) for _ in range(5)]
         say(f"{count} events as fast as possible ...")
-        figures, seconds = as_fast_as_possible(stores, process.pid, service.receiver_url, count)
+        figures, seconds = as_fast_as_possible(stores, process.pid, service.receiver_url, count, server)
         say("half load ...")
         before = stored(stores)
         half = send(service.receiver_url, int(count / seconds / 2 * 10), rate=count / seconds / 2)
         total = before + half["sent"]
         wait_until_stored(stores, total)
         lake = root / "lake" / "files" / "main"
+        raw = server.bytes_of("spool") if server else bytes_below(root / "spool")
         return figures | {
             "bytes_per_event": round(
                 (bytes_below(lake / "events") + bytes_below(lake / "event_payloads")) / total
@@ -121,7 +123,7 @@ def measure(root: Path, count: int) -> dict[str, Any]:
             "warm_alert_s": round(statistics.median(alert for _, alert in warmed), 2),
             "rest_memory_mb": memory["sum"],
             "rest_memory_by_process_mb": memory,
-            "raw_bytes_per_event": round(bytes_below(root / "spool") / total),
+            "raw_bytes_per_event": round(raw / total),
             "events": total,
         }
 
@@ -134,14 +136,15 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")
+    parser.add_argument("--database-url", default="", help=HELP)
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
     steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
     say("monitors; notifications beside a dead channel, and from senders that are killed ...")
     steps |= alone("monitors") | alone("notifications")
     floor = floor_cpu_ms()
-    with temporary_root() as root:
-        figures = measure(root, arguments.events)
+    with temporary_root() as root, database(arguments.database_url) as url:
+        figures = measure(root, arguments.events, url)
     print(json.dumps(figures | steps | over_floor(figures, floor)))
 
 

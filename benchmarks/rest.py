@@ -14,40 +14,22 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.servers import OWN, Server, database
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.home import Home
 from tests.support.pooler import running_pooler
-from tests.support.postgres import running_server
 
 SETTLE_MINUTES = 12.0
 DAY_SECONDS = 86_400
 
 
 DIRECT, POOLED = "direct", "pooled"
-
-
-@dataclass(frozen=True)
-class Server:
-    """PostgreSQL by what it says of itself."""
-
-    url: str
-
-    def look(self) -> tuple[float, float]:
-        """Sessions that were opened so far, and seconds of CPU of all its processes."""
-        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT sum(sessions)::float, split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int FROM pg_stat_database"
-            )
-            sessions, pid = cursor.fetchone() or (0, 0)
-        return sessions, sum(cpu_seconds(pid).values())
+NOTHING = (0.0, 0.0)
 
 
 @contextmanager
@@ -57,7 +39,7 @@ def home_at(root: Path, postgres: str) -> Iterator[tuple[Home, Server | None]]:
         yield Home(root), None
         return
     with ExitStack() as stack:
-        url = stack.enter_context(stack.enter_context(running_server(fsync="on")).database())
+        url = stack.enter_context(database(OWN))
         through = stack.enter_context(running_pooler(url)) if postgres == POOLED else ""
         yield Home(root, database_url=url, dagster_database_url=through), Server(url)
 
@@ -68,10 +50,10 @@ def measure_rest(home: Home, server: Server | None, minutes: float, settle_minut
     with running_demo_service(home, linger_seconds=30) as (process, _):
         time.sleep(settle_minutes * 60)
         started, cpu, size = time.monotonic(), cpu_seconds(process.pid), _bytes_on_disk(root)
-        before = server.look() if server else (0.0, 0.0)
+        before = (server.sessions(), server.cpu_seconds()) if server else NOTHING
         time.sleep(minutes * 60)
         seconds = time.monotonic() - started
-        after = server.look() if server else (0.0, 0.0)
+        after = (server.sessions(), server.cpu_seconds()) if server else NOTHING
         spent = {role: used - cpu.get(role, 0.0) for role, used in cpu_seconds(process.pid).items()}
         grown = {name: used - size.get(name, 0) for name, used in _bytes_on_disk(root).items()}
         memory = memory_mb(process.pid)

@@ -12,8 +12,8 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, create_engine, insert, select, update
 
+from benchmarks.servers import HELP, OWN, database
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.spool.interface import Receipt, Spool, Spooled
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.spool.postgres_tables import ENVELOPES, TOTALS, of
-from tests.support.postgres import running_server
 
 DAY = date(2026, 11, 22)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -166,19 +166,6 @@ def figures(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def database(url: str) -> Iterator[str]:
-    """The URL, or that of a database on a server of our own."""
-    if url:
-        yield url
-        return
-    with (
-        running_server(fsync="on", max_wal_size="1GB", shared_buffers="128MB") as server,
-        server.database() as made,
-    ):
-        yield made
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks spool", description=__doc__)
@@ -189,9 +176,7 @@ def main() -> None:
     parser.add_argument(
         "--commits", type=int, default=30, help="of each size in a round; a fifth of it of 1,000"
     )
-    parser.add_argument(
-        "--database-url", default="", help="postgresql://…, empty; a server of its own when absent"
-    )
+    parser.add_argument("--database-url", default=OWN, help=HELP)
     arguments = parser.parse_args()
     with database(arguments.database_url) as url:
         home = Home(Path("/nonexistent"), database_url=url)

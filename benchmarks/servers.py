@@ -1,0 +1,64 @@
+"""PostgreSQL of benchmarks: one of their own or that of a URL, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from benchmarks.processes import cpu_seconds
+from tests.support.postgres import running_server
+
+OWN = "own"
+HELP = "postgresql://…, an empty database; `own` starts a server, which syncs what it commits"
+_SIZE = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace(%s)"
+
+
+@contextmanager
+def database(url: str) -> Iterator[str]:
+    """The URL, or that of a database on a server of our own; empty stays empty."""
+    if url != OWN:
+        yield url
+        return
+    with (
+        running_server(fsync="on", max_wal_size="1GB", shared_buffers="128MB") as server,
+        server.database() as made,
+    ):
+        yield made
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server of a database, on this machine; the role of the URL is a superuser."""
+
+    url: str
+
+    def sessions(self) -> float:
+        """Sessions that were opened so far."""
+        return float(self._asked("SELECT sum(sessions) FROM pg_stat_database"))
+
+    def cpu_seconds(self) -> float:
+        """CPU of all its processes so far."""
+        return sum(
+            cpu_seconds(
+                int(self._asked("SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)"))
+            ).values()
+        )
+
+    def bytes_of(self, schema: str) -> int:
+        """What the tables of a schema take on disk."""
+        return int(self._asked(_SIZE, schema))
+
+    def _asked(self, query: str, *parameters: object) -> Any:
+        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(query, parameters)
+            (value,) = cursor.fetchone() or (None,)
+            return value
+
+
+def server_of(url: str) -> Server | None:
+    """The server of a URL; None for an empty one."""
+    return Server(url) if url else None
