@@ -6,23 +6,18 @@ a database, runs of others are left alone: those are watched by whoever runs Dag
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, DefaultRunLauncher, RunsFilter
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.signs import is_gone
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.workers import RunBeat, beats_of_runs
+from tasks_pipeline.storage.state.workers import beats_of_runs
 
 UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 REASON = "The service was interrupted while this run was under way."
-_SLACK = timedelta(seconds=5)
-"""How far two readings of the clock, and the rounding of what the kernel tells, may be apart."""
 
 
 def end_lost_runs(
@@ -53,34 +48,6 @@ def lost_of(home: Home, run_ids: Sequence[str], *, by_workers: bool) -> set[str]
         beats = beats_of_runs(connection, run_ids)
     silent = set() if by_workers else set(run_ids) - beats.keys()
     return silent | {beat.run_id for beat in beats.values() if is_gone(beat)}
-
-
-def is_gone(beat: RunBeat) -> bool:
-    """Whether the process of a run was on this host and is not there any more, also when another one has its number."""
-    if beat.host != socket.gethostname():
-        return False
-    began = _began(beat.pid)
-    return began is None or began > beat.started_at + _SLACK
-
-
-def _began(pid: int) -> datetime | None:
-    """When a process of this machine began; None when there is none. Where the system does not tell, the beginning of time."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    try:
-        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-        boot = next(
-            line
-            for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines()
-            if line.startswith("btime ")
-        )
-    except OSError:
-        return datetime.min.replace(tzinfo=UTC)
-    return datetime.fromtimestamp(int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK"), UTC)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
             "poll_interval_seconds": 30,
             "free_slots_after_run_end_seconds": 60,
         },
+        "run_launcher": {"module": "tasks_pipeline.run_launcher", "class": "WatchingRunLauncher"},
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "sensors": {"use_threads": True, "num_workers": 4, "num_submit_workers": 4},
         # Nothing here is automated by conditions, and looking for them costs at rest.

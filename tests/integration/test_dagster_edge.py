@@ -37,7 +37,7 @@ PAST = datetime.now(UTC).date() - timedelta(days=2)  # a day that is over: a dra
 EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
-    *("old_runs", "run_coordinator", "code_server", "warm_run", "warming", "dagster_process"),
+    *("old_runs", "run_coordinator", "run_launcher", "code_server", "warm_run", "warming", "dagster_process"),
 }
 
 
