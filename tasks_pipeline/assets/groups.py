@@ -1,6 +1,6 @@
 """Assets about groups as a whole: similar groups, proposed or merged. Figures and short ids only, no text of events."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,7 +12,7 @@ from tasks_pipeline.groups.propose import merge_events as find_and_merge
 from tasks_pipeline.groups.similar import proposed_pairs
 from tasks_pipeline.groups.similarity import Pair
 from tasks_pipeline.lanes import LANE_TAG, MAINTENANCE
-from tasks_pipeline.processing.catch_up import CaughtUp, catch_up_releases
+from tasks_pipeline.processing.catch_up import CaughtUp, catch_up_hours, catch_up_releases
 from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.storage.state.tables import similar_groups
 from tasks_pipeline.stores import Stores
@@ -36,13 +36,16 @@ PAIRS_SHOWN = 50
 )
 def merge_events(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
     """Sign new groups, propose the similar ones, merge those that are similar enough. Days of groups that were counted before
-    their releases were learn them here."""
+    their releases or hours were learn them here."""
     with stores.open() as opened:
         report, caught_up = find_and_merge(opened), catch_up_releases(opened)
+        hours = catch_up_hours(opened, datetime.now(UTC))
         context.log.info(
             f"{report.signed} groups signed, {report.proposed} pairs proposed, {len(report.merged)} merged"
         )
-        return dg.MaterializeResult(metadata=_metadata(opened, report, caught_up))
+        return dg.MaterializeResult(
+            metadata=_metadata(opened, report, caught_up) | {"days_that_learned_hours": hours}
+        )
 
 
 def _metadata(stores: Stores, report: MergeReport, caught_up: CaughtUp) -> dict[str, Any]:

@@ -119,7 +119,7 @@ _OF_GROUPS = (
     Goes(t.issue_comments, _comments),
     Goes(t.issue_links, _links),
     *map(_of_group, (
-        t.group_days, t.group_values, t.group_explanations, t.group_signatures, t.suspect_commits, t.group_commits, t.group_actions,
+        t.group_days, t.group_hours, t.group_values, t.group_explanations, t.group_signatures, t.suspect_commits, t.group_commits, t.group_actions,
     )),
 )  # fmt: skip
 
@@ -182,7 +182,7 @@ APART: Mapping[Kind, Mapping[str, str]] = {
         "commits": "those that no other release holds", "commit_files": "with their commit", "commit_authors": "with their last commit",
         "groups": "those that have no other events go with everything; of others title and metadata follow what is left",
         "group_values": "follow what is left of the events", "group_explanations": "go where they are of an event that goes",
-        "group_hashes": "of groups that go", "group_days": "of groups that go", "group_signatures": "of groups that go",
+        "group_hashes": "of groups that go", "group_days": "of groups that go", "group_hours": "of groups that go", "group_signatures": "of groups that go",
         "group_actions": "of groups that go", "group_commits": "of groups that go", "similar_groups": "of groups that go",
         "suspect_commits": "of groups that go", "issue_links": "of groups that go; issues stay where they are",
         "issue_intents": "of groups that go", "issue_comments": "of groups that go", "issue_comment_copies": "of groups that go",
@@ -205,7 +205,7 @@ APART: Mapping[Kind, Mapping[str, str]] = {
 """Tables of which something goes in a way of its own, and how."""
 
 _STAYS_ALWAYS = {
-    "drains": _NUMBERS, "spool_cursors": _NUMBERS, "batches": _NUMBERS, "condemned_envelopes": _NUMBERS, "replacements": _NUMBERS,
+    "drains": _NUMBERS, "workers": _INSTALLATION, "run_beats": _INSTALLATION, "spool_cursors": _NUMBERS, "batches": _NUMBERS, "condemned_envelopes": _NUMBERS, "replacements": _NUMBERS,
     "regroupings": "numbers of groups, for a day", "day_changes": _NUMBERS, "statistics_days": _NUMBERS, "health_days": _NUMBERS,
     "stage_days": _NUMBERS, "retention_removals": "says why rows are missing", "symbol_debts": _NUMBERS, "erasures": "the request itself; says nothing of it from its end on",
     "repositories": _INSTALLATION, "installation_keys": _INSTALLATION, "tokens": _INSTALLATION, "subscriptions": _INSTALLATION,

@@ -51,6 +51,7 @@ STATE: tuple[Place, ...] = (
     Place("group_explanations", "go where they are of an event that goes, or hold a text"),
     Place("group_hashes", _HASH),
     Place("group_days", f"{_COUNTED}; what was counted stays counted"),
+    Place("group_hours", f"{_COUNTED}; what was counted stays counted"),
     Place("group_values", "the user goes, and the users of the group are one less"),
     Place("group_signatures", _HASH),
     Place("group_actions", "decisions of the team stay; texts are overwritten", ("data",)),

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Connection, Row, String, and_, bindparam, cas
 from tasks_pipeline.groups.changes import GroupChange
 from tasks_pipeline.groups.days import GroupReleases, Place, place_text, releases_of_days, shown_since
 from tasks_pipeline.groups.decisions import Action, lifecycle, lifecycle_columns, log_actions, status_of
+from tasks_pipeline.groups.hours import count_hours, full_hour
 from tasks_pipeline.groups.known_releases import ended_resolution, known_releases
 from tasks_pipeline.groups.lifecycle import Seen, Status, after_events, is_about_time
 from tasks_pipeline.groups.regressions import (
@@ -48,6 +49,7 @@ class GroupCounts:
     last_release: str | None = None
     last_release_of: tuple[datetime, Place] = (_FIRST_MOMENT, _NOWHERE)
     values: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    hours: dict[datetime, int] = field(default_factory=lambda: defaultdict(int))
     newest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,6 +76,7 @@ class GroupCounts:
     ) -> None:
         """Count an event; `shown` is what people see of it (title, culprit, level, metadata)."""
         self.times_seen += 1
+        self.hours[full_hour(timestamp)] += 1
         if timestamp >= self.last_seen:
             self.last_seen, self.newest = timestamp, shown
         release = None
@@ -100,6 +103,8 @@ class GroupCounts:
             self.last_release_of, self.last_release = other.last_release_of, other.last_release
         for value, n in other.values.items():
             self.values[value] += n
+        for hour, n in other.hours.items():
+            self.hours[hour] += n
 
 
 def count_events(
@@ -112,6 +117,7 @@ def count_events(
     changes: list[GroupChange] = []
     new_users = _count_values(state, connection, day, counts)
     _count_days(state, connection, day, counts)
+    count_hours(state, connection, day, {group_id: counted.hours for group_id, counted in counts.items()})
     # One order for all, so that two batches never wait for each other in a circle; and few statements: with one for
     # each group they cost a batch of hundreds of events more than its rows do.
     for chunk in chunks(sorted(counts)):

@@ -8,6 +8,7 @@ in between leaves groups that are right and groups that are not yet, and whoever
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,12 +32,13 @@ from tasks_pipeline.facts.record import Happened, record_all
 from tasks_pipeline.facts.types import GroupCreated
 from tasks_pipeline.groups.counting import VALUE_KINDS, VALUE_LENGTH
 from tasks_pipeline.groups.days import GroupReleases, place_text, releases_of_days, shown_since
+from tasks_pipeline.groups.hours import lake_hours
 from tasks_pipeline.protocol.release import SEARCH_WORD
 from tasks_pipeline.storage.lake.asked import Asked
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.day_changes import Reason, note_day_changes
 from tasks_pipeline.storage.state.removals import removed_days
-from tasks_pipeline.storage.state.tables import group_days, group_values, groups
+from tasks_pipeline.storage.state.tables import group_days, group_hours, group_values, groups
 
 if TYPE_CHECKING:  # the lake's libraries take half a second to import
     from tasks_pipeline.storage.lake.lake import Lake
@@ -176,35 +178,19 @@ def _derive(
     kept: Collection[GroupDay],
     metadata_of: Callable[[Lake, Newest], Mapping[str, Any] | None] | None,
 ) -> None:
-    """Some groups: days come before values and go after them, so that a day is known of as long as it has values."""
-    values = {
-        (row["group_id"], row["kind"], row["value"], row["day"]): row["times_seen"]
-        for row in lake_values(lake, where)
-        if (row["group_id"], row["day"]) not in kept
-    }
-    with state.read() as connection:
-        counted_values = _counted_values(connection, day, group_ids)
-    stale = {key: n for key, n in counted_values.items() if (key[0], key[3]) not in kept}
+    """Some groups: days come before values and hours and go after them, so that a day is known of as long as it has some."""
+    apart = [
+        _differences(state, table, rows, day, group_ids, kept)
+        for table, rows in ((group_values, lake_values(lake, where)), (group_hours, lake_hours(lake, where)))
+    ]
     newest = lake_newest(lake, where)
     metadata = (
         {group_id: metadata_of(lake, shown) for group_id, shown in newest.items()} if metadata_of else {}
     )
     _put(state, group_days, [dict(row) for key, row in days.items() if counted.get(key) != row])
-    names = [column.name for column in group_values.primary_key.columns]
-    _put(
-        state,
-        group_values,
-        [
-            dict(zip(names, key, strict=True)) | {"times_seen": n}
-            for key, n in values.items()
-            if stale.get(key) != n
-        ],
-    )
-    _remove(
-        state,
-        group_values,
-        (dict(zip(names, key, strict=True)) for key in sorted(stale.keys() - values.keys())),
-    )
+    for each in apart:
+        _put(state, each.table, each.wrong)
+        _remove(state, each.table, each.stale)
     lost = sorted(counted.keys() - days.keys())
     gone = [{"group_id": group_id, "day": on} for group_id, on in lost]
     if day is None:  # whoever derives again names the same groups
@@ -223,6 +209,43 @@ def _derive(
                 connection.execute(_new_totals, some)
         note_day_changes(state, connection, told_on, why, datetime.now(UTC))
         _record_created(state, connection, found, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Differences:
+    """Rows of a table that are to be as these, and keys of rows that are to go."""
+
+    table: Table
+    wrong: list[dict[str, Any]]
+    stale: list[dict[str, Any]]
+
+
+def _differences(
+    state: StateDatabase,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    day: date | None,
+    group_ids: Sequence[int],
+    kept: Collection[GroupDay],
+) -> _Differences:
+    """Between what was counted of groups and what events say, in a table of `times_seen` by group and day; other days than `kept` ones."""
+    names = [column.name for column in table.primary_key.columns]
+    right = {tuple(row[name] for name in names): row["times_seen"] for row in rows}
+    with state.read() as connection:
+        counted = dict(_counted_by_key(connection, table, day, group_ids))
+
+    def differing(keys: Iterable[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+        for key in keys:
+            named = dict(zip(names, key, strict=True))
+            if (named["group_id"], named["day"]) not in kept:
+                yield named
+
+    wrong = differing(key for key, n in right.items() if counted.get(key) != n)
+    return _Differences(
+        table,
+        [named | {"times_seen": right[tuple(named.values())]} for named in wrong],
+        list(differing(sorted(counted.keys() - right.keys()))),
+    )
 
 
 def _record_created(
@@ -340,16 +363,14 @@ def _counted_days(
     return found
 
 
-def _counted_values(
-    connection: Connection, day: date | None, group_ids: Collection[int]
-) -> dict[tuple[int, str, str, date], int]:
-    found: dict[tuple[int, str, str, date], int] = {}
-    for condition in _scopes(group_values, day, group_ids):
-        rows = connection.execute(
-            select(*group_values.primary_key.columns, group_values.c.times_seen).where(condition)
-        )
-        found |= {(group_id, kind, value, on): n for group_id, kind, value, on, n in rows}
-    return found
+def _counted_by_key(
+    connection: Connection, table: Table, day: date | None, group_ids: Collection[int]
+) -> Iterator[tuple[tuple[Any, ...], int]]:
+    for condition in _scopes(table, day, group_ids):
+        for *key, n in connection.execute(
+            select(*table.primary_key.columns, table.c.times_seen).where(condition)
+        ):
+            yield tuple(key), n
 
 
 def _scopes(

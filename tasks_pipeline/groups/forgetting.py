@@ -24,6 +24,7 @@ from tasks_pipeline.storage.state.tables import (
     group_days,
     group_explanations,
     group_hashes,
+    group_hours,
     group_signatures,
     group_values,
     groups,
@@ -37,7 +38,7 @@ from tasks_pipeline.storage.state.tables import (
 )
 
 _OWN: tuple[Table, ...] = (
-    group_hashes, group_days, group_values, group_explanations, group_signatures, suspect_commits,
+    group_hashes, group_days, group_hours, group_values, group_explanations, group_signatures, suspect_commits,
 )  # fmt: skip
 """What goes with a group."""
 

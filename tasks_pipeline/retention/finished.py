@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select
 
+from tasks_pipeline.groups.hours import HOURS_FOR
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.pieces import delete_in_pieces
 from tasks_pipeline.storage.state.proofs import forgotten
 from tasks_pipeline.storage.state.restored import forget_restored
 from tasks_pipeline.storage.state.tables import (
     drains,
+    group_hours,
     integration_requests,
     notifications,
     probes,
@@ -31,7 +33,7 @@ REQUESTS_FOR = timedelta(days=30)
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
     """Remove drains, workers and processes of runs that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
-    digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, checks that were put right long ago, and what is known of restored days that need not stay any
+    digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, hours of groups of days that are older than HOURS_FOR, checks that were put right long ago, and what is known of restored days that need not stay any
     more. Gives how many of each went."""
     before = now - FINISHED_FOR
     # The newest stays: its number is what a batch remembers, and SQLite would give it to the next one.
@@ -48,6 +50,7 @@ def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
         "requests": delete_in_pieces(
             state, integration_requests, integration_requests.c.hour < now - REQUESTS_FOR
         ),
+        "group_hours": delete_in_pieces(state, group_hours, group_hours.c.day < (now - HOURS_FOR).date()),
         "checks": delete_in_pieces(state, probes, forgotten(now)),
         "restored_days": _restored(state, before),
     }

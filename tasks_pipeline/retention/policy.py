@@ -123,6 +123,10 @@ POLICY: tuple[Category, ...] = (
         state=("restored_days",),
     ),
     Category(
+        "hours", "In which hours events of groups happened", NEVER, "thirty days after the day of receipt", "finished_work",
+        state=("group_hours",),
+    ),
+    Category(
         "requests", "How many requests integrations were asked, by hour", NEVER, "thirty days after the hour", "finished_work",
         state=("integration_requests",),
     ),

@@ -108,10 +108,17 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
                 [1],
                 now.date() + timedelta(days=days),
             )
-    assert set(drop_finished(state, now).values()) == {0}
+
+    def dropped(at: datetime) -> dict[str, int]:
+        """But for hours of groups: days of this and other tests are long ago."""
+        return {name: rows for name, rows in drop_finished(state, at).items() if name != "group_hours"}
+
+    assert set(dropped(now).values()) == {0}
     later = now + FINISHED_FOR + timedelta(minutes=1)
-    assert drop_finished(state, later) == {
+    assert dropped(later) == {
         "drains": 1,
+        "workers": 0,
+        "run_processes": 0,
         "replacements": 1,
         "regroupings": 3,
         "digest_entries": 0,

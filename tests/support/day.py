@@ -27,6 +27,7 @@ from tasks_pipeline.storage.state.tables import (
     event_ids,
     group_days,
     group_hashes,
+    group_hours,
     group_values,
     groups,
 )
@@ -142,6 +143,9 @@ class Day:
             "days": select(group_days)
             .where(group_days.c.group_id.in_(of_project))
             .order_by(group_days.c.group_id, group_days.c.day),
+            "hours": select(group_hours)
+            .where(group_hours.c.group_id.in_(of_project))
+            .order_by(*group_hours.primary_key.columns),
             "values": select(group_values)
             .where(group_values.c.group_id.in_(of_project))
             .order_by(*group_values.primary_key.columns),

@@ -216,6 +216,18 @@ group_days = Table(
     comment="What each day of receipt contributes to a group, so that a day can be recomputed.",
 )
 
+group_hours = Table(
+    "group_hours",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True, comment="UTC, in which the events happened"),
+    Column("day", Date, primary_key=True, comment="of their receipt"),
+    Column("times_seen", BigInteger, nullable=False),
+    Index("group_hours_by_day", "day", "group_id"),
+    sqlite_with_rowid=False,
+    comment="In which hours the events of a group happened, of the last thirty days of receipt.",
+)
+
 group_values = Table(
     "group_values",
     metadata,
