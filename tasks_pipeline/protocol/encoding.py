@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol, cast
 
 import brotli
+import deflate
 import zstandard
 from isal import isal_zlib
 
@@ -43,7 +45,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding in ("", "identity"):
         plain = body
     elif encoding == "gzip":
-        plain = _inflate(body, _GZIP, limit)
+        plain = _gunzip(body, limit)
     elif encoding == "deflate":
         try:
             plain = _inflate(body, _ZLIB, limit)
@@ -60,6 +62,17 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     if len(plain) > limit:
         raise TooLarge(limit)
     return plain
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """At once, when the size at the end is right, which is the rule; else step by step."""
+    size = int.from_bytes(body[-4:], "little")
+    if 0 < size <= limit:
+        with suppress(deflate.DeflateError):
+            plain = bytes(deflate.gzip_decompress(body, size))
+            # Sum and size were compared. What follows the end goes unnoticed if it ends in the same size: it is left out.
+            return plain
+    return _inflate(body, _GZIP, limit)
 
 
 def _inflate(body: bytes, wbits: int, limit: int) -> bytes:

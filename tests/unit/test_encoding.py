@@ -77,6 +77,14 @@ def test_a_bomb_costs_no_more_memory_than_the_limit(
     assert peak < 20 * MIB
 
 
+@pytest.mark.parametrize("claimed", [0, 1, 5499, 5501, MIB, MIB + 1, 2**32 - 1])
+def test_a_gzip_that_lies_about_its_size_is_refused(claimed: int) -> None:
+    body = gzip.compress(b"some event " * 500)
+    assert decompress(body, "gzip", MIB) == b"some event " * 500
+    with pytest.raises(EncodingError):
+        decompress(body[:-4] + claimed.to_bytes(4, "little"), "gzip", MIB)
+
+
 def test_a_frame_that_lies_about_its_size_is_refused() -> None:
     huge = b"\x28\xb5\x2f\xfd\xe0" + (2**50).to_bytes(8, "little") + b"\x01\x00\x00"
     with pytest.raises(EncodingError):
