@@ -11,6 +11,9 @@ from tasks_pipeline.grouping.frames import StackVariants
 from tasks_pipeline.grouping.messages import message_component
 from tasks_pipeline.grouping.values import integer, mapping, text
 
+_KEPT_OF_A_STACK = 16
+"""Types of exceptions whose contribution is kept with a stack trace; real ones are raised with one or two."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExceptionVariants:
@@ -22,18 +25,31 @@ class ExceptionVariants:
 
 
 def exception_variants(
-    exception: Mapping[str, Any], stack: StackVariants, *, former: bool = False
+    exception: Mapping[str, Any], stack: StackVariants, *, former: bool = False, explained: bool = True
 ) -> ExceptionVariants:
-    """Type and frames; without usable frames and NSError the type and the parameterized value."""
+    """Type and frames; without usable frames and NSError the type and the parameterized value. Unless it is to be `explained`, what
+    does not contribute may be missing."""
     mechanism = mapping(exception, "mechanism")
-    type_name = text(exception, "type")
-    type_part = (
-        unused_leaf("type", type_name, "synthetic: the SDK made the type up")
-        if mechanism.get("synthetic") is True
-        else leaf("type", type_name)
-    )
+    type_name, synthetic = text(exception, "type"), mechanism.get("synthetic") is True
     ns_error = _ns_error(mapping(mapping(mechanism, "meta"), "ns_error"))
-    named = (type_part, _value(text(exception, "value"), stack.system, ns_error, former), ns_error)
+    if explained or ns_error.contributes or not stack.system.contributes:
+        value = _value(text(exception, "value"), stack.system, ns_error, former)
+        return _variants((_type(type_name, synthetic), value, ns_error), stack)
+    known: ExceptionVariants | None = stack.raised.get((type_name, synthetic))
+    if known is None:
+        known = _variants((_type(type_name, synthetic),), stack)
+        if len(stack.raised) < _KEPT_OF_A_STACK:
+            stack.raised[type_name, synthetic] = known
+    return known
+
+
+def _type(name: str, synthetic: bool) -> Component:
+    return (
+        unused_leaf("type", name, "synthetic: the SDK made the type up") if synthetic else leaf("type", name)
+    )
+
+
+def _variants(named: tuple[Component, ...], stack: StackVariants) -> ExceptionVariants:
     if not stack.system.contributes:
         alone = node("exception", (*named, stack.system))
         return ExceptionVariants(alone, alone, stack)

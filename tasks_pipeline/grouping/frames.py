@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks_pipeline.grouping.components import Component, ignored, node
@@ -32,11 +32,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class StackVariants:
-    """One stack trace seen twice, with the frames in app only and with all of them, and the marks its frames get."""
+    """One stack trace seen twice, with the frames in app only and with all of them, and the marks its frames get. `raised` is what
+    exceptions with it contribute (exceptions.py), kept with it."""
 
     app: Component
     system: Component
     marks: tuple[Mark, ...] = ()
+    raised: dict[tuple[str, bool], Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 NO_STACK = StackVariants(node("stacktrace", ()), node("stacktrace", ()))

@@ -59,7 +59,7 @@ def group_event(event: Mapping[str, Any], rules: GroupingRules | None = None) ->
     """
     rules = rules or grouping_rules()
     stacks = event_stacks(event, rules)
-    found = _decisive(findings(event, stacks, former=rules.former))
+    found = _decisive(findings(event, stacks, former=rules.former, explained=False))
     main_exception = found.main_exception if found else None
     rule = matching_rule(rules.fingerprint, event)
     keys = _keys(rules.algorithm, _variants(event, found, rule, former=rules.former))

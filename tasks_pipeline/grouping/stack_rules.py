@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from tasks_pipeline.grouping.facts import FrameFacts
@@ -245,13 +246,21 @@ class StackRules:
         about_exception = [ready.rule.about(_OF_EXCEPTIONS) for ready in self._rules]
         self._exception_rules = [(i, matchers) for i, matchers in enumerate(about_exception) if matchers]
         self._candidates = _Candidates([ready.rule for ready in self._rules])
+        subjects = {matcher.subject for _, matchers in self._exception_rules for matcher in matchers}
+        self._subjects = tuple(sorted(subjects))
+        # Values are of any length and never the same; types and mechanisms come again and again.
+        self._out = self._rules_out if "value" in subjects else lru_cache(1024)(self._rules_out)
 
     def gate(self, exception: Mapping[str, str]) -> frozenset[int]:
         """Rules that are out for an exception with these `type`, `value` and `mechanism`; the missing are `<unknown>`."""
+        return self._out(tuple([exception.get(subject) or "<unknown>" for subject in self._subjects]))
+
+    def _rules_out(self, texts: tuple[str, ...]) -> frozenset[int]:
+        given = dict(zip(self._subjects, texts, strict=True))
         return frozenset(
             index
             for index, matchers in self._exception_rules
-            if not all(m.holds(exception.get(m.subject) or "<unknown>") for m in matchers)
+            if not all(m.holds(given[m.subject]) for m in matchers)
         )
 
     def effects(self, frames: Sequence[FrameFacts], in_app: Sequence[bool], gate: frozenset[int]) -> Effects:

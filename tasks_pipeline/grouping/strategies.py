@@ -31,10 +31,12 @@ class Finding:
         return any(component.contributes for component in self.variants.values())
 
 
-def findings(event: Mapping[str, Any], stacks: Stacks, *, former: bool = False) -> Iterator[Finding]:
+def findings(
+    event: Mapping[str, Any], stacks: Stacks, *, former: bool = False, explained: bool = True
+) -> Iterator[Finding]:
     """What every strategy finds, lazily, in order of precedence: the first that contributes decides. `former`: messages are
-    read as the former algorithm does it."""
-    yield _exceptions(event, stacks, former)
+    read as the former algorithm does it. Unless they are to be `explained`, what does not contribute may be missing."""
+    yield _exceptions(event, stacks, former, explained)
     yield _threads(event, stacks)
     yield _stacktrace(event, stacks)
     yield _template(event)
@@ -49,9 +51,12 @@ def event_stacktrace(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(event, "stacktrace") or mapping(_deciding_thread(event), "stacktrace")
 
 
-def _exceptions(event: Mapping[str, Any], stacks: Stacks, former: bool) -> Finding:
+def _exceptions(event: Mapping[str, Any], stacks: Stacks, former: bool, explained: bool) -> Finding:
     values = objects(mapping(event, "exception"), "values")
-    variants = [exception_variants(value, stack_of(stacks, value), former=former) for value in values]
+    variants = [
+        exception_variants(value, stack_of(stacks, value), former=former, explained=explained)
+        for value in values
+    ]
     speaking, main = speaking_exceptions(values, variants)
     chosen = [variants[position] for position in speaking]
     return Finding(

@@ -5,7 +5,7 @@ Asked for each row before it joins others, so that one that nobody foresaw costs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from sys import getsizeof
 from typing import Any
@@ -34,29 +34,28 @@ _COLUMNS = {
 
 def row_bytes(table: str, row: Mapping[str, Any]) -> int:
     """About how many bytes a row holds until it is stored. Raises ValueError for one that cannot be stored."""
-    columns = _COLUMNS[table]
+    columns, texts = _COLUMNS[table], []
     size = ROW_BYTES
     for name, value in row.items():
         if value is None:
             continue
-        if value.__class__ is not columns[name]:
-            raise ValueError(f"{table}.{name} cannot hold {value.__class__.__name__}")
-        if value.__class__ is str:
-            size += _text_bytes(value)
-        elif value.__class__ is list:
-            size += sum(map(_entry_bytes, value))
-        elif value.__class__ is int and not fits_int64(value):
+        kind = value.__class__
+        if kind is not columns[name]:
+            raise ValueError(f"{table}.{name} cannot hold {kind.__name__}")
+        if kind is str:
+            texts.append(value)
+        elif kind is list:
+            for entry in value:
+                size += ENTRY_BYTES
+                texts += entry if entry.__class__ is tuple else (entry,)
+        elif kind is int and not fits_int64(value):
             raise ValueError(f"{table}.{name} cannot hold an integer of more than 64 bits")
-    return size
+    return size + _texts_bytes([text for text in texts if text is not None])
 
 
-def _entry_bytes(entry: Any) -> int:
-    texts = entry if entry.__class__ is tuple else (entry,)
-    return ENTRY_BYTES + sum(_text_bytes(text) for text in texts if text is not None)
-
-
-def _text_bytes(text: str) -> int:
+def _texts_bytes(texts: Sequence[str]) -> int:
+    joined = "".join(texts)  # one look at all of them
     # ASCII is known of a text without looking at it.
-    if "\0" in text or (not text.isascii() and storable(text) != text):
+    if "\0" in joined or (not joined.isascii() and any(storable(text) != text for text in texts)):
         raise ValueError("a text with NUL or half a character cannot be stored")
-    return getsizeof(text)
+    return sum(map(getsizeof, texts))

@@ -124,11 +124,24 @@ def _items(value: Any, notes: Notes, path: Path) -> Iterator[tuple[str, Any]]:
         notes.invalid(path, value)
 
 
+def _are_short_texts(pairs: list[list[Any]], limit: int) -> bool:
+    """Whether pairs are texts of at most `limit` characters in all, the names not longer than names may be."""
+    length = 0
+    for name, value in pairs:
+        if value.__class__ is not str or len(name) > MAX_KEY:
+            return False
+        length += len(name) + len(value)
+    return length <= limit
+
+
 def _pairs(items: Iterator[tuple[str, Any]], limit: int, notes: Notes, path: Path) -> list[list[str]] | None:
     """[[name, value], …] of at most `limit` characters in all; a list of values becomes several pairs."""
+    pairs = [[name, value] for name, value in items]
+    if len(pairs) <= MAX_PAIRS and _are_short_texts(pairs, limit // 2):
+        return pairs or None  # nearly all
     kept: list[list[str]] = []
     left = limit
-    for name, given in items:
+    for name, given in pairs:
         for item in given if isinstance(given, list) else (given,):
             index = len(kept)
             known = "" if item is None else text(item, limit // 2, notes, path, str(index))
