@@ -557,3 +557,20 @@ def test_the_former_algorithm_follows_the_rules_of_the_project() -> None:
     custom = group_event(event, former_rules("", "type:ValueError -> cart"))
     assert custom.variant == "custom"
     assert custom.keys != group_event(event, grouping_rules("", "type:ValueError -> cart")).keys
+
+
+def test_what_is_kept_of_a_stack_is_kept_for_each_exception_raised_with_it() -> None:
+    """An explanation computes everything; grouping keeps what an exception of a type contributes with its stack."""
+    rules = grouping_rules("# rules of this test alone")
+    synthetic = {"mechanism": {"type": "generic", "synthetic": True}}
+    ns_error = {"mechanism": {"type": "NSError", "meta": {"ns_error": {"domain": "shop", "code": 3}}}}
+    keys = set()
+    for _ in range(2):
+        for number in range(40):
+            for more in ({}, synthetic, ns_error):
+                event = error(frame("run", module="lib", in_app=False), frame(), type=f"Error{number}")
+                event["exception"]["values"][0] |= more
+                grouping = group_event(copy.deepcopy(event), rules)
+                assert list(grouping.keys) == list(explain(event, rules)["keys"].values())
+                keys.add(grouping.keys)
+    assert len(keys) == 40 + 1 + 40  # the type of a synthetic one says nothing
