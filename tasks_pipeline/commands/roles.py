@@ -158,7 +158,8 @@ def migrate(ctx: click.Context) -> None:
 def health(ctx: click.Context, role: str, port: int | None) -> None:
     """Say in a line whether a role on this host is well; exit status 0 when it is.
 
-    The receiver takes envelopes; a worker has given a sign of life in the last 15 s; Dagster's daemon ticks and the definitions are loaded.
+    The receiver takes envelopes; a worker has given a sign of life in the last 15 s; Dagster's daemon ticks and the definitions are
+    loaded, or it stands by.
 
     \b
     Examples:
@@ -214,10 +215,11 @@ def _worker(home: Home) -> str | None:
 
 
 def _dagster(home: Home) -> str | None:
+    """One that stands by is well."""
     from tasks_pipeline.service.ready import code_location_missing, daemon_missing
-    from tasks_pipeline.service.running import running_service
+    from tasks_pipeline.service.running import is_held, running_service
 
     service = running_service(home)
     if service is None:
-        return f"none runs in {home.root}"
+        return None if is_held(home) else f"none runs in {home.root}"
     return code_location_missing(service.ui_url) or daemon_missing(service.ui_url)

@@ -73,17 +73,22 @@ def announce(home: Home, service: RunningService) -> None:
 
 def running_service(home: Home) -> RunningService | None:
     """The service that runs in this home now, or None; a file left by a killed one does not count."""
+    return _described(home) if is_held(home) else None
+
+
+def is_held(home: Home) -> bool:
+    """Whether a service has the place of this home: one that says nothing of itself is about to start, to end, or stands by."""
     try:
         descriptor = os.open(_lock_path(home), os.O_RDONLY)
     except FileNotFoundError:
-        return None
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _described(home)
+        return True
     finally:
         os.close(descriptor)
-    return None
+    return False
 
 
 def _described(home: Home) -> RunningService | None:

@@ -27,6 +27,7 @@ from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.service import leader
 from tasks_pipeline.service.leader import Elsewhere, taken
 from tasks_pipeline.service.roles import await_schema, role_home
+from tasks_pipeline.service.running import service_lock
 from tasks_pipeline.service.service import CannotStart
 from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
@@ -175,6 +176,8 @@ def test_one_host_runs_dagster_and_another_stands_by(
             took_over.set()
             end.wait(60)
 
+    with service_lock(other):
+        assert health(other, "dagster") == (0, "dagster: ok\n"), "one that stands by is well"
     with taken(postgres_home) as lost:
         assert lost() is None
         with (
