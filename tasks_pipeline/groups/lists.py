@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, not_, or_, select, text
+from sqlalchemy import ColumnElement, Row, Select, func, literal_column, not_, or_, select, text
 
 from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.lifecycle import Status
@@ -14,13 +14,13 @@ from tasks_pipeline.groups.short_id import format_short_id
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import SEEN, group_days, group_values, groups
 
-_SHOWN = tuple(groups.c[name] for name in (
+SHOWN = tuple(groups.c[name] for name in (
     "id", "project_id", "short_id", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen",
     "platform", "type", "metadata", "status_changed_at", "ignored_until", "ignored_until_times_seen",
     "ignored_until_users", "resolution", "resolved_in_release", "resolved_release_date", "resolved_in_commit", "first_release",
     "last_release", "suspects_at", "assignee", "merged_into",
 ))  # fmt: skip
-
+"""Columns of groups that lists are made of."""
 
 OPEN = (Status.UNRESOLVED, Status.REGRESSED)
 """The groups that need somebody."""
@@ -53,7 +53,7 @@ def list_groups(
     wanted = {status} if isinstance(status, str) else set(status)
     queries = []
     if wanted != {Status.DISCARDED}:
-        seen = select(*_SHOWN).where(text(SEEN))
+        seen = select(*SHOWN).where(text(SEEN))
         if project_id is not None:
             seen = seen.where(groups.c.project_id == project_id)
         kept = wanted - {Status.DISCARDED}
@@ -61,7 +61,7 @@ def list_groups(
             seen.where(_filter_only(state, groups.c.status).in_(kept) if kept else not_(_DISCARDED))
         )
     if Status.DISCARDED in wanted:
-        query = select(*_SHOWN).where(_DISCARDED)
+        query = select(*SHOWN).where(_DISCARDED)
         if project_id is not None:
             query = query.where(_filter_only(state, groups.c.project_id) == project_id)
         queries.append(query)
@@ -116,7 +116,7 @@ def find_group(
     short_id: tuple[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """One group by id, or by (project slug, number); None when there is none."""
-    query = select(*_SHOWN)
+    query = select(*SHOWN)
     if group_id is not None:
         query = query.where(groups.c.id == group_id)
     elif short_id is not None:
@@ -176,9 +176,10 @@ def group_day_counts(state: StateDatabase, group_id: int) -> list[tuple[date, in
 def _shown(state: StateDatabase, query: Select[Any], slugs: Mapping[int, str]) -> list[dict[str, Any]]:
     with state.read() as connection:
         rows = connection.execute(query).all()
-    shown = []
-    for row in rows:
-        slug = slugs.get(row.project_id, str(row.project_id))
-        values = {**row._mapping, "short_id": format_short_id(slug, row.short_id), "project": slug}
-        shown.append(values)
-    return shown
+    return [as_shown(row, slugs) for row in rows]
+
+
+def as_shown(row: Row[Any], slugs: Mapping[int, str]) -> dict[str, Any]:
+    """A row of SHOWN as people see it: with its short id and the slug of its project."""
+    slug = slugs.get(row.project_id, str(row.project_id))
+    return {**row._mapping, "short_id": format_short_id(slug, row.short_id), "project": slug}

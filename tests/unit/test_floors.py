@@ -27,6 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "links",
         "alerts shipping",
         "monitors watch integrations",
+        "reading",
         "analytics",
         "reports",
         "archive",

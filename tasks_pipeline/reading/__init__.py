@@ -1,0 +1,1 @@
+"""What is stored, as pages, API and commands show it: queries, lists, groups, events. Nothing here writes."""
