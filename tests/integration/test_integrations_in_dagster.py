@@ -39,7 +39,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def tick(home: Home, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
     resources = {"stores": StoresResource(home=str(home.root))}
-    result = integrations_sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        result = integrations_sensor(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
     return result
 
