@@ -48,15 +48,16 @@ lock: $(STAMP) ## Resolve requirements.lock afresh from pyproject.toml, and what
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml -
 	@printf 'hatchling\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --constraints requirements.lock \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra s3 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra s3 --extra celery \
 	  --custom-compile-command 'make lock' --output-file deploy/requirements.lock pyproject.toml -
 
 snapshot: $(STAMP) ## Write tests/data/edge.json afresh: all that is declared to Dagster, for a test and for reviewers
 	@$(BIN)/python -m tests.support.edge
 
-dagster-yaml: $(STAMP) ## Write dagster.yaml and deploy/dagster.yaml afresh after a change of the lanes
+dagster-yaml: $(STAMP) ## Write dagster.yaml and those in deploy afresh after a change of the lanes
 	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(), end="")' > dagster.yaml
 	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(postgres=True), end="")' > deploy/dagster.yaml
+	@$(BIN)/python -c 'from tasks_pipeline.service.dagster_home import dagster_yaml as y; print(y(postgres=True, queues=True), end="")' > deploy/dagster-celery.yaml
 
 # uv, itself from the lock, installs the rest in a sixth of pip's time; where it cannot reach the index that pip was told of,
 # pip does. Byte code is compiled here once: compiling at the first import would cost every start of Dagster seconds, and

@@ -52,6 +52,7 @@ from tasks_pipeline.checks.report_deliveries import check_report_deliveries
 from tasks_pipeline.checks.reports import check_reports
 from tasks_pipeline.checks.statistics import check_statistics
 from tasks_pipeline.checks.upkeep import UPKEEP_CHECKS
+from tasks_pipeline.executor import living_executor
 from tasks_pipeline.jobs import (
     backup_job,
     check_day_job,
@@ -242,8 +243,7 @@ def build_defs(
             statistics_schedule,
         ],
         resources=resources,
-        # A fresh interpreter per step would cost seconds; a run is one process.
-        executor=dg.in_process_executor,
+        executor=living_executor,
     )
 
 

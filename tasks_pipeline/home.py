@@ -29,6 +29,8 @@ DATABASE_VARIABLE = "TASKS_PIPELINE_DATABASE_URL"
 DAGSTER_DATABASE_VARIABLE = "TASKS_PIPELINE_DAGSTER_DATABASE_URL"
 DATA_VARIABLE = "TASKS_PIPELINE_DATA_URL"
 MIGRATES_VARIABLE = "TASKS_PIPELINE_MIGRATES"
+BROKER_VARIABLE = "TASKS_PIPELINE_BROKER"
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 CONFIG_COPY = "config-in-force.yaml"
 DELETED_PROJECTS = "deleted-projects"
 """File with the numbers of projects that were deleted."""
@@ -74,7 +76,8 @@ class Home:
     `postgresql://` URL that takes spool, catalog, state and Dagster's own storage. `data_url` is empty (folders
     below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs. `dagster_database_url` leads to Dagster's
     own storage by another way than `database_url`, a pooler. A process whose home does not say
-    `migrates` refuses a state database of an older version instead of bringing it to its own.
+    `migrates` refuses a state database of an older version instead of bringing it to its own. `broker_url` is empty (the code server
+    carries runs out) or that of a broker from whose queues workers take them.
     """
 
     root: Path
@@ -83,6 +86,7 @@ class Home:
     config_override: Path | None = None
     migrates: bool = True
     dagster_database_url: str = ""
+    broker_url: str = ""
 
     @classmethod
     def resolve(cls, root: str | Path | None = None, *, create: bool = True) -> Home:
@@ -96,6 +100,7 @@ class Home:
             dagster_database_url=os.environ.get(DAGSTER_DATABASE_VARIABLE, ""),
             config_override=Path(override).expanduser().resolve() if override else None,
             migrates=os.environ.get(MIGRATES_VARIABLE) != "no",
+            broker_url=os.environ.get(BROKER_VARIABLE, ""),
         )
         if create:
             home.make_root()
@@ -141,6 +146,16 @@ class Home:
                 f"{DATABASE_VARIABLE}: found {scheme!r}, allowed is postgresql://user:password@host:port/database"
             )
         return f"postgresql+psycopg2://{rest}"
+
+    @property
+    def queued(self) -> bool:
+        """Whether runs wait in the queues of a broker for workers. Raises ValueError on a URL that is none of a broker."""
+        scheme = self.broker_url.partition("://")[0]
+        if self.broker_url and scheme not in BROKERS:
+            raise ValueError(
+                f"{BROKER_VARIABLE}: found {scheme[:20]!r}, allowed are {', '.join(f'{known}://' for known in BROKERS)}"
+            )
+        return bool(self.broker_url)
 
     @property
     def lake_catalog(self) -> Path:
@@ -200,6 +215,8 @@ class Home:
             variables[DAGSTER_DATABASE_VARIABLE] = self.dagster_database_url
         if self.data_url:
             variables[DATA_VARIABLE] = self.data_url
+        if self.broker_url:
+            variables[BROKER_VARIABLE] = self.broker_url
         if self.config_override:
             variables[CONFIG_VARIABLE] = str(self.config_override)
         if not self.migrates:

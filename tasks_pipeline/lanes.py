@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LANE_TAG = "lane"
+QUEUE_TAG = "dagster-celery/queue"
+"""Where a run waits for a worker, in a deployment with a broker."""
 DRAIN_TAG = "tasks_pipeline/drain"
 """On a run that drains: its day."""
 
@@ -34,6 +36,7 @@ class Lane:
             LANE_TAG: self.name,
             "dagster/priority": str(self.priority),
             "dagster/max_runtime": str(self.max_runtime_seconds),
+            QUEUE_TAG: self.queue,
         }
 
 

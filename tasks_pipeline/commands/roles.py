@@ -58,7 +58,7 @@ def worker(
       tasks-pipeline worker events --concurrency 3
       tasks-pipeline worker notifications monitoring
     """
-    from tasks_pipeline.service.celery_worker import command
+    from tasks_pipeline.service import celery_worker
     from tasks_pipeline.service.dagster_home import (
         SAFE_PATH,
         DagsterHomeError,
@@ -71,11 +71,17 @@ def worker(
 
     home = current_home(ctx, create=True)
     with user_errors(CannotStart, DagsterHomeError, ValueError, OSError):
-        words = command(lanes, concurrency)
+        if not home.queued:
+            raise CannotStart(
+                "no broker is configured: runs are processes of the `dagster` role, and there is nothing for a worker to do"
+            )
+        if missing := celery_worker.missing():
+            raise CannotStart(missing)
+        words = celery_worker.command(tuple(dict.fromkeys(lanes)), concurrency)
         home = role_home(home)
         await_schema(home, click.echo)
         write_dagster_home(home)
-        environment = {**os.environ, **dagster_environment(home), **SAFE_PATH, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **dagster_environment(home), **SAFE_PATH, **celery_worker.ENVIRONMENT}
         if metrics:
             environment[METRICS_VARIABLE] = str(metrics)
         os.execvpe(words[0], words, environment)

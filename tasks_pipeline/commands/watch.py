@@ -31,6 +31,7 @@ _TO_DO = {
     "failed_runs": "the UI: Runs, failed",
     "failed_ticks": "the UI: Automation",
     "daemons": "is the service running?",
+    "workers": "is `tasks-pipeline worker` running for each lane?",
     "configuration": "tasks-pipeline config check",
 }
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Self
 
 import dagster as dg
 import duckdb
@@ -14,12 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks_pipeline.facts.origin import Source, recorded_by
 from tasks_pipeline.home import Home
-from tasks_pipeline.lanes import LANE_TAG
 from tasks_pipeline.outages import one_line
 from tasks_pipeline.storage.ledger.backlog import first_day
 from tasks_pipeline.storage.spool.interface import SpoolError
 from tasks_pipeline.storage.spool.open import open_spool
-from tasks_pipeline.storage.state.beating import run_at_work
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.locks import LockLost
 from tasks_pipeline.stores import Stores, open_stores
@@ -86,16 +83,6 @@ class StoresResource(dg.ConfigurableResource[None]):
     """
 
     home: str = ""
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:  # type: ignore[override]
-        """Let others see that this process is at work, for as long as it carries out a run."""
-        run = context.run
-        if run is None:  # a sensor
-            yield self
-            return
-        with run_at_work(self.resolve(), run.run_id, run.tags.get(LANE_TAG, "")):
-            yield self
 
     def resolve(self) -> Home:
         """The home."""

@@ -17,6 +17,7 @@ import yaml
 from tasks_pipeline.files import write_atomically
 from tasks_pipeline.home import DAGSTER_DATABASE_VARIABLE, DATABASE_VARIABLE, Home
 from tasks_pipeline.lanes import LANE_TAG, LANES
+from tasks_pipeline.service import celery_worker
 
 DAGSTER_SCHEMA = "dagster"
 LOCATION_NAME = "tasks_pipeline"
@@ -39,8 +40,9 @@ _HEADER = """\
 """
 
 
-def dagster_settings(*, postgres: bool) -> dict[str, Any]:
-    """The content of dagster.yaml; with `postgres` Dagster stores its own data there instead of in SQLite files."""
+def dagster_settings(*, postgres: bool, queues: bool) -> dict[str, Any]:
+    """The content of dagster.yaml; with `postgres` Dagster stores its own data there instead of in SQLite files, with `queues` runs wait
+    in those of a broker for workers."""
     lanes = [
         {"key": LANE_TAG, "value": lane.name, "limit": lane.max_concurrent_runs} for lane in LANES.values()
     ]
@@ -62,9 +64,10 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
         },
         "run_monitoring": {
             "enabled": True,
-            "start_timeout_seconds": 120,
+            "start_timeout_seconds": celery_worker.START_SECONDS if queues else 120,
             "max_runtime_seconds": 1800,
-            "poll_interval_seconds": 30,
+            # What a killed process of a run costs. Without a broker each look is a call of the code server.
+            "poll_interval_seconds": 5 if queues else 30,
             "free_slots_after_run_end_seconds": 60,
         },
         "run_launcher": {"module": "tasks_pipeline.run_launcher", "class": "WatchingRunLauncher"},
@@ -81,15 +84,18 @@ def dagster_settings(*, postgres: bool) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
+    if queues:
+        settings["run_launcher"] = celery_worker.launcher_settings()
     if postgres:
         # By variable, because the UI shows this file to everyone who can open it.
         settings["storage"] = {"postgres": {"postgres_url": {"env": DAGSTER_DATABASE_VARIABLE}}}
     return settings
 
 
-def dagster_yaml(*, postgres: bool = False) -> str:
+def dagster_yaml(*, postgres: bool = False, queues: bool = False) -> str:
     """The text of dagster.yaml."""
-    return _HEADER + yaml.safe_dump(dagster_settings(postgres=postgres), sort_keys=False, width=110)
+    settings = dagster_settings(postgres=postgres, queues=queues)
+    return _HEADER + yaml.safe_dump(settings, sort_keys=False, width=110)
 
 
 def workspace_yaml(host: str, port: int) -> str:
@@ -131,7 +137,8 @@ def write_dagster_home(home: Home, code_server: tuple[str, int] | None = None) -
     schema is created. Raises OSError, and DagsterHomeError when the database cannot be used.
     """
     home.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(home.dagster_home / "dagster.yaml", dagster_yaml(postgres=not home.embedded))
+    settings = dagster_yaml(postgres=not home.embedded, queues=home.queued)
+    write_atomically(home.dagster_home / "dagster.yaml", settings)
     if code_server:
         write_atomically(home.dagster_home / "workspace.yaml", workspace_yaml(*code_server))
     if not home.embedded:

@@ -14,6 +14,8 @@ import msgspec
 
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
+from tasks_pipeline.lanes import LANES
+from tasks_pipeline.service import celery_worker
 from tasks_pipeline.service.address import LOOPBACK, Address
 from tasks_pipeline.service.dagster_home import (
     CODE_SERVER_MODULE,
@@ -31,7 +33,7 @@ from tasks_pipeline.service.dagster_home import (
 from tasks_pipeline.service.leader import taken
 from tasks_pipeline.service.ready import code_location_missing, daemon_missing, receiver_missing
 from tasks_pipeline.service.running import RunningService, announce, announced, service_lock
-from tasks_pipeline.service.supervisor import Part, Supervisor, always_ready
+from tasks_pipeline.service.supervisor import Limits, Part, Supervisor, always_ready
 
 _PYTHON = [sys.executable, "-m"]
 
@@ -71,7 +73,7 @@ def run_service(
         )
         dagster = _dagster_addresses(ui_port)
         service = _described(config, receiver, dagster)
-        parts = [receiver_part(home, receiver), *dagster_parts(home, dagster)]
+        parts = [receiver_part(home, receiver), *dagster_parts(home, dagster), *worker_parts(home)]
         lines = [*dsns(config, service), *introduction(home, service)]
         return _supervise(home, service, dagster, parts, lines, lost, say)
 
@@ -125,6 +127,8 @@ def _supervise(
     metrics: Address | None = None,
 ) -> int:
     """Prepare everything that the parts need, and keep them running; returns the exit status."""
+    if home.queued and (missing := celery_worker.missing()):
+        raise CannotStart(missing)
     write_dagster_home(home, (dagster.code_server.host, dagster.code_server.port))
 
     def on_start() -> None:
@@ -149,7 +153,10 @@ def _supervise(
         if interrupted.exists() or not home.embedded:  # it may have been that of another host
             end_lost_runs(home)
         interrupted.touch()
-        supervisor = Supervisor(parts, home.logs_dir, marker=str(home.root), say=say, lost=lost)
+        limits = Limits(stop_seconds=celery_worker.STOP_SECONDS) if home.queued else Limits()
+        supervisor = Supervisor(
+            parts, home.logs_dir, marker=str(home.root), say=say, limits=limits, lost=lost
+        )
         status = supervisor.run(on_ready, on_start)
         if not supervisor.killed:
             interrupted.unlink()
@@ -243,6 +250,14 @@ def dagster_parts(home: Home, addresses: DagsterAddresses) -> list[Part]:
         Part(name, command, environment, questions.get(name, always_ready))
         for name, command in commands.items()
     ]
+
+
+def worker_parts(home: Home) -> list[Part]:
+    """Where a broker is configured: a worker for all lanes. One that is killed takes the runs of all of them along, which others take up."""
+    if not home.queued:
+        return []
+    environment = {**dagster_environment(home), **SAFE_PATH, **celery_worker.ENVIRONMENT}
+    return [Part("worker", celery_worker.command(tuple(LANES)), environment)]
 
 
 def _free_address(host: str, port: int, option: str) -> Address:

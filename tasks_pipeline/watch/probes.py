@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, text
 
 from tasks_pipeline.config.watch import Limits
+from tasks_pipeline.lanes import LANES
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
@@ -19,6 +20,7 @@ from tasks_pipeline.storage.state.erasures import open_since
 from tasks_pipeline.storage.state.passed_over import passed_over
 from tasks_pipeline.storage.state.proofs import failed_checks
 from tasks_pipeline.storage.state.tables import batches, notifications
+from tasks_pipeline.storage.state.workers import living_workers
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep import findings
 from tasks_pipeline.upkeep.forecast import MOST_DAYS, days_until_full
@@ -68,6 +70,7 @@ DESCRIPTIONS = {
     "failed_runs": "Runs of a job that failed in a row.",
     "failed_ticks": "Ticks of a sensor or schedule that failed in a row.",
     "daemons": "Daemons of Dagster without a heartbeat.",
+    "workers": "Lanes that no worker serves, where runs wait in the queues of a broker.",
     "configuration": "Mistakes in the configuration file; what it held before stays in force.",
 }
 
@@ -118,6 +121,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("figures",), lambda: [figures(stores, now)]),
         (("clock",), lambda: [clock(stores)]),
         (("failed_runs", "failed_ticks", "daemons"), lambda: dagster(stores, facts)),
+        (("workers",), lambda: [unserved_lanes(stores, now)]),
         (("configuration",), lambda: [configuration(stores)]),
     )
     for names, read in probes:
@@ -338,6 +342,23 @@ def dagster(stores: Stores, facts: DagsterFacts) -> Iterator[Reading]:
     count = len(facts.daemons)
     said = f"no heartbeat of {', '.join(facts.daemons)}" if count else "all daemons are well"
     yield Reading("daemons", CRITICAL if count else OK, count, said)
+
+
+def unserved_lanes(stores: Stores, now: datetime) -> Reading:
+    """Lanes whose runs wait in vain."""
+    if not stores.home.queued:
+        return Reading("workers", OK, 0, "no broker is configured, and none are needed")
+    with stores.state.read() as connection:
+        working = living_workers(connection, now)
+    unserved = [lane for lane in LANES if not any(lane in worker.lanes for worker in working)]
+    return Reading(
+        "workers",
+        CRITICAL if unserved else OK,
+        len(unserved),
+        f"no worker serves {', '.join(unserved)}"
+        if unserved
+        else f"{counted(len(working), 'worker')} serve all lanes",
+    )
 
 
 def configuration(stores: Stores) -> Reading:

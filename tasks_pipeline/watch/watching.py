@@ -32,7 +32,7 @@ from tasks_pipeline.watch.probes import BROKEN, CRITICAL, DESCRIPTIONS, OK, WARN
 log = logging.getLogger(__name__)
 
 RULE = "pipeline"
-OF_THE_WAY_OUT = frozenset({"outbox", "channels", "dead_notifications", "daemons"})
+OF_THE_WAY_OUT = frozenset({"outbox", "channels", "dead_notifications", "daemons", "workers"})
 """Probes of what messages to the operators need: when they are bad, messages may not arrive."""
 _FALLBACK = "fallback_message"
 _SAID = {

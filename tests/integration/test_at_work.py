@@ -1,30 +1,24 @@
 """Signs of life of runs and workers, and who is told to stop."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import dagster as dg
 import pytest
-from sqlalchemy import select
 
 from tasks_pipeline import stopping
 from tasks_pipeline.definitions import build_defs
+from tasks_pipeline.executor import living_executor
 from tasks_pipeline.home import Home
 from tasks_pipeline.integrations.sync import sync_integrations
-from tasks_pipeline.lanes import EVENTS
 from tasks_pipeline.monitors.loop import watch_monitors
 from tasks_pipeline.notifications.sending import send_alert_notification
 from tasks_pipeline.processing.drain import drain
-from tasks_pipeline.resources.stores import StoresResource
 from tasks_pipeline.retention.finished import drop_finished
 from tasks_pipeline.shipping.loop import ship_releases
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.storage.state.tables import run_beats
 from tasks_pipeline.storage.state.workers import (
     RUN_SILENT_AFTER,
     beat_run,
@@ -39,35 +33,10 @@ from tests.support.day import Day
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
-def test_a_run_tells_which_process_carries_it_out(home: Home) -> None:
-    """While it is at work, whatever its launcher is; the row stays for whoever asks how it ended."""
-    seen: list[dict[str, Any]] = []
-
-    @dg.asset
-    def looks(context: dg.AssetExecutionContext, stores: StoresResource) -> None:
-        with stores.open() as opened, opened.state.read() as connection:
-            until = threading.Event()
-            while not (row := connection.execute(select(run_beats)).mappings().first()):
-                until.wait(0.05)
-                connection.rollback()
-            seen.append({**row, "of": context.run.run_id})
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        resources = {"stores": StoresResource(home=str(home.root))}
-        result = dg.materialize([looks], instance=instance, resources=resources, tags=EVENTS.tags)
-    assert result.success
-    (row,) = seen
-    assert (row["run_id"], row["lane"]) == (row["of"], "events")
-    assert (row["host"], row["pid"], row["lost"]) == (socket.gethostname(), os.getpid(), None)
-
-
-def test_everything_that_runs_tells_of_itself() -> None:
-    """An asset or a check without the stores would be carried out by a process of which nobody knows when it is dead."""
+def test_every_run_is_carried_out_by_a_process_that_tells_of_itself() -> None:
+    """A job of its own executor would be carried out by a process of which nobody knows when it is dead."""
     definitions = build_defs()
-    made = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
-    silent = [one.op.name for one in [*made, *(definitions.asset_checks or ())] if one.is_executable and "stores" not in one.required_resource_keys]  # fmt: skip
-    assert made
-    assert silent == []
+    assert {job.executor_def for job in definitions.resolve_all_job_defs()} == {living_executor}
 
 
 def test_silence_is_death_after_a_while(day: Day) -> None:

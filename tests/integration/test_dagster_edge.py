@@ -38,6 +38,7 @@ EDGE = {
     *("assets", "checks", "sensors", "resources"),
     *("definitions", "partitions", "jobs", "schedules", "lost_runs"),
     *("old_runs", "run_coordinator", "run_launcher", "code_server", "warm_run", "warming", "dagster_process"),
+    *("celery_app", "celery_launcher", "executor"),
 }
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks_pipeline.lanes import LANES
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.facts import all_probes
+from tasks_pipeline.storage.state.workers import beat_worker
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.watch.facts import DagsterFacts, Failing
 from tasks_pipeline.watch.heartbeat import ping_heartbeat
@@ -197,3 +200,22 @@ def test_prometheus_reads_probes(own: Stores) -> None:
     assert 'tasks_pipeline_probe_status{probe="lag"} 0.0' in text
     with own.state.read() as connection:
         assert all_probes(connection)["daemons"]["detail"] == "no heartbeat of SENSOR"
+
+
+def test_a_lane_that_no_worker_serves_is_named(own: Stores) -> None:
+    """At the first reading; the operators are told at the second, so that a worker may be restarted."""
+    queued = replace(own, home=replace(own.home, broker_url="redis://127.0.0.1:1/0"))
+    served = [lane for lane in LANES if lane not in ("events", "recompute")]
+    beat_worker(own.state, served, 1, NOW, NOW)
+    with http_receiver() as http:
+        stores = replace(watched(queued, http), home=queued.home)
+        assert watch_pipeline(stores, DagsterFacts(), NOW).told == []
+        with own.state.read() as connection:
+            assert "no worker serves events, recompute" in all_probes(connection)["workers"]["detail"]
+        beat_worker(own.state, served, 1, NOW, after(1))
+        report = watch_pipeline(stores, DagsterFacts(), after(1))
+        assert report.told == ["workers: firing critical"]
+        assert report.fallback.startswith("told on second"), "the lane of messages may be that one"
+        beat_worker(own.state, list(LANES), 1, NOW, after(2))
+        watch_pipeline(stores, DagsterFacts(), after(2))
+        assert watch_pipeline(stores, DagsterFacts(), after(2)).told == ["workers: recovered info"]

@@ -28,6 +28,8 @@ POSTGRES = "postgresql://tracker:s3cret@db.example:5432/tracker"
 def test_the_files_beside_the_package_are_those_written_into_homes() -> None:
     assert (PROJECT / "dagster.yaml").read_text() == dagster_yaml()
     assert (PROJECT / "deploy" / "dagster.yaml").read_text() == dagster_yaml(postgres=True)
+    celery = (PROJECT / "deploy" / "dagster-celery.yaml").read_text()
+    assert celery == dagster_yaml(postgres=True, queues=True)
 
 
 def test_every_lane_has_its_limit_and_no_lane_can_starve_another() -> None:
@@ -53,6 +55,22 @@ def test_dagster_loads_what_is_written(home: Home) -> None:
             False,
             True,
         )  # the first costs at rest
+
+
+def test_dagster_loads_what_is_written_with_a_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the password of the broker is in the environment alone."""
+    from dagster import DagsterInstance
+
+    home = Home(root=tmp_path, broker_url="redis://:s3cret@127.0.0.1:1/0")
+    monkeypatch.setenv("TASKS_PIPELINE_BROKER", home.broker_url)
+    write_dagster_home(home)
+    assert "s3cret" not in (home.dagster_home / "dagster.yaml").read_text()
+    assert dagster_environment(home)["TASKS_PIPELINE_BROKER"] == home.broker_url
+    with DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        launcher = instance.run_launcher
+        assert launcher.__class__.__name__ == "LaneRunLauncher"
+        assert launcher.supports_check_run_worker_health
+        assert instance.run_monitoring_poll_interval_seconds == 5
 
 
 def test_the_workspace_names_the_code_server(home: Home) -> None:

@@ -15,6 +15,7 @@ def test_every_lane_is_bounded_and_explained() -> None:
             LANE_TAG: name,
             "dagster/priority": str(lane.priority),
             "dagster/max_runtime": str(lane.max_runtime_seconds),
+            "dagster-celery/queue": lane.queue,
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -46,10 +46,16 @@ def beating(beat: Callable[[], None], seconds: float, whose: str) -> Iterator[No
 def run_at_work(home: Home, run_id: str, lane: str) -> Iterator[None]:
     """Let others see that this process carries out a run. The row outlives the block, for Dagster writes that the run ended after it."""
     began = datetime.now(UTC)
+    state: StateDatabase | None = None
 
     def beat() -> None:
-        with closing(StateDatabase(home)) as state:
-            beat_run(state, run_id, lane, began, datetime.now(UTC))
+        nonlocal state
+        state = state or StateDatabase(home)
+        beat_run(state, run_id, lane, began, datetime.now(UTC))
 
-    with beating(beat, BEAT_SECONDS, f"run {run_id}"):
-        yield
+    try:
+        with beating(beat, BEAT_SECONDS, f"run {run_id}"):
+            yield
+    finally:
+        if state is not None:
+            state.close()

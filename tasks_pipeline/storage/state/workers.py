@@ -107,6 +107,12 @@ def note_lost_run(state: StateDatabase, run_id: str, why: str) -> bool:
         return bool(connection.execute(statement).rowcount)
 
 
+def forget_run(state: StateDatabase, run_id: str) -> None:
+    """Say that no process carries a run out: it waits for another."""
+    with state.write() as connection:
+        connection.execute(delete(run_beats).where(run_beats.c.run_id == run_id))
+
+
 def beats_of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunBeat]:
     """The processes of runs, as far as they told of themselves."""
     found = connection.execute(select(run_beats).where(run_beats.c.run_id.in_(run_ids)))
