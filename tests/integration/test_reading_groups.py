@@ -108,7 +108,7 @@ def world(stores: Any) -> World:
     known = {g["id"]: {**g, "project": "shop", "seen": seen[g["id"]]} for g in day.groups()}
     for group in known.values():
         group["short_id"] = group["short_id"].replace("77-", "SHOP-")
-    return World(day, asked, known, day.rows("events"), Around(asked.now, {77: "shop@1.10"}))
+    return World(day, asked, known, day.rows("events"), Around(asked.now, {77: "shop@1.10"}, slugs))
 
 
 _words = st.sampled_from(["error", "timeout", "50%", "a_b", "%", "_", "\\", "Key", "nothing"]).map(
@@ -133,7 +133,7 @@ _of_events = {
     "has": st.sampled_from(["browser", "release", "user", "logger"]), "handled": st.just("true"),
     "timestamp": st.sampled_from(["2021-03-01", "-40m"]), "message": st.just("timeout"), "user.id": st.just("1"),
 }  # fmt: skip
-_patterned = {
+_patterned: dict[str, list[tuple[str, ...]]] = {
     "title": [("", "error", ""), ("Key", ""), ("a_b",), ("", "A_B", "")], "culprit": [("",), ("", "")],
     "release": [("shop@1.", ""), ("", "")], "environment": [("PROD", ""), ("", "ag", "")], "browser": [("fire", " 1")],
     "user": [("id:", "")], "error.value": [("", "")],

@@ -19,10 +19,11 @@ Leaf = Callable[[Filter | Words], bool]
 
 @dataclass(frozen=True)
 class Around:
-    """What values mean besides: when it is, and the newest release by project."""
+    """What values mean besides: when it is, and the newest release and the slug by project."""
 
     now: datetime
     latest: Mapping[int, str] = field(default_factory=dict)
+    slugs: Mapping[int, str] = field(default_factory=dict)
 
 
 def holds(node: Node, leaf: Leaf) -> bool:
@@ -72,11 +73,12 @@ def _group_is(group: Mapping[str, Any], wanted: Filter, value: Value, around: Ar
     found = group[key.column]
     match key.kind:
         case Kind.STATUS:
-            return {
+            found_by: dict[str, bool] = {
                 "unresolved": group["status"] in ("unresolved", "regressed"),
                 "assigned": group["assignee"] is not None,
                 "unassigned": group["assignee"] is None,
-            }.get(word, group["status"] == word)
+            }
+            return found_by.get(word, group["status"] == word)
         case Kind.NUMBER:
             return bool(_COMPARED[wanted.comparison](found, int(word)))
         case Kind.TIME:
@@ -146,5 +148,5 @@ def _event_is(row: Mapping[str, Any], wanted: Filter, value: Value, around: Arou
         case Kind.CONTAINED:
             return has_words(value, found, row["exception_value"])
         case Kind.PROJECT:
-            return str(found) == word
+            return word in (str(found), around.slugs.get(found))
     return is_user(found, value) if key.lake == "user_key" else is_value(found, value)

@@ -138,6 +138,7 @@ _patterns = st.lists(_texts | st.just(""), min_size=1, max_size=4).map(tuple).fi
 @st.composite
 def _filters(draw: st.DrawFn) -> Filter:
     key = key_of(draw(st.sampled_from([*KEYS, "tags[a b]", "tags[x]", "browser"])))
+    value: st.SearchStrategy[tuple[str, ...]]
     if key.kind in _SAMPLES:
         value = st.sampled_from(_SAMPLES[key.kind]).map(lambda text: (text,))
     elif key.kind in (Kind.TEXT, Kind.CONTAINED, Kind.RELEASE):
