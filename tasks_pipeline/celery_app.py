@@ -77,7 +77,7 @@ class _Worker:
     def ready(self, sender: Any = None, **_more: Any) -> None:
         """Say from now on that its lanes are served, also to who asks for metrics."""
         if metrics := os.environ.get(METRICS_VARIABLE):
-            life = Life(starts=1, pid=os.getpid())
+            life = Life(starts=1, pid=os.getsid(0))  # whoever started it may lead the session
             expose(parse_address(metrics), "worker", lambda: {"worker": life}, lanes=",".join(self._lanes))
         self._pool = sender.controller.pool
         self._beat()

@@ -38,10 +38,11 @@ def _files() -> dict[str, str]:
     from tasks_pipeline.home import Home
     from tasks_pipeline.service.dagster_home import dagster_yaml, module_workspace_yaml
 
+    home = Home.resolve(create=False)
     example = files("tasks_pipeline.config").joinpath("example.yaml").read_text(encoding="utf-8")
     return {
         "tasks_pipeline.yaml": example.replace("@KEY@", secrets.token_hex(16)),
-        "dagster.yaml": dagster_yaml(postgres=not Home.resolve(create=False).embedded),
+        "dagster.yaml": dagster_yaml(postgres=not home.embedded, queues=home.queued),
         "workspace.yaml": module_workspace_yaml(),
     }
 
