@@ -50,7 +50,9 @@ class Role:
 
 
 @pytest.fixture
-def servers(postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def servers(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Home]:
     """The home of whoever looks, on servers that all roles share."""
     program = s3.rclone()
     if program is None:
@@ -87,7 +89,9 @@ def serving(
         for name, _, command in (line.partition(": ") for line in PROCFILE.read_text().splitlines())
     }
     try:
-        url = wait_for("the receiver listens", lambda: roles["receive"].found(r"receiver listens on (\S+)"), 60)
+        url = wait_for(
+            "the receiver listens", lambda: roles["receive"].found(r"receiver listens on (\S+)"), 60
+        )
         wait_for("Dagster is ready", lambda: roles["dagster"].found("^ready$"), 120)
         ui = roles["dagster"].found(r"^UI +(\S+)")
         assert ui

@@ -425,8 +425,8 @@ def test_the_schedule_starts_a_run_that_says_what_it_told(
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick() -> Any:
-            context = dg.build_schedule_context(instance=instance, resources={"stores": stores})
-            return release_adoption_schedule(context)
+            with dg.build_schedule_context(instance=instance, resources={"stores": stores}) as context:
+                return release_adoption_schedule(context)
 
         assert isinstance(tick(), dg.SkipReason)
         write_health(own.state, own.lake, [Seen(at, "a", sessions=50), Seen(at + 8 * HOUR, "b")])

@@ -55,7 +55,8 @@ def tick(
     sensor: dg.SensorDefinition, home: Home, instance: dg.DagsterInstance
 ) -> dg.SensorResult | dg.SkipReason:
     resources = {"stores": StoresResource(home=str(home.root))}
-    result = sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        result = sensor(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
     return result
 
@@ -209,8 +210,8 @@ def test_the_watch_writes_a_check_when_its_status_changes(home: Home, instance: 
         "",
     ):
         write(home, "watch: {consecutive_readings: 1}\n" + text)
-        context = dg.build_sensor_context(instance=instance, resources=stores, cursor=cursor)
-        found = pipeline_watch_sensor(context)
+        with dg.build_sensor_context(instance=instance, resources=stores, cursor=cursor) as context:
+            found = pipeline_watch_sensor(context)
         assert isinstance(found, dg.SensorResult)
         cursor = found.cursor or cursor
         written.append([e.check_name for e in found.asset_events if isinstance(e, dg.AssetCheckEvaluation)])

@@ -372,9 +372,9 @@ def test_a_sensor_that_found_no_failure_says_so(past: Day, instance: dg.DagsterI
     repository = definitions(past).get_repository_def()
     cursor = None
     for _ in range(2):  # the first one sets its cursor
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             instance=instance, resources=resources, repository_def=repository, cursor=cursor
-        )
-        found = run_failure.evaluate_tick(context)
+        ) as context:
+            found = run_failure.evaluate_tick(context)
         cursor = found.cursor
     assert found.skip_message == "no run failed"

@@ -73,7 +73,8 @@ def run(
 
 def tick(day: Day, instance: dg.DagsterInstance) -> dg.SensorResult:
     resources = {"stores": StoresResource(home=str(day.stores.home.root))}
-    result = new_envelopes_sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        result = new_envelopes_sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
@@ -384,8 +385,9 @@ def test_a_day_before_the_first_partition_does_not_hold_up_the_others(
         {"stores": resource}, first_day=past.next().date
     )  # as loaded before a clock was set back
     sensor = defs.resolve_sensor_def("new_envelopes_sensor")
-    context = dg.build_sensor_context(instance=instance, resources={"stores": resource}, definitions=defs)
-    requests = sensor.evaluate_tick(context).run_requests or []
+    resources = {"stores": resource}
+    with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs) as context:
+        requests = sensor.evaluate_tick(context).run_requests or []
     assert [r.tags[PARTITION_TAG] for r in requests] == [past.date.isoformat(), past.next().date.isoformat()]
 
 

@@ -46,8 +46,8 @@ def waiting(home: Home) -> Iterator[Day]:
 
 def tick(day: Day, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
     resources = {"stores": StoresResource(home=str(day.stores.home.root))}
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
-    result = late_symbols_sensor(context)
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        result = late_symbols_sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
 

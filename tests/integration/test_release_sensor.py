@@ -34,7 +34,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def tick(home: Home, instance: dg.DagsterInstance) -> Any:
     resources = {"stores": StoresResource(home=str(home.root))}
-    return new_release_sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        return new_release_sensor(context)
 
 
 def nudged(stores: Stores) -> list[str]:

@@ -50,7 +50,8 @@ def write(
 
 def tick(home: Home, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
     resources = {"stores": StoresResource(home=str(home.root))}
-    result = report_deliveries_sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        result = report_deliveries_sensor(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
     return result
 

@@ -60,8 +60,8 @@ def run(day: Day, instance: dg.DagsterInstance, first: date, last: date) -> dg.E
 
 
 def sensed(day: Day, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
-    context = dg.build_sensor_context(instance=instance, resources={"stores": resource(day)})
-    result: Any = statistics_sensor(context)
+    with dg.build_sensor_context(instance=instance, resources={"stores": resource(day)}) as context:
+        result: Any = statistics_sensor(context)
     return result  # type: ignore[no-any-return]
 
 
