@@ -93,7 +93,7 @@ def list_events(asked: Asked, lake: ReadLake, wanted: EventQuery) -> EventPage:
     Raises QueryError."""
     limit, back = min(wanted.limit, MOST), wanted.cursor is not None and wanted.cursor.back
     upwards = back != wanted.oldest
-    rows = _read(asked, lake, wanted, limit + 1, upwards=upwards)
+    rows = read_events(asked, lake, wanted, limit + 1, upwards=upwards)
     more, rows = len(rows) > limit, rows[:limit]
     if back:
         rows.reverse()
@@ -116,14 +116,14 @@ class Neighbours:
 def neighbours(asked: Asked, lake: ReadLake, wanted: EventQuery, row: Mapping[str, Any]) -> Neighbours:
     """The events before and after one of a list. Raises QueryError."""
     at = EventQuery(wanted.group_id, wanted.tree, wanted.period, place_of(row), 1)
-    older, newer = (_read(asked, lake, at, 1, upwards=upwards) for upwards in (False, True))
+    older, newer = (read_events(asked, lake, at, 1, upwards=upwards) for upwards in (False, True))
     return Neighbours(older[0] if older else None, newer[0] if newer else None)
 
 
 def recommended_event(asked: Asked, lake: ReadLake, wanted: EventQuery) -> dict[str, Any] | None:
     """The event of a group to look at first: the newest of RECOMMENDED_DAYS days that has a frame of the program with its source and
     misses no symbols, of the newest few; else the newest. None when there is none. Raises QueryError."""
-    rows = _read(asked, lake, wanted, RECOMMENDED_OF, upwards=False)
+    rows = read_events(asked, lake, wanted, RECOMMENDED_OF, upwards=False)
     if not rows:
         return None
     first = asked.now - timedelta(days=RECOMMENDED_DAYS)
@@ -143,7 +143,9 @@ def _shows_source(event: Mapping[str, Any]) -> bool:
     return any(frame.get("in_app") and frame.get("context_line") for frame in frames)
 
 
-def find_row(asked: Asked, lake: ReadLake, event_id: str, project_id: int | None = None) -> dict[str, Any] | None:
+def find_row(
+    asked: Asked, lake: ReadLake, event_id: str, project_id: int | None = None
+) -> dict[str, Any] | None:
     """The row of an event by its id (32 hex digits, in any case, with dashes or without), of a project that may be seen."""
     digits = parse_event_id(event_id)
     projects = [project_id] if project_id is not None else asked.project_ids()
@@ -156,7 +158,9 @@ def find_row(asked: Asked, lake: ReadLake, event_id: str, project_id: int | None
         found = connection.execute(query.order_by(event_ids.c.project_id).limit(1)).first()
     if found is None:
         return None
-    row = row_at(asked.state, "events", day=found.day, part=found.part, position=found.position, item=found.item)
+    row = row_at(
+        asked.state, "events", day=found.day, part=found.part, position=found.position, item=found.item
+    )
     if row is not None:  # in the tail
         return {name: row.get(name) for name in COLUMNS}
     rows = lake.query(
@@ -186,7 +190,7 @@ def _lake_place(row: Mapping[str, Any]) -> Place:
     return row["day"], row["part"], row["position"], row["item"]
 
 
-def _read(
+def read_events(
     asked: Asked, lake: ReadLake, wanted: EventQuery, limit: int, *, upwards: bool
 ) -> list[dict[str, Any]]:
     """Events behind a place in one direction; a stretch of days at a time, until there are enough."""

@@ -70,7 +70,10 @@ class LakeReader:
     def rest(self, now: float | None = None) -> None:
         """Close the lake when nobody asked for IDLE_SECONDS; it is opened again by whoever does."""
         with self._guard:
-            if not self._asking and (time.monotonic() if now is None else now) - self._asked_at > IDLE_SECONDS:
+            if (
+                not self._asking
+                and (time.monotonic() if now is None else now) - self._asked_at > IDLE_SECONDS
+            ):
                 self._close()
 
     def close(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tasks_pipeline.reading.asked import Asked
-from tasks_pipeline.reading.events import EventQuery, _read
+from tasks_pipeline.reading.events import EventQuery, read_events
+from tasks_pipeline.reading.filtered import Period
 from tasks_pipeline.reading.lake import ReadLake
 
 SAMPLE, SAMPLE_DAYS = 1_000, 14
@@ -50,10 +51,11 @@ class Tags:
 
 
 def tags_of(asked: Asked, lake: ReadLake, wanted: EventQuery) -> Tags:
-    """Tags of the newest SAMPLE events that a query finds. Raises QueryError."""
-    rows = _read(asked, lake, wanted, SAMPLE, upwards=False)
-    first = asked.now - timedelta(days=SAMPLE_DAYS)
-    rows = [row for row in rows if row["timestamp"] >= first]
+    """Tags of the newest SAMPLE events that a query finds, of the last SAMPLE_DAYS days unless it names a period. Raises QueryError."""
+    if wanted.period is None:
+        days = Period(asked.now - timedelta(days=SAMPLE_DAYS), asked.now + timedelta(days=1))
+        wanted = replace(wanted, period=days)
+    rows = read_events(asked, lake, wanted, SAMPLE, upwards=False)
     found: dict[str, dict[str, TagValue]] = {}
     for row in rows:
         for key, value in _tags(row):
@@ -70,8 +72,10 @@ def tags_of(asked: Asked, lake: ReadLake, wanted: EventQuery) -> Tags:
     return Tags(len(rows), tags[:MOST_KEYS])
 
 
-def _tags(row: dict[str, Any]) -> dict[str, str].items:  # type: ignore[valid-type]
-    own = {key: row[column] for key, column in _COLUMNS.items() if row[column] is not None and row[column] != ""}
+def _tags(row: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    own = {
+        key: row[column] for key, column in _COLUMNS.items() if row[column] is not None and row[column] != ""
+    }
     shown = {key: str(value).lower() if isinstance(value, bool) else value for key, value in own.items()}
     return ({**(row["tags"] or {}), **shown}).items()
 

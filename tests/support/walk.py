@@ -78,7 +78,7 @@ def _group_is(group: Mapping[str, Any], wanted: Filter, value: Value, around: Ar
                 "assigned": group["assignee"] is not None,
                 "unassigned": group["assignee"] is None,
             }
-            return found_by.get(word, group["status"] == word)
+            return found_by.get(word, bool(group["status"] == word))
         case Kind.NUMBER:
             return bool(_COMPARED[wanted.comparison](found, int(word)))
         case Kind.TIME:

@@ -366,29 +366,7 @@ class Lake:
 
     def payloads_at(self, places: Sequence[Place]) -> dict[Place, bytes]:
         """The payloads (JSON) of events at these places that are in files."""
-        if not places:
-            return {}
-        days = sorted(
-            {f"DATE '{place[0].isoformat()}'" for place in places}
-        )  # as constants they choose the files
-        rows = self._stored.execute(
-            "SELECT p.day, p.part, p.position, p.item, p.payload FROM stored.event_payloads p JOIN (SELECT "
-            "unnest($days) AS day, unnest($parts) AS part, unnest($positions) AS position, unnest($items) AS item) w "
-            "ON w.day = p.day AND w.part = p.part AND w.position = p.position AND w.item = p.item "
-            f"WHERE p.day IN ({', '.join(days)}) "
-            "AND p.position BETWEEN $first AND $last",
-            {
-                "days": [place[0] for place in places],
-                "parts": [place[1] for place in places],
-                "positions": [place[2] for place in places],
-                "items": [place[3] for place in places],
-                "first": min(place[2] for place in places),
-                "last": max(place[2] for place in places),
-            },
-        )
-        return {
-            (day, part, position, item): text.encode() for day, part, position, item, text in rows.fetchall()
-        }
+        return payloads_in_files(self._stored, places) if places else {}
 
     def live_files(self, *, more_than: int = 0, before: date | None = None) -> list[LiveFile]:
         """The files of each table and day that has more than so many; `before` leaves out that day and later ones."""
@@ -537,6 +515,29 @@ class Lake:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+
+def payloads_in_files(connection: duckdb.DuckDBPyConnection, places: Sequence[Place]) -> dict[Place, bytes]:
+    """The payloads (JSON) of events at these places, of which there is one, that are in files."""
+    days = sorted(
+        {f"DATE '{place[0].isoformat()}'" for place in places}
+    )  # as constants they choose the files
+    rows = connection.execute(
+        "SELECT p.day, p.part, p.position, p.item, p.payload FROM stored.event_payloads p JOIN (SELECT "
+        "unnest($days) AS day, unnest($parts) AS part, unnest($positions) AS position, unnest($items) AS item) w "
+        "ON w.day = p.day AND w.part = p.part AND w.position = p.position AND w.item = p.item "
+        f"WHERE p.day IN ({', '.join(days)}) "
+        "AND p.position BETWEEN $first AND $last",
+        {
+            "days": [place[0] for place in places],
+            "parts": [place[1] for place in places],
+            "positions": [place[2] for place in places],
+            "items": [place[3] for place in places],
+            "first": min(place[2] for place in places),
+            "last": max(place[2] for place in places),
+        },
+    )
+    return {(day, part, position, item): text.encode() for day, part, position, item, text in rows.fetchall()}
 
 
 def _numbers(ids: Iterable[int]) -> str:
