@@ -332,8 +332,23 @@ def counts_of(connection: Connection, config: Config, kind: Kind, key: date) -> 
 
 
 def without_row(connection: Connection, config: Config, now: datetime) -> list[tuple[Recipient, Period]]:
-    """Subscribers of periods that are over for whom there is no row: nobody may be forgotten silently."""
-    return list(_missing(connection, config, now))
+    """Subscribers of periods that are over for whom there is no row: nobody may be forgotten silently. Whoever subscribed since has rows of
+    later periods alone."""
+    return [
+        (recipient, period)
+        for recipient, period in _missing(connection, config, now)
+        if not _joined_since(connection, recipient, period)
+    ]
+
+
+def _joined_since(connection: Connection, recipient: Recipient, period: Period) -> bool:
+    """Whether there are rows of later periods alone; of those before, the last ones are looked at."""
+    before = period
+    for _ in range(BACK[recipient.kind]):
+        before = before.previous()
+    query = select(d.key).where(d.kind == recipient.kind, d.key >= before.key, d.target == recipient.target)
+    keys = set(connection.execute(query).scalars())
+    return bool(keys) and min(keys) > period.key
 
 
 def twice_told(connection: Connection, since: datetime) -> list[str]:

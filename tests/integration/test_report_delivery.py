@@ -175,6 +175,8 @@ def test_each_subscriber_has_a_row_with_a_reason(own: Stores) -> None:
         assert dict(report.skipped) == {"no projects": 1, "no address": 1, "unsubscribed": 1, "no channel": 1}
         with stores.state.read() as connection:
             assert without_row(connection, stores.config, MORNING) == []
+            before = without_row(connection, stores.config, END - timedelta(hours=1))  # they all came since
+            assert before == []
             assert dict(counts_since(connection, WEEK)) == {"waiting": 2, "skipped": 4}
         with stores.state.write() as connection:
             decide(stores.state, connection, "off@acme.example", "week", True, "command", MORNING)
