@@ -16,7 +16,7 @@ import duckdb
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import attach_lake, connect
 from tasks_pipeline.storage.lake.lake import payloads_in_files
-from tasks_pipeline.storage.lake.mirror import Mirror, create_views
+from tasks_pipeline.storage.lake.mirror import Mirror, create_mirror, create_views
 from tasks_pipeline.storage.lake.tail import Place
 from tasks_pipeline.storage.state.database import StateDatabase
 
@@ -139,6 +139,7 @@ class LakeReader:
             connection = connect(self._home)
             try:
                 attach_lake(connection, self._home, read_only=True)
+                create_mirror(connection)
                 create_views(connection)
             except BaseException:
                 connection.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ from tasks_pipeline.storage.lake.catalog import (
 )
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
 from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
-from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_views
+from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail import Place
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -57,11 +57,9 @@ REGROUPED_ROWS = 50_000  # rows of events in memory when they are written again
 _NAMED = re.compile(r"\blake\.(\w+)")
 
 
-def _is_of_derived(sql: str) -> bool:
-    """Whether a query is about derived tables alone: of these nothing lies in the tail, and to bring that along takes a
-    multiple of what such a query does."""
-    named = set(_NAMED.findall(sql))
-    return bool(named) and named <= DERIVED_TABLES.keys()
+def _named(sql: str) -> set[str]:
+    """The tables of the lake that a query names."""
+    return set(_NAMED.findall(sql)) & LAKE_TABLES.keys()
 
 
 class Lake:
@@ -72,12 +70,13 @@ class Lake:
         self._state = state
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._mirror = Mirror(state)
+        self._views: set[str] = set()
         self._guard = threading.Lock()
         self._frozen = False
 
     @property
     def _stored(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB with DuckLake attached as `stored` and the views as `lake`; opened on first use, tables made when they
+        """DuckDB with DuckLake attached as `stored` and the mirror as `lake`; opened on first use, tables made when they
         are missing."""
         with self._guard:
             if self._connection is None:
@@ -85,7 +84,7 @@ class Lake:
                 attach_lake(connection, self.home, read_only=False)
                 settle(connection, self.home)
                 create_missing_tables(connection, self.home)
-                create_views(connection)
+                create_mirror(connection)
                 self._connection = connection
         return self._connection
 
@@ -157,6 +156,7 @@ class Lake:
         """Have all queries within the block see the lake as it is now, whatever is stored meanwhile. Nothing is written to it
         within."""
         connection = self._stored
+        self._have_views(connection, LAKE_TABLES.keys())
         self._mirror.refresh(connection)
         connection.execute("BEGIN")
         self._frozen = True
@@ -169,12 +169,20 @@ class Lake:
     def _execute(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], payloads: bool
     ) -> duckdb.DuckDBPyConnection:
-        connection = self._stored
-        if not self._frozen and not _is_of_derived(sql):
+        connection, named = self._stored, _named(sql)
+        self._have_views(connection, named)
+        # Of derived tables nothing lies in the tail, and to bring that along takes a multiple of what a query of these alone does.
+        if not self._frozen and not (named and named <= DERIVED_TABLES.keys()):
             self._mirror.refresh(connection)  # before the statement takes its snapshot of the lake
         if payloads:
             self._mirror.fill_payloads(connection)
         return connection.execute(sql, parameters if isinstance(parameters, Mapping) else list(parameters))
+
+    def _have_views(self, connection: duckdb.DuckDBPyConnection, names: Set[str]) -> None:
+        """Make the views of these tables that nobody asked for before: those of all are half of what opening a lake would cost."""
+        if missing := names - self._views:
+            create_views(connection, sorted(missing))
+            self._views |= missing
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -492,6 +500,7 @@ class Lake:
                 self._connection.close()
                 self._connection = None
                 self._mirror = Mirror(self._state)  # what it had seen was in that connection
+                self._views = set()
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:

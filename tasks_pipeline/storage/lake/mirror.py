@@ -9,6 +9,7 @@ delays (docs/storage.md).
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import duckdb
 import pyarrow as pa
@@ -45,8 +46,8 @@ _PAYLOADS = pa.schema(
 )
 
 
-def create_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the database `lake` over `stored`, with an empty mirror."""
+def create_mirror(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the database `lake` over `stored`, with an empty mirror and no view yet."""
     connection.execute("ATTACH ':memory:' AS lake")
     connection.execute("ATTACH ':memory:' AS tail")
     connection.execute(
@@ -56,9 +57,17 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE tail.payloads "
         "(segment BIGINT, day DATE, part VARCHAR, position BIGINT, item INTEGER, payload VARCHAR)"
     )
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, names: Collection[str] = LAKE_TABLES.keys()) -> None:
+    """Make the views of these tables. Each asks the catalog for all of its columns."""
     connection.execute("BEGIN")  # on their own each would ask the catalog for its newest snapshot
-    for table in LAKE_TABLES.values():
-        connection.execute(f"CREATE VIEW lake.{table.name} AS {_view(table)}")
+    try:
+        for name in names:
+            connection.execute(f"CREATE VIEW lake.{name} AS {_view(LAKE_TABLES[name])}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
     connection.execute("COMMIT")
 
 

@@ -12,7 +12,7 @@ import duckdb
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import attach_lake, connect, libpq, quoted
 from tasks_pipeline.storage.lake.lake import Lake
-from tasks_pipeline.storage.lake.mirror import Mirror, create_views
+from tasks_pipeline.storage.lake.mirror import Mirror, create_mirror, create_views
 from tasks_pipeline.storage.lake.read_only import SECRET
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -39,6 +39,7 @@ def open_reader(home: Home, *, payloads: bool = True) -> duckdb.DuckDBPyConnecti
     with closing(StateDatabase(home)) as state:
         _make_tables(home, state)
         attach_lake(connection, home, read_only=True)
+        create_mirror(connection)
         create_views(connection)
         mirror = Mirror(state)
         mirror.refresh(connection)
