@@ -103,7 +103,7 @@ class Person:
                 rows=rows,
                 envelopes=envelopes,
                 user_keys=keys,
-                user_hashes=self._hashes(stores, stores.lake, keys),
+                user_hashes=self._hashes(stores, keys),
                 texts=person.texts,
                 project_id=person.project_id,
                 further={"digests": digests},
@@ -139,7 +139,7 @@ class Person:
         ):
             keys = self._user_keys(stores, among)
             yield (
-                sql.conditions(person, self._hashes(stores, among, keys), self._before),
+                sql.conditions(person, self._hashes(stores, keys), self._before),
                 keys,
                 digests,
             )
@@ -243,13 +243,12 @@ class Person:
             found.get(row["project_id"], set()).add(row["user_key"])
         return found
 
-    def _hashes(self, stores: Stores, among: Asked, keys: Mapping[int, set[str]]) -> dict[int, set[int]]:
+    def _hashes(self, stores: Stores, keys: Mapping[int, set[str]]) -> dict[int, set[int]]:
         """Hashes of the person by project: of what sessions call them, and of what events do."""
         key, person = user_key(stores.state), self.identity
         named = {*person.user_ids, *person.emails, *person.spelt_ips}
         found = {}
-        for project in self._projects(stores, among):
-            of_keys = keys.get(project, set())
+        for project, of_keys in keys.items():
             called = named | of_keys | {each.partition(":")[2] for each in of_keys}
             found[project] = {user_hash(key, project, each) for each in called}
         return found
