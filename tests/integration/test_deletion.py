@@ -40,7 +40,7 @@ from tests.support.alerting import alert_rows, outbox
 from tests.support.crash import Moment, at
 from tests.support.day import Day
 from tests.support.events import event, item
-from tests.support.planted import found_in, tables_with
+from tests.support.planted import each_place
 from tests.support.sessions import session
 
 FIRST = date(2020, 1, 1)
@@ -289,4 +289,4 @@ def of_project(day: Day) -> list[dict[str, Any]]:
 def places_of(stores: Stores, secret: str) -> list[str]:
     """Files and tables that hold a text."""
     wanted = secret.encode()
-    return [*(str(path) for path in found_in(stores.home.root, wanted)), *tables_with(stores, wanted)]
+    return [str(place) for place in each_place(stores, [wanted])[wanted]]

@@ -48,7 +48,7 @@ from tasks_pipeline.upkeep.findings import OPEN_DELETIONS, finding
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.figures import count
-from tests.support.planted import found_in, tables_with
+from tests.support.planted import each_place, found_in
 
 ID, EMAIL, IP, SECRET = "usr-48151623", "Ann.Planted@Example.org", "198.51.100.77", "xq-4471-planted"
 ANN = Identity.of([ID], [EMAIL], [IP])
@@ -180,7 +180,7 @@ def say_in_dagster(stores: Stores, said: str) -> None:
 
 def everywhere(stores: Stores) -> dict[bytes, list[Any]]:
     """Where each planted text is."""
-    return {each: [*found_in(stores.home.root, each), *tables_with(stores, each)] for each in PLANTED}
+    return {**each_place(stores, PLANTED)}
 
 
 NOWHERE: dict[bytes, list[Any]] = {each: [] for each in PLANTED}
