@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import zipfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,11 +33,11 @@ from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import deletions
 from tests.integration.test_archive import UNTIL, archiving, clean, night, of
 from tests.integration.test_privacy import ANN, EMAIL, NOWHERE, PLANTED, everywhere, kept_rows, plant
-from tests.support.crash import Moment, at, die, run_in_process
+from tests.support.crash import Moment, left_at, run_in_process
 from tests.support.day import Day
 from tests.support.events import event, item
 from tests.support.figures import count
-from tests.support.planted import found_in
+from tests.support.planted import each_found_in, found_in
 
 FIRST, PROJECT = date(2020, 1, 1), 1000
 
@@ -57,7 +56,7 @@ def planted_and_archived(day: Day) -> tuple[set[str], dict[str, list[object]]]:
 
 
 def in_archive(folder: Path) -> dict[bytes, list[Path]]:
-    return {each: found_in(folder, each) for each in PLANTED}
+    return each_found_in(folder, PLANTED)
 
 
 def restored(day: Day) -> dict[str, list[object]]:
@@ -142,7 +141,7 @@ def test_a_group_goes_from_the_archive_and_others_do_not(two_days: tuple[Day, Pa
     chosen = choose_groups(day.stores.state, [bad])
     assert {each.where for each in plan(day.stores, chosen)} >= {"archive.events", "archive.attachments"}
     delete(day.stores, chosen, "tester")
-    assert [said for said in BAD if found_in(folder, said)] == []
+    assert not any(each_found_in(folder, BAD).values())
     assert titles(day) == ["Good"]
     restore_day(day.stores, of(day), day.date, UNTIL)
     assert titles(day) == ["Good", "Good", "Old"]
@@ -245,22 +244,31 @@ def archived(
     return home, kept
 
 
-def delete_and_die(home: Home, moment: str) -> None:
+def delete_and_leave(home: Home, into: Path) -> None:
     """For a process of its own."""
-    with open_stores(home) as stores, at(MOMENTS[moment], die):
+    with open_stores(home) as stores, left_at(MOMENTS, home.root.parent, into):
         day = archiving(Day(stores, FIRST, PROJECT), home.root.with_name("archive"))
         delete_person(day.stores, ANN, "tester")
+
+
+@pytest.fixture(scope="module")
+def left(
+    archived: tuple[Home, dict[str, list[object]]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, list[object]]]:
+    """What a deletion leaves that is killed at each moment; and rows of others."""
+    home, kept = archived
+    into = tmp_path_factory.mktemp("left")
+    assert run_in_process(delete_and_leave, home, into) == 0
+    return into, kept
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_deletion_killed_within_the_archive_is_finished_by_the_next(
-    archived: tuple[Home, dict[str, list[object]]], tmp_path: Path, moment: str
+    left: tuple[Path, dict[str, list[object]]], moment: str
 ) -> None:
-    filled, kept = archived
-    home = Home(root=tmp_path / "copy" / "home")
-    shutil.copytree(filled.root.parent, home.root.parent, symlinks=True, ignore=shutil.ignore_patterns("run"))
-    assert run_in_process(delete_and_die, home, moment) == -signal.SIGKILL
+    into, kept = left
+    home = Home(root=into / moment / "home")
     folder = home.root.with_name("archive")
     with open_stores(home) as stores:
         day = archiving(Day(stores, FIRST, PROJECT), folder)

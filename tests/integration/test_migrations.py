@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from tasks_pipeline.storage.state.tables import (
     report_deliveries,
 )
 from tasks_pipeline.stores import open_stores
+from tests.support.crash import warm_processes
 from tests.support.day import Day
 from tests.support.events import event
 
@@ -151,7 +151,7 @@ def test_a_process_that_serves_leaves_an_older_database_as_it_is(any_home: Home)
 
 
 def test_several_processes_may_open_an_empty_database_at_once(any_home: Home) -> None:
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, mp_context=warm_processes()) as pool:
         assert list(pool.map(_revision, [any_home] * 3)) == [HEAD] * 3
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +23,7 @@ from tasks_pipeline.privacy.delete import KINDS, delete_person
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.stores import open_stores
 from tests.integration.test_privacy import ANN, EMAIL, ID, IP, NOWHERE, everywhere, kept_rows, plant
-from tests.support.crash import Moment, at, die, run_in_process
+from tests.support.crash import Moment, at, die, left_at, run_in_process
 from tests.support.day import Day
 
 MOMENTS = {
@@ -44,13 +47,41 @@ RENAMING = {
 DAY, PROJECT = date(2020, 1, 1), 1000
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A home with a person and others in it; the ids of her events, and rows of others."""
+
+    home: Home
+    ids: set[str]
+    kept: dict[str, list[Any]]
+
+    def left(self, target: Callable[..., None], into: Path) -> Path:
+        """What a deletion leaves in this home that is killed at each of its moments."""
+        home = Home(root=into / "home")
+        shutil.copytree(self.home.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+        assert run_in_process(target, home, into) == 0
+        return into
+
+
 @pytest.fixture(scope="module")
-def planted(_new_home: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, set[str]]:
+def planted(_new_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Planted:
     home = Home(root=tmp_path_factory.mktemp("planted") / "home")
     shutil.copytree(_new_home.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
     with open_stores(home) as stores:
-        hers, _ = plant(Day(stores, DAY, PROJECT))
-    return home, {each["event_id"] for each in hers}
+        day = Day(stores, DAY, PROJECT)
+        hers, _ = plant(day)
+        ids = {each["event_id"] for each in hers}
+        return Planted(home, ids, kept_rows(day, ids))
+
+
+@pytest.fixture(scope="module")
+def deleted(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted.left(delete_and_leave, tmp_path_factory.mktemp("deleted"))
+
+
+@pytest.fixture(scope="module")
+def renamed(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted.left(pseudonymise_and_leave, tmp_path_factory.mktemp("renamed"))
 
 
 def delete_and_die(home: Home, moment: str) -> None:
@@ -59,17 +90,18 @@ def delete_and_die(home: Home, moment: str) -> None:
         delete_person(stores, ANN, "tester")
 
 
+def delete_and_leave(home: Home, into: Path) -> None:
+    """The same, copied at each moment."""
+    with open_stores(home) as stores, left_at(MOMENTS, home.root, into):
+        delete_person(stores, ANN, "tester")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_deletion_killed_at_any_step_is_finished_by_the_next(
-    planted: tuple[Home, set[str]], tmp_path: Path, moment: str
+    planted: Planted, deleted: Path, moment: str
 ) -> None:
-    filled, ids = planted
-    home = Home(root=tmp_path / "home")
-    shutil.copytree(filled.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
-    with open_stores(home) as stores:
-        kept = kept_rows(Day(stores, DAY, PROJECT), ids)
-    assert run_in_process(delete_and_die, home, moment) == -signal.SIGKILL
+    home, kept = Home(root=deleted / moment), planted.kept
     with open_stores(home) as stores:
         day = Day(stores, DAY, PROJECT)
         (done,) = finish_open(stores, KINDS)
@@ -98,23 +130,18 @@ def test_one_killed_again_and_again_on_postgres(postgres_home: Home) -> None:
     assert {each["where"]: each["rows"] for each in done.certificate["erased"]}["lake.events"] == 5
 
 
-def pseudonymise_and_die(home: Home, moment: str) -> None:
+def pseudonymise_and_leave(home: Home, into: Path) -> None:
     """For a process of its own."""
-    with open_stores(home) as stores, at(RENAMING[moment], die):
+    with open_stores(home) as stores, left_at(RENAMING, home.root, into):
         delete_person(stores, ANN, "tester", pseudonymise=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", RENAMING)
 def test_a_pseudonymisation_killed_at_any_step_is_finished_with_the_same_pseudonyms(
-    planted: tuple[Home, set[str]], tmp_path: Path, moment: str
+    planted: Planted, renamed: Path, moment: str
 ) -> None:
-    filled, ids = planted
-    home = Home(root=tmp_path / "home")
-    shutil.copytree(filled.root, home.root, symlinks=True, ignore=shutil.ignore_patterns("run"))
-    with open_stores(home) as stores:
-        kept = kept_rows(Day(stores, DAY, PROJECT), ids)
-    assert run_in_process(pseudonymise_and_die, home, moment) == -signal.SIGKILL
+    home, ids, kept = Home(root=renamed / moment), planted.ids, planted.kept
     with open_stores(home) as stores:
         day = Day(stores, DAY, PROJECT)
         (done,) = finish_open(stores, KINDS)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -138,6 +141,24 @@ def at(moment: Moment, do: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
+def left_at(moments: Mapping[str, Moment], folder: Path, into: Path) -> Iterator[None]:
+    """Copy a folder whenever one of these moments comes first: what a process that is killed there leaves is what it had given to the
+    kernel by then. So one process shows what many would leave, each of which had to be killed at its moment.
+
+    Its locks are not in the copy, as they would be gone; for a process of its own, whose files nobody else changes meanwhile.
+    """
+
+    def copy(name: str) -> Callable[[], object]:
+        # By a program: to close a file of SQLite's would let go of the locks that this process holds on it.
+        return lambda: subprocess.run(["cp", "-a", folder, into / name], check=True)
+
+    with ExitStack() as stack:
+        for name, moment in moments.items():
+            stack.enter_context(at(moment, copy(name)))
+        yield
+
+
+@contextmanager
 def nothing_is_small() -> Iterator[None]:
     """Every batch makes files of its own."""
     with patch.object(tail, "SMALL", tail.Small(events=-1)):
@@ -239,11 +260,16 @@ def store_facts_and_die(home: Home, moment: str) -> None:
         process_analytics_event.store_facts(stores)
 
 
-def run_in_process(target: Callable[..., None], *arguments: object) -> int:
-    """Run a function of this module in a process of its own; gives its exit code (-9: killed)."""
+def warm_processes() -> ForkServerContext:
+    """Processes of their own that need not import everything anew."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.warm"])
-    process = context.Process(target=target, args=arguments)
+    return context
+
+
+def run_in_process(target: Callable[..., None], *arguments: object) -> int:
+    """Run a function of this module in a process of its own; gives its exit code (-9: killed)."""
+    process = warm_processes().Process(target=target, args=arguments)
     process.start()
     process.join(240)
     if process.is_alive():
