@@ -29,7 +29,7 @@ from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import open_stores
 from tests.integration.test_archive import UNTIL, archiving, fill, of, taken_out
-from tests.support.crash import Moment, at, die, run_in_process
+from tests.support.crash import Moment, at, die, left_at, run_in_process
 from tests.support.day import Day
 
 FIRST = date(2020, 1, 1)
@@ -78,8 +78,9 @@ def clean_for(home: Home, seconds: float) -> None:
     die()
 
 
-def restore_and_die(home: Home, moment: str) -> None:
-    with day_of(home) as day, at(RESTORE_MOMENTS[moment], die):
+def restore_and_leave(home: Home, into: Path) -> None:
+    """The same of a restore, copied at each moment."""
+    with day_of(home) as day, left_at(RESTORE_MOMENTS, home.root.parent, into):
         restore_day(day.stores, of(day), FIRST, UNTIL)
 
 
@@ -161,14 +162,18 @@ def test_one_killed_at_any_moment_too(filled: Filled, tmp_path: Path) -> None:
     assert_archived_once(home, filled)
 
 
+@pytest.fixture(scope="module")
+def left(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a restore leaves that is killed at each moment."""
+    into = tmp_path_factory.mktemp("left")
+    assert run_in_process(restore_and_leave, filled.copy(filled.gone, into / "copy"), into) == 0
+    return into
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", RESTORE_MOMENTS)
-def test_a_restore_that_is_killed_is_finished_by_the_next(
-    filled: Filled, tmp_path: Path, moment: str
-) -> None:
-    home = filled.copy(filled.gone, tmp_path / "copy")
-    assert run_in_process(restore_and_die, home, moment) == -signal.SIGKILL
-    with day_of(home) as day:
+def test_a_restore_that_is_killed_is_finished_by_the_next(filled: Filled, left: Path, moment: str) -> None:
+    with day_of(Home(root=left / moment / "home")) as day:
         there = day.lake()
         assert there == filled.lake or not any(there.values())
         cleanup_old_events(day.stores, NOW)
