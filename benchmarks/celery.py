@@ -181,13 +181,15 @@ def killed_worker(service: Service) -> dict[str, dict[str, float]]:
 def told_to_stop(service: Service) -> tuple[float, list[str]]:
     """SIGTERM to the worker under load: seconds until it has ended, and what failed."""
     since, worker = time.time(), service.worker()
-    began = [begun(service, lane)[0] for lane in ("notifications", "events")]
+    began = [service.run_on(lane) or begun(service, lane)[0] for lane in ("notifications", "events")]
     with held_lake(service, "recompute"):
         began.append(service.run_on("recompute") or begun(service, "recompute")[0])
         os.kill(worker, signal.SIGTERM)
         seconds = until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker ends")
     until(lambda: service.worker() not in (0, worker), "another worker")
-    until(lambda: all(service.status(run) in ENDED for run in began), "its runs end")
+    until(
+        lambda: all(service.status(run) in ("STARTED", *ENDED) for run in began), "its runs go on elsewhere"
+    )
     return seconds, failed(service, since)
 
 
@@ -229,19 +231,22 @@ def measure(broker: Broker) -> dict[str, Any]:
         begins = starts(service)
         # Sent by a process of its own, to its end.
         sender = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.send", running.receiver_url, str(RATE * 420), "--rate", str(RATE)],
+            [sys.executable, "-m", "benchmarks.send", running.receiver_url, str(RATE * 300), "--rate", str(RATE)],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         kills: dict[str, Any] = {}
         for lane in JOBS:
             say(f"the process of a run on {lane} is killed ...")
             kills[lane] = {"process": killed_process(service, lane)}
+            say(str(kills[lane]))
         say("the worker is killed ...")
         for lane, seconds in killed_worker(service).items():
             kills[lane]["worker"] = seconds
+        say(str(kills))
         until(service.worker, "a worker serves again")
         say("the worker is told to stop ...")
         figures["stop_s"], figures["failed_by_stop"] = told_to_stop(service)
+        say(f"{figures['stop_s']} s; failed: {figures['failed_by_stop']}")
         say("the broker restarts ...")
         since = time.time()
         broker.stop()
