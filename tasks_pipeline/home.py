@@ -74,10 +74,10 @@ class Home:
 
     `root` holds everything of an embedded installation. `database_url` is empty (SQLite below root) or a
     `postgresql://` URL that takes spool, catalog, state and Dagster's own storage. `data_url` is empty (folders
-    below root) or an fsspec URL (`s3://bucket/prefix`) that takes lake files and blobs. `dagster_database_url` leads to Dagster's
-    own storage by another way than `database_url`, a pooler. A process whose home does not say
-    `migrates` refuses a state database of an older version instead of bringing it to its own. `broker_url` is empty (the code server
-    carries runs out) or that of a broker from whose queues workers take them.
+    below root), the path of another folder, or a URL of object storage (`s3://bucket/prefix`) that takes lake files and blobs.
+    `dagster_database_url` leads to Dagster's own storage by another way than `database_url`, a pooler. A process whose home does not
+    say `migrates` refuses a state database of an older version instead of bringing it to its own. `broker_url` is empty (the code
+    server carries runs out) or that of a broker from whose queues workers take them.
     """
 
     root: Path
@@ -96,7 +96,7 @@ class Home:
         home = cls(
             root=chosen,
             database_url=os.environ.get(DATABASE_VARIABLE, ""),
-            data_url=os.environ.get(DATA_VARIABLE, ""),
+            data_url=_folder_or_url(os.environ.get(DATA_VARIABLE, "")),
             dagster_database_url=os.environ.get(DAGSTER_DATABASE_VARIABLE, ""),
             config_override=Path(override).expanduser().resolve() if override else None,
             migrates=os.environ.get(MIGRATES_VARIABLE) != "no",
@@ -119,6 +119,11 @@ class Home:
     def embedded(self) -> bool:
         """Whether the databases are SQLite files below root."""
         return not self.database_url
+
+    @property
+    def far(self) -> bool:
+        """Whether lake files and blobs are in object storage, and not in folders."""
+        return "://" in self.data_url
 
     @property
     def config_path(self) -> Path:
@@ -412,6 +417,14 @@ def dsn(base_url: str, project: Project, key: Key) -> str:
     """The DSN that clients of a project use, for a receiver reachable at `base_url` (http://host:port)."""
     scheme, _, rest = base_url.rstrip("/").partition("://")
     return f"{scheme}://{key.public_key}@{rest}/{project.id}"
+
+
+def _folder_or_url(place: str) -> str:
+    """A folder by its whole path, also when it is named as a URL; a URL without the slash at its end."""
+    if not place:
+        return ""
+    folder = _folder(place)
+    return place.rstrip("/") if folder is None else str(folder)
 
 
 def _folder(place: str) -> Path | None:

@@ -22,6 +22,7 @@ from tasks_pipeline.stopping import told_to_stop
 from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.lake.lake import Lake
+from tasks_pipeline.storage.lake.place import trouble_with
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -106,6 +107,8 @@ def unusable(home: Home) -> str:
                 for project_id, at in deleted_projects(connection).items():
                     home.note_deleted_project(project_id, at.date().isoformat())
             what = f"the lake's catalog ({home.lake_catalog if home.embedded else 'in PostgreSQL'})"
+            if trouble := trouble_with(home):
+                return trouble
             with closing(Lake(home, state)) as lake:
                 lake.flushed_through()
     except (SQLAlchemyError, duckdb.Error, OSError) as error:

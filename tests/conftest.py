@@ -122,8 +122,8 @@ def postgres_home(tmp_path: Path, postgres_server: PostgresServer, _new_database
     """A home whose databases are on PostgreSQL, in which nothing happened yet."""
     root = tmp_path / "postgres-home"
     root.mkdir(mode=0o700)
-    with postgres_server.database(_new_database) as url:
-        yield Home(root=root, database_url=url)
+    with postgres_server.home(root, _new_database) as found:
+        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

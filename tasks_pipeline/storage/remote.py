@@ -15,6 +15,8 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.config import conf
 from fsspec.core import url_to_fs
 
+from tasks_pipeline.storage import s3
+
 log = logging.getLogger(__name__)
 
 ANSWER = 60.0
@@ -60,8 +62,8 @@ class TooLarge(Trouble):
 class Pace:
     """How long all calls of one piece of work may take together: it ends when nothing comes forward, and only then."""
 
-    def __init__(self) -> None:
-        self.left = GRACE
+    def __init__(self, grace: float | None = None) -> None:
+        self.grace = self.left = GRACE if grace is None else grace
 
     def spent(self, seconds: float, size: int = 0) -> None:
         """Count a call that went well, and the bytes that it moved."""
@@ -71,10 +73,8 @@ class Pace:
 def open_place(url: str) -> tuple[AbstractFileSystem, str]:
     """The file system of a folder or URL, and the path in it. Raises ImportError and ValueError for what is neither."""
     options: dict[str, Any] = {"use_listings_cache": False}  # which would not show what other processes do
-    if url.startswith(("s3://", "s3a://")):
-        # Stores that answer for a part of a file with the sum of all of it are many; what has to be proven bears a sum of ours.
-        said = {"response_checksum_validation": "when_required"}
-        options["config_kwargs"] = said | dict(conf.get("s3", {}).get("config_kwargs", {}))
+    if url.startswith(s3.PREFIXES):
+        options |= s3.client_options(conf.get("s3", {}))
     fs, root = url_to_fs(url, **options)
     return fs, str(root).rstrip("/")
 
@@ -130,7 +130,8 @@ def written_at(found: Mapping[str, Any]) -> datetime | None:
 
 def _late(allowed: float, pace: Pace | None) -> str:
     if pace is not None and pace.left <= allowed:
-        return f"far too little came forward for {GRACE / 60:.0f} minutes: the storage is away or too slow"
+        waited = f"{pace.grace / 60:.0f} minutes" if pace.grace > 120 else f"{pace.grace:.0f} s"
+        return f"far too little came forward for {waited}: the storage is away or too slow"
     return f"it did not end within {allowed:.0f} s: the storage is away or too slow"
 
 

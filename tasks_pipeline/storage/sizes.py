@@ -1,10 +1,12 @@
-"""How much room each store takes, and in how many files the lake lies. Folders and databases of our own only: what object
-storage holds is not counted here."""
+"""How much room each store takes, and in how many files the lake lies. What object storage holds is known from the catalog, for
+counting it means listing it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
@@ -36,16 +38,22 @@ def lake_file_counts(home: Home, state: StateDatabase, day: date) -> dict[str, d
     Read from the catalog alone. For processes that have not opened the lake: DuckDB brings a SQLite of its own, and what
     Python's closes takes the locks of both with it.
     """
+    with _reading_catalog(home, state) as (connection, schema):
+        return {} if connection is None else _file_counts(connection, day, schema)
+
+
+@contextmanager
+def _reading_catalog(home: Home, state: StateDatabase) -> Iterator[tuple[Connection | None, str | None]]:
+    """A connection to the lake's catalog and the schema of its tables; None when there is no catalog yet."""
     if not home.embedded:
         with state.read() as connection:
-            return _file_counts(connection, day, "lake")
-    if not home.lake_catalog.exists():
-        return {}
-    engine = create_engine(
-        f"sqlite:///file:{quote(str(home.lake_catalog))}?mode=ro&uri=true", poolclass=NullPool
-    )
-    with engine.connect() as connection:
-        return _file_counts(connection, day, None)
+            yield connection, "lake"
+    elif not home.lake_catalog.exists():
+        yield None, None
+    else:
+        url = f"sqlite:///file:{quote(str(home.lake_catalog))}?mode=ro&uri=true"
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            yield connection, None
 
 
 def _file_counts(connection: Connection, day: date, schema: str | None) -> dict[str, dict[str, int]]:
@@ -56,14 +64,28 @@ def _file_counts(connection: Connection, day: date, schema: str | None) -> dict[
     return {row.name: {"today": int(row.of_day), "all": int(row.files)} for row in rows}
 
 
+def _far_bytes(home: Home, state: StateDatabase) -> int:
+    """Bytes of all files that the catalog names, also those of older snapshots."""
+    with _reading_catalog(home, state) as (connection, schema):
+        if connection is None or not inspect(connection).has_table("ducklake_data_file", schema=schema):
+            return 0
+        prefix = f"{schema}." if schema else ""
+        sums = [
+            connection.execute(text(f"SELECT sum(file_size_bytes) FROM {prefix}ducklake_{name}")).scalar()
+            for name in ("data_file", "delete_file")
+        ]
+    return sum(int(size or 0) for size in sums)
+
+
 def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
-    """Bytes of spool, lake, state and blobs; None for what lies in object storage, where counting means listing."""
-    files = None if home.data_url else folder_size(Path(home.lake_files))
-    blobs = None if home.data_url else folder_size(Path(home.blobs_url))
+    """Bytes of spool, lake, state and blobs; None for blobs in object storage, where counting means listing. As `lake_file_counts`,
+    for processes that have not opened the lake."""
+    files = _far_bytes(home, state) if home.far else folder_size(Path(home.lake_files))
+    blobs = None if home.far else folder_size(Path(home.blobs_url))
     if home.embedded:
         return {
             "spool": folder_size(home.spool_dir),
-            "lake": None if files is None else files + database_size(home.lake_catalog),
+            "lake": files + database_size(home.lake_catalog),
             "state": database_size(home.root / "state.sqlite"),
             "blobs": blobs,
         }
@@ -71,7 +93,7 @@ def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
         schemas = {row.name: int(row.size) for row in connection.execute(_SCHEMA_SIZES)}
     return {
         "spool": schemas.get("spool", 0),
-        "lake": None if files is None else files + schemas.get("lake", 0),
+        "lake": files + schemas.get("lake", 0),
         "state": schemas.get("state", 0),
         "blobs": blobs,
     }

@@ -71,6 +71,19 @@ class Tree:
         paths = (str(each).removeprefix(prefix) for each in found)
         return sorted(each for each in paths if not any(word.startswith(".") for word in each.split("/")))
 
+    def details(self, path: str = "") -> Iterator[tuple[str, int, datetime | None]]:
+        """Path, bytes and time of writing of all files below a path, hidden ones too."""
+        prefix = f"{self._root}/"
+        if not self._local:
+            found = self._call("find", self._path(path), detail=True)
+            for name, about in found.items():
+                yield str(name).removeprefix(prefix), int(about["size"] or 0), remote.written_at(about)
+            return
+        for name in _files_below(self._path(path)):
+            with suppress(FileNotFoundError):  # its process has just finished with it
+                about = Path(name).stat()
+                yield name.removeprefix(prefix), about.st_size, datetime.fromtimestamp(about.st_mtime, UTC)
+
     def size(self, path: str) -> int:
         """Bytes of a file. Raises FileNotFoundError."""
         if self._local:

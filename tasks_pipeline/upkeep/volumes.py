@@ -132,10 +132,11 @@ def _lake(stores: Stores) -> Iterator[Volume]:
         for project, (rows, weight) in of_day.items() if total else ():
             share = volume.size * weight // total
             yield replace(whole, project=project, bytes=share, rows=rows, estimate=len(of_day) > 1)
-    if not stores.home.data_url:
-        live = sum(volume.size for volume in of_days)
-        rest = folder_size(Path(stores.home.lake_files)) - live
-        yield Volume("lake", "(of older snapshots)", bytes=max(0, rest))
+    if stores.home.far:  # to list objects takes longer than all else here
+        rest = sum(file.size for file in lake.stored_files() if not file.live)
+    else:
+        rest = folder_size(Path(stores.home.lake_files)) - sum(volume.size for volume in of_days)
+    yield Volume("lake", "(of older snapshots)", bytes=max(0, rest))
 
 
 def _project_rows(lake: Lake, table: str) -> dict[tuple[date, int], tuple[int, int]]:
@@ -242,7 +243,7 @@ def _blobs(stores: Stores) -> Iterator[Volume]:
     """Attachments, debug files and bundles by project, from the rows that name them, and the rest of what lies there."""
     named = [*_attachments(stores), *_uploads(stores)]
     yield from named
-    if stores.home.data_url:
+    if stores.home.far:
         return
     size, files, estimate = _blob_folder(Path(stores.home.blobs_url))
     known, count = sum(one.bytes for one in named), sum(one.files or 0 for one in named)

@@ -28,8 +28,7 @@ def stores(
     with ExitStack() as stack:
         if request.param == "postgres":
             server: PostgresServer = request.getfixturevalue("postgres_server")
-            url = stack.enter_context(server.database(request.getfixturevalue("_new_database")))
-            home = Home(root=root, database_url=url)
+            home = stack.enter_context(server.home(root, request.getfixturevalue("_new_database")))
         else:
             home = new_home(root)
         yield stack.enter_context(open_stores(home))

@@ -65,8 +65,8 @@ def homes(request: pytest.FixtureRequest, root: Path) -> Iterator[Home]:
         return
     root.mkdir(mode=0o700, exist_ok=True)
     template = request.getfixturevalue("_new_database")
-    with request.getfixturevalue("postgres_server").database(template) as url:
-        yield Home(root=root, database_url=url)
+    with request.getfixturevalue("postgres_server").home(root, template) as home:
+        yield home
 
 
 def receipt(

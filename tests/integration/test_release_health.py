@@ -30,8 +30,8 @@ def told(
         yield answers(home, all_cases)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database(request.getfixturevalue("_new_database")) as url:
-        yield answers(Home(root=home.root, database_url=url), all_cases)
+    with server.home(home.root, request.getfixturevalue("_new_database")) as postgres_home:
+        yield answers(postgres_home, all_cases)
 
 
 @cases("sessions", "cases")

@@ -25,6 +25,6 @@ def had_rows(lake: Lake) -> None:
         for statement in ("INSERT INTO stored.{} VALUES (0)", "DELETE FROM stored.{}"):
             lake._stored.execute(statement.format(FLUSHED))
         lake.forget_before(datetime.now(UTC) + timedelta(days=1))
-    if not lake.home.data_url:
+    if not lake.home.far:
         for folder in Path(lake.home.lake_files).iterdir():
             shutil.rmtree(folder)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psycopg2
 
+from tasks_pipeline.home import Home
+
 REQUIRE_VARIABLE = "TASKS_PIPELINE_TEST_REQUIRE_POSTGRES"
 _USER = "postgres"
 _SETTINGS = {
@@ -58,6 +60,18 @@ class PostgresServer:
             yield self.url(name)
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def home(self, root: Path, like: str) -> Iterator[Home]:
+        """A home in a copy of a database, whose lake has no file yet: the copy knows them in the folder of the other home."""
+        with self.database(like) as url:
+            home = Home(root=root, database_url=url)
+            with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE lake.ducklake_metadata SET value = %s WHERE key = 'data_path' AND scope IS NULL",
+                    (f"{home.lake_files}/",),
+                )
+            yield home
 
     def _execute(self, statement: str) -> None:
         with closing(psycopg2.connect(self.url("postgres"))) as connection:

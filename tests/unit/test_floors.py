@@ -48,7 +48,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 ROOMS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "sqlite_space",
+        "s3 sqlite_space",
         "decoding disk state remote scratch",
         "targets",
         "sizes blobs spool lake",

@@ -13,7 +13,8 @@ import duckdb
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.connection import LAKE_OPTIONS, quoted
-from tasks_pipeline.storage.lake.files import LakeFile, exists
+from tasks_pipeline.storage.lake.files import LakeFile, lying_files, remove_file
+from tasks_pipeline.storage.lake.place import Known, ensure_here, known_by
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, RETIRED_COLUMNS, LakeTable
 from tasks_pipeline.storage.state.locks import process_lock
 
@@ -45,10 +46,6 @@ class StoredFile:
     live: bool
 
 
-class LakeElsewhere(OSError):
-    """The files that the catalog names are not where the home has them; the message says where they should be."""
-
-
 def settle(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
     """Have the catalog say where its files are, after the home was moved, copied or restored. Raises LakeElsewhere.
 
@@ -56,23 +53,18 @@ def settle(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
     TASKS_PIPELINE_DATA_URL, or half of a backup.
     """
     metadata = _metadata(home)
-    ((before,),) = connection.execute(
-        f"SELECT value FROM {metadata}.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
-    ).fetchall()
-    here = home.lake_files.rstrip("/")
-    if before.rstrip("/") == here:
+
+    def known() -> Known:
+        return known_by(lambda sql: connection.execute(sql).fetchall(), f"{metadata}.")
+
+    if known().path == home.lake_files.rstrip("/"):
         return
     with process_lock(home, "lake"):
-        newest = live_files(connection, home)[-1:]
-        if newest and not exists(home, newest[0].path):
-            raise LakeElsewhere(
-                f"the files of the lake are not in {here}: the catalog knew them in {before};"
-                " catalog and files belong together and have to be moved together"
+        if ensure_here(home, known()):
+            connection.execute(
+                f"UPDATE {metadata}.ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
+                [f"{home.lake_files.rstrip('/')}/"],
             )
-        connection.execute(
-            f"UPDATE {metadata}.ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
-            [f"{here}/"],
-        )
 
 
 def create_missing_tables(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
@@ -343,10 +335,16 @@ def rewrite_catalog(home: Home) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def delete_orphans(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+def delete_orphans(connection: duckdb.DuckDBPyConnection, home: Home, before: datetime) -> int:
     """Remove files that no snapshot knows and that were written before a moment; gives how many."""
-    return len(
-        connection.execute(
-            "CALL ducklake_delete_orphaned_files('stored', older_than => ?)", [before]
-        ).fetchall()
-    )
+    old = [file.path for file in lying_files(home) if file.at is not None and file.at < before]
+    named = {_name(file.path) for file in stored_files(connection, home)}
+    orphans = [path for path in old if path.endswith(".parquet") and _name(path) not in named]
+    for path in orphans:
+        remove_file(home, path)
+    return len(orphans)
+
+
+def _name(path: str) -> str:
+    """The name of a file, which no other has."""
+    return path.rpartition("/")[2]

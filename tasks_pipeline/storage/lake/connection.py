@@ -9,15 +9,23 @@ import os
 import uuid
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.lake.place import ensure_nobodys
+from tasks_pipeline.storage.s3 import Credentials, Keys, duckdb_secret
 from tasks_pipeline.storage.sqlite_space import make_empty
 from tasks_pipeline.storage.state.locks import process_lock
 
 MEMORY_LIMIT = "512MB"
 LAKE_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "zstd", "target_file_size": "256MB"}
+_HTTP = {
+    "http_timeout": 20,  # seconds of a request, from its beginning to the last byte of its answer
+    "http_retries": 4,
+    "enable_http_metadata_cache": "true",  # a file never changes: what was asked before the lock is not asked under it
+}
 _EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
 
 
@@ -51,18 +59,41 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bool) -> None:
-    """Attach the lake as `stored`; the first to come creates its catalog."""
+class FarFiles:
+    """DuckDB's way to the files of a lake in object storage: each request in bounded time, with keys that are renewed."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+        self._connection, self._files = connection, home.lake_files
+        self._credentials = Credentials()
+        self._keys: Keys | None = Keys("", "")  # which nobody has
+        connection.execute("LOAD httpfs")
+        for setting, value in _HTTP.items():
+            connection.execute(f"SET {setting} = {value}")
+        self.renew()
+
+    def renew(self) -> None:
+        """Give DuckDB the keys of now, where those that it has were lent and are over soon."""
+        if (keys := self._credentials.now()) == self._keys:
+            return
+        with self._connection.cursor() as cursor:  # whatever transaction is under way
+            cursor.execute(*duckdb_secret("lake_files", self._files, keys))
+        self._keys = keys
+
+
+def attach_lake(
+    connection: duckdb.DuckDBPyConnection, home: Home, read_only: bool, *, of_files: bool = False
+) -> FarFiles | None:
+    """Attach the lake as `stored`; the first to come creates its catalog, `of_files` where some are there already. Gives the way to
+    files that are far. Raises LakeElsewhere."""
     connection.execute("LOAD ducklake")
     mode = ", READ_ONLY" if read_only else ""
     # The catalog names files relative to a folder that it remembers; a home that was moved has another: see `settle`.
     files = f"DATA_PATH '{quoted(home.lake_files)}', OVERRIDE_DATA_PATH true"
-    if home.data_url and not home.data_url.startswith("file:"):
-        connection.execute("LOAD httpfs")
+    far = FarFiles(connection, home) if home.far else None
     if home.embedded:
         connection.execute("LOAD sqlite_scanner")
         home.lake_catalog.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not home.data_url:
+        if not home.far:
             Path(home.lake_files).mkdir(parents=True, exist_ok=True, mode=0o700)
         target = f"ducklake:sqlite:{quoted(home.lake_catalog)}"
         options = (
@@ -74,24 +105,43 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, home: Home, read_only: bo
         options = f"{files}, META_SCHEMA 'lake', DATA_INLINING_ROW_LIMIT 0{mode}"
     if read_only:
         connection.execute(f"ATTACH '{target}' AS stored ({options})")
-        return
-    with process_lock(home, "lake"):  # the first to come creates the catalog
-        if not home.embedded:
-            _create_catalog_schema(home)
-        elif not home.lake_catalog.exists():  # DuckDB's SQLite would make one that cannot be shortened
-            make_empty(home.lake_catalog)
+        return far
+    with process_lock(home, "lake"):
+        if _is_new(home):
+            if not of_files:
+                ensure_nobodys(home)
+            _make_catalog(home)
         connection.execute(f"ATTACH '{target}' AS stored ({options})")
     # Who holds the lock meets nobody's commit: whoever does has lost it, and may not try again behind another's back.
     connection.execute("SET ducklake_max_retry_count = 0")
+    return far
 
 
-def _create_catalog_schema(home: Home) -> None:
+def _is_new(home: Home) -> bool:
+    """Whether there is no catalog yet."""
+    if home.embedded:
+        return not home.lake_catalog.exists()
+    return _ask_postgres(home, "SELECT to_regclass('lake.ducklake_metadata')") is None
+
+
+def _make_catalog(home: Home) -> None:
+    """Make what a catalog is made in."""
+    if home.embedded:
+        make_empty(home.lake_catalog)  # DuckDB's SQLite would make one that cannot be shortened
+    else:
+        _ask_postgres(home, "CREATE SCHEMA IF NOT EXISTS lake")
+
+
+def _ask_postgres(home: Home, sql: str) -> Any:
+    """The first value that a statement gives, if it gives any."""
     import psycopg2
 
     connection = psycopg2.connect(libpq(home))
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA IF NOT EXISTS lake")
+            cursor.execute(sql)
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
     finally:
         connection.close()
 

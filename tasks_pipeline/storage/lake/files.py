@@ -1,25 +1,20 @@
-"""Parquet files of the lake: written by us, whole and on disk before the catalog hears of them."""
+"""Parquet files of the lake: written by us, whole and durable before the catalog hears of them."""
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import date, datetime
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.disk import sync_folder
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES, LakeTable
-
-log = logging.getLogger(__name__)
+from tasks_pipeline.storage.targets import Tree
 
 LARGE_BYTES = 512 * 1024 * 1024
 """A file that has so many is finished, and the next begins: however large a day is, its files are few."""
@@ -27,7 +22,7 @@ LARGE_BYTES = 512 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LakeFile:
-    """A Parquet file on disk that the catalog does not know yet."""
+    """A Parquet file that is durable, and that the catalog does not know yet."""
 
     table: str
     path: str
@@ -43,77 +38,40 @@ class LyingFile:
     at: datetime | None
 
 
+def tree_of(home: Home) -> Tree:
+    """The folder or place in object storage that the files of the lake lie in."""
+    return Tree(home.lake_files)
+
+
 def lying_files(home: Home) -> list[LyingFile]:
     """All files that lie where those of the lake are."""
-    if not home.data_url:
-        return [
-            LyingFile(str(path), found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
-            for path in Path(home.lake_files).rglob("*")
-            if not path.is_dir() and (found := _stat(path)) is not None
-        ]
-    fs, root = fsspec.core.url_to_fs(home.lake_files, use_listings_cache=False)
-    prefix = home.lake_files.removesuffix(str(root).strip("/"))
-    return [
-        LyingFile(f"{prefix}{str(path).strip('/')}", int(found["size"] or 0), _written_at(found))
-        for path, found in fs.find(root, detail=True).items()
-    ]
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:  # its process has just finished with it
-        return None
-
-
-def _written_at(found: Mapping[str, object]) -> datetime | None:
-    """When an object was written, as stores name it."""
-    moment = found.get("LastModified") or found.get("created") or found.get("mtime")
-    if isinstance(moment, int | float):
-        return datetime.fromtimestamp(moment, UTC)
-    return moment if isinstance(moment, datetime) else None
+    return [LyingFile(f"{home.lake_files}/{name}", size, at) for name, size, at in tree_of(home).details()]
 
 
 def exists(home: Home, path: str) -> bool:
     """Whether there is a file."""
-    if home.data_url:
-        fs, name = fsspec.core.url_to_fs(path)
-        return bool(fs.exists(name))
-    return Path(path).exists()
+    return tree_of(home).exists(_name(home, path))
 
 
-def remove_file(home: Home, file: LakeFile) -> None:
+def remove_file(home: Home, path: str) -> None:
     """Remove a file; one that is gone is fine."""
-    if home.data_url:
-        fs, path = fsspec.core.url_to_fs(file.path)
-        with suppress(FileNotFoundError):
-            fs.rm_file(path)
-    else:
-        Path(file.path).unlink(missing_ok=True)
+    tree_of(home).remove(_name(home, path))
 
 
-def drop_unfinished(folder: Path, before: datetime) -> None:
-    """Remove files that a killed process was writing, last before a moment."""
-    for path in folder.rglob("*.tmp"):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mtime < before.timestamp():
-                path.unlink()
+def _name(home: Home, path: str) -> str:
+    return path.removeprefix(f"{home.lake_files}/")
 
 
 class FileBeingWritten:
-    """A Parquet file that grows in row groups. Under its final name it is whole and on disk, whatever is killed when; in
-    object storage it appears whole or not at all."""
+    """A Parquet file that grows in row groups, on a disk of this machine. Under its name it is whole and durable, whatever is killed
+    when: in a folder it is renamed, to object storage it is sent in one piece."""
 
     def __init__(self, home: Home, table: LakeTable, path: str) -> None:
-        self._home, self.table, self.path = home, table, path
+        self._tree, self._name = tree_of(home), _name(home, path)
+        self.table, self.path = table, path
         self.rows = self.size = 0
-        if home.data_url:
-            self._temporary = None
-            self._sink = fsspec.open(path, "wb").open()
-        else:
-            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._temporary = Path(path).with_suffix(".tmp")
-            self._sink = self._temporary.open("wb")
+        self._stack = ExitStack()
+        self._draft, self._sink = self._stack.enter_context(self._tree.drafted())
         columns = [c.name for c in table.columns if c.name != "payload"]
         self._writer = pq.ParquetWriter(
             self._sink,
@@ -133,36 +91,33 @@ class FileBeingWritten:
         self.size = self._sink.tell()
 
     def finish(self) -> LakeFile:
-        """Make it durable under its name."""
-        self._writer.close()
-        if self._temporary is None:
-            self._sink.close()
-        else:
+        """Make it durable under its name. Raises OSError, and leaves nothing then."""
+        with self._stack:
+            self._writer.close()
             self._sink.flush()
-            os.fsync(self._sink.fileno())
-            self._sink.close()
-            self._temporary.replace(self.path)
-            sync_folder(self._temporary.parent)
+            if self._tree.folder is not None:
+                os.fsync(self._sink.fileno())
+            self._tree.keep(self._draft, self._name)
         return LakeFile(self.table.name, self.path, self.rows)
 
     def abandon(self) -> None:
-        """Leave nothing of it, as far as that is in our hands."""
-        try:
+        """Leave nothing of it."""
+        with suppress(OSError, pa.ArrowException), self._stack:  # on a full disk its end cannot be written
             self._writer.close()
-            self._sink.close()
-            if self._temporary is None:  # closing made it an object
-                remove_file(self._home, LakeFile(self.table.name, self.path, self.rows))
-            else:
-                self._temporary.unlink(missing_ok=True)
-        except Exception:  # drivers raise errors of their own; what was going on matters more
-            log.warning("an unfinished file stays until orphans are removed: %s", self.path, exc_info=True)
 
 
 class DayFiles:
     """The files of one day while rows come: one per table, and the next one when that is large."""
 
-    def __init__(self, home: Home, day: date, label: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        day: date,
+        label: str,
+        on_finished: Callable[[Sequence[LakeFile]], object] = lambda _files: None,
+    ) -> None:
         self._home, self._day, self._label = home, day, label
+        self._on_finished = on_finished
         self._open: dict[str, FileBeingWritten] = {}
         self.finished: list[LakeFile] = []
 
@@ -188,6 +143,7 @@ class DayFiles:
         """Make all of it durable; gives all files."""
         for name in list(self._open):
             self._finish_one(name)
+        self._on_finished(self.finished)
         return self.finished
 
     def _finish_one(self, name: str) -> None:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -39,8 +38,8 @@ from tasks_pipeline.storage.lake.catalog import (
     settle,
     stored_files,
 )
-from tasks_pipeline.storage.lake.connection import attach_lake, connect, threads
-from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, drop_unfinished, remove_file
+from tasks_pipeline.storage.lake.connection import FarFiles, attach_lake, connect, threads
+from tasks_pipeline.storage.lake.files import DayFiles, LakeFile, remove_file, tree_of
 from tasks_pipeline.storage.lake.mirror import MARKER, Mirror, create_mirror, create_views
 from tasks_pipeline.storage.lake.tables import DERIVED_TABLES, LAKE_TABLES, RECEIVED_TABLES
 from tasks_pipeline.storage.lake.tail import Place
@@ -69,6 +68,7 @@ class Lake:
         self.home = home
         self._state = state
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._far: FarFiles | None = None
         self._mirror = Mirror(state)
         self._views: set[str] = set()
         self._guard = threading.Lock()
@@ -81,11 +81,17 @@ class Lake:
         with self._guard:
             if self._connection is None:
                 connection = connect(self.home)
-                attach_lake(connection, self.home, read_only=False)
-                settle(connection, self.home)
-                create_missing_tables(connection, self.home)
-                create_mirror(connection)
+                try:
+                    self._far = attach_lake(connection, self.home, read_only=False)
+                    settle(connection, self.home)
+                    create_missing_tables(connection, self.home)
+                    create_mirror(connection)
+                except BaseException:
+                    connection.close()
+                    raise
                 self._connection = connection
+            if self._far is not None:
+                self._far.renew()
         return self._connection
 
     def query(
@@ -198,12 +204,20 @@ class Lake:
         The catalog does not know them before `register`. `label` tells people what wrote a file; names are unique
         whatever it is.
         """
-        files = DayFiles(self.home, day, label)
+        _ = self._stored  # which refuses a place that is not this lake's
+        files = DayFiles(self.home, day, label, self._warm)
         try:
             yield files
         finally:
             files.abandon()
             self._discard(files.finished)
+
+    def _warm(self, files: Sequence[LakeFile]) -> None:
+        """Have DuckDB know the footers of files in object storage: `register` asks for them while it holds the lock."""
+        if self.home.far and files:
+            self._stored.execute(
+                "SELECT count(*) FROM parquet_file_metadata(?)", [[file.path for file in files]]
+            )
 
     def register(self, files: Sequence[LakeFile], *, flushed: int | None = None) -> None:
         """Make files visible, all in one transaction. The caller holds the lock.
@@ -228,7 +242,7 @@ class Lake:
             known = known_paths(self._stored, self.home, [file.path for file in files])
             for file in files:
                 if file.path not in known:
-                    remove_file(self.home, file)
+                    remove_file(self.home, file.path)
         except Exception:  # what was going on matters more than its leavings
             log.warning("files of a failed attempt stay until orphans are removed", exc_info=True)
 
@@ -489,9 +503,8 @@ class Lake:
 
     def drop_orphans(self, before: datetime) -> int:
         """Remove files written before that moment that no snapshot knows; gives how many."""
-        if not self.home.data_url:
-            drop_unfinished(Path(self.home.lake_files), before)
-        return delete_orphans(self._stored, before)
+        tree_of(self.home).drop_drafts(before)
+        return delete_orphans(self._stored, self.home, before)
 
     def close(self) -> None:
         """Close the connection."""
@@ -520,10 +533,11 @@ class Lake:
         try:
             yield connection
             ensure_locks()
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a COMMIT that failed has ended it already
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
 
 def payloads_in_files(connection: duckdb.DuckDBPyConnection, places: Sequence[Place]) -> dict[Place, bytes]:

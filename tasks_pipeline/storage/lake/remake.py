@@ -16,7 +16,7 @@ def remake_lake(home: Home, files: Sequence[LakeFile], flushed: int) -> None:
     """Make the catalog of a home that has none, of files in its folder. `flushed` is the number of the last segment of the tail
     whose rows they hold."""
     with closing(connect(home)) as connection:
-        attach_lake(connection, home, read_only=False)
+        attach_lake(connection, home, read_only=False, of_files=True)
         create_missing_tables(connection, home)
         connection.execute("BEGIN")
         add_files(connection, files, of_any_version=True)
