@@ -66,7 +66,7 @@ def worker(
         write_dagster_home,
     )
     from tasks_pipeline.service.exposing import METRICS_VARIABLE
-    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.roles import await_schema, ensure_place, role_home
     from tasks_pipeline.service.service import CannotStart
 
     home = current_home(ctx, create=True)
@@ -80,6 +80,7 @@ def worker(
         words = celery_worker.command(tuple(dict.fromkeys(lanes)), concurrency)
         home = role_home(home)
         await_schema(home, click.echo)
+        ensure_place(home)
         write_dagster_home(home)
         environment = {**os.environ, **dagster_environment(home), **SAFE_PATH, **celery_worker.ENVIRONMENT}
         if metrics:
@@ -117,7 +118,7 @@ def dagster(ctx: click.Context, ui_port: int, ui_host: str, metrics: Address | N
     """
     from tasks_pipeline.service.dagster_home import DagsterHomeError
     from tasks_pipeline.service.leader import DatabaseAway
-    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.roles import await_schema, ensure_place, role_home
     from tasks_pipeline.service.running import AlreadyRunning
     from tasks_pipeline.service.service import CannotStart, run_dagster
 
@@ -125,6 +126,7 @@ def dagster(ctx: click.Context, ui_port: int, ui_host: str, metrics: Address | N
     with user_errors(AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, ValueError, OSError):
         home = role_home(home)
         await_schema(home, click.echo)
+        ensure_place(home)
         status = run_dagster(home, click.echo, ui_port=ui_port, ui_host=ui_host, metrics=metrics)
     sys.exit(status)
 

@@ -91,7 +91,7 @@ def receive(ctx: click.Context, host: str | None, port: int | None, drain_second
 
     from tasks_pipeline.receiver.server import serve
     from tasks_pipeline.service.leftovers import MARKER_VARIABLE
-    from tasks_pipeline.service.roles import await_schema, role_home
+    from tasks_pipeline.service.roles import await_schema, ensure_place, role_home
     from tasks_pipeline.service.service import CannotStart
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -100,6 +100,7 @@ def receive(ctx: click.Context, host: str | None, port: int | None, drain_second
         if MARKER_VARIABLE not in os.environ:  # else a service has seen to it
             home = role_home(home)
             await_schema(home, click.echo, unless_away=True)
+            ensure_place(home)
         receiver = home.config_in_force().config.receiver
         serve(
             home,

@@ -14,7 +14,7 @@ from tasks_pipeline.retention.plan import Removal, lake_totals, whole
 from tasks_pipeline.retention.policy import POLICY
 from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES
-from tasks_pipeline.storage.sizes import store_sizes
+from tasks_pipeline.storage.sizes import sizes_beside_lake
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ def beyond_disk(stores: Stores, today: date, waiting: Collection[date]) -> list[
     if most is None:
         return []
     totals = lake_totals(stores)
-    sizes = store_sizes(stores.home, stores.state)
     # Files of the lake that only old snapshots hold are about to go.
-    used = sum(each.size for each in totals) + sum(sizes[name] or 0 for name in ("spool", "state", "blobs"))
+    beside = sizes_beside_lake(stores.home, stores.state).values()
+    used = sum(each.size for each in totals) + sum(size or 0 for size in beside)
     free = [e for e in totals if e.table in RECEIVED_TABLES and e.day < today and e.day not in waiting]
     found: list[Removal] = []
     for day, of_day in groupby(free, key=lambda each: each.day):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -11,6 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from tasks_pipeline.home import Home
 from tasks_pipeline.service.dagster_home import migrate_storage, run_python, write_dagster_home
 from tasks_pipeline.service.service import CannotStart
+from tasks_pipeline.storage.lake.place import trouble_with
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import OlderSchema, StateDatabase, open_engine, revision_of
 from tasks_pipeline.storage.state.locks import process_lock
@@ -55,6 +57,14 @@ def await_schema(home: Home, say: Callable[[str], None], *, unless_away: bool = 
             raise CannotStart(_first_line(error)) from error
         else:
             return
+
+
+def ensure_place(home: Home) -> None:
+    """Refuse a home whose lake files and blobs would lie elsewhere than those of the other hosts, or where nothing can be kept. Raises
+    CannotStart. A catalog that cannot be asked refuses nothing: a receiver takes envelopes without it."""
+    with suppress(SQLAlchemyError):
+        if trouble := trouble_with(home):
+            raise CannotStart(trouble)
 
 
 def migrate(home: Home) -> tuple[str | None, str | None]:

@@ -81,22 +81,29 @@ def store_sizes(home: Home, state: StateDatabase) -> dict[str, int | None]:
     """Bytes of spool, lake, state and blobs; None for blobs in object storage, where counting means listing. As `lake_file_counts`,
     for processes that have not opened the lake."""
     files = _far_bytes(home, state) if home.far else folder_size(Path(home.lake_files))
+    catalog = database_size(home.lake_catalog) if home.embedded else _schema_sizes(state).get("lake", 0)
+    beside = sizes_beside_lake(home, state)
+    return {
+        "spool": beside["spool"],
+        "lake": files + catalog,
+        "state": beside["state"],
+        "blobs": beside["blobs"],
+    }
+
+
+def sizes_beside_lake(home: Home, state: StateDatabase) -> dict[str, int | None]:
+    """The same without the lake, for any process."""
     blobs = None if home.far else folder_size(Path(home.blobs_url))
     if home.embedded:
-        return {
-            "spool": folder_size(home.spool_dir),
-            "lake": files + database_size(home.lake_catalog),
-            "state": database_size(home.root / "state.sqlite"),
-            "blobs": blobs,
-        }
+        spool, rows = folder_size(home.spool_dir), database_size(home.root / "state.sqlite")
+        return {"spool": spool, "state": rows, "blobs": blobs}
+    schemas = _schema_sizes(state)
+    return {"spool": schemas.get("spool", 0), "state": schemas.get("state", 0), "blobs": blobs}
+
+
+def _schema_sizes(state: StateDatabase) -> dict[str, int]:
     with state.read() as connection:
-        schemas = {row.name: int(row.size) for row in connection.execute(_SCHEMA_SIZES)}
-    return {
-        "spool": schemas.get("spool", 0),
-        "lake": files + schemas.get("lake", 0),
-        "state": schemas.get("state", 0),
-        "blobs": blobs,
-    }
+        return {row.name: int(row.size) for row in connection.execute(_SCHEMA_SIZES)}
 
 
 def store_places(home: Home) -> dict[str, str]:

@@ -105,7 +105,9 @@ def damaged(home: Home, how: str) -> None:
     match how:
         case "newer":
             with closing(sqlite3.connect(home.root / "state.sqlite")) as database, database:
-                database.execute("UPDATE alembic_version SET version_num = '9999_future'")
+                database.execute(
+                    "UPDATE alembic_version SET version_num = '9999_future', compatible_from = '9999_future'"
+                )
             shutil.copy(home.root / "state.sqlite", home.root / "restored")
             (home.root / "restored").replace(
                 home.root / "state.sqlite"

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect
 
 from tasks_pipeline.cli import main
-from tasks_pipeline.home import DATABASE_VARIABLE, Home
+from tasks_pipeline.home import Home
 from tasks_pipeline.lost_runs import lost_of
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.service import leader
@@ -41,11 +41,11 @@ COMMAND = [sys.executable, "-P", "-m", "tasks_pipeline.cli"]
 
 @pytest.fixture
 def hosts(tmp_path: Path, postgres_url: str) -> tuple[Home, Home]:
-    """Two homes with one configuration, on an empty database."""
+    """Two homes with one configuration, on an empty database, that share a place for files of the lake."""
     made = []
     for name in ("a", "b"):
         (root := tmp_path / name).mkdir(mode=0o700)
-        home = Home(root=root, database_url=postgres_url)
+        home = Home(root=root, database_url=postgres_url, data_url=str(tmp_path / "shared"))
         configure(home)
         made.append(home)
     return made[0], made[1]
@@ -54,7 +54,7 @@ def hosts(tmp_path: Path, postgres_url: str) -> tuple[Home, Home]:
 @contextmanager
 def command(home: Home, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A command of the program in a process of its own; it is killed at the end unless it ended."""
-    environment = {**os.environ, DATABASE_VARIABLE: home.database_url}
+    environment = {**os.environ, **home.environment()}
     with subprocess.Popen(
         [*COMMAND, "--home", str(home.root), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:  # fmt: skip

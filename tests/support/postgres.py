@@ -62,10 +62,10 @@ class PostgresServer:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
-    def home(self, root: Path, like: str) -> Iterator[Home]:
+    def home(self, root: Path, like: str, data_url: str = "") -> Iterator[Home]:
         """A home in a copy of a database, whose lake has no file yet: the copy knows them in the folder of the other home."""
         with self.database(like) as url:
-            home = Home(root=root, database_url=url)
+            home = Home(root=root, database_url=url, data_url=data_url)
             with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
                 cursor.execute(
                     "UPDATE lake.ducklake_metadata SET value = %s WHERE key = 'data_path' AND scope IS NULL",
