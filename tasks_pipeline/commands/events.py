@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from tasks_pipeline.commands.common.asking import (
+    asked_of,
+    mistake,
+    period_of,
+    query_option,
+    read_query,
+    refuse_beside,
+)
 from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.event_text import described
 from tasks_pipeline.commands.common.json_output import print_json
@@ -29,6 +37,7 @@ from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.config.projects import project_name
 
 if TYPE_CHECKING:
+    from tasks_pipeline.reading.asked import Asked
     from tasks_pipeline.storage.lake.lake import Lake
     from tasks_pipeline.storage.state.database import StateDatabase
 
@@ -53,6 +62,7 @@ def events() -> None:
 
 
 @events.command("list")
+@query_option
 @click.option("--group", "group_id", metavar="ID", help="Of this group only: its id or short id.")
 @click.option("--search", metavar="TEXT", default="", help="Title or culprit has this in it, in any case.")
 @project_option("Of this project only.")
@@ -70,6 +80,7 @@ def events() -> None:
 @click.pass_context
 def list_command(
     ctx: click.Context,
+    query: str | None,
     group_id: str | None,
     search: str,
     project: str | None,
@@ -87,22 +98,30 @@ def list_command(
     Examples:
       tasks-pipeline events list --limit 5
       tasks-pipeline events list --search timeout --environment production
+      tasks-pipeline events list --query 'release:latest !user:""'
       tasks-pipeline events list --user anna@acme.example --since 24h
       tasks-pipeline events list --group SHOP-2 --json
     """
     home, now = current_home(ctx), datetime.now(UTC)
+    filters = {"--search": search, "--environment": environment, "--release": release, "--level": level}
+    refuse_beside(query, filters | {"--user": user})
     if since is None and any((search, project, environment, release, level, user)):
         since = now - timedelta(days=_FILTERED_DAYS)
     with open_state(home) as (state, slugs):
         from tasks_pipeline.groups.lists import short_ids
         from tasks_pipeline.storage.lake.events import EventFilter, newest_events
 
+        project_id = project_number(slugs, project)
+        of_group = None if group_id is None else group_named(state, slugs, group_id)["id"]
         wanted = EventFilter(
-            project_id=project_number(slugs, project), environment=environment, release=release, level=level, user=user,
-            search=search, since=since, group_id=None if group_id is None else group_named(state, slugs, group_id)["id"],
+            project_id=project_id, environment=environment, release=release, level=level, user=user, search=search, since=since,
+            group_id=of_group,
         )  # fmt: skip
         with lake_of(home, state) as lake:
-            found = newest_events(state, lake, limit=limit, wanted=wanted)
+            if query is None:
+                found = newest_events(state, lake, limit=limit, wanted=wanted)
+            else:
+                found = _found(asked_of(state, slugs, now), lake, query, project_id, of_group, since, limit)
         names = short_ids(state, slugs, (event["group_id"] for event in found))
     for event in found:
         event |= {
@@ -116,6 +135,28 @@ def list_command(
         table(found, _COLUMNS, cut=["title"], drop=["level", "age"])
     else:
         click.echo(f"no events{f' since {cell(since)} UTC' if since else ''}{what_waits(home)}", err=True)
+
+
+def _found(
+    asked: Asked,
+    lake: Lake,
+    text: str,
+    project_id: int | None,
+    group_id: int | None,
+    since: datetime | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """The newest events that a query finds."""
+    from tasks_pipeline.reading.events import EventQuery, read_events
+    from tasks_pipeline.reading.parse import QueryError
+
+    tree = read_query(text, project_id)
+    wanted = EventQuery(group_id, tree, period_of(since, asked.now))
+    try:
+        rows = read_events(asked, lake, wanted, limit, upwards=False)
+    except QueryError as error:
+        raise mistake(text, error) from error
+    return [row | {"user": row["user_key"]} for row in rows]
 
 
 @events.command()

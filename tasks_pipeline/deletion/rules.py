@@ -119,7 +119,7 @@ _OF_GROUPS = (
     Goes(t.issue_comments, _comments),
     Goes(t.issue_links, _links),
     *map(_of_group, (
-        t.group_days, t.group_hours, t.group_values, t.group_explanations, t.group_signatures, t.suspect_commits, t.group_commits, t.group_actions,
+        t.group_days, t.group_hours, t.group_values, t.group_explanations, t.group_texts, t.group_signatures, t.suspect_commits, t.group_commits, t.group_actions,
     )),
 )  # fmt: skip
 
@@ -181,7 +181,7 @@ APART: Mapping[Kind, Mapping[str, str]] = {
         "release_heads": "goes with the last project that has the release",
         "commits": "those that no other release holds", "commit_files": "with their commit", "commit_authors": "with their last commit",
         "groups": "those that have no other events go with everything; of others title and metadata follow what is left",
-        "group_values": "follow what is left of the events", "group_explanations": "go where they are of an event that goes",
+        "group_values": "follow what is left of the events", "group_explanations": "go where they are of an event that goes", "group_texts": "go where they are of an event that goes",
         "group_hashes": "of groups that go", "group_days": "of groups that go", "group_hours": "of groups that go", "group_signatures": "of groups that go",
         "group_actions": "of groups that go", "group_commits": "of groups that go", "similar_groups": "of groups that go",
         "suspect_commits": "of groups that go", "issue_links": "of groups that go; issues stay where they are",

@@ -49,6 +49,7 @@ STATE: tuple[Place, ...] = (
     Place("projects", _NAMES),
     Place("groups", "title, culprit and metadata are those of the newest event that stays, else `(removed)`", ("title", "culprit", "metadata")),
     Place("group_explanations", "go where they are of an event that goes, or hold a text"),
+    Place("group_texts", "go where they are of an event that goes; texts are overwritten in others", ("said", "stack")),
     Place("group_hashes", _HASH),
     Place("group_days", f"{_COUNTED}; what was counted stays counted"),
     Place("group_hours", f"{_COUNTED}; what was counted stays counted"),

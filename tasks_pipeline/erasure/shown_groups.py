@@ -15,7 +15,7 @@ from tasks_pipeline.groups.derived import lake_newest
 from tasks_pipeline.groups.forgetting import forget_users
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.state.database import chunks
-from tasks_pipeline.storage.state.tables import alerts, group_explanations, groups
+from tasks_pipeline.storage.state.tables import alerts, group_explanations, group_texts, groups
 from tasks_pipeline.stores import Stores
 
 _WORD = re.compile(r"[^\s\d@]*|\d{4}-\d\d(-\d\d)?|[^\W_]*")
@@ -59,9 +59,9 @@ def _telling(said: Iterable[str]) -> Texts:
 
 
 def show_others(stores: Stores, group_ids: Sequence[int]) -> list[Erased]:
-    """Have groups show what their newest event that stays says, or that it was removed; and no explanation that is of an event that
-    goes."""
-    changed = explained = 0
+    """Have groups show what their newest event that stays says, or that it was removed; and no explanation and no
+    texts that are of an event that goes."""
+    changed = explained = told = 0
     for some in _pieces(group_ids, GROUPS):
         among = f"group_id IN ({', '.join(map(str, some))})"
         staying = lake_newest(stores.lake, f"NOT {is_doomed('events')} AND {among}")
@@ -74,10 +74,13 @@ def show_others(stores: Stores, group_ids: Sequence[int]) -> list[Erased]:
             of_founders = _founded_by(connection, founders)
             explanations = delete(group_explanations).where(group_explanations.c.group_id.in_(of_founders))
             explained += connection.execute(explanations).rowcount
+            texts = delete(group_texts).where(group_texts.c.group_id.in_(of_founders))
+            told += connection.execute(texts).rowcount
         changed += len(rows)
     found = [
         Erased("state.groups", changed, "another event"),
         Erased("state.group_explanations", explained, "deleted"),
+        Erased("state.group_texts", told, "deleted"),
     ]
     return [each for each in found if each.rows]
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from tasks_pipeline.groups.algorithms import in_transition
 from tasks_pipeline.groups.explanations import keep_explanation
+from tasks_pipeline.groups.texts import GroupTexts, keep_texts
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_hashes, groups, projects
 
@@ -35,6 +36,8 @@ class NewGroup:
     """The keys of the event by the former algorithm."""
     explanation: Callable[[], Mapping[str, Any] | None] = dict
     """Why the event is grouped as it is."""
+    texts: Callable[[], GroupTexts | None] = lambda: None
+    """What the event says, for those who look for words in it."""
     received_at: datetime | None = None
     """Receipt of the event; None where none makes the group."""
 
@@ -150,4 +153,6 @@ def create_group(state: StateDatabase, connection: Connection, event: NewGroup, 
     )
     if explanation := event.explanation():
         keep_explanation(connection, group_id, explanation)
+    if texts := event.texts():
+        keep_texts(connection, group_id, texts)
     return group_id

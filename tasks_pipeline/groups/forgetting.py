@@ -26,6 +26,7 @@ from tasks_pipeline.storage.state.tables import (
     group_hashes,
     group_hours,
     group_signatures,
+    group_texts,
     group_values,
     groups,
     incidents,
@@ -38,7 +39,7 @@ from tasks_pipeline.storage.state.tables import (
 )
 
 _OWN: tuple[Table, ...] = (
-    group_hashes, group_days, group_hours, group_values, group_explanations, group_signatures, suspect_commits,
+    group_hashes, group_days, group_hours, group_values, group_explanations, group_texts, group_signatures, suspect_commits,
 )  # fmt: skip
 """What goes with a group."""
 

@@ -17,6 +17,7 @@ from tasks_pipeline.grouping import explain, group_event
 from tasks_pipeline.groups.assign import NewGroup, assign_groups
 from tasks_pipeline.groups.counting import GroupCounts
 from tasks_pipeline.groups.decisions import discarded_groups
+from tasks_pipeline.groups.texts import texts_of
 from tasks_pipeline.notifications.frames import paths_of
 from tasks_pipeline.processing.base import OutcomeKey, Staged, Staging
 from tasks_pipeline.protocol.decode import decode_json
@@ -270,6 +271,7 @@ def new_group(staged: Staged, tools: ProjectTools) -> NewGroup:
         transition_days=tools.transition_days,
         previous_keys=lambda: group_event(decode_json(payload), tools.former_rules()).keys,
         explanation=lambda: explain(decode_json(payload), tools.rules),
+        texts=lambda: texts_of(decode_json(payload)),
         received_at=row["received_at"],
     )
 

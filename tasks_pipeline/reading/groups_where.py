@@ -34,7 +34,7 @@ from tasks_pipeline.reading.meant import (
     user_keys,
 )
 from tasks_pipeline.reading.tree import All, Filter, Node, Some, Value, Words, leaves
-from tasks_pipeline.storage.state.tables import SEEN, group_values, groups
+from tasks_pipeline.storage.state.tables import SEEN, group_texts, group_values, groups
 
 OPEN = (Status.UNRESOLVED, Status.REGRESSED)
 _COMPARED: dict[str, Any] = {
@@ -93,7 +93,14 @@ def groups_where(connection: Connection, asked: Asked, tree: Node) -> ColumnElem
 
 def _words(value: Value) -> ColumnElement[bool]:
     """Contained in what people read of a group."""
-    return or_(*(matches(groups.c[name], ("", *value, "")) for name in ("title", "culprit")))
+    contained = ("", *value, "")
+    shown = (matches(groups.c[name], contained) for name in ("title", "culprit"))
+    return or_(*shown, _first_event_says(contained, "said", "stack"))
+
+
+def _first_event_says(value: Value, *columns: str) -> ColumnElement[bool]:
+    found = (matches(group_texts.c[name], value) for name in columns)
+    return exists().where(group_texts.c.group_id == groups.c.id, or_(*found))
 
 
 def _filter(connection: Connection, asked: Asked, wanted: Filter, key: Key) -> ColumnElement[bool]:
@@ -107,6 +114,8 @@ def _one(asked: Asked, wanted: Filter, key: Key, value: Value) -> ColumnElement[
     word = value[0]
     if key.by is By.VALUES:
         return _seen_with(key, _of_values(key, value))
+    if key.by is By.TEXTS:
+        return _first_event_says(("", *value, ""), "stack")
     if key.by is By.NOTHING:
         return true() if word == CATEGORY else false()
     assert key.by is By.GROUP, key.name

@@ -37,6 +37,7 @@ class By(Enum):
     GROUP = "group"
     VALUES = "values"
     EVENT = "event"
+    TEXTS = "texts"
     NOTHING = "nothing"
 
 
@@ -77,6 +78,7 @@ _KEYS = (
     Key("release", Kind.RELEASE, By.VALUES, lake="release", of_values="release"),
     Key("environment", Kind.TEXT, By.VALUES, lake="environment", of_values="environment"),
     Key("user", Kind.TEXT, By.VALUES, lake="user_key", of_values="user"),
+    Key("stack", Kind.CONTAINED, By.TEXTS),
     Key("error.type", Kind.TEXT, By.EVENT, lake="exception_type"),
     Key("error.value", Kind.TEXT, By.EVENT, lake="exception_value"),
     Key("message", Kind.CONTAINED, By.EVENT, lake="title"),

@@ -78,7 +78,7 @@ POLICY: tuple[Category, ...] = (
         "groups", "Groups without events, with their issues and comments, unless somebody decided about them (to link one is to decide) or they are linked with a commit, another group or an incident",
         "empty_group_days", "last event", EVENTS,
         state=(
-            "issue_links", "issue_comments", "issue_comment_copies", "groups", "group_hashes", "group_days", "group_explanations", "group_signatures", "similar_groups", "suspect_commits",
+            "issue_links", "issue_comments", "issue_comment_copies", "groups", "group_hashes", "group_days", "group_explanations", "group_texts", "group_signatures", "similar_groups", "suspect_commits",
         ),
     ),
     Category(

@@ -136,6 +136,37 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Filled(home, now.date(), before.date(), first.event_id)
 
 
+def test_a_query_finds_groups_and_events(filled: Filled) -> None:
+    """Without events as they are; with events by the numbers of those, the totals beside."""
+
+    def titles(*arguments: str) -> list[str]:
+        return [row["title"].partition(":")[0] for row in filled.json("groups", "list", *arguments)]
+
+    assert titles("--query", "paymenterror OR project:office", "--sort", "events") == [
+        "PaymentError",
+        "OfficeError",
+    ]
+    assert titles("--query", "is:unresolved", "--project", "office") == ["OfficeError"]
+    assert titles("--query", "", "--since", "2999-01-01") == []
+    (group,) = filled.json("groups", "list", "--query", "user.id:1 error.type:PaymentError")
+    assert (group["times_seen"], group["of_query"]["times_seen"], group["of_query"]["users"]) == (3, 1, 1)
+    (event,) = filled.json("events", "list", "--query", "user.id:1 title:Payment*")
+    assert (event["event_id"], event["user"]) == (filled.event_id, "id:1")
+    assert len(filled.json("events", "list", "--query", "!user.id:1", "--group", "SHOP-1")) == 2
+
+
+def test_mistakes_in_queries_are_told_with_their_place(filled: Filled) -> None:
+    for command in ("groups", "events"):
+        result = filled.call(command, "list", "--query", "level:error is:solved")
+        assert result.exit_code == 2
+        assert "at character 16: solved" in result.output
+        assert "unresolved" in result.output
+        result = filled.call(command, "list", "--query", "x", "--search", "y")
+        assert (result.exit_code, "--search" in result.output) == (2, True)
+        result = filled.call(command, "list", "--query", "shopp:x")
+        assert (result.exit_code, "shopp is no key" in result.output) == (0, True)
+
+
 def test_groups_are_listed_last_seen_first(filled: Filled) -> None:
     found = filled.json("groups", "list")
     assert [g["short_id"] for g in found] == ["SHOP-1", "SHOP-2", "OFFICE-1"]

@@ -23,7 +23,7 @@ from tasks_pipeline.reading.filtered import Period
 from tasks_pipeline.reading.group_list import GroupQuery, list_groups, matching_groups, status_counts
 from tasks_pipeline.reading.parse import QueryError, parse_query
 from tasks_pipeline.reading.tree import All, Filter, Node, Some, Words, positive
-from tasks_pipeline.storage.state.tables import group_values, groups
+from tasks_pipeline.storage.state.tables import group_texts, group_values, groups
 from tests.support.day import Day
 from tests.support.events import event
 from tests.support.walk import Around, event_holds, group_holds, holds
@@ -105,7 +105,11 @@ def world(stores: Any) -> World:
         seen: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for row in connection.execute(select(group_values)):
             seen[row.group_id][row.kind].append(row.value)
-    known = {g["id"]: {**g, "project": "shop", "seen": seen[g["id"]]} for g in day.groups()}
+        texts = {r.group_id: (r.said, r.stack) for r in connection.execute(select(group_texts))}
+    known = {
+        g["id"]: {**g, "project": "shop", "seen": seen[g["id"]], "texts": texts[g["id"]]}
+        for g in day.groups()
+    }
     for group in known.values():
         group["short_id"] = group["short_id"].replace("77-", "SHOP-")
     return World(day, asked, known, day.rows("events"), Around(asked.now, {77: "shop@1.10"}, slugs))
@@ -125,7 +129,7 @@ _of = {
     "issue": st.sampled_from(["shop-1", "SHOP-2", "X-1", "999999"]), "project": st.sampled_from(["shop", "77", "x"]),
     "release": st.sampled_from(["shop@1.2", "latest", "other", ""]),
     "environment": st.sampled_from(["production", "Production", ""]),
-    "user": st.sampled_from(["1", "id:1", "a@example.org"]),
+    "user": st.sampled_from(["1", "id:1", "a@example.org"]), "stack": st.sampled_from(["shop", "PAY", "e_r"]),
 }  # fmt: skip
 _of_events = {
     "browser": st.sampled_from(["Firefox 1", ""]), "tags[empty]": st.just("x"), "error.type": st.sampled_from(["KeyError", ""]),

@@ -16,7 +16,7 @@ GROWING = frozenset({
     "alerts", "analytics_dead", "analytics_outbox", "artifact_bundles", "artifacts", "batches", "commit_authors", "commit_files", "commits",
     "day_changes", "debug_files", "deliveries",
     "deploys", "drains", "erasures", "event_ids", "group_actions", "group_commits", "group_days", "group_explanations", "group_hashes", "group_hours",
-    "group_signatures", "group_values", "groups", "health_days", "incidents", "monitor_check_ins", "monitor_environments", "monitors",
+    "group_signatures", "group_texts", "group_values", "groups", "health_days", "incidents", "monitor_check_ins", "monitor_environments", "monitors",
     "notifications", "regroupings", "release_commits", "release_environments", "release_heads", "release_stages", "releases", "replacements",
     "report_deliveries", "report_revisions", "reports", "repositories", "retention_removals", "rule_states", "similar_groups", "statistics_days", "suspect_commits",
     "symbol_arrivals", "upload_chunks",

@@ -47,12 +47,15 @@ def has_words(value: Value, *texts: str | None) -> bool:
 
 
 def group_holds(group: Mapping[str, Any], around: Around) -> Leaf:
-    """Whether leaves hold of a group; `users`, `releases` and `environments` of it are what it was seen with."""
+    """Whether leaves hold of a group; `seen` is by kind what it was seen with, `texts` what its first event
+    says, and its stack."""
 
     def leaf(wanted: Filter | Words) -> bool:
         if isinstance(wanted, Words):
-            return has_words(wanted.value, group["title"], group["culprit"])
+            return has_words(wanted.value, group["title"], group["culprit"], *group["texts"])
         key = key_of(wanted.key)
+        if key.by is By.TEXTS:
+            return any(has_words(value, group["texts"][1]) for value in wanted.values)
         if key.kind is Kind.RELEASE:
             seen = group["seen"]["release"] if key.by is By.VALUES else [group[key.column]]
             return any(_is_release(each, wanted, group["project_id"], around) for each in seen)

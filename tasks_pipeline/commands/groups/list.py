@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks_pipeline.commands.common.asking import (
+    asked_of,
+    mistake,
+    period_of,
+    query_option,
+    read_query,
+    refuse_beside,
+)
 from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option, limit_option, project_option
@@ -33,6 +42,7 @@ from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
     from tasks_pipeline.home import Home
+    from tasks_pipeline.reading.filtered import OfFilter
     from tasks_pipeline.storage.state.database import StateDatabase
 
 SHOWN = (
@@ -81,6 +91,7 @@ for command in (*decisions, *issue_commands, *merging, preview_rules, delete):
 
 
 @groups.command("list")
+@query_option
 @click.option("--search", metavar="TEXT", default="", help="Title or culprit has this in it, in any case.")
 @project_option("Of this project only.")
 @click.option(
@@ -88,7 +99,6 @@ for command in (*decisions, *issue_commands, *merging, preview_rules, delete):
     "statuses",
     type=click.Choice(_STATUSES),
     multiple=True,
-    default=[_OPEN],
     help="Of this status; may be given several times. `open` is unresolved and regressed, `all` all but discarded."
     "  [default: open]",
 )
@@ -112,6 +122,7 @@ for command in (*decisions, *issue_commands, *merging, preview_rules, delete):
 @click.pass_context
 def list_command(
     ctx: click.Context,
+    query: str | None,
     search: str,
     project: str | None,
     statuses: Sequence[str],
@@ -129,6 +140,7 @@ def list_command(
     Examples:
       tasks-pipeline groups list
       tasks-pipeline groups list --search timeout --environment production
+      tasks-pipeline groups list --query 'is:unresolved (timeout OR level:fatal)'
       tasks-pipeline groups list --sort events --since 7d --assignee nobody
       tasks-pipeline groups list --status resolved --status ignored --json
     Prints:
@@ -136,6 +148,12 @@ def list_command(
       SHOP-2  PaymentError: card declined  unresolved      31     12  5 min
     """
     now = datetime.now(UTC)
+    filters = {"--search": search, "--status": statuses, "--environment": environment, "--release": release}
+    refuse_beside(query, filters | {"--assignee": assignee})
+    if query is not None:
+        _print_found(ctx, query, project, since, sort, limit, as_json=as_json)
+        return
+    statuses = statuses or [_OPEN]
     if since is None and (sort != "last_seen" or any((search, environment, release, assignee))):
         since = now - timedelta(days=_DAYS)
     home = current_home(ctx)
@@ -160,6 +178,51 @@ def list_command(
         )
     else:
         click.echo(f"no groups{what_waits(home)}", err=True)
+
+
+def _print_found(
+    ctx: click.Context,
+    text: str,
+    project: str | None,
+    since: datetime | None,
+    sort: str,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a query finds; where that asks events, with the numbers of those."""
+    home, now = current_home(ctx), datetime.now(UTC)
+    with open_state(home) as (state, slugs):
+        from tasks_pipeline.reading.group_list import GroupQuery, asks_events, list_groups
+        from tasks_pipeline.reading.parse import QueryError
+        from tasks_pipeline.reading.tree import Filter, both
+
+        tree = read_query(text, project_number(slugs, project))
+        period = period_of(since, now)
+        by_events = asks_events(tree, period if since else None)
+        if since and not by_events:
+            tree = both(tree, Filter("lastSeen", ((since.isoformat(),),), ">="))
+        wanted = GroupQuery(tree, sort, limit=limit, period=period if by_events else None)
+        try:
+            with lake_of(home, state) if by_events else nullcontext() as lake:
+                page = list_groups(asked_of(state, slugs, now), lake, wanted)
+        except QueryError as error:
+            raise mistake(text, error) from error
+    counted_by = {group_id: _of_query(each) for group_id, each in page.of_filter.items()}
+    if as_json:
+        print_json([_summary(g) | {"of_query": counted_by.get(g["id"])} for g in page.groups])
+    elif page.groups:
+        rows = [group | counted_by.get(group["id"], {}) for group in page.groups]
+        times = ("first_seen", "last_seen")
+        table([row | {name: age(row[name], now) for name in times} for row in rows], _COLUMNS, cut=["title"], drop=_LESS)  # fmt: skip
+    else:
+        click.echo(f"no such groups{what_waits(home)}", err=True)
+
+
+def _of_query(counted_events: OfFilter) -> dict[str, Any]:
+    return {
+        name: getattr(counted_events, name) for name in ("times_seen", "users", "first_seen", "last_seen")
+    }
 
 
 def _statuses(chosen: Sequence[str]) -> set[str]:

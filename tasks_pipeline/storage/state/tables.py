@@ -178,6 +178,15 @@ group_explanations = Table(
     comment="Why groups are groups. Large, and read for one group at a time: so it lies apart from what lists read.",
 )
 
+group_texts = Table(
+    "group_texts",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("said", Text, nullable=False, comment="types and values of its exceptions, and its message"),
+    Column("stack", Text, nullable=False, comment="files, modules and functions of its frames"),
+    comment="What the first event of a group says, for those who look for words in it. A line for each text, bounded.",
+)
+
 group_hashes = Table(
     "group_hashes",
     metadata,
