@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -100,14 +102,34 @@ def removals(day: Day) -> list[str]:
         return sorted(connection.execute(query.distinct()).scalars())
 
 
+@contextmanager
+def installed(root: Path) -> Iterator[Day]:
+    """The day of an installation that has its archive beside it."""
+    with open_stores(Home(root=root / "home")) as stores:
+        yield archiving(Day(stores, date(2020, 1, 1), 1000), root / "archive")
+
+
+def copied(root: Path, to: Path) -> Path:
+    """A copy of an installation with its archive."""
+    return shutil.copytree(root, to, symlinks=True, ignore=shutil.ignore_patterns("run"))
+
+
+@pytest.fixture(scope="module")
+def gone(new_home: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("gone")
+    new_home(root / "home")
+    with installed(root) as day:
+        fill(day)
+        clean(day)
+        assert not any(day.lake().values())
+    return root
+
+
 @pytest.fixture
-def kept(alone: Day, tmp_path: Path) -> Day:
+def kept(gone: Path, tmp_path: Path) -> Iterator[Day]:
     """A day that was archived and is gone."""
-    day = archiving(alone, tmp_path / "archive")
-    fill(day)
-    clean(day)
-    assert not any(day.lake().values())
-    return day
+    with installed(copied(gone, tmp_path / "kept")) as day:
+        yield day
 
 
 # ── there and back

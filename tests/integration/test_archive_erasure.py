@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.tables import erasures
 from tasks_pipeline.stores import open_stores
 from tasks_pipeline.watch.probes import deletions
-from tests.integration.test_archive import UNTIL, archiving, clean, night, of
+from tests.integration.test_archive import UNTIL, archiving, clean, copied, installed, night, of
 from tests.integration.test_privacy import ANN, EMAIL, NOWHERE, PLANTED, everywhere, kept_rows, plant
 from tests.support.crash import Moment, left_at, run_in_process
 from tests.support.day import Day
@@ -105,10 +106,24 @@ BAD = (b"Bad: it", b"core of bad", b"bad.txt", b"bad it was")
 """What the archive says of a group; longer than what digests hold by chance."""
 
 
+@pytest.fixture(scope="module")
+def two_days_of(new_home: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("two-days")
+    new_home(root / "home")
+    with installed(root) as day:
+        fill_two_days(day)
+    return root
+
+
 @pytest.fixture
-def two_days(alone: Day, tmp_path: Path) -> tuple[Day, Path]:
+def two_days(two_days_of: Path, tmp_path: Path) -> Iterator[tuple[Day, Path]]:
     """A day that is archived, with groups that are still there since they came again, and one that was forgotten."""
-    day = archiving(alone, tmp_path / "archive")
+    root = copied(two_days_of, tmp_path / "own")
+    with installed(root) as day:
+        yield day, root / "archive"
+
+
+def fill_two_days(day: Day) -> None:
     sent = event("Bad", release="1.0")
     day.spool(
         day.receipt(sent, item("attachment", b"core of bad", filename="bad.txt")),
@@ -126,7 +141,6 @@ def two_days(alone: Day, tmp_path: Path) -> tuple[Day, Path]:
         count(each, now=night(day, 20))
     clean(day, 91)
     assert titles(day) == ["Bad", "Good"]
-    return day, tmp_path / "archive"
 
 
 def titles(day: Day) -> list[str]:
