@@ -52,7 +52,7 @@ def _commands() -> Iterator[tuple[str, list[str]]]:
         assert program == PROGRAM
         yield (
             unit.name,
-            [word.replace("${CONCURRENCY}", "2").replace("$LANES", "events") for word in arguments],
+            [word.replace("$LANES", "events") for word in arguments if word != "$OPTIONS"],
         )
     for line in (DEPLOY / "Procfile").read_text().splitlines():
         name, _, command = line.partition(": ")
