@@ -32,7 +32,7 @@ from benchmarks.outside import (
     wait_until_stored,
 )
 from benchmarks.processes import memory_mb
-from benchmarks.servers import HELP, database, server_of
+from benchmarks.servers import HELP, OBJECTS_HELP, database, objects, server_of
 from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY
@@ -86,9 +86,17 @@ def bytes_below(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def measure(root: Path, count: int, database_url: str = "") -> dict[str, Any]:
+def lake_bytes(stores: Stores) -> int:
+    """Bytes of the files of events; in object storage of those that the catalog names."""
+    if stores.home.far:
+        return sum(t.size for t in stores.lake.day_totals() if t.table in ("events", "event_payloads"))
+    lake = Path(stores.home.lake_files) / "main"
+    return bytes_below(lake / "events") + bytes_below(lake / "event_payloads")
+
+
+def measure(root: Path, count: int, database_url: str = "", data_url: str = "") -> dict[str, Any]:
     """All figures; the keys without unit in their name are in the unit that docs/benchmarks.md says."""
-    home, server = Home(root, database_url=database_url), server_of(database_url)
+    home, server = Home(root, database_url=database_url, data_url=data_url), server_of(database_url)
     with (
         listening_hook() as hook,
         running_demo_service(home, linger_seconds=30, hook_url=hook.url, alerts=100_000) as (
@@ -110,12 +118,9 @@ def measure(root: Path, count: int, database_url: str = "") -> dict[str, Any]:
         half = send(service.receiver_url, int(count / seconds / 2 * 10), rate=count / seconds / 2)
         total = before + half["sent"]
         wait_until_stored(stores, total)
-        lake = root / "lake" / "files" / "main"
         raw = server.bytes_of("spool") if server else bytes_below(root / "spool")
         return figures | {
-            "bytes_per_event": round(
-                (bytes_below(lake / "events") + bytes_below(lake / "event_payloads")) / total
-            ),
+            "bytes_per_event": round(lake_bytes(stores) / total),
             "receive_p95_ms": half["p95_ms"],
             "cold_latency_s": round(cold, 2),
             "warm_latency_s": round(statistics.median(visible for visible, _ in warmed), 2),
@@ -137,14 +142,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")
     parser.add_argument("--database-url", default="", help=HELP)
+    parser.add_argument("--data-url", default="", help=OBJECTS_HELP)
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
     steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
     say("monitors; notifications beside a dead channel, and from senders that are killed ...")
     steps |= alone("monitors") | alone("notifications")
     floor = floor_cpu_ms()
-    with temporary_root() as root, database(arguments.database_url) as url:
-        figures = measure(root, arguments.events, url)
+    with (
+        temporary_root() as root,
+        database(arguments.database_url) as url,
+        objects(arguments.data_url) as data_url,
+    ):
+        figures = measure(root, arguments.events, url, data_url)
     print(json.dumps(figures | steps | over_floor(figures, floor)))
 
 

