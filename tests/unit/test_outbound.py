@@ -268,7 +268,7 @@ PACKAGE = Path(outbound.__file__).parents[1]
 CLIENTS = {"httpx", "httpcore", "requests", "smtplib", "urllib.request", "http.client", "apprise", "aiohttp"}
 STAYS_HERE = {
     "service/dagster_client.py": "asks the code server and the UI of this machine",
-    "service/service.py": "asks the receiver of this machine whether it is ready",
+    "service/ready.py": "asks the receiver of this machine whether it is ready",
     "demo/show.py": "sends to a service that it started itself",
     "commands/clients.py": "sends a test event to the DSN that its caller gave, and waits in front of them",
     "notifications/channels/smtp.py": "smtplib, over a connection of outbound",
