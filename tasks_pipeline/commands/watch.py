@@ -24,6 +24,7 @@ _TO_DO = {
     "failed_attempts": "tasks-pipeline status; the UI: Runs, failed",
     "disk": "tasks-pipeline storage; make room",
     "disk_days": "tasks-pipeline storage; keep things for less long, or make room",
+    "object_storage": "docs/storage.md: is the endpoint up, and are the AWS_… variables right?",
     "figures": "docs/reports.md: compute the days again, `backfill --statistics --from DAY --to DAY`",
     "lake_files": "docs/upkeep.md: restore the files from a backup",
     "damage": "docs/upkeep.md: what to do about damage",

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from tasks_pipeline.config.watch import Limits
 from tasks_pipeline.lanes import LANES
 from tasks_pipeline.notifications.outbox import channel_figures, waiting_notifications
+from tasks_pipeline.storage.lake.place import reach
 from tasks_pipeline.storage.ledger.backlog import DayBacklog, backlogs
 from tasks_pipeline.storage.ledger.failures import reason_of
 from tasks_pipeline.storage.sizes import disk_of
@@ -35,6 +36,8 @@ LOOKED_BACK = timedelta(days=31)
 """What failed longer ago is told nobody any more: its figures may be gone."""
 A_NIGHT = timedelta(days=1)
 """So long an open deletion may wait for the nightly cleanup."""
+STORAGE_SECONDS = 10.0
+"""A tick has other probes to read."""
 LEAST_ITEMS = 100  # of fewer items a share says little
 
 
@@ -60,6 +63,7 @@ DESCRIPTIONS = {
     "channels": "Channels that are left alone because they fail.",
     "disk": "Free space where the data lies, in bytes.",
     "disk_days": "For how many days the free disk will do, if it goes on as in the last weeks.",
+    "object_storage": "How long it takes object storage to keep, give back and remove something, in seconds.",
     "lake_files": "Files of the lake that its catalog names and that are not there, or not as it says.",
     "damage": "What could not be read as it was written, when it was looked at last night.",
     "early_removals": "Days that the last cleanup removed before their time, since the stores take more than `retention.max_disk`.",
@@ -82,6 +86,7 @@ UNITS = {
     "disk": ("GiB", 1024**3),
     "disk_days": ("days", 1),
     "clock": ("seconds", 1),
+    "object_storage": ("seconds", 1),
 }
 """What people are shown a value in, and how much of it that is; the others are counts."""
 
@@ -113,6 +118,7 @@ def readings(stores: Stores, facts: DagsterFacts, now: datetime) -> Iterator[Rea
         (("channels",), lambda: [channels(stores, now)]),
         (("disk",), lambda: [disk(stores)]),
         (("disk_days",), lambda: [disk_days(stores)]),
+        (("object_storage",), lambda: [object_storage(stores)]),
         (("lake_files",), lambda: [lake_files(stores)]),
         (("damage",), lambda: [damage(stores)]),
         (("early_removals",), lambda: [early_removals(stores)]),
@@ -249,6 +255,16 @@ def disk_days(stores: Stores) -> Reading:
         else f"the disk will be full in {counted(int(days), 'day')}"
     )
     return Reading("disk_days", below(days, stores.config.watch.disk_days), round(days, 1), said)
+
+
+def object_storage(stores: Stores) -> Reading:
+    """Whether it can be used, by using it. Raises OSError when it cannot: nothing is stored meanwhile."""
+    if not stores.home.far:
+        return Reading("object_storage", OK, None, "lake and blobs lie in folders")
+    began = time.monotonic()
+    reach(stores.home, STORAGE_SECONDS)
+    taken = round(time.monotonic() - began, 3)
+    return Reading("object_storage", OK, taken, "object storage keeps, gives back and removes")
 
 
 def lake_files(stores: Stores) -> Reading:

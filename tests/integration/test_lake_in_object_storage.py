@@ -28,6 +28,8 @@ from tasks_pipeline.storage.lake.flush import flush
 from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import Stores, open_stores, unusable
+from tasks_pipeline.watch.facts import DagsterFacts
+from tasks_pipeline.watch.probes import Reading, readings
 from tests.integration.test_recompute import test_a_recomputed_day_is_the_same_row_for_row  # noqa: F401
 from tests.support.day import Day
 from tests.support.events import event
@@ -217,6 +219,24 @@ def test_a_query_that_is_cut_is_asked_again(day: Day, proxy: FaultyProxy) -> Non
     day.stores.lake.close()
     with proxy.failing(Fault("503 SlowDown", GET, times=1), Fault("500 InternalError", GET, times=1)):
         assert len(day.ids("event_payloads")) == 2
+
+
+def test_the_watch_tells_of_object_storage_that_cannot_be_used(
+    stores: Stores, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and until it is back; other probes are read meanwhile."""
+
+    def read() -> dict[str, Reading]:
+        return {each.name: each for each in readings(stores, DagsterFacts(), datetime.now(UTC))}
+
+    before = read()["object_storage"]
+    assert (before.status, before.value is None) == ("ok", False)
+    with proxy.failing(Fault("503 SlowDown", PUT)), monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.watch.probes.STORAGE_SECONDS", 1.0)
+        away = read()
+    assert (away["object_storage"].status, away["configuration"].status) == ("broken", "ok")
+    assert SECRET not in away["object_storage"].detail
+    assert read()["object_storage"].status == "ok"
 
 
 # ── places that are not the lake's

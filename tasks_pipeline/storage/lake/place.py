@@ -45,7 +45,7 @@ def trouble_with(home: Home) -> str:
     """Why a lake must not be opened, in a line; empty when it may. Nothing is written for it but a probe in object storage, which is
     removed. Raises SQLAlchemyError when the catalog cannot be asked."""
     try:
-        _reach(home)
+        reach(home, REACH_SECONDS)
     except OSError as error:
         return f"object storage ({DATA_VARIABLE}={home.data_url}) cannot be used: {error}"
     try:
@@ -99,14 +99,14 @@ def ensure_nobodys(home: Home) -> None:
         )
 
 
-def _reach(home: Home) -> None:
-    """Write, read and remove something there. Raises OSError."""
+def reach(home: Home, seconds: float) -> None:
+    """Write, read and remove something in object storage, within so many seconds. Raises OSError."""
     if not home.far:
         return
     if not home.data_url.startswith(s3.PREFIXES):
         raise OSError("allowed are s3://bucket/prefix and the path of a folder")
     try:
-        tree, name = Tree(home.data_url, Pace(REACH_SECONDS)), f"probe-{uuid.uuid4().hex}"
+        tree, name = Tree(home.data_url, Pace(seconds)), f"probe-{uuid.uuid4().hex}"
     except ImportError as error:
         raise OSError("its driver is missing: pip install 'tasks-pipeline[s3]'") from error
     tree.publish(name, b"tasks-pipeline")
