@@ -75,6 +75,7 @@ FAILS = {
 """Examples that end with 1 on this home, in a line that says why."""
 MAY_FAIL = {
     "tasks-pipeline watch": "while something is in trouble, as the disk of this machine",
+    "tasks-pipeline backfill --report day --from 2026-09-07": "in the first hours of a day nobody has closed the one before in this home",
     **dict.fromkeys(
         (
             "tasks-pipeline reports send week 2026-11-16",
