@@ -1,6 +1,6 @@
 """`python -m benchmarks`: starts the service in a temporary home, measures it from outside, prints one JSON object.
 `python -m benchmarks hostile` sends hostile envelopes instead (`benchmarks/hostile.py`), `python -m benchmarks soak` simulates
-weeks of a trickle (`benchmarks/soak.py`), `python -m benchmarks celery` kills workers (`benchmarks/celery.py`).
+weeks of a trickle (`benchmarks/soak.py`), `python -m benchmarks celery` kills workers (`benchmarks/celery.py`), `hosts` whole hosts (`benchmarks/hosts.py`).
 
 `python -m benchmarks rest` measures it with nothing to do instead.
 Times depend on the machine and on what else it does; the floor is measured in the same run to compare with.
