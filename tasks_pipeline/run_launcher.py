@@ -14,7 +14,7 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 from dagster._serdes import ConfigurableClassData
 
 from tasks_pipeline.home import Home
-from tasks_pipeline.signs import Silence, is_gone, is_here
+from tasks_pipeline.signs import Silence, has_process, is_gone, is_here
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.workers import RUN_SILENT_AFTER, RunBeat, beats_of_runs
 
@@ -39,11 +39,13 @@ class WatchingRunLauncher(DefaultRunLauncher):
         beat = _beat_of(run.run_id)
         if beat is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        silence = self._silence.seconds(run.run_id, beat.beat_at, time.monotonic())
+        is_silent = silence >= RUN_SILENT_AFTER.total_seconds()
         if is_here(beat):
-            death = f"process {beat.pid} is gone" if is_gone(beat) else ""
+            # A process that seems to be younger than the run is another one, or the clock was put forward: then signs still come.
+            is_over = is_gone(beat) and (is_silent or not has_process(beat.pid))
+            death = f"process {beat.pid} is gone" if is_over else ""
         else:
-            silence = self._silence.seconds(run.run_id, beat.beat_at, time.monotonic())
-            is_silent = silence >= RUN_SILENT_AFTER.total_seconds()
             death = f"{beat.host} gave no sign of life of it for {silence:.0f} s" if is_silent else ""
         return CheckRunHealthResult(WorkerStatus.FAILED if death else WorkerStatus.RUNNING, death or None)
 

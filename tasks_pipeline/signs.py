@@ -38,8 +38,14 @@ def is_here(beat: RunBeat) -> bool:
     return beat.host == socket.gethostname()
 
 
+def has_process(pid: int) -> bool:
+    """Whether there is a process of that number here that has not ended."""
+    return _began(pid) is not None
+
+
 def is_gone(beat: RunBeat) -> bool:
-    """Whether the process of a run was on this host and is not there any more, also when another one has its number."""
+    """Whether the process of a run was on this host and is not there any more, also when another one has its number: one that began later
+    by the clock. Whoever judges runs that may be alive asks for their signs of life, too: a clock that was put forward looks the same."""
     if not is_here(beat):
         return False
     began = _began(beat.pid)

@@ -114,10 +114,23 @@ def test_a_run_is_ended_when_its_process_on_this_host_is_gone(
 
 
 def test_a_process_that_has_the_number_of_another_is_not_it(
-    watched: Home, instance: dg.DagsterInstance, run: dg.DagsterRun
+    watched: Home, instance: dg.DagsterInstance, run: dg.DagsterRun, clock: Clock
 ) -> None:
     beat(watched, run, pid=os.getpid(), at=datetime.now(UTC) - timedelta(days=7))
+    for clock.now in (0, 30):
+        assert monitored(instance, run) == dg.DagsterRunStatus.STARTED
+    clock.now = 60
     assert monitored(instance, run) == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_clock_that_is_put_forward_ends_no_run(
+    watched: Home, instance: dg.DagsterInstance, run: dg.DagsterRun, clock: Clock
+) -> None:
+    """By the clock of now its process began after it; but it goes on giving signs of life."""
+    for clock.now in range(0, 300, 30):
+        at = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=clock.now)
+        beat(watched, run, pid=os.getpid(), at=at)
+        assert monitored(instance, run) == dg.DagsterRunStatus.STARTED
 
 
 def test_a_run_of_another_host_is_ended_after_its_silence(
