@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks_pipeline.celery_launcher import LaneRunLauncher
 from tasks_pipeline.home import Home
 from tasks_pipeline.lanes import LANES
+from tasks_pipeline.outages import Outage, one_line
 from tasks_pipeline.service.address import parse_address
 from tasks_pipeline.service.exposing import METRICS_VARIABLE, expose
 from tasks_pipeline.service.supervisor import Life
@@ -72,6 +73,7 @@ class _Worker:
     def __init__(self, lanes: Sequence[str], concurrency: int) -> None:
         self._lanes, self._concurrency = lanes, concurrency
         self._began = datetime.now(UTC)
+        self._silence = Outage(log, "no sign of life of this worker")
         self._pool: Any = None
 
     def ready(self, sender: Any = None, **_more: Any) -> None:
@@ -100,10 +102,12 @@ class _Worker:
 
     def _beat(self) -> None:
         now = datetime.now(UTC)
-        _note(
-            "a sign of life of this worker",
-            lambda state: beat_worker(state, self._lanes, self._concurrency, self._began, now),
-        )
+        try:
+            _write(lambda state: beat_worker(state, self._lanes, self._concurrency, self._began, now))
+        except (SQLAlchemyError, OSError) as error:
+            self._silence.failed(error)
+        else:
+            self._silence.over()
 
 
 def _tell(pid: int) -> None:
@@ -123,10 +127,14 @@ def _note_death(kwargs: Mapping[str, Any], exception: BaseException, **_more: An
 def _note(what: str, write: Callable[[StateDatabase], object]) -> None:
     """Write something to the state database. Where that fails silence says the same, a little later."""
     try:
-        with closing(StateDatabase(Home.resolve())) as state:
-            write(state)
-    except (SQLAlchemyError, OSError):
-        log.exception("%s could not be noted", what)
+        _write(write)
+    except (SQLAlchemyError, OSError) as error:
+        log.error("%s could not be noted: %s", what, one_line(error))  # noqa: TRY400  # a database that is away is no riddle
+
+
+def _write(write: Callable[[StateDatabase], object]) -> None:
+    with closing(StateDatabase(Home.resolve())) as state:
+        write(state)
 
 
 def _run_id(kwargs: Mapping[str, Any]) -> str:
