@@ -236,7 +236,12 @@ def test_the_watch_tells_of_object_storage_that_cannot_be_used(
         away = read()
     assert (away["object_storage"].status, away["configuration"].status) == ("broken", "ok")
     assert SECRET not in away["object_storage"].detail
+    with proxy.failing(Fault("lost-answer", PUT)), monkeypatch.context() as patched:
+        patched.setattr("tasks_pipeline.watch.probes.STORAGE_SECONDS", 1.0)
+        assert read()["object_storage"].status == "broken"
     assert read()["object_storage"].status == "ok"
+    names = [name for name in Tree(stores.home.data_url).find() if "probe" in name]
+    assert len(names) == 1, "however often it was looked, and whatever was lost"
 
 
 # ── places that are not the lake's
