@@ -12,7 +12,7 @@ from tasks_pipeline.commands.common.output import current_home
 from tasks_pipeline.commands.common.queries import age, open_all
 from tasks_pipeline.commands.common.tables import field_lines, table
 
-_TO_DO = {
+TO_DO = {
     "lag": "tasks-pipeline status; the UI shows runs of process_events",
     "invalid_items": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
     "dead_letters": 'tasks-pipeline sql "SELECT reason, count(*) FROM lake.dead_letters GROUP BY 1"',
@@ -28,6 +28,9 @@ _TO_DO = {
     "figures": "docs/reports.md: compute the days again, `backfill --statistics --from DAY --to DAY`",
     "lake_files": "docs/upkeep.md: restore the files from a backup",
     "damage": "docs/upkeep.md: what to do about damage",
+    "early_removals": "tasks-pipeline storage; raise retention.max_disk, or keep things for less long",
+    "archive": "docs/archive.md: what can go wrong; the next night tries again",
+    "deletions": "docs/privacy.md: when it cannot be done at once",
     "clock": "synchronise the clocks",
     "failed_runs": "the UI: Runs, failed",
     "failed_ticks": "the UI: Automation",
@@ -69,7 +72,7 @@ def watch(ctx: click.Context, as_json: bool) -> None:
                 {
                     "probe": reading.name, "status": status, "value": value,
                     "for": age(last["since"], now) if last and last["status"] == status else "", "detail": detail,
-                    "about": DESCRIPTIONS[reading.name], "what to do": "" if status in ("ok", "unknown") else _TO_DO[reading.name],
+                    "about": DESCRIPTIONS[reading.name], "what to do": "" if status in ("ok", "unknown") else TO_DO[reading.name],
                 }
             )  # fmt: skip
     if as_json:

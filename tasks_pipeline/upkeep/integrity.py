@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import text
@@ -17,8 +18,11 @@ from tasks_pipeline.storage import sqlite_space
 from tasks_pipeline.storage.blobs import BlobMissing
 from tasks_pipeline.storage.lake.catalog import StoredFile
 from tasks_pipeline.storage.ledger.failures import reason_of
+from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.upkeep.pace import Pace
+
+log = logging.getLogger(__name__)
 
 FILES_READ, BYTES_READ = 200, 512 * 1024 * 1024
 """Of the lake and of blobs each, in a night."""
@@ -101,8 +105,9 @@ def _parquet_files(stores: Stores, now: datetime) -> Iterator[str]:
     )
     random.Random(now.date().toordinal()).shuffle(files)
     left = BYTES_READ
+    tree = Tree(stores.home.lake_files)
     for file in files[:FILES_READ]:
-        wrong = damage_of_file(file)
+        wrong = damage_of_file(tree, file)
         if wrong and file not in stores.lake.stored_files():
             wrong = ""  # it was merged with others meanwhile
         yield _named(file.path.removeprefix(f"{stores.home.lake_files}/main/"), wrong)
@@ -111,20 +116,28 @@ def _parquet_files(stores: Stores, now: datetime) -> Iterator[str]:
             return
 
 
-def damage_of_file(file: StoredFile) -> str:
+def damage_of_file(tree: Tree, file: StoredFile) -> str:
     """What is wrong with a Parquet file: it is not there, its size or rows are not what the catalog says, or a page cannot be read.
-    Empty when all is well."""
-    try:
-        with fsspec.open(file.path, "rb") as source:
-            size = source.seek(0, 2)
-            if size != file.size:
-                return f"has {size:,} bytes, and the catalog says {file.size:,}"
-            with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+    Empty when all is well, and when object storage cannot be reached: that is no damage, and another probe tells of it."""
+    path = file.path.removeprefix(f"{tree.url}/")
+    with ExitStack() as stack:
+        try:
+            place = tree.folder / path if tree.folder else stack.enter_context(tree.local(path))[0]
+            size = place.stat().st_size
+        except FileNotFoundError:
+            return "is not there"
+        except OSError as error:
+            if tree.folder:
+                return f"cannot be read: {reason_of(error)}"
+            log.warning("%s could not be looked at: %s", path, reason_of(error))
+            return ""
+        if size != file.size:
+            return f"has {size:,} bytes, and the catalog says {file.size:,}"
+        try:
+            with pq.ParquetFile(place, page_checksum_verification=True) as parquet:
                 rows = sum(batch.num_rows for batch in parquet.iter_batches())
-    except FileNotFoundError:
-        return "is not there"
-    except (OSError, pa.ArrowException) as error:
-        return f"cannot be read: {reason_of(error)}"
+        except (OSError, pa.ArrowException) as error:
+            return f"cannot be read: {reason_of(error)}"
     return "" if rows == file.rows else f"holds {rows:,} rows, and the catalog says {file.rows:,}"
 
 

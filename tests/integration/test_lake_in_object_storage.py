@@ -25,9 +25,11 @@ from tasks_pipeline.processing import process_batch
 from tasks_pipeline.storage.lake import lake as lake_module
 from tasks_pipeline.storage.lake.compaction import compact, drop_orphans, of_past_days, tidy
 from tasks_pipeline.storage.lake.flush import flush
+from tasks_pipeline.storage.remote import Pace
 from tasks_pipeline.storage.state.locks import process_lock
 from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import Stores, open_stores, unusable
+from tasks_pipeline.upkeep.integrity import damage_of_file
 from tasks_pipeline.watch.facts import DagsterFacts
 from tasks_pipeline.watch.probes import Reading, readings
 from tests.integration.test_recompute import test_a_recomputed_day_is_the_same_row_for_row  # noqa: F401
@@ -242,6 +244,19 @@ def test_the_watch_tells_of_object_storage_that_cannot_be_used(
     assert read()["object_storage"].status == "ok"
     names = [name for name in Tree(stores.home.data_url).find() if "probe" in name]
     assert len(names) == 1, "however often it was looked, and whatever was lost"
+
+
+def test_a_file_that_cannot_be_fetched_is_not_called_damaged(day: Day, proxy: FaultyProxy) -> None:
+    day.send(event("A"))
+    day.drain()
+    flush(day.stores.state, day.stores.lake)
+    tree = Tree(day.stores.home.lake_files, Pace(1.0))
+    file = next(f for f in day.stores.lake.stored_files() if f.live and f.rows is not None)
+    assert damage_of_file(tree, file) == ""
+    with proxy.failing(Fault("503 SlowDown")):
+        assert damage_of_file(tree, file) == ""
+    assert damage_of_file(tree, replace(file, size=file.size + 1)).startswith("has ")
+    assert damage_of_file(tree, replace(file, path=f"{file.path}.gone")) == "is not there"
 
 
 # ── places that are not the lake's

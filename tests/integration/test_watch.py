@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks_pipeline.commands.watch import TO_DO
 from tasks_pipeline.lanes import LANES
 from tasks_pipeline.notifications.outbox import NewNotification, put_notifications
 from tasks_pipeline.storage.state.facts import all_probes
@@ -190,6 +191,11 @@ def test_the_heart_beats_while_all_is_well(own: Stores) -> None:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_each_probe_says_what_to_do() -> None:
+    """Whoever is told of one looks there first."""
+    assert set(TO_DO) == set(DESCRIPTIONS)
 
 
 def test_prometheus_reads_probes(own: Stores) -> None:
