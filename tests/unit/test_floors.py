@@ -20,7 +20,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "home symbolication trackers",
         "storage tools",
         "facts service signs",
-        "uploads releases code_server run_launcher celery_launcher executor",
+        "uploads releases access code_server run_launcher celery_launcher executor",
         "stores web_api warming",
         "groups backup resources warm_run old_runs upkeep",
         "notifications celery_app",
