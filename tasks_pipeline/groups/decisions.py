@@ -50,7 +50,7 @@ class DecisionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An entry for the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep; by
+    """An entry for the log. Actions: resolve, unresolve, ignore, assign, unassign, merge, unmerge, discard, keep, undo; by
     events: regress, unignore; where events are processed again: move, inherit. `release` in the data: that in which
     it was resolved, or came back. `before`: the group's row as it was, for figures of the fact. `status` and `assignee` (empty
     for nobody) are those of the group from now on; None: they stay. What a group was at any moment follows from these two
@@ -165,6 +165,7 @@ def resolve_groups(
     in_next_release: bool = False,
     in_commit: str | None = None,
     repository: str | None = None,
+    together: str = "",
 ) -> list[dict[str, Any]]:
     """Say that groups are fixed: now, in a release, in the next one, or in the first that holds a commit. Gives what was
     logged of each.
@@ -186,7 +187,7 @@ def resolve_groups(
             return fixed_in_commit(at, said["commit"]), said | named
         return resolve(at), {}
 
-    return _decide(state, group_ids, actor, "resolve", change)
+    return _decide(state, group_ids, actor, "resolve", change, together)
 
 
 def resolve_in_release(
@@ -229,9 +230,13 @@ def resolve_in_release(
     return sorted(action.group_id for action in actions)
 
 
-def unresolve_groups(state: StateDatabase, group_ids: Sequence[int], actor: str) -> list[dict[str, Any]]:
+def unresolve_groups(
+    state: StateDatabase, group_ids: Sequence[int], actor: str, *, together: str = ""
+) -> list[dict[str, Any]]:
     """Say that groups are not fixed, or are to be seen again."""
-    return _decide(state, group_ids, actor, "unresolve", lambda _connection, _row, at: (reopen(at), {}))
+    return _decide(
+        state, group_ids, actor, "unresolve", lambda _connection, _row, at: (reopen(at), {}), together
+    )
 
 
 def ignore_groups(
@@ -242,6 +247,7 @@ def ignore_groups(
     until: datetime | None = None,
     more_events: int | None = None,
     more_users: int | None = None,
+    together: str = "",
 ) -> list[dict[str, Any]]:
     """Say that groups are not to be seen: for good, until a time, until so many events or users more."""
 
@@ -256,15 +262,15 @@ def ignore_groups(
         life = ignore(at, until, times_seen, users)
         return life, {name: value for name, value in said.items() if value is not None}
 
-    return _decide(state, group_ids, actor, "ignore", change)
+    return _decide(state, group_ids, actor, "ignore", change, together)
 
 
 def assign_groups_to(
-    state: StateDatabase, group_ids: Sequence[int], actor: str, assignee: str | None
+    state: StateDatabase, group_ids: Sequence[int], actor: str, assignee: str | None, *, together: str = ""
 ) -> list[dict[str, Any]]:
     """Say who takes care of groups: a member's address, `team:SLUG`, or nobody (None). Raises DecisionError."""
     with state.write() as connection:
-        assign_in(state, connection, group_ids, actor, assignee)
+        assign_in(state, connection, group_ids, actor, assignee, together=together)
     return [{} if assignee is None else {"assignee": assignee} for _ in group_ids]
 
 
@@ -275,6 +281,8 @@ def assign_in(
     actor: str,
     assignee: str | None,
     said: Mapping[str, Any] | None = None,
+    *,
+    together: str = "",
 ) -> None:
     """As assign_groups_to, in the caller's transaction, which holds no row yet; `said` is logged with it."""
     if assignee is not None and not _ASSIGNEE.fullmatch(assignee):
@@ -285,7 +293,7 @@ def assign_in(
     for row in locked_groups(connection, group_ids):
         connection.execute(update(groups).where(groups.c.id == row.id).values(assignee=assignee))
         log_action(
-            state, connection, row.project_id, row.id, action, data, actor,
+            state, connection, row.project_id, row.id, action, data | undoable(row, together), actor,
             before=row, assignee=assignee or "",
         )  # fmt: skip
 
@@ -375,12 +383,32 @@ def lifecycle_columns(life: Lifecycle) -> dict[str, Any]:
     }
 
 
+def undoable(row: Row[Any], together: str) -> dict[str, Any]:
+    """What the log says of a decision that can be undone, beside it: which it was made together with, and what the group was. Nothing
+    where `together` is empty."""
+    if not together:
+        return {}
+    was = lifecycle_columns(lifecycle(row)) | {"assignee": row.assignee}
+    dated = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in was.items() if v is not None}
+    return {"together": together, "was": dated}
+
+
 def _decide(
-    state: StateDatabase, group_ids: Sequence[int], actor: str, action: str, change: Change
+    state: StateDatabase,
+    group_ids: Sequence[int],
+    actor: str,
+    action: str,
+    change: Change,
+    together: str = "",
 ) -> list[dict[str, Any]]:
     """As decide_in, in a transaction of its own. Gives what was logged, in the order of the ids."""
+
+    def told(connection: Connection, row: Row[Any], at: datetime) -> tuple[Lifecycle, dict[str, Any]]:
+        life, said = change(connection, row, at)
+        return life, said | undoable(row, together)
+
     with state.write() as connection:
-        logged = decide_in(state, connection, group_ids, actor, action, change)
+        logged = decide_in(state, connection, group_ids, actor, action, told)
     return [logged[group_id] for group_id in group_ids]
 
 

@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tasks_pipeline.access.viewer import Viewer
+from tasks_pipeline.config import Config
+from tasks_pipeline.config.people import folded
 from tasks_pipeline.storage.state.database import StateDatabase
 
 
@@ -27,3 +30,13 @@ class Asked:
     def project_ids(self) -> list[int]:
         """The projects that may be seen and are configured."""
         return sorted(p for p in self.slugs if self.may_see(p))
+
+
+def asked_by(state: StateDatabase, config: Config, viewer: Viewer, now: datetime) -> Asked:
+    """The circumstances of what a viewer asks at a time. Theirs are groups of their address and of their teams."""
+    me: tuple[str, ...] = ()
+    if viewer.member is not None:
+        email = folded(viewer.member.email)
+        teams = (team.slug for team in config.teams if email in map(folded, team.members))
+        me = (email, *(f"team:{slug}" for slug in teams))
+    return Asked(state, now, {p.id: p.slug for p in config.projects}, viewer.projects, me)

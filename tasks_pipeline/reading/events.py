@@ -194,15 +194,7 @@ def read_events(
     asked: Asked, lake: ReadLake, wanted: EventQuery, limit: int, *, upwards: bool
 ) -> list[dict[str, Any]]:
     """Events behind a place in one direction; a stretch of days at a time, until there are enough."""
-    with asked.state.read() as connection:
-        condition = events_where(
-            connection,
-            asked,
-            wanted.tree,
-            of_listed_event,
-            lambda leaf: group_ids(connection, asked, positive(leaf)),
-        )
-    narrowed = joined((condition, *_scope(asked, wanted), *_beyond(wanted.cursor, upwards)), " AND ")
+    narrowed = events_condition(asked, wanted, upwards=upwards)
     order = "ASC" if upwards else "DESC"
     found: list[dict[str, Any]] = []
     for first, last in _stretches(asked, wanted, limit, upwards):
@@ -214,6 +206,19 @@ def read_events(
         if len(found) >= limit:
             break
     return found
+
+
+def events_condition(asked: Asked, wanted: EventQuery, *, upwards: bool) -> Sql:
+    """What rows of `lake.events` a list is of. Raises QueryError."""
+    with asked.state.read() as connection:
+        condition = events_where(
+            connection,
+            asked,
+            wanted.tree,
+            of_listed_event,
+            lambda leaf: group_ids(connection, asked, positive(leaf)),
+        )
+    return joined((condition, *_scope(asked, wanted), *_beyond(wanted.cursor, upwards)), " AND ")
 
 
 def _scope(asked: Asked, wanted: EventQuery) -> Iterator[Sql]:

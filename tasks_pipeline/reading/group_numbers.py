@@ -12,7 +12,7 @@ from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.hours import full_hour
 from tasks_pipeline.reading.asked import Asked
 from tasks_pipeline.storage.state.database import chunks
-from tasks_pipeline.storage.state.tables import group_days, group_hours, group_values
+from tasks_pipeline.storage.state.tables import group_days, group_hours, group_values, release_environments
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 Hours = list[tuple[datetime, int]]
@@ -79,3 +79,30 @@ def values_of(asked: Asked, group_id: int, kind: str, limit: int = 10) -> Values
             distinct = select(func.count(func.distinct(v.value))).where(*of_kind)
             count = int(connection.execute(distinct).scalar_one())
     return Values(most, count)
+
+
+def seen_with(asked: Asked, group_ids: Collection[int], kind: str) -> dict[int, list[str]]:
+    """Releases or environments (`kind`: release, environment) of groups, the most frequent first. Not for users, who may be very
+    many."""
+    assert kind in ("release", "environment"), kind
+    v, found = group_values.c, {group_id: list[str]() for group_id in group_ids}
+    total = func.sum(v.times_seen)
+    with asked.state.read() as connection:
+        for some in chunks(sorted(found)):
+            rows = connection.execute(
+                select(v.group_id, v.value)
+                .where(v.group_id.in_(some), v.kind == kind)
+                .group_by(v.group_id, v.value)
+                .order_by(v.group_id, total.desc(), v.value)
+            )
+            for group_id, value in rows:
+                found[group_id].append(value)
+    return found
+
+
+def known_environments(asked: Asked, limit: int = 50) -> list[str]:
+    """Names of environments that releases of the projects that may be seen were in, in their order."""
+    e = release_environments.c
+    query = select(e.environment).where(e.environment != "", e.project_id.in_(asked.project_ids()))
+    with asked.state.read() as connection:
+        return list(connection.execute(query.distinct().order_by(e.environment).limit(limit)).scalars())

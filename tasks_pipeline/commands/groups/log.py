@@ -161,5 +161,6 @@ _PLAIN = {
     "comment": "commented",
     "edit_comment": "a comment changed",
     "delete_comment": "a comment deleted",
+    "undo": "what was decided last is undone",
     "unignore": "unresolved: what it was ignored until has come",
 }

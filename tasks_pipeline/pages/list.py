@@ -1,0 +1,206 @@
+"""The list of groups: what a search finds, a page at a time, with what people want to know of each before they open it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from tasks_pipeline.pages import charts
+from tasks_pipeline.pages.acts import told_of
+from tasks_pipeline.pages.search import PERIODS, SORTS, Search, assignees_of, checked_search, search_of
+from tasks_pipeline.pages.tables import csv_answer
+from tasks_pipeline.pages.view import View
+from tasks_pipeline.reading.as_sql import groups_as_sql
+from tasks_pipeline.reading.cursors import CursorError, parse_cursor
+from tasks_pipeline.reading.filtered import OfFilter
+from tasks_pipeline.reading.group_list import (
+    GroupPage,
+    GroupQuery,
+    groups_by_id,
+    list_groups,
+    matching_groups,
+    status_counts,
+)
+from tasks_pipeline.reading.group_numbers import hours_of, known_environments, seen_with
+from tasks_pipeline.reading.keys import KEYS, STATUSES
+from tasks_pipeline.reading.parse import QueryError, unknown_keys
+from tasks_pipeline.reading.tree import EVERYTHING, leaves
+
+PAGE = 50
+TABS = (
+    ("Unresolved", "is:unresolved", ("unresolved", "regressed")),
+    ("Regressed", "is:regressed", ("regressed",)),
+    ("Ignored", "is:ignored", ("ignored",)),
+    ("Resolved", "is:resolved", ("resolved",)),
+    ("All", "", ("unresolved", "regressed", "ignored", "resolved")),
+)
+SAVED = (
+    ("mine", "is:unresolved assigned:me"),
+    ("new today", "is:unresolved is:new"),
+    ("in the newest release", "is:unresolved release:latest"),
+    ("without owner", "is:unresolved is:unassigned"),
+)
+_STATUS = re.compile(r"(?:^|(?<=\s))!?is:[A-Za-z]+(?=\s|$)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """States of groups to choose from, and how many there are."""
+
+    name: str
+    address: str
+    count: int | None
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row: a group, what of it the search is about, its last day, and what it was seen with."""
+
+    group: Mapping[str, Any]
+    of_filter: OfFilter | None
+    path: str
+    told: str
+    environments: Sequence[str]
+    more_environments: int
+    release: str
+    more_releases: int
+
+
+def groups(view: View) -> Response:
+    """The page."""
+    search = search_of(view)
+    mistake, found, counts = search.mistake, GroupPage([], {}), dict[str, int]()
+    if mistake is None:
+        try:
+            found, counts = (
+                _found(view, search),
+                status_counts(view.asked, view.reading.lake, search.tree, search.period),
+            )
+        except (QueryError, CursorError) as error:
+            mistake = (
+                error
+                if isinstance(error, QueryError)
+                else QueryError(f"{error}: begin with the first page", 0)
+            )
+    rows = rows_of(view, found)
+    assignees = assignees_of(view)
+    tree = EVERYTHING if mistake else search.tree
+    start = int(from_) if (from_ := view.arg("from")).isdecimal() and len(from_) < 9 else 1
+    tabs = _tabs(view, search, counts if mistake is None else None)
+    total = next((tab.count for tab in tabs if tab.current), None)
+    return view.page(
+        "list.html", 400 if mistake else 200,
+        search=search, mistake=mistake, rows=rows, tabs=tabs, total=total, start=start,
+        hours=hours_of(view.asked, [row.group["id"] for row in rows]),
+        unknown=[] if mistake else unknown_keys(leaves(tree)),
+        newer=None if found.newer is None else view.address(cursor=str(found.newer), **{"from": str(max(1, start - PAGE))}),
+        older=None if found.older is None else view.address(cursor=str(found.older), **{"from": str(start + PAGE)}),
+        saved=[(name, view.link("/groups/", query=text), text == search.text) for name, text in SAVED],
+        projects=[(slug, slug in view.args("project")) for _, slug in sorted(view.asked.slugs.items()) if _ in view.asked.project_ids()],
+        environments=_environments(view), periods=PERIODS, sorts=SORTS, charts=charts, keys=sorted(KEYS), statuses=STATUSES,
+        period_name=view.arg("period", "14d"), assignees=assignees, releases=[], told=told_of(view),
+    )  # fmt: skip
+
+
+def _found(view: View, search: Search) -> GroupPage:
+    cursor = parse_cursor(view.arg("cursor")) if view.arg("cursor") else None
+    wanted = GroupQuery(search.tree, search.sort, cursor, PAGE, search.period)
+    return list_groups(view.asked, view.reading.lake, wanted)
+
+
+def rows_of(view: View, found: GroupPage) -> list[Shown]:
+    """The rows of a page."""
+    ids = [group["id"] for group in found.groups]
+    environments, releases = (seen_with(view.asked, ids, kind) for kind in ("environment", "release"))
+    return [
+        _row(view, group, found.of_filter.get(group["id"]), environments[group["id"]], releases[group["id"]])
+        for group in found.groups
+    ]
+
+
+def _row(
+    view: View,
+    group: Mapping[str, Any],
+    of_filter: OfFilter | None,
+    environments: Sequence[str],
+    releases: Sequence[str],
+) -> Shown:
+    release = group["last_release"] or ""
+    return Shown(
+        group, of_filter, f"/groups/{group['short_id']}/", status_told(group),
+        environments[:3], max(0, len(environments) - 3), release, len(set(releases) - {release}),
+    )  # fmt: skip
+
+
+def status_told(group: Mapping[str, Any]) -> str:
+    """A group's status with what ends it, as words; empty for what is unresolved as ever."""
+    status = str(group["status"])
+    if status == "unresolved":
+        return ""
+    if group["merged_into"] is not None:
+        return "merged"
+    if group["ignored_until"] is not None:
+        return f"ignored until {group['ignored_until']:%Y-%m-%d %H:%M} UTC"
+    if (until := group["ignored_until_times_seen"]) is not None:
+        return f"ignored until {until:,} events, {max(0, until - group['times_seen']):,} to go"
+    if (until := group["ignored_until_users"]) is not None:
+        return f"ignored until {until:,} users, {max(0, until - group['users']):,} to go"
+    match group["resolution"]:
+        case "in_release":
+            return f"resolved in {group['resolved_in_release']}"
+        case "next_release":
+            return f"resolved in the release after {group['resolved_in_release']}"
+        case "in_commit":
+            return f"resolved by commit {str(group['resolved_in_commit'])[:12]}"
+    return f"{status} for good" if status == "ignored" else status
+
+
+def _tabs(view: View, search: Search, counts: Mapping[str, int] | None) -> list[Tab]:
+    rest = _STATUS.sub("", search.text).strip()
+    said = [name.strip().lower() for name in _STATUS.findall(search.text)]
+    tabs = []
+    for name, query, statuses in TABS:
+        count = None if counts is None else sum(counts.get(status, 0) for status in statuses)
+        current = said == ([query] if query else [])
+        text = f"{query} {rest}".strip()
+        tabs.append(
+            Tab(name, view.address("/groups/", query=text, cursor=None, **{"from": None}), count, current)
+        )
+    return tabs
+
+
+def _environments(view: View) -> list[tuple[str, bool]]:
+    chosen = view.args("environment")
+    return [(name, name in chosen) for name in dict.fromkeys([*known_environments(view.asked), *chosen])]
+
+
+CSV_COLUMNS = (
+    "short_id", "project", "title", "culprit", "level", "status", "times_seen", "users", "first_seen", "last_seen", "assignee",
+    "first_release", "last_release",
+)  # fmt: skip
+
+
+def as_csv(view: View) -> Response:
+    """All that the search finds, as a table for other programs, in the order in which they were made."""
+    search = checked_search(view)
+    ids = matching_groups(view.asked, view.reading.lake, search.tree, search.period)
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        for start in range(0, len(ids), 500):
+            yield from groups_by_id(view.asked, ids[start : start + 500]).values()
+
+    return csv_answer("groups.csv", CSV_COLUMNS, rows())
+
+
+def as_sql(view: View) -> Response:
+    """The statement that gives what the search finds."""
+    search = checked_search(view)
+    statement = groups_as_sql(view.asked, search.tree, search.sort, search.period)
+    return view.page(
+        "sql.html", statement=statement, back=view.address("/groups/"), csv=view.address("/groups/groups.csv")
+    )

@@ -1,0 +1,79 @@
+"""What an address of the list asks for: a query, projects, environments, a period, an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from starlette.datastructures import QueryParams
+
+from tasks_pipeline.pages.view import MOST_CHARACTERS, View
+from tasks_pipeline.reading.filtered import Period
+from tasks_pipeline.reading.parse import QueryError, parse_query
+from tasks_pipeline.reading.tree import EVERYTHING, Filter, Node, both
+
+OPEN = "is:unresolved"
+"""What is searched for where the address says nothing."""
+PERIODS = {
+    "24h": ("24 hours", 1),
+    "7d": ("7 days", 7),
+    "14d": ("14 days", 14),
+    "30d": ("30 days", 30),
+    "90d": ("90 days", 90),
+}
+"""Days of each period that can be chosen; `all` is none."""
+SORTS = {"last_seen": "last seen", "first_seen": "first seen", "events": "events", "users": "users"}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What the address asks for. `text` is what stands in the field, `tree` all of it, with project, environment and period;
+    `mistake` why there is no tree."""
+
+    text: str
+    tree: Node
+    period: Period | None
+    sort: str
+    mistake: QueryError | None = None
+
+
+def search_of(view: View, arguments: QueryParams | None = None) -> Search:
+    """What the address asks for, or why it asks for nothing; or other arguments of such an address."""
+    asks = view.request.query_params if arguments is None else arguments
+    text = asks.get("query", OPEN)[:MOST_CHARACTERS].strip()
+    sort = asks.get("sort", "")
+    sort = sort if sort in SORTS else "last_seen"
+    name = asks.get("period", "14d")
+    days = PERIODS[name][1] if name in PERIODS else None
+    period = (
+        None if days is None else Period(view.now - timedelta(days=days), view.now + timedelta(minutes=1))
+    )
+    try:
+        tree = parse_query(text)
+    except QueryError as error:
+        return Search(text, EVERYTHING, period, sort, error)
+    narrowed = [
+        _any(key, [each for each in asks.getlist(key) if each][:50]) for key in ("project", "environment")
+    ]
+    if days is not None:
+        narrowed.append(parse_query(f"lastSeen:-{days}d"))
+    return Search(text, both(tree, *narrowed), period, sort)
+
+
+def _any(key: str, values: Sequence[str]) -> Node:
+    return Filter(key, tuple((value,) for value in values)) if values else EVERYTHING
+
+
+def checked_search(view: View) -> Search:
+    """What the address asks for. Raises QueryError."""
+    search = search_of(view)
+    if search.mistake is not None:
+        raise search.mistake
+    return search
+
+
+def assignees_of(view: View) -> list[tuple[str, str]]:
+    """Who may take care of groups: what is stored, and what people call them."""
+    members = [(member.email, member.name or member.email) for member in view.config.members]
+    return [*((f"team:{team.slug}", f"team {team.slug}") for team in view.config.teams), *members]

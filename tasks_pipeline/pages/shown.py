@@ -1,0 +1,65 @@
+"""How values are shown: numbers, times, ages, sizes, and texts of strangers without what nobody sees."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from tasks_pipeline.texts import clean
+
+LONGEST = 100_000
+"""Characters of one text, whoever forgot to cut it."""
+
+
+def harmless(value: Any) -> Any:
+    """Any text that comes into a page: no control characters, none that hide or turn others, no half of a character. Escaping is
+    done behind this."""
+    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
+        return value if not isinstance(value, str) or len(value) <= LONGEST else f"{value[:LONGEST]}…"
+    return clean(value, LONGEST, lines=True)
+
+
+def cut(value: object, limit: int = 200) -> str:
+    """A text on one line, of so many characters at most."""
+    return clean(value, limit)
+
+
+def number(value: float) -> str:
+    """`1,204`."""
+    return f"{value:,}"
+
+
+def iso(moment: datetime) -> str:
+    """A moment for programs."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc(moment: datetime) -> str:
+    """A moment for people."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """How long ago that was, in one unit: `5 min`, `3 d`."""
+    seconds = max(0, round((now - moment).total_seconds()))
+    for limit, unit, name in (
+        (90, 1, "s"),
+        (5_400, 60, "min"),
+        (172_800, 3_600, "h"),
+        (63_072_000, 86_400, "d"),
+    ):
+        if seconds < limit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds // 31_536_000} y"
+
+
+def size(number_of_bytes: int) -> str:
+    """`12.4 kB`."""
+    value = float(number_of_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1_000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1_000
+    return ""
