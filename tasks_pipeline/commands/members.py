@@ -1,4 +1,4 @@
-"""`members`: who is told what, and how."""
+"""`members`: who is told what, and how; who may log in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from tasks_pipeline.commands.common.command_group import CommandGroup
 from tasks_pipeline.commands.common.json_output import print_json
 from tasks_pipeline.commands.common.options import json_option
 from tasks_pipeline.commands.common.output import cell, current_home, user_errors
+from tasks_pipeline.commands.common.people import member_named
 from tasks_pipeline.commands.common.queries import group_named, open_state
 from tasks_pipeline.commands.common.tables import say, table
 from tasks_pipeline.commands.reports.wanted import reports_of
+from tasks_pipeline.words import counted
 
 if TYPE_CHECKING:
     from tasks_pipeline.config import Config
@@ -33,7 +35,7 @@ _REPORTS = {
 
 @click.group(cls=CommandGroup)
 def members() -> None:
-    """Look at members: their channels, preferences and digests."""
+    """Look at members: their channels, preferences and digests; let them log in."""
 
 
 @members.command("list")
@@ -89,10 +91,7 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
     home, now = current_home(ctx), datetime.now(UTC)
     with user_errors():
         config = home.config_to_look().config
-    member = config.member(email)
-    if member is None:
-        known = ", ".join(m.email for m in config.members) or "none"
-        raise click.ClickException(f"there is no member {cell(email)}; there are: {known}")
+    member = member_named(config, email)
     rows: list[dict[str, Any]] = []
     with open_state(home) as (state, slugs):
         waiting = {p.project_id: p for p in pending_digests(state) if p.target == f"member:{member.email}"}
@@ -133,6 +132,68 @@ def show(ctx: click.Context, email: str, group: str | None, rule: str | None, as
         click.echo()
     for line in told:
         say(cell(line))
+
+
+@members.command()
+@click.argument("email")
+@click.option("--url", help="The address at which people reach the pages.  [default: the running service's]")
+@json_option
+@click.pass_context
+def invite(ctx: click.Context, email: str, url: str | None, as_json: bool) -> None:
+    """Print a link with which a member chooses a password for the pages, once, within three days.
+
+    An earlier link of the member ends, and so do their sessions when the new password is set. Hand it over in a way that nobody else reads.
+
+    \b
+    Example:
+      tasks-pipeline members invite anna@acme.example
+    Prints:
+      http://127.0.0.1:9000/invitation/0pEm…
+    """
+    from tasks_pipeline.access.passwords import invite
+    from tasks_pipeline.commands.token import checked_url, service_url
+
+    home, now = current_home(ctx), datetime.now(UTC)
+    with user_errors():
+        config = home.config_to_look().config
+    member = member_named(config, email)
+    address = checked_url(url or service_url(home))
+    with open_state(home) as (state, _):
+        link = f"{address}/invitation/{invite(state, member.email, now)}"
+    if as_json:
+        print_json({"email": member.email, "link": link})
+        return
+    click.echo(link)
+
+
+@members.command("sign-out")
+@click.argument("email")
+@click.option("--forget", is_flag=True, help="Take away password, invitations and tokens, too.")
+@json_option
+@click.pass_context
+def sign_out(ctx: click.Context, email: str, forget: bool, as_json: bool) -> None:
+    """End all sessions of a member, also of one who is configured no more.
+
+    \b
+    Examples:
+      tasks-pipeline members sign-out anna@acme.example
+      tasks-pipeline members sign-out anna@acme.example --forget
+    """
+    from tasks_pipeline.access import passwords, sessions, tokens
+    from tasks_pipeline.config.people import folded
+
+    address, revoked = folded(email), 0
+    with open_state(current_home(ctx)) as (state, _):
+        ended = passwords.forget(state, address) if forget else sessions.end_all(state, address)
+        if forget:
+            theirs = [row for row in tokens.list_tokens(state) if row["member"] == address]
+            for row in theirs:
+                revoked += tokens.revoke_token(state, row["id"]) and row["revoked_at"] is None
+    if as_json:
+        print_json({"email": address, "sessions": ended, "tokens": revoked, "forgotten": forget})
+        return
+    more = f", password and invitations are gone, {counted(revoked, 'token')} revoked" if forget else ""
+    say(f"{cell(address)}: {counted(ended, 'session')} ended{more}")
 
 
 def _told(config: Config, email: str, group: Mapping[str, Any], name: str | None, now: datetime) -> list[str]:

@@ -101,6 +101,8 @@ class Config(Model):
                 () if isinstance(member.reports.projects, str) else member.reports.projects
             ):
                 yield from unknown(("members", number, "reports", "projects", i), slug, slugs)
+            for i, slug in enumerate(() if isinstance(member.sees, str) else member.sees):
+                yield from unknown(("members", number, "sees", i), slug, slugs)
             for slug, wanted in member.projects.items():
                 yield from unknown(("members", number, "projects", slug), slug, slugs)
                 yield from unknown(("members", number, "projects", slug, "channel"), wanted.channel, channels)

@@ -125,6 +125,14 @@ class Member(Model):
     )
     notifications: Preferences = Field(Preferences(), description="Preferences for all projects.")
     projects: dict[Slug, Preferences] = Field({}, description="Preferences for single projects, by slug.")
+    role: Literal["viewer", "member", "admin"] = Field(
+        "member",
+        description="What the member may do in pages and Web API: look, decide about groups, too, or everything.",
+    )
+    sees: Literal["all", "mine"] | Annotated[tuple[Slug, ...], About("slugs of projects")] = Field(
+        "all",
+        description="Whose groups the member may see there: of all projects, those of the member's teams, or these slugs.",
+    )
     reports: ReportPreferences = Field(
         ReportPreferences(), description="Which reports the member gets, and when."
     )

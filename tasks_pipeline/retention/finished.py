@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select
 
+from tasks_pipeline.access.ends import FAILURES_FOR, IDLE_FOR
 from tasks_pipeline.groups.hours import HOURS_FOR
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.pieces import delete_in_pieces
@@ -15,11 +16,14 @@ from tasks_pipeline.storage.state.tables import (
     drains,
     group_hours,
     integration_requests,
+    invitations,
+    login_failures,
     notifications,
     probes,
     regroupings,
     replacements,
     run_beats,
+    web_sessions,
     workers,
 )
 
@@ -33,7 +37,7 @@ REQUESTS_FOR = timedelta(days=30)
 
 def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
     """Remove drains, workers and processes of runs that are silent, replacements and regroupings that are done, all for FINISHED_FOR, entries of
-    digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, hours of groups of days that are older than HOURS_FOR, checks that were put right long ago, and what is known of restored days that need not stay any
+    digests that were sent DIGESTS_FOR ago, counts of requests that are older than REQUESTS_FOR, hours of groups of days that are older than HOURS_FOR, sessions that nobody used for IDLE_FOR, invitations that expired and failed logins that count no more, checks that were put right long ago, and what is known of restored days that need not stay any
     more. Gives how many of each went."""
     before = now - FINISHED_FOR
     # The newest stays: its number is what a batch remembers, and SQLite would give it to the next one.
@@ -51,6 +55,9 @@ def drop_finished(state: StateDatabase, now: datetime) -> dict[str, int]:
             state, integration_requests, integration_requests.c.hour < now - REQUESTS_FOR
         ),
         "group_hours": delete_in_pieces(state, group_hours, group_hours.c.day < (now - HOURS_FOR).date()),
+        "web_sessions": delete_in_pieces(state, web_sessions, web_sessions.c.seen_at < now - IDLE_FOR),
+        "invitations": delete_in_pieces(state, invitations, invitations.c.expires_at < now),
+        "failed_logins": delete_in_pieces(state, login_failures, login_failures.c.at < now - FAILURES_FOR),
         "checks": delete_in_pieces(state, probes, forgotten(now)),
         "restored_days": _restored(state, before),
     }

@@ -123,6 +123,11 @@ POLICY: tuple[Category, ...] = (
         state=("restored_days",),
     ),
     Category(
+        "logins", "Who is logged in, links that invite, and logins that failed", NEVER,
+        "fourteen days after a session was last used; when a link expires; a quarter of an hour after a failure", "finished_work",
+        state=("web_sessions", "invitations", "login_failures"),
+    ),
+    Category(
         "hours", "In which hours events of groups happened", NEVER, "thirty days after the day of receipt", "finished_work",
         state=("group_hours",),
     ),
@@ -159,7 +164,7 @@ POLICY: tuple[Category, ...] = (
     Category(
         "settings", "What the installation is, and what it has to remember: bounded by its configuration", NEVER, "kept", NOBODY,
         state=(
-            "projects", "project_algorithms", "installation_keys", "tokens", "subscriptions", "monitors", "monitor_environments",
+            "projects", "project_algorithms", "installation_keys", "tokens", "member_passwords", "subscriptions", "monitors", "monitor_environments",
             "rule_states", "channel_states", "send_limits", "tracker_cursors", "integration_states", "probes", "symbol_arrivals", "alembic_version",
         ),
         folders=("state.sqlite", "tasks_pipeline.yaml", "config-in-force.yaml", "default-key", "deleted-projects", "archives"),

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tasks_pipeline.access.tokens import Token, find_token
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.facts.origin import recorded_by
@@ -40,7 +41,6 @@ from tasks_pipeline.web_api import (
 )
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
 from tasks_pipeline.web_api.health_reading import HealthReading
-from tasks_pipeline.web_api.tokens import Token, find_token
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,11 @@ class App:
     def _authenticate(self, request: Request) -> Token:
         """The token of a request. Raises ApiError (401)."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        token = find_token(self._services.state, text.strip()) if scheme.lower() == "bearer" else None
+        token = (
+            find_token(self._services.state, self._config(), text.strip())
+            if scheme.lower() == "bearer"
+            else None
+        )
         if token is None:
             detail = "the token is not valid; `tasks-pipeline token create` makes one"
             raise ApiError(401, detail, {"www-authenticate": "Bearer"})

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tasks_pipeline.access.tokens import Token
 from tasks_pipeline.config import Config, Project
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
@@ -21,7 +22,6 @@ from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
-from tasks_pipeline.web_api.tokens import Token
 
 if TYPE_CHECKING:
     from tasks_pipeline.web_api.health_reading import HealthReading

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Table, func, select, update
 
+from tasks_pipeline.access import tokens
 from tasks_pipeline.config import Config, parse_config
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
@@ -23,7 +24,6 @@ from tasks_pipeline.releases.repositories import list_repositories, sync_reposit
 from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.web_api import tokens
 from tests.support.receiver import configure, serving
 
 API = "/api/0"

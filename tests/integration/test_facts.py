@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from tasks_pipeline.access.tokens import create_token, revoke_token
 from tasks_pipeline.config import parse_config
 from tasks_pipeline.facts import record as recording
 from tasks_pipeline.facts.actors import hashed
@@ -35,7 +36,6 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import probe
 from tasks_pipeline.storage.state.tables import analytics_dead, analytics_outbox, groups
 from tasks_pipeline.stores import Stores
-from tasks_pipeline.web_api.tokens import create_token, revoke_token
 from tests.support.alerting import alerting, send
 from tests.support.day import Day
 from tests.support.events import event, item

@@ -123,6 +123,9 @@ def test_what_was_only_needed_while_at_work_goes_a_day_later(own_day: Day) -> No
         "regroupings": 3,
         "digest_entries": 0,
         "requests": 0,
+        "web_sessions": 0,
+        "invitations": 0,
+        "failed_logins": 0,
         "checks": 0,
         "restored_days": 1,
     }

@@ -15,12 +15,12 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases import known as releases
 from tasks_pipeline.releases import pages
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.web_api import tokens
 from tests.support.receiver import configure, serving
 
 API = "/api/0"
@@ -87,7 +87,16 @@ def test_the_use_of_a_token_is_noted(client: httpx.Client, state: StateDatabase)
     (after,) = tokens.list_tokens(state)
     assert before["last_used_at"] is None
     assert datetime.now(UTC) - after["last_used_at"] < timedelta(minutes=1)
-    assert set(after) == {"id", "name", "hint", "scopes", "created_at", "last_used_at", "revoked_at"}
+    assert set(after) == {
+        "id",
+        "name",
+        "hint",
+        "scopes",
+        "member",
+        "created_at",
+        "last_used_at",
+        "revoked_at",
+    }
 
 
 def test_a_token_may_only_do_what_its_scopes_say(client: httpx.Client, state: StateDatabase) -> None:

@@ -11,13 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import insert, update
 
+from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import Heard, note_releases, save_release
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.web_api import release_health, release_reading, tokens
+from tasks_pipeline.web_api import release_health, release_reading
 from tests.support.commits import commit, ship
 from tests.support.plans import recorded, scans
 from tests.support.receiver import configure, serving

@@ -14,12 +14,13 @@ from unittest.mock import patch
 import httpx
 import pytest
 
+from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.stores import Stores, open_stores
-from tasks_pipeline.web_api import health_reading, sessions, tokens
+from tasks_pipeline.web_api import health_reading, sessions
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.health_json import adoption_stages, health_data
 from tasks_pipeline.web_api.health_reading import HealthReading, LakeProcess, LakeUnreadable

@@ -22,6 +22,7 @@ from sqlalchemy import select
 
 import tasks_pipeline.uploads.assembling
 import tasks_pipeline.uploads.known
+from tasks_pipeline.access.tokens import SCOPES, create_token
 from tasks_pipeline.home import Home
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.server import serve
@@ -45,7 +46,6 @@ from tasks_pipeline.uploads.facts import UploadError
 from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
 from tasks_pipeline.web_api import uploads as web_uploads
-from tasks_pipeline.web_api.tokens import SCOPES, create_token
 from tests.support import uploads
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.receiver import configure, serving

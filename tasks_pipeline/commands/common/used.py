@@ -21,6 +21,7 @@ CHANGING = frozenset(
         "monitors": "mute unmute check",
         "notifications": "retry send test",
         "token": "create revoke",
+        "members": "invite sign-out",
         "analytics": "record",
         "privacy": "delete",
         "reports": "send subscribe unsubscribe",

@@ -13,6 +13,7 @@ from tasks_pipeline.storage.state.tables import installation_keys, probes
 
 USERS = "users"
 UNSUBSCRIBE = "unsubscribe"
+LOGINS = "logins"
 
 
 def probe(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -57,6 +58,11 @@ def user_key(state: StateDatabase) -> bytes:
 def unsubscribe_key(state: StateDatabase) -> bytes:
     """What the links in mails are signed with that end a subscription."""
     return _installation_key(state, UNSUBSCRIBE)
+
+
+def login_key(state: StateDatabase) -> bytes:
+    """What is signed with that a browser keeps while its person logs in elsewhere."""
+    return _installation_key(state, LOGINS)
 
 
 def _installation_key(state: StateDatabase, name: str) -> bytes:

@@ -805,6 +805,51 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, nullable=True),
     Column("revoked_at", UtcDateTime, nullable=True),
+    Column("member", String(200), nullable=True, comment="in whose name it acts; null: the installation's"),
+)
+
+member_passwords = Table(
+    "member_passwords",
+    metadata,
+    Column("member", String(200), primary_key=True),
+    Column("hash", String(200), nullable=False, comment="scrypt, with its parameters and salt"),
+    Column("changed_at", UtcDateTime, nullable=False),
+    comment="Passwords of members, as hashes.",
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="sha256 of what is in the link"),
+    Column("member", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("invitations_of_member", "member"),
+    comment="Links with which members choose a password, once. A used one is gone.",
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="sha256 of the cookie"),
+    Column("member", String(200), nullable=False),
+    Column("way", String(16), nullable=False, comment="of logging in: password or oidc"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False, comment="exact to five minutes"),
+    Index("web_sessions_of_member", "member", "seen_at"),
+    Index("web_sessions_seen", "seen_at"),
+    comment="Who is logged in to the pages.",
+)
+
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("address", String(64), nullable=False, comment="of the client; of IPv6 its network"),
+    Column("name", String(64), nullable=False, comment="sha256 of the name that was tried"),
+    Column("at", UtcDateTime, nullable=False),
+    Index("login_failures_at", "at"),
+    comment="Logins that failed in the last quarter of an hour.",
 )
 
 upload_chunks = Table(
