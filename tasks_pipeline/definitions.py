@@ -24,6 +24,7 @@ from tasks_pipeline.assets.maintenance import (
     drop_finished,
     drop_stale_chunks,
     end_quiet_days,
+    move_envelopes,
 )
 from tasks_pipeline.assets.metadata import OF_A_DAY, OF_FACTS, OF_HEALTH, REPORTS, STATISTICS, complete
 from tasks_pipeline.assets.monitoring import check_monitors, pipeline_probes
@@ -149,6 +150,7 @@ def build_defs(
                 finish_deletions,
                 delete_attachments,
                 drop_expired_envelopes,
+                move_envelopes,
                 drop_finished,
                 drop_stale_chunks,
                 back_up,

@@ -187,6 +187,11 @@ class Home:
         )
 
     @property
+    def raw_url(self) -> str:
+        """Folder or URL of raw envelopes of finished days that were moved out of Postgres."""
+        return f"{self.data_url.rstrip('/')}/raw" if self.data_url else str(self.root / "raw")
+
+    @property
     def cache_dir(self) -> Path:
         """What can be made again: it may be deleted at any time."""
         return self.root / "cache"

@@ -154,10 +154,10 @@ cleanup_job = dg.define_asset_job(
 
 drop_expired_envelopes_job = dg.define_asset_job(
     "drop_expired_envelopes_job",
-    selection=dg.AssetSelection.assets("expired_envelopes", "finished_work", "quiet_days"),
+    selection=dg.AssetSelection.assets("expired_envelopes", "moved_envelopes", "finished_work", "quiet_days"),
     run_tags=MAINTENANCE.tags,
-    description="Removes raw envelopes whose retention is over, and what the state database needs only while something is at "
-    "work; ends days on which nothing came. Stored events stay; days without raw envelopes cannot "
+    description="Removes raw envelopes whose retention is over, moves those of finished days out of PostgreSQL, and removes what the state "
+    "database needs only while something is at work; ends days on which nothing came. Stored events stay; days without raw envelopes cannot "
     "be recomputed any more.",
 )
 

@@ -61,6 +61,43 @@ def drop_expired_envelopes(
 
 
 @dg.asset(
+    name="moved_envelopes",
+    deps=["envelopes", "expired_envelopes"],
+    group_name=GROUP,
+    kinds={"postgres", "parquet"},
+    tags=TAGS,
+    freshness_policy=NIGHTLY,
+    description="Raw envelopes of finished days that lie in files at the data URL, where the spool is in PostgreSQL: days older than "
+    "`retention.raw_database_days` are moved there. They are read, recomputed, erased and dropped as before.",
+)
+def move_envelopes(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[Any]:
+    """Move raw envelopes of finished days out of PostgreSQL into files."""
+    from tasks_pipeline.retention.spool import move_finished_days
+
+    with stores.open() as opened:
+        before = {each.day: each.envelopes for each in opened.spool.moved()}
+        found = move_finished_days(opened, datetime.now(UTC).date())
+    moved = {d.day: n for d in found.days if (n := d.envelopes - before.get(d.day, 0))}
+    for day, envelopes in moved.items():
+        context.log.info(f"{day}: {envelopes} raw envelopes moved into files")
+    if found.could_not:
+        raise dg.Failure(
+            "; ".join(f"{day} could not be moved: {why}" for day, why in found.could_not.items())
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "moved": _table(moved),
+            "envelopes_moved": sum(moved.values()),
+            "days": len(found.days),
+            "envelopes": sum(each.envelopes for each in found.days),
+            "files": sum(each.files for each in found.days),
+            "bytes": sum(each.bytes for each in found.days),
+            "swept_files": found.swept,
+        }
+    )
+
+
+@dg.asset(
     name="finished_work",
     group_name=GROUP,
     kinds={"sql", "cleanup"},

@@ -56,7 +56,7 @@ def moment_of(stores: Stores) -> Iterator[Moment]:
             else:
                 keep_tables(state)
                 revision = _revision(state)
-                spool = freeze_tables(state)
+                spool = freeze_tables(state, stores.home.raw_url)
             lake = _lake_then(stores.lake)
         yield Moment(state, revision, spool, lake)
 

@@ -138,7 +138,7 @@ def _restore_lake(home: Home, target: Target, manifest: Manifest) -> Iterator[Fi
 
 
 def _restore_spool(home: Home, target: Target, files: Sequence[File]) -> Iterator[File]:
-    spool = None if home.embedded else PostgresSpool(home.postgres_url)
+    spool = None if home.embedded else PostgresSpool(home.postgres_url, home.raw_url)
     try:
         for (_, day, part), found in groupby(files, lambda file: file.path.split("/")[:3]):
             of_part = list(found)
@@ -245,7 +245,7 @@ def _tables_of(home: Home) -> list[str]:
 
 def _places(home: Home) -> list[str]:
     """URLs of what lies in object storage."""
-    return [home.lake_files, home.blobs_url, home.chunks_url] if home.data_url else []
+    return [home.lake_files, home.blobs_url, home.chunks_url, home.raw_url] if home.data_url else []
 
 
 def _objects_of(home: Home) -> list[str]:

@@ -26,6 +26,12 @@ class Retention(Model):
         le=365,
         description="Raw envelopes in the spool; days in here can be recomputed. 0: gone once they are processed.",
     )
+    raw_database_days: int = Field(
+        1,
+        ge=0,
+        le=365,
+        description="On PostgreSQL: days before today of which raw envelopes stay in the database; older ones are moved into files.",
+    )
     event_days: WindowDays = Field(90, description="Error events with their payloads.")
     transaction_days: WindowDays = Field(
         30, description="Transactions; those of a month stay until its reports are made."

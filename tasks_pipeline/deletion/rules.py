@@ -260,6 +260,7 @@ LAKE_STAYS: Mapping[Kind, Mapping[str, str]] = {
 
 FOLDERS: Mapping[str, str] = {
     "spool": "the raw envelopes of what goes are erased",
+    "raw": "as in the spool, of which it is a part: files that hold some are replaced",
     "lake": "files are written again, snapshots that hold the old ones forgotten, the catalog is written anew",
     "blobs": "those that nothing else refers to",
     "cache": "what was made of files of symbols goes when they do",

@@ -128,7 +128,7 @@ STATE: tuple[Place, ...] = (
 )  # fmt: skip
 
 FOLDERS: tuple[Place, ...] = (
-    Place("spool", "envelopes that rows which go came in, or that hold a text, are overwritten; their places are counted"),
+    Place("spool", "envelopes that rows which go came in, or that hold a text, are overwritten, those in files of finished days with the file; their places are counted"),
     Place("lake", "files are written again; the old ones go at once, with the snapshots that held them"),
     Place("archive", "rows go as those of the lake, files are written again; archived groups that no event is left of go, others show an event that stays"),
     Place("blobs", "attachments that go, unless another row names the same bytes"),

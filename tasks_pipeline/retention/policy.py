@@ -37,7 +37,7 @@ class Category:
 POLICY: tuple[Category, ...] = (
     Category(
         "envelopes", "What was received, as it was sent", "raw_days", "day of receipt", "expired_envelopes",
-        folders=("spool",),
+        folders=("spool", "raw"),
     ),
     Category(
         "events", "Error events with their payloads, the places that own their ids, and what groups count of users, releases and environments by day",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from tasks_pipeline.facts.record import record
@@ -10,7 +11,7 @@ from tasks_pipeline.facts.types import RetentionDropped
 from tasks_pipeline.storage.ledger.backlog import backlog
 from tasks_pipeline.storage.ledger.batches import Batch, done_batches
 from tasks_pipeline.storage.ledger.cursors import forget_day
-from tasks_pipeline.storage.spool.interface import SpoolError
+from tasks_pipeline.storage.spool.interface import MovedDay, SpoolError
 from tasks_pipeline.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,34 @@ def _drop_day(stores: Stores, day: date, dry_run: bool) -> int | None:
         fact = RetentionDropped(what="envelopes", day=day.isoformat(), rows=envelopes)
         record(stores.state, connection, fact, at=datetime.now(UTC))
     return envelopes
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What lies in files after finished days were moved there, which days `could_not` be moved and why, and how many files of no day
+    were `swept`."""
+
+    days: list[MovedDay]
+    could_not: dict[date, str]
+    swept: int
+
+
+def move_finished_days(stores: Stores, today: date) -> Moved:
+    """Move raw envelopes of days that are older than retention.raw_database_days out of a spool in a database. A day on which something
+    waits stays. Raises SpoolError when the database cannot be asked."""
+    oldest_kept = today - timedelta(days=stores.config.retention.raw_database_days)
+    could_not: dict[date, str] = {}
+    for day in stores.spool.days():
+        if day >= oldest_kept:
+            break
+        waiting = backlog(stores.state, stores.spool, day)
+        if waiting.envelopes or waiting.broken:
+            continue  # who looks for what waits tells of it
+        try:
+            stores.spool.move_day(day)
+        except SpoolError as error:
+            could_not[day] = str(error)
+    return Moved(stores.spool.moved(), could_not, stores.spool.sweep())
 
 
 def erase_batch(stores: Stores, batch: Batch) -> None:

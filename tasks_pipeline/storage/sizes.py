@@ -98,7 +98,11 @@ def sizes_beside_lake(home: Home, state: StateDatabase) -> dict[str, int | None]
         spool, rows = folder_size(home.spool_dir), database_size(home.root / "state.sqlite")
         return {"spool": spool, "state": rows, "blobs": blobs}
     schemas = _schema_sizes(state)
-    return {"spool": schemas.get("spool", 0), "state": schemas.get("state", 0), "blobs": blobs}
+    return {
+        "spool": schemas.get("spool", 0) + _moved_bytes(state),
+        "state": schemas.get("state", 0),
+        "blobs": blobs,
+    }
 
 
 def _schema_sizes(state: StateDatabase) -> dict[str, int]:
@@ -106,11 +110,21 @@ def _schema_sizes(state: StateDatabase) -> dict[str, int]:
         return {row.name: int(row.size) for row in connection.execute(_SCHEMA_SIZES)}
 
 
+def _moved_bytes(state: StateDatabase) -> int:
+    """Bytes of the files that raw envelopes of finished days lie in."""
+    with state.read() as connection:
+        if not inspect(connection).has_table("moved", schema="spool"):
+            return 0  # nobody has opened the spool yet
+        return int(connection.execute(text("SELECT coalesce(sum(bytes), 0) FROM spool.moved")).scalar_one())
+
+
 def store_places(home: Home) -> dict[str, str]:
     """Where each store lies, for people; database URLs without what is secret in them."""
     database = "" if home.embedded else _without_password(home.postgres_url)
     return {
-        "spool": str(home.spool_dir) if home.embedded else f"{database}, schema spool",
+        "spool": str(home.spool_dir)
+        if home.embedded
+        else f"{database}, schema spool; finished days in {home.raw_url}",
         "lake": home.lake_files if home.embedded else f"{home.lake_files}; catalog in {database}",
         "state": str(home.root / "state.sqlite") if home.embedded else f"{database}, schema state",
         "blobs": home.blobs_url,

@@ -227,6 +227,8 @@ def _sqlite_rows(connection: Connection, tables: Iterable[str]) -> dict[str, tup
 def _postgres(stores: Stores) -> Iterator[Volume]:
     with stores.state.read() as connection:
         yield from (_relation(row) for row in connection.execute(_RELATIONS))
+    for each in stores.spool.moved():
+        yield Volume("spool", "envelopes", None, each.bytes, each.envelopes, each.files, each.day, each.day)
 
 
 def _relation(row: Row[tuple[str, str, int, float]]) -> Volume:
@@ -315,6 +317,7 @@ def _folders(stores: Stores) -> Iterator[Volume]:
         home.spool_dir,
         home.lake_catalog.parent,
         Path(home.blobs_url),
+        Path(home.raw_url),
         home.cache_dir,
         home.dagster_home,
     }

@@ -114,6 +114,7 @@ def test_what_people_find_in_the_ui() -> None:
         "monitor_incidents",
         "pipeline_probes",
         "expired_envelopes",
+        "moved_envelopes",
         "finished_work",
         "old_runs",
         "optimize_database",

@@ -413,7 +413,7 @@ def test_a_writer_that_lost_its_claim_never_shares_the_part(postgres_home: Home)
 
 def test_a_database_that_is_away_is_a_spool_error() -> None:
     with pytest.raises(SpoolError):
-        PostgresSpool("postgresql+psycopg2://nobody@127.0.0.1:1/nothing")
+        PostgresSpool("postgresql+psycopg2://nobody@127.0.0.1:1/nothing", "/nowhere")
 
 
 # ── dropping days

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tasks_pipeline.backup.restore import restore_backup
 from tasks_pipeline.backup.target import Target
 from tasks_pipeline.home import Home
 from tasks_pipeline.storage.lake.tables import LAKE_TABLES
+from tasks_pipeline.storage.spool.interface import Spool, Spooled
 from tasks_pipeline.storage.state.tables import metadata
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.crash import Moment, at, die
@@ -49,6 +52,14 @@ def fill(stores: Stores, day: Day) -> list[str]:
     return [*sent, *day.send(event("D"))]
 
 
+def envelopes(spool: Spool, day: date, part: str) -> Iterator[Spooled]:
+    """All envelopes of a part."""
+    after = 0
+    while found := spool.read(day, part, after):
+        yield from found
+        after = found[-1].position
+
+
 def everything(stores: Stores) -> dict[str, Any]:
     """All rows and blobs of an installation."""
     spool, lake = stores.spool, stores.lake
@@ -69,7 +80,7 @@ def everything(stores: Stores) -> dict[str, Any]:
             spooled
             for day in spool.days()
             for part in sorted(spool.totals(day))
-            for spooled in spool.read(day, part, 0)
+            for spooled in envelopes(spool, day, part)
         ],
         "totals": [(day, spool.totals(day)) for day in spool.days()],
         "blobs": {digest: stores.blobs.get(digest) for digest in stores.blobs.digests()},

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pyarrow as pa
 from sqlalchemy import Connection, insert, select, text, update
 
 from tasks_pipeline.storage.disk import make_folder
 from tasks_pipeline.storage.spool import postgres, postgres_tables, sqlite
 from tasks_pipeline.storage.spool.interface import SpoolError
+from tasks_pipeline.storage.spool.moved import MovedFiles, pieces_of
 
 PIECE_ROWS = 2_000
 PIECE_BYTES = 16 * 1024 * 1024
@@ -27,6 +29,18 @@ Row = tuple[int, int, int, str, str | None, str, int, int, str, bytes | None]
 """Position, microseconds since 1970 of the receipt, project, public key, event id, encoding, items, size of the body, meta
 (JSON), body; no body where what was sent was erased."""
 
+_COLUMNS = [
+    "position",
+    "received_at",
+    "project_id",
+    "public_key",
+    "event_id",
+    "encoding",
+    "items",
+    "size",
+    "meta",
+    "body",
+]
 _PIECE = """
 SELECT position, received_at, project_id, public_key, event_id, encoding, items, size, meta, body
 FROM envelopes LEFT JOIN bodies USING (position) WHERE position BETWEEN ? AND ? ORDER BY position
@@ -74,25 +88,32 @@ def _reader_of_file(path: Path, connection: sqlite3.Connection) -> Callable[[], 
     return pieces
 
 
-def freeze_tables(connection: Connection) -> Frozen:
-    """The parts in Postgres as the transaction of a connection sees them. Their tables can be appended to, but not dropped until it
-    ends."""
+def freeze_tables(connection: Connection, files_url: str) -> Frozen:
+    """The parts in Postgres, and in its files, as the transaction of a connection sees them. Their tables can be appended to, but neither
+    they nor the files can go until it ends."""
     totals = postgres_tables.TOTALS
     rows = connection.execute(select(totals.c.day, totals.c.part).order_by(totals.c.day, totals.c.part))
-    return Frozen({(day, part): _reader_of_table(connection, day, part) for day, part in rows})
+    files = MovedFiles(lambda: nullcontext(connection), files_url)
+    return Frozen({(day, part): _reader_of_table(connection, files, day, part) for day, part in rows})
 
 
 def keep_tables(connection: Connection) -> None:
-    """Have no partition dropped until the transaction ends. To be said before anything is read in it."""
+    """Have no partition dropped and no file removed until the transaction ends. To be said before anything is read in it."""
+    postgres_tables.keep_files(connection)
     connection.execute(text(f"LOCK TABLE {postgres_tables.ENVELOPES} IN ACCESS SHARE MODE"))
 
 
-def _reader_of_table(connection: Connection, day: date, part: str) -> Callable[[], Iterator[list[Row]]]:
+def _reader_of_table(
+    connection: Connection, files: MovedFiles, day: date, part: str
+) -> Callable[[], Iterator[list[Row]]]:
     table = postgres_tables.ENVELOPES
 
     def pieces() -> Iterator[list[Row]]:
         after = 0
-        while (end := postgres._end(connection, day, part, after, PIECE_ROWS, PIECE_BYTES)) > after:
+        for piece in pieces_of(connection, day, part):
+            yield from _rows_of_file(files.rows(piece))
+            after = piece.last
+        while (end := postgres_tables.end_of(connection, day, part, after, PIECE_ROWS, PIECE_BYTES)) > after:
             within = table.c.position.between(after + 1, end)
             query = (
                 select(table).where(*postgres_tables.of(table, day, part), within).order_by(table.c.position)
@@ -115,6 +136,14 @@ def _reader_of_table(connection: Connection, day: date, part: str) -> Callable[[
             after = end
 
     return pieces
+
+
+def _rows_of_file(rows: pa.Table) -> Iterator[list[Row]]:
+    for start in range(0, rows.num_rows, PIECE_ROWS):
+        some = rows.slice(start, PIECE_ROWS).select(_COLUMNS)
+        moments = some["received_at"].cast(pa.int64())
+        some = some.set_column(_COLUMNS.index("received_at"), "received_at", moments)
+        yield list(zip(*(column.to_pylist() for column in some.columns), strict=True))
 
 
 def fill_file(folder: Path, place: Place, pieces: Iterable[Sequence[Row]]) -> None:

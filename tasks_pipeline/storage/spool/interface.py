@@ -94,6 +94,16 @@ class Survey:
     broken: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MovedDay:
+    """What of a day lies in files beside a spool in a database: how many envelopes in how many files of how many bytes."""
+
+    day: date
+    envelopes: int
+    files: int
+    bytes: int
+
+
 class SpoolWriter(Protocol):
     """The one writer of a part name; holds a claim on it that dies with the process. Safe to use from several threads."""
 
@@ -192,6 +202,20 @@ class Spool(Protocol):
         An append to that day afterwards makes it anew, with positions from 1: whoever drops a day forgets how far it
         was processed.
         """
+        ...
+
+    def move_day(self, day: date) -> bool:
+        """Move a day on which nothing is expected any more out of the database of a spool that lies in one, into files of its own; gives
+        whether all of it lies in such. Nothing else of it changes: it is read, erased and dropped as before, meanwhile too. What comes
+        after all is appended, and can be moved as well."""
+        ...
+
+    def moved(self) -> list[MovedDay]:
+        """What was moved, by day, oldest first."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove files that are part of no day: what a killed process left behind, and what could not be removed before. Gives how many."""
         ...
 
     def close(self) -> None:

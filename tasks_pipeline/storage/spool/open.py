@@ -14,4 +14,4 @@ def open_spool(home: Home) -> Spool:
         return SqliteSpool(home.spool_dir)
     from tasks_pipeline.storage.spool.postgres import PostgresSpool
 
-    return PostgresSpool(home.postgres_url)
+    return PostgresSpool(home.postgres_url, home.raw_url, makes=home.migrates)

@@ -1,22 +1,27 @@
-"""The spool in Postgres, for several machines: reading, erasing, and the way to a writer. A table partitioned by UTC day."""
+"""The spool in Postgres, for several machines: reading, erasing, and the way to a writer. A table partitioned by UTC day, and files that
+hold what was moved out of it (`moved.py`)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date
-from typing import Any
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from tasks_pipeline.storage.spool.interface import (
     ERASED_RANGES,
+    MovedDay,
     PartTotals,
     Receipt,
     Rewritten,
     Spooled,
+    SpoolError,
     SpoolWriter,
     Survey,
     Waiting,
@@ -29,25 +34,23 @@ from tasks_pipeline.storage.spool.postgres_tables import (
     drop_partition,
     make_day,
     make_tables,
+    missing_tables,
     of,
     open_engine,
     spool_errors,
+    stretch_of,
 )
 from tasks_pipeline.storage.spool.postgres_writer import PostgresWriter
+
+if TYPE_CHECKING:
+    from tasks_pipeline.storage.spool.moved import MovedFiles
+
+log = logging.getLogger(__name__)
 
 _READ = (
     "SELECT position, received_at, project_id, public_key, event_id, encoding, items, body, meta "
     f"FROM {ENVELOPES} WHERE day = %s AND part = %s AND position BETWEEN %s AND %s AND encoding <> '{ERASED}' "
     "ORDER BY position"
-)
-_END = text(
-    f"""
-    SELECT f.position AS first, (
-        SELECT max(e.position) FROM {ENVELOPES} e WHERE e.day = :day AND e.part = :part
-        AND e.position BETWEEN f.position AND f.position + :more AND e.size_through <= f.size_through - f.size + :bytes
-    ) AS last
-    FROM {ENVELOPES} f WHERE f.day = :day AND f.part = :part AND f.position > :after ORDER BY f.position LIMIT 1
-    """
 )
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -56,20 +59,39 @@ _set_up: set[str] = set()
 
 
 class PostgresSpool:
-    """The spool in the database of a `postgresql+psycopg2://` URL; its tables are made when they are missing.
+    """The spool in the database of a `postgresql+psycopg2://` URL, and in files below a folder or URL. Its tables are made when they are
+    missing, unless not to be: then they have to be there.
 
     The constructor connects, the first time that a process opens a spool, and raises SpoolError when it cannot. See
     `storage.spool.interface.Spool`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, files_url: str, *, makes: bool = True) -> None:
+        self._url, self._files_url = url, files_url
         self._engine = open_engine(url)
         self._listener = Listener(url, self._ends)
         if url not in _set_up:
-            with self._transaction() as connection:
-                make_tables(connection)
+            try:
+                self._set_up(makes=makes)
+            except SpoolError:
+                self.close()
+                raise
             _set_up.add(url)
+
+    def _set_up(self, *, makes: bool) -> None:
+        with self._transaction() as connection:
+            if makes:
+                make_tables(connection)
+            elif missing := missing_tables(connection):
+                names = ", ".join(map(str, missing))
+                raise SpoolError(f"the database has no {names}: run `tasks-pipeline migrate`")
+
+    @cached_property
+    def _files(self) -> MovedFiles:
+        """Files of finished days. A receiver, which never asks for any, imports nothing for them."""
+        from tasks_pipeline.storage.spool.moved import MovedFiles
+
+        return MovedFiles(self._transaction, self._files_url)
 
     def writer(self) -> SpoolWriter:
         """A writer on the first free part name. Raises SpoolError when none is free or the database is away."""
@@ -109,21 +131,30 @@ class PostgresSpool:
 
     def waiting(self, day: date, part: str, after: int) -> Waiting:
         """What lies behind position `after`, from two rows."""
-        envelopes = (TOTALS.c.last_position - ENVELOPES.c.position + 1).label("envelopes")
-        items = (TOTALS.c["items"] - ENVELOPES.c.items_through + ENVELOPES.c["items"]).label("items")
-        same = (ENVELOPES.c.day == TOTALS.c.day) & (ENVELOPES.c.part == TOTALS.c.part)
-        query = (
-            select(envelopes, items, ENVELOPES.c.received_at)
-            .join_from(TOTALS, ENVELOPES, same)
-            .where(*of(ENVELOPES, day, part), ENVELOPES.c.position > after)
-            .order_by(ENVELOPES.c.position)
-            .limit(1)
+        after = max(after, 0)
+        e = ENVELOPES.c
+        query = select(e.position, e.items_through - e["items"], e.received_at).where(
+            *of(ENVELOPES, day, part), e.position > after
         )
         with self._transaction() as connection:
-            row = connection.execute(query).one_or_none()
-        return (
-            Waiting(row.envelopes, row.items, row.received_at.astimezone(UTC)) if row else Waiting(0, 0, None)
-        )
+            totals = connection.execute(select(TOTALS).where(*of(TOTALS, day, part))).one_or_none()
+            row = connection.execute(query.order_by(e.position).limit(1)).one_or_none()
+        if totals is None or totals.last_position <= after:
+            return Waiting(0, 0, None)
+        in_file = self._first_moved(day, part, after) if row is None or row.position > after + 1 else None
+        first = in_file or row
+        if first is None:
+            return Waiting(0, 0, None)
+        position, items, received_at = first
+        return Waiting(totals.last_position - position + 1, totals.items - items, received_at.astimezone(UTC))
+
+    def _first_moved(self, day: date, part: str, after: int) -> tuple[int, int, datetime] | None:
+        """Position, items before it and receipt of the envelope behind a position, when that is in a file."""
+        opened = self._files.open(day, part, after + 1)
+        if opened is None or opened[0].first > after + 1:
+            return None
+        row = opened[1].slice(after + 1 - opened[0].first, 1).drop_columns("body").to_pylist()[0]
+        return after + 1, row["items_through"] - row["items"], row["received_at"]
 
     def read(
         self,
@@ -136,23 +167,34 @@ class PostgresSpool:
         max_bytes: int = 32 * 1024 * 1024,
     ) -> list[Spooled]:
         """Envelopes behind `after`, in order; see `storage.spool.interface.Spool.read`."""
-        if through is not None:
-            max_envelopes = min(max_envelopes, through - max(after, 0))
-            if max_envelopes <= 0:
-                return []
+        after = max(after, 0)
+        while (more := max_envelopes if through is None else min(max_envelopes, through - after)) > 0:
+            found, end = self._read(day, part, after, more, max_bytes)
+            if found or end <= after:
+                return found
+            after = end  # all of it was erased
+        return []
+
+    def _read(
+        self, day: date, part: str, after: int, max_envelopes: int, max_bytes: int
+    ) -> tuple[list[Spooled], int]:
+        """What of the next envelopes is not erased, and the last position of these; from the table or from a file."""
         with self._transaction() as connection:
-            end = _end(connection, day, part, after, max_envelopes, max_bytes)
-            if end <= after:
-                return []
-            raw: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-            with raw.cursor(binary=True) as cursor:
-                cursor.execute(_READ, (day, part, after + 1, end))
-                return [_spooled(day, part, row) for row in cursor.fetchall()]
+            stretch = stretch_of(connection, day, part, after, max_envelopes, max_bytes)
+            if stretch and stretch[0] == after + 1:
+                raw: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+                with raw.cursor(binary=True) as cursor:
+                    cursor.execute(_READ, (day, part, after + 1, stretch[1]))
+                    return [_spooled(day, part, row) for row in cursor.fetchall()], stretch[1]
+        return self._files.read(day, part, after, max_envelopes, max_bytes)
 
     def last_position(self, day: date, part: str, after: int, *, max_envelopes: int, max_bytes: int) -> int:
-        """The position at which `read` with the same limits would end; no body is read."""
+        """The position at which `read` with the same limits would end; of what is in the table no body is read."""
         with self._transaction() as connection:
-            return _end(connection, day, part, after, max_envelopes, max_bytes)
+            stretch = stretch_of(connection, day, part, after, max_envelopes, max_bytes)
+        if stretch and stretch[0] == after + 1:
+            return stretch[1]
+        return self._files.last_position(day, part, after, max_envelopes, max_bytes)
 
     def erase(self, day: date, part: str, first: int, last: int) -> None:
         """Empty the rows of a range; the database frees their space with its next vacuum. See `storage.spool.interface.Spool`."""
@@ -167,6 +209,8 @@ class PostgresSpool:
             some = [{"first": first, "last": last} for first, last in ranges[start : start + ERASED_RANGES]]
             with self._transaction() as connection:
                 connection.execute(erased.values(emptied), some)
+        if ranges:  # later than in the table, from which somebody may be moving them
+            self._files.erase(day, part, ranges)
 
     def rewrite(self, day: date, part: str, changed: Mapping[int, Rewritten]) -> None:
         """Put other bytes in the place of bodies and facts, some in a transaction."""
@@ -181,14 +225,36 @@ class PostgresSpool:
             with self._transaction() as connection:
                 written = update(ENVELOPES).where(*named).values(values)
                 connection.execute(written, rows[start : start + ERASED_RANGES])
+        if changed:
+            self._files.rewrite(day, part, changed)
 
     def drop_day(self, day: date) -> int:
-        """Drop the partition of a day; gives the number of envelopes removed.
+        """Drop the partition of a day and its files; gives the number of envelopes removed.
 
-        Raises SpoolError when a query on the table holds it up for more than DROP_WAIT_SECONDS.
+        Raises SpoolError when a query on the table, or a backup, holds it up for more than DROP_WAIT_SECONDS. A file that cannot be
+        removed now is swept later.
         """
         with self._transaction() as connection:
-            return drop_partition(connection, day)
+            removed = drop_partition(connection, day)
+        try:
+            self._files.remove_gone(day)
+        except SpoolError as error:
+            log.warning("files of %s are removed later: %s", day, error)
+        return removed
+
+    def move_day(self, day: date) -> bool:
+        """Move a day into files; see `storage.spool.interface.Spool`."""
+        from tasks_pipeline.storage.spool import moving
+
+        return moving.move_day(self._transaction, self._files, day)
+
+    def moved(self) -> list[MovedDay]:
+        """What lies in files, by day."""
+        return self._files.days()
+
+    def sweep(self) -> int:
+        """Remove files that hold nothing any more; see `storage.spool.interface.Spool`."""
+        return self._files.sweep()
 
     def close(self) -> None:
         """Close the connections of readers; writers are closed on their own."""
@@ -212,10 +278,3 @@ def _spooled(day: date, part: str, row: tuple[Any, ...]) -> Spooled:
     moment, told = received_at.astimezone(UTC), _decode(meta)
     receipt = Receipt(moment, project_id, public_key, event_id, encoding, items, body, told)
     return Spooled(day, part, position, receipt)
-
-
-def _end(connection: Connection, day: date, part: str, after: int, max_envelopes: int, max_bytes: int) -> int:
-    """The last position behind `after` within both limits, at least the first one; `after` when there is none."""
-    limits = {"day": day, "part": part, "after": after, "more": max_envelopes - 1, "bytes": max_bytes}
-    row = connection.execute(_END, limits).one_or_none()
-    return after if row is None else int(row.last or row.first)

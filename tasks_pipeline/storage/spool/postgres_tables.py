@@ -1,6 +1,7 @@
 """The spool's tables in Postgres: what they are, how they are made and dropped, and connections that may be lost.
 
-Locks are taken in one order everywhere, so nothing deadlocks: rows of `totals` by day, then the table of envelopes.
+Locks are taken in one order everywhere, so nothing deadlocks: the table `moved`, rows of `totals` by day, the table of envelopes, rows
+of `moved`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Engine,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -40,6 +43,8 @@ from tasks_pipeline.storage.spool.interface import SpoolError
 
 SCHEMA = "spool"
 ERASED = "erased"  # in the place of the encoding: what was sent is gone
+WRITING, KEPT, GONE = "writing", "kept", "gone"
+"""States of a file: it may be there and is no part of the spool yet, it holds envelopes, it is to be removed."""
 DROP_WAIT_SECONDS = 5  # appends queue behind a drop that waits for somebody's long query
 CHANNEL = "tasks_pipeline_spool"
 """What is notified of an append to a part: day, part and its last position, with blanks between."""
@@ -88,6 +93,31 @@ ENVELOPES = Table(
     postgresql_partition_by="LIST (day)",
 )
 
+MOVED = Table(
+    "moved",
+    _metadata,
+    Column("name", Text, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("moved_by_place", "day", "part", "last_position"),
+)
+"""Files that hold envelopes of finished days, see `moved.py`."""
+
+_STRETCH = text(
+    f"""
+    SELECT f.position AS first, (
+        SELECT max(e.position) FROM {ENVELOPES} e WHERE e.day = :day AND e.part = :part
+        AND e.position BETWEEN f.position AND f.position + :more AND e.size_through <= f.size_through - f.size + :bytes
+    ) AS last
+    FROM {ENVELOPES} f WHERE f.day = :day AND f.part = :part AND f.position > :after ORDER BY f.position LIMIT 1
+    """
+)
+
 
 def open_engine(url: str) -> Engine:
     """A pool of psycopg's connections to the database of a `postgresql+psycopg2://` URL."""
@@ -121,15 +151,22 @@ def _set_session(connection: psycopg.Connection[Any], _record: object = None) ->
 
 def make_tables(connection: Connection) -> None:
     """Make what is missing, before the first day."""
-    there = select(func.to_regclass(str(ENVELOPES)))
-    if connection.scalar(there) is not None:
+    if not missing_tables(connection):
         return
     _lock_tables(connection)
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    if connection.scalar(there) is None:
-        _metadata.create_all(connection, checkfirst=False)
+    missing = missing_tables(connection)
+    _metadata.create_all(connection, tables=missing, checkfirst=False)
+    if ENVELOPES in missing:
         # Bodies come compressed: out of the row as they are, so that scans of the small columns stay dense.
         connection.execute(text(f"ALTER TABLE {ENVELOPES} ALTER COLUMN body SET STORAGE EXTERNAL"))
+
+
+def missing_tables(connection: Connection) -> list[Table]:
+    """Tables that were never made, or not by an earlier version."""
+    there = select(*(func.to_regclass(str(table)) for table in _metadata.sorted_tables))
+    found = connection.execute(there).one()
+    return [table for table, known in zip(_metadata.sorted_tables, found, strict=True) if known is None]
 
 
 def make_day(connection: Connection, day: date, part: str) -> None:
@@ -146,15 +183,21 @@ def make_day(connection: Connection, day: date, part: str) -> None:
 
 
 def drop_partition(connection: Connection, day: date) -> int:
-    """Drop the partition of a day and its totals; gives the number of envelopes removed. Fails when somebody's query holds
-    it up for DROP_WAIT_SECONDS."""
-    _lock_tables(connection)
-    connection.execute(text(f"SET LOCAL lock_timeout = '{DROP_WAIT_SECONDS}s'"))
+    """Drop the partition of a day and its totals, and have its files go; gives the number of envelopes removed. Fails when somebody's query,
+    or a backup that reads the files, holds it up for DROP_WAIT_SECONDS."""
+    lock_tables(connection)
+    keep_files(connection)
     # Waits for appends to this day that are under way; later ones find no row and make the day anew.
     rows = delete(TOTALS).where(TOTALS.c.day == day).returning(TOTALS.c.last_position)
     removed: int = sum(connection.scalars(rows))
     connection.execute(text(f"DROP TABLE IF EXISTS {partition_of(day)}"))
+    connection.execute(update(MOVED).where(MOVED.c.day == day).values(state=GONE, since=func.now()))
     return removed
+
+
+def keep_files(connection: Connection) -> None:
+    """Until the end of the transaction nobody else removes files that held envelopes. Takes no snapshot of the database."""
+    connection.execute(text(f"LOCK TABLE {MOVED} IN SHARE UPDATE EXCLUSIVE MODE"))
 
 
 def of(table: Table, day: date, part: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -162,9 +205,32 @@ def of(table: Table, day: date, part: str) -> tuple[ColumnElement[bool], ColumnE
     return table.c.day == day, table.c.part == part
 
 
+def stretch_of(
+    connection: Connection, day: date, part: str, after: int, max_envelopes: int, max_bytes: int
+) -> tuple[int, int] | None:
+    """The first position behind `after` and the last one within both limits, of what is in the table; None when nothing is."""
+    limits = {"day": day, "part": part, "after": after, "more": max_envelopes - 1, "bytes": max_bytes}
+    row = connection.execute(_STRETCH, limits).one_or_none()
+    return None if row is None else (int(row.first), int(row.last or row.first))
+
+
+def end_of(
+    connection: Connection, day: date, part: str, after: int, max_envelopes: int, max_bytes: int
+) -> int:
+    """The last position behind `after` within both limits, at least the first one; `after` when the table has none."""
+    stretch = stretch_of(connection, day, part, after, max_envelopes, max_bytes)
+    return after if stretch is None else stretch[1]
+
+
 def partition_of(day: date) -> str:
     """The table of a day."""
     return f"{SCHEMA}.envelopes_{day:%Y_%m_%d}"
+
+
+def lock_tables(connection: Connection) -> None:
+    """Until the end of the transaction nobody else makes or drops tables of the spool; locks are waited for DROP_WAIT_SECONDS from now on."""
+    _lock_tables(connection)
+    connection.execute(text(f"SET LOCAL lock_timeout = '{DROP_WAIT_SECONDS}s'"))
 
 
 def _lock_tables(connection: Connection) -> None:

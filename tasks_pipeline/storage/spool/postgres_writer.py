@@ -101,6 +101,17 @@ class PostgresWriter:
         """Give every receipt its place and store them all."""
         if not facts:
             return []
+        try:
+            return self._copy(connection, facts)
+        except (
+            psycopg.errors.CheckViolation
+        ):  # a day of long ago: its partition was moved out, and is made anew
+            connection.rollback()
+            for day in {day for day, _, _ in facts}:
+                self._make_day(day, self.part)
+            return self._copy(connection, facts)
+
+    def _copy(self, connection: psycopg.Connection[Any], facts: Sequence[_Facts]) -> list[tuple[date, int]]:
         ends = self._advance(connection, facts)
         places = []
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:

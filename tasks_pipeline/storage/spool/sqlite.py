@@ -25,6 +25,7 @@ import msgspec
 from tasks_pipeline.storage.disk import make_folder, sync_folder
 from tasks_pipeline.storage.spool.interface import (
     ERASED_RANGES,
+    MovedDay,
     PartTotals,
     Receipt,
     Rewritten,
@@ -157,16 +158,16 @@ class SqliteSpool:
         max_bytes: int = 32 * 1024 * 1024,
     ) -> list[Spooled]:
         """Envelopes behind `after`, in order; see `storage.spool.interface.Spool.read`."""
-        if through is not None:
-            max_envelopes = min(max_envelopes, through - max(after, 0))
-            if max_envelopes <= 0:
-                return []
+        after = max(after, 0)
         with self._reader(day, part) as connection:
-            if connection is None:
-                return []
-            end = _end(connection, after, max_envelopes, max_bytes)
-            rows = connection.execute(_RANGE, (after + 1, end)).fetchall()
-            return [_spooled(day, part, row) for row in rows]
+            while (more := max_envelopes if through is None else min(max_envelopes, through - after)) > 0:
+                end = after if connection is None else _end(connection, after, more, max_bytes)
+                if connection is None or end <= after:
+                    break
+                if rows := connection.execute(_RANGE, (after + 1, end)).fetchall():
+                    return [_spooled(day, part, row) for row in rows]
+                after = end  # all of it was erased
+        return []
 
     def last_position(self, day: date, part: str, after: int, *, max_envelopes: int, max_bytes: int) -> int:
         """The position at which `read` with the same limits would end; no body is read."""
@@ -221,6 +222,18 @@ class SqliteSpool:
         """Remove the files of a day; gives the number of envelopes removed."""
         paths = [_path(self.folder, found, part) for found, part in _files(self.folder) if found == day]
         return sum(_drop(path) for path in paths)
+
+    def move_day(self, day: date) -> bool:
+        """Days lie in files of their own already."""
+        return False
+
+    def moved(self) -> list[MovedDay]:
+        """Nothing ever is."""
+        return []
+
+    def sweep(self) -> int:
+        """Nothing lies about."""
+        return 0
 
     def close(self) -> None:
         """Nothing is open between calls, so there is nothing to close."""
