@@ -11,7 +11,7 @@ import click
 # not import the modules, some of which take a second.
 COMMANDS = {
     "init": ("commands.init", "init", "Write a configuration to start from."),
-    "run": ("commands.service", "run", "Run the whole service: receiver, Dagster, UI."),
+    "run": ("commands.service", "run", "Run the whole service: receiver, pages, Dagster, UI."),
     "dsn": ("commands.clients", "dsn", "Print the DSN of a project."),
     "send-test-event": ("commands.clients", "send_test_event", "Send one realistic error event."),
     "demo": ("commands.demo", "demo", "Show the main job on recorded traffic."),
@@ -64,6 +64,7 @@ COMMANDS = {
     ),
     "grouping": ("commands.grouping", "grouping", "Try the grouping on events from outside."),
     "receive": ("commands.service", "receive", "Run the receiver alone."),
+    "web": ("commands.web", "web", "Serve pages and the Web API alone."),
     "worker": ("commands.roles", "worker", "Run the runs of some lanes, with a broker."),
     "dagster": ("commands.roles", "dagster", "Run Dagster without a receiver."),
     "migrate": ("commands.roles", "migrate", "Bring all tables to the installed version."),
@@ -99,7 +100,7 @@ SECTIONS = {
         "privacy",
         "grouping",
     ),
-    "Roles of several hosts": ("receive", "worker", "dagster", "migrate", "health"),
+    "Roles of several hosts": ("receive", "web", "worker", "dagster", "migrate", "health"),
 }
 
 

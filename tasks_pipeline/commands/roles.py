@@ -136,7 +136,7 @@ def dagster(ctx: click.Context, ui_port: int, ui_host: str, metrics: Address | N
 def migrate(ctx: click.Context) -> None:
     """Bring all tables to the installed version: spool, lake, state and Dagster's own.
 
-    The roles `receive`, `worker` and `dagster` wait for this on PostgreSQL and change no tables themselves; `run` does it by itself. Again,
+    The roles `receive`, `web`, `worker` and `dagster` wait for this on PostgreSQL and change no tables themselves; `run` does it by itself. Again,
     or on two hosts at once, it does no harm.
 
     \b
@@ -158,15 +158,15 @@ def migrate(ctx: click.Context) -> None:
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["receiver", "worker", "dagster"]))
+@click.argument("role", type=click.Choice(["receiver", "web", "worker", "dagster"]))
 @click.option(
-    "--port", type=Number(1, 65_535), metavar="N", help="Port of the receiver.  [default: as configured]"
+    "--port", type=Number(1, 65_535), metavar="N", help="Port of receiver or web.  [default: as configured]"
 )
 @click.pass_context
 def health(ctx: click.Context, role: str, port: int | None) -> None:
     """Say in a line whether a role on this host is well; exit status 0 when it is.
 
-    The receiver takes envelopes; a worker has given a sign of life in the last 15 s; Dagster's daemon ticks and the definitions are
+    The receiver takes envelopes; the web process has its stores open; a worker has given a sign of life in the last 15 s; Dagster's daemon ticks and the definitions are
     loaded, or it stands by.
 
     \b
@@ -177,6 +177,7 @@ def health(ctx: click.Context, role: str, port: int | None) -> None:
     home = current_home(ctx)
     ask: dict[str, Callable[[], str | None]] = {
         "receiver": lambda: _receiver(home, port),
+        "web": lambda: _web(home, port),
         "worker": lambda: _worker(home),
         "dagster": lambda: _dagster(home),
     }
@@ -195,6 +196,14 @@ def _receiver(home: Home, port: int | None) -> str | None:
     receiver, service = home.config_to_look().config.receiver, running_service(home)
     port = port or (service.receiver_port if service else receiver.port)
     return receiver_missing(Address(receiver.host, port).url)
+
+
+def _web(home: Home, port: int | None) -> str | None:
+    from tasks_pipeline.service.address import Address
+    from tasks_pipeline.service.ready import web_missing
+
+    web = home.config_to_look().config.web
+    return web_missing(Address(web.host, port or web.port).url)
 
 
 def _worker(home: Home) -> str | None:

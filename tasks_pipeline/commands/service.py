@@ -8,6 +8,7 @@ import click
 
 from tasks_pipeline.commands.common.options import Number
 from tasks_pipeline.commands.common.output import current_home, user_errors
+from tasks_pipeline.commands.token import checked_url
 
 
 @click.command()
@@ -30,11 +31,17 @@ from tasks_pipeline.commands.common.output import current_home, user_errors
     show_default=True,
     help="Port of Dagster's UI, always on 127.0.0.1; 0 takes a free one.",
 )
+@click.option(
+    "--web-port",
+    type=Number(0, 65_535),
+    metavar="N",
+    help="Port of pages and Web API.  [default: at the receiver's]",
+)
 @click.pass_context
-def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) -> None:
-    """Run the whole service in the foreground: the receiver, and Dagster with its UI.
+def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int, web_port: int | None) -> None:
+    """Run the whole service in the foreground: the receiver, pages and Web API, and Dagster with its UI.
 
-    Prints the DSN, the address of the UI and where data and logs lie, then `ready` when all of it answers. A process
+    Prints the DSN, the addresses of the pages and the UI and where data and logs lie, then `ready` when all of it answers. A process
     that dies is started again, and that is printed with the last lines of its log. Ctrl-C stops everything; twice
     stops it at once.
 
@@ -51,7 +58,7 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
     home = current_home(ctx, create=True)
     expected = (AlreadyRunning, CannotStart, DagsterHomeError, DatabaseAway, Elsewhere, ValueError, OSError)
     with user_errors(*expected):
-        status = run_service(home, click.echo, host=host, port=port, ui_port=ui_port)
+        status = run_service(home, click.echo, host=host, port=port, ui_port=ui_port, web_port=web_port)
     sys.exit(status)
 
 
@@ -66,6 +73,11 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
     help="Port to listen on; 0 takes a free one.  [default: as configured, else 9000]",
 )
 @click.option(
+    "--web",
+    metavar="URL",
+    help="Where the web process listens, or none.  [default: as configured, else http://127.0.0.1:9080]",
+)
+@click.option(
     "--drain-seconds",
     type=Number(0, 300),
     metavar="N",
@@ -74,9 +86,12 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int) ->
     help="After SIGTERM be not ready for so long before ending: behind a balancer.",
 )
 @click.pass_context
-def receive(ctx: click.Context, host: str | None, port: int | None, drain_seconds: int) -> None:
+def receive(
+    ctx: click.Context, host: str | None, port: int | None, web: str | None, drain_seconds: int
+) -> None:
     """Run the receiver alone: it accepts envelopes and keeps them in the spool until something processes them.
 
+    Pages and the Web API are forwarded to the web process (`tasks-pipeline web`), so that one address serves all.
     Prints the URL it listens on; its log goes to stderr. `tasks-pipeline run` starts one by itself: use this where
     receivers and Dagster run on different machines. On PostgreSQL it waits for `tasks-pipeline migrate`, and needs a configuration
     file: hosts share one.
@@ -84,15 +99,17 @@ def receive(ctx: click.Context, host: str | None, port: int | None, drain_second
     \b
     Examples:
       tasks-pipeline receive --host 0.0.0.0 --port 9000
-      tasks-pipeline receive --host 0.0.0.0 --drain-seconds 10
+      tasks-pipeline receive --host 0.0.0.0 --web http://web:9080
     """
     import logging
     import os
 
-    from tasks_pipeline.receiver.server import serve
+    from tasks_pipeline.receiver.app import create_app
+    from tasks_pipeline.service.address import Address
     from tasks_pipeline.service.leftovers import MARKER_VARIABLE
     from tasks_pipeline.service.roles import await_schema, ensure_place, role_home
     from tasks_pipeline.service.service import CannotStart
+    from tasks_pipeline.serving import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = current_home(ctx, create=True)
@@ -101,9 +118,12 @@ def receive(ctx: click.Context, host: str | None, port: int | None, drain_second
             home = role_home(home)
             await_schema(home, click.echo, unless_away=True)
             ensure_place(home)
-        receiver = home.config_in_force().config.receiver
+        config = home.config_in_force().config
+        receiver, own_web = config.receiver, Address(config.web.host, config.web.port).url
         serve(
-            home,
+            create_app(
+                home, web_url=None if web == "none" else checked_url(web, "--web") if web else own_web
+            ),
             receiver.host if host is None else host,
             receiver.port if port is None else port,
             lambda url: click.echo(f"receiver listens on {url}"),

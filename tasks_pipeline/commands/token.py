@@ -131,18 +131,15 @@ def revoke(ctx: click.Context, number: int, as_json: bool) -> None:
 
 
 def service_url(home: Home) -> str:
-    """Where clients reach the receiver: the running service's URL, else the configured one."""
-    from tasks_pipeline.service.running import running_service
+    """Where clients reach the Web API: at the address of the pages."""
+    from tasks_pipeline.service.links import links
 
-    receiver, service = home.config_to_look().config.receiver, running_service(home)
-    if service:
-        return service.receiver_url
-    return receiver.public_url or f"http://{receiver.host}:{receiver.port}"
+    return links(home, home.config_to_look().config).base
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, option: str = "--url") -> str:
     """The URL without a slash at its end. Raises BadParameter when it is none."""
     scheme, _, rest = url.partition("://")
     if scheme not in ("http", "https") or not rest.strip("/") or not url.isprintable() or " " in url:
-        raise click.BadParameter(f"found {cell(url)!r}, allowed is http(s)://host[:port]", param_hint="--url")
+        raise click.BadParameter(f"found {cell(url)!r}, allowed is http(s)://host[:port]", param_hint=option)
     return url.rstrip("/")

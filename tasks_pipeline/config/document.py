@@ -22,6 +22,7 @@ from tasks_pipeline.config.symbols import Symbols
 from tasks_pipeline.config.tracking import disagreements
 from tasks_pipeline.config.uploads import Uploads
 from tasks_pipeline.config.watch import Watch
+from tasks_pipeline.config.web import Web
 
 
 class Config(Model):
@@ -30,6 +31,7 @@ class Config(Model):
     organisation: Organisation = Organisation()
     projects: tuple[Project, ...] = Field(min_length=1)
     receiver: Receiver = Receiver()
+    web: Web = Web()
     processing: Processing = Processing()
     retention: Retention = Retention()
     backup: Backup = Backup()

@@ -389,7 +389,9 @@ def undoable(row: Row[Any], together: str) -> dict[str, Any]:
     if not together:
         return {}
     was = lifecycle_columns(lifecycle(row)) | {"assignee": row.assignee}
-    dated = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in was.items() if v is not None}
+    dated = {
+        name: v.isoformat() if isinstance(v, datetime) else v for name, v in was.items() if v is not None
+    }
     return {"together": together, "was": dated}
 
 

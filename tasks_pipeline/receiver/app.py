@@ -14,6 +14,7 @@ from tasks_pipeline.receiver.accounts import Accounts
 from tasks_pipeline.receiver.answers import PREFLIGHT, Answer, Refused, json_answer
 from tasks_pipeline.receiver.commit import GroupCommit
 from tasks_pipeline.receiver.endpoints import Endpoint, Endpoints, Route, find_route
+from tasks_pipeline.receiver.forwarding import Forwarding, is_forwarded
 from tasks_pipeline.receiver.intake import Intake
 from tasks_pipeline.receiver.prometheus import CONTENT_TYPE, Metrics
 from tasks_pipeline.receiver.quotas import Quotas
@@ -21,7 +22,6 @@ from tasks_pipeline.receiver.request import MAX_HEADERS, BodyMemory, ClientGone,
 from tasks_pipeline.receiver.unsubscribing import Unsubscribing
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
-from tasks_pipeline.web_api.mount import WebApi, is_web_api
 
 if TYPE_CHECKING:
     from tasks_pipeline.watch.prometheus import PipelineMetrics
@@ -38,7 +38,9 @@ OPEN_SECONDS = 10.0
 class Receiver:
     """The ASGI callable. Raises ConfigError when the configuration is broken at the start."""
 
-    def __init__(self, home: Home, spool: Spool | None, limits: Limits, quotas: Quotas) -> None:
+    def __init__(
+        self, home: Home, spool: Spool | None, limits: Limits, quotas: Quotas, web_url: str | None
+    ) -> None:
         self._home = home
         self._limits = limits
         self._memory = BodyMemory(limits.body_memory)
@@ -46,7 +48,7 @@ class Receiver:
         self._commit = GroupCommit((lambda: spool) if spool else partial(open_spool, home), self._metrics)
         accounts = Accounts(home)
         self._intake = Intake(accounts, quotas, self._commit, self._metrics)
-        self._web_api = WebApi(home, lambda: accounts.config)
+        self._forwarding = Forwarding(web_url) if web_url else None
         self._unsubscribing = Unsubscribing(home, lambda: accounts.config)
         self._pipeline_metrics: PipelineMetrics | None = None
         self.is_stopping = False
@@ -62,10 +64,13 @@ class Receiver:
         """Serve one request, or the lifespan of the application."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] == "http" and is_web_api(scope["path"]):
-            await self._web_api(scope, receive, self._counted(send))
         elif scope["type"] == "http":
-            await self._http(Request(scope, receive, self._limits, self._memory), send)
+            request = Request(scope, receive, self._limits, self._memory)
+            if self._forwarding is not None and is_forwarded(request.method, request.path):
+                address = request.remote_addr(self._intake.settings.trust_forwarded_for)
+                await self._forwarding(scope, receive, self._counted(send), address)
+            else:
+                await self._http(request, send)
 
     async def _http(self, request: Request, send: Send) -> None:
         route = find_route(request.method, request.path)
@@ -104,11 +109,11 @@ class Receiver:
             raise
 
     def _counted(self, send: Send) -> Send:
-        """The same, with answers of the Web API counted."""
+        """The same, with answers of the web process counted."""
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.answered("web_api", message["status"])
+                self._metrics.answered("web", message["status"])
             await send(message)
 
         return counting
@@ -149,7 +154,8 @@ class Receiver:
         await asyncio.wait([housekeeping])
         await self._intake.flush_refusals()
         await self._commit.close()
-        await self._web_api.close()
+        if self._forwarding is not None:
+            await self._forwarding.close()
         self._unsubscribing.close()
         if self._pipeline_metrics is not None:
             self._pipeline_metrics.close()
@@ -193,11 +199,17 @@ async def _send(answer: Answer, request: Request, send: Send) -> None:
 
 
 def create_app(
-    home: Home, *, spool: Spool | None = None, limits: Limits | None = None, quotas: Quotas | None = None
+    home: Home,
+    *,
+    spool: Spool | None = None,
+    limits: Limits | None = None,
+    quotas: Quotas | None = None,
+    web_url: str | None = None,
 ) -> Receiver:
     """The ASGI application of an installation.
 
-    `spool` is the installation's own unless another is given; it is closed at the end of the lifespan either way.
+    `spool` is the installation's own unless another is given; it is closed at the end of the lifespan either way. What
+    is no ingestion goes to the web process at `web_url`.
     Raises ConfigError.
     """
-    return Receiver(home, spool, limits or Limits(), quotas or Quotas())
+    return Receiver(home, spool, limits or Limits(), quotas or Quotas(), web_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 LOOPBACK = "127.0.0.1"
 
@@ -30,3 +31,13 @@ def parse_address(text: str) -> Address:
     if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
         raise ValueError(f"found {text!r}, allowed is HOST:PORT, such as 127.0.0.1:9101")
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is that of this machine alone."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

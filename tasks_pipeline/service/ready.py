@@ -1,4 +1,4 @@
-"""Whether parts of a service are ready: what is asked of the receiver, the webserver and the daemon, over HTTP."""
+"""Whether parts of a service are ready: what is asked of the receiver, the web process, the webserver and the daemon, over HTTP."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def receiver_missing(receiver_url: str) -> str | None:
     except _NoAnswer as error:
         return str(error)
     return None
+
+
+def web_missing(web_url: str) -> str | None:
+    """None when pages and Web API are served, else what is the matter."""
+    return receiver_missing(web_url)
 
 
 class _Failure(msgspec.Struct):

@@ -23,8 +23,8 @@ class AlreadyRunning(Exception):
 class RunningService(msgspec.Struct, frozen=True):
     """`run/service.json`: what is known of the service of a home while it runs.
 
-    `receiver_url` is where clients send to (the public URL when one is configured), `ready` whether every part has
-    answered.
+    `receiver_url` is where clients send to (the public URL when one is configured), `web_url` where pages and the Web API are when not
+    there, `ready` whether every part has answered.
     """
 
     pid: int
@@ -35,6 +35,12 @@ class RunningService(msgspec.Struct, frozen=True):
     ui_port: int
     code_server_port: int
     ready: bool = False
+    web_url: str | None = None
+
+    @property
+    def pages_url(self) -> str:
+        """Where people and clients of the Web API ask."""
+        return self.web_url or self.receiver_url
 
 
 @contextmanager

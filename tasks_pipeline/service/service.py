@@ -16,7 +16,7 @@ from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home, dsn
 from tasks_pipeline.lanes import LANES
 from tasks_pipeline.service import celery_worker
-from tasks_pipeline.service.address import LOOPBACK, Address
+from tasks_pipeline.service.address import LOOPBACK, Address, is_loopback
 from tasks_pipeline.service.dagster_home import (
     CODE_SERVER_MODULE,
     CODE_SERVER_VARIABLE,
@@ -31,7 +31,8 @@ from tasks_pipeline.service.dagster_home import (
     write_dagster_home,
 )
 from tasks_pipeline.service.leader import taken
-from tasks_pipeline.service.ready import code_location_missing, daemon_missing, receiver_missing
+from tasks_pipeline.service.links import links
+from tasks_pipeline.service.ready import code_location_missing, daemon_missing, receiver_missing, web_missing
 from tasks_pipeline.service.running import RunningService, announce, announced, service_lock
 from tasks_pipeline.service.supervisor import Limits, Part, Supervisor, always_ready
 
@@ -56,12 +57,18 @@ def _dagster_addresses(ui_port: int, ui_host: str = LOOPBACK) -> DagsterAddresse
 
 
 def run_service(
-    home: Home, say: Callable[[str], None], *, host: str | None, port: int | None, ui_port: int
+    home: Home,
+    say: Callable[[str], None],
+    *,
+    host: str | None,
+    port: int | None,
+    ui_port: int,
+    web_port: int | None = None,
 ) -> int:
     """Run everything until told to stop; returns the exit status.
 
-    `host` and `port` are the receiver's (None: as configured), port 0 takes a free one. The UI, which has no login,
-    always listens on the loopback address only. Raises AlreadyRunning, CannotStart, ConfigError, DagsterHomeError, Elsewhere
+    `host` and `port` are the receiver's (None: as configured), port 0 takes a free one. Pages and Web API are at the same address, to
+    which the receiver forwards, unless a `web_port` is given. The UI, which has no login, always listens on the loopback address only. Raises AlreadyRunning, CannotStart, ConfigError, DagsterHomeError, Elsewhere
     when another host runs Dagster for this database, and DatabaseAway.
     """
     with service_lock(home), taken(home) as lost:
@@ -71,10 +78,19 @@ def run_service(
             config.receiver.port if port is None else port,
             "--port",
         )
+        apart = web_port is not None
+        web = _free_address(config.web.host if apart else LOOPBACK, web_port or 0, "--web-port")
         dagster = _dagster_addresses(ui_port)
-        service = _described(config, receiver, dagster)
-        parts = [receiver_part(home, receiver), *dagster_parts(home, dagster), *worker_parts(home)]
-        lines = [*dsns(config, service), *introduction(home, service)]
+        service = _described(config, receiver, dagster, config.web.public_url or web.url if apart else None)
+        behind = None if apart else receiver
+        parts = [
+            receiver_part(home, receiver, None if apart else web),
+            web_part(home, web, behind),
+            *dagster_parts(home, dagster),
+            *worker_parts(home),
+        ]
+        pages = f"pages             {links(home, config, service).base}/"
+        lines = [*dsns(config, service), pages, *introduction(home, service)]
         return _supervise(home, service, dagster, parts, lines, lost, say)
 
 
@@ -104,7 +120,9 @@ def _config(home: Home) -> Config:
     return home.config_in_force().config
 
 
-def _described(config: Config, receiver: Address, dagster: DagsterAddresses) -> RunningService:
+def _described(
+    config: Config, receiver: Address, dagster: DagsterAddresses, web_url: str | None = None
+) -> RunningService:
     return RunningService(
         pid=getpid(),
         started_at=datetime.now(UTC),
@@ -113,6 +131,7 @@ def _described(config: Config, receiver: Address, dagster: DagsterAddresses) -> 
         ui_url=dagster.ui.url,
         ui_port=dagster.ui.port,
         code_server_port=dagster.code_server.port,
+        web_url=web_url,
     )
 
 
@@ -194,11 +213,20 @@ def introduction(home: Home, service: RunningService) -> list[str]:
     ]
 
 
-def receiver_part(home: Home, receiver: Address) -> Part:
-    """The process that takes envelopes."""
+def receiver_part(home: Home, receiver: Address, web: Address | None) -> Part:
+    """The process that takes envelopes, and forwards to the web process what is none."""
     command = ["tasks_pipeline.cli", "receive", "--host", receiver.host, "--port", str(receiver.port)]
+    command += ["--web", web.url if web else "none"]
     ready = functools.partial(receiver_missing, receiver.url)
     return Part("receiver", [*_PYTHON, *command], _environment(home), ready)
+
+
+def web_part(home: Home, web: Address, behind: Address | None) -> Part:
+    """The process that serves pages and the Web API, behind a receiver or alone."""
+    command = ["tasks_pipeline.cli", "web", "--host", web.host, "--port", str(web.port)]
+    if behind is not None and not is_loopback(behind.host):
+        command.append("--exposed")
+    return Part("web", [*_PYTHON, *command], _environment(home), functools.partial(web_missing, web.url))
 
 
 def _environment(home: Home) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The Web API under `/api/0/`: what sentry-cli and the bundler plugins ask for. It is served beside the receiver."""
+"""The Web API under `/api/0/`: what clients of Sentry ask for, read, change and upload. It is served by `web`."""
 
 PREFIX = "/api/0"
-"""The path below which it lies; here, since the receiver needs it without the code of the rest."""
+"""The path below which it lies."""

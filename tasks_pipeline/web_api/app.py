@@ -20,12 +20,10 @@ from starlette.routing import Route
 
 from tasks_pipeline.access.tokens import Token, find_token
 from tasks_pipeline.asgi import Receive, Scope, Send
-from tasks_pipeline.config import Config
 from tasks_pipeline.facts.origin import recorded_by
-from tasks_pipeline.home import Home
+from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.disk import Room
-from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.web_api import (
@@ -105,19 +103,19 @@ ENDPOINTS = (
 
 
 class App:
-    """The Web API with its stores open. Raises OSError and SQLAlchemyError when they cannot be opened."""
+    """The Web API on open stores, which stay open. Raises OSError when uploads cannot be taken."""
 
-    def __init__(self, home: Home, config: Callable[[], Config]) -> None:
-        self._config = config
+    def __init__(self, reading: Reading) -> None:
+        self._config = config = reading.config
         self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
-        state, blobs = StateDatabase(home), BlobStore(home.blobs_url)
+        home, state, blobs = reading.home, reading.state, BlobStore(reading.home.blobs_url)
         chunks = ChunkStore(state, home.chunks_url)
 
         def room() -> Room | None:
             return None if home.data_url else Room(home.root, lambda: config().receiver.min_free_disk_bytes)
 
         assembling = Assembling(state, blobs, chunks, lambda: config().uploads, room)
-        self._services = Services(home, state, blobs, chunks, assembling, room, HealthReading(home))
+        self._services = Services(reading, home, state, blobs, chunks, assembling, room, HealthReading(home))
         self._starlette = Starlette(
             routes=[Route(PREFIX + e.path, self._endpoint(e), methods=[e.method]) for e in ENDPOINTS],
             exception_handlers={HTTPException: _not_served},
@@ -130,10 +128,9 @@ class App:
         await self._starlette({**scope, "path": path if path.endswith("/") else f"{path}/"}, receive, send)
 
     def close(self) -> None:
-        """End what is at work, and close the stores."""
+        """End what is at work."""
         self._services.assembling.close()
         self._services.health.close()
-        self._services.state.close()
 
     def _endpoint(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:

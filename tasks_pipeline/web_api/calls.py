@@ -17,6 +17,7 @@ from tasks_pipeline.access.tokens import Token
 from tasks_pipeline.config import Config, Project
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -64,6 +65,7 @@ class FieldError(ApiError):
 class Services:
     """Open stores, and the work that goes on in the background."""
 
+    reading: Reading
     home: Home
     state: StateDatabase
     blobs: BlobStore

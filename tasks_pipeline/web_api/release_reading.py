@@ -14,7 +14,7 @@ from tasks_pipeline.protocol.release import why_no_release
 from tasks_pipeline.releases import known, pages
 from tasks_pipeline.releases.pages import ReleaseFacts, Wanted
 from tasks_pipeline.web_api.calls import ApiError, Call, answer, find_project
-from tasks_pipeline.web_api.pages import keyed_page, page_key, page_size
+from tasks_pipeline.web_api.paging import keyed_page, page_key, page_size
 from tasks_pipeline.web_api.release_health import FIELDS, adoption_stages, health_data, sorted_by_health
 from tasks_pipeline.web_api.release_json import commit_json, deploy_json, file_json, release_json
 from tasks_pipeline.web_api.release_search import search

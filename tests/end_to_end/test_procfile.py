@@ -56,7 +56,7 @@ def serving(
     write_demo_config(home, linger_seconds=linger_seconds, hook_url=hook_url, alerts=alerts)
     with home.config_path.open("a") as config:
         port = free_port()
-        config.write(f"receiver: {{port: {port}}}\n")
+        config.write(f"receiver: {{port: {port}}}\nweb: {{port: {free_port()}}}\n")
     begun(home, "migrate", "tasks-pipeline migrate").process.wait(120)
     roles = {
         name: begun(home, name, command)

@@ -16,7 +16,6 @@ from sqlalchemy import Table, func, select, update
 from tasks_pipeline.access import tokens
 from tasks_pipeline.config import Config, parse_config
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.commit_lists import contents_of, list_commits
 from tasks_pipeline.releases.commits import set_commits
 from tasks_pipeline.releases.known import delete_release, save_release
@@ -24,6 +23,7 @@ from tasks_pipeline.releases.repositories import list_repositories, sync_reposit
 from tasks_pipeline.releases.sent_commits import SentCommit
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.web.app import create_web
 from tests.support.receiver import configure, serving
 
 API = "/api/0"
@@ -52,7 +52,7 @@ def talking(any_home: Home, state: StateDatabase) -> Iterator[httpx.Client]:
     _, token = tokens.create_token(state, "http://test", "acme", "ci", tokens.SCOPES)
     headers = {"authorization": f"Bearer {token}"}
     with (
-        serving(create_app(any_home)) as url,
+        serving(create_web(any_home)) as url,
         httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client

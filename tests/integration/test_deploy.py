@@ -102,7 +102,7 @@ def test_every_container_of_ours_is_locked_up() -> None:
     ours = [
         service for service in _compose()["services"].values() if service.get("image") == "tasks-pipeline"
     ]
-    assert len(ours) == 5
+    assert len(ours) == 6
     for service in ours:
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]

@@ -28,7 +28,6 @@ from tasks_pipeline.groups.decisions import (
 from tasks_pipeline.groups.merging import discard_groups, merge_groups, unmerge_group
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.reprocess import reprocess_events
-from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.refusals import Refusals, refusals_receipt
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import save_release
@@ -36,6 +35,7 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import probe
 from tasks_pipeline.storage.state.tables import analytics_dead, analytics_outbox, groups
 from tasks_pipeline.stores import Stores
+from tasks_pipeline.web.app import create_web
 from tests.support.alerting import alerting, send
 from tests.support.day import Day
 from tests.support.events import event, item
@@ -267,7 +267,7 @@ def test_releases_and_tokens_are_told_once_each(day: Day) -> None:
 
 def test_facts_of_the_web_api_say_so(home: Home) -> None:
     configure(home)
-    with closing(StateDatabase(home)) as state, serving(create_app(home)) as url:
+    with closing(StateDatabase(home)) as state, serving(create_web(home)) as url:
         _, token = create_token(state, "http://test", "acme", "ci", ["project:releases"])
         sent = {"version": "shop@2.0", "projects": ["shop"]}
         headers = {"authorization": f"Bearer {token}"}

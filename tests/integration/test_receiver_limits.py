@@ -25,11 +25,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks_pipeline import serving as server_module
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.auth import Credentials
 from tasks_pipeline.protocol.envelope import parse_envelope
 from tasks_pipeline.receiver import app as app_module
-from tasks_pipeline.receiver import server as server_module
 from tasks_pipeline.receiver.accounts import Accounts
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.quotas import Quotas
@@ -501,8 +501,9 @@ def test_any_request_gets_an_answer_below_500(
 SERVE = """
 import sys
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.server import serve
-serve(Home.resolve(), "127.0.0.1", 0, lambda url: print(url, flush=True))
+from tasks_pipeline.receiver.app import create_app
+from tasks_pipeline.serving import serve
+serve(create_app(Home.resolve()), "127.0.0.1", 0, lambda url: print(url, flush=True))
 print("returned", flush=True)
 """
 
@@ -535,5 +536,6 @@ def test_a_signal_lets_requests_in_flight_finish(home: Home, number: signal.Sign
 
 def test_an_address_in_use_is_an_error(home: Home, tmp_path: Path) -> None:
     configure(home)
+    second = create_app(Home(tmp_path / "second"), spool=MemorySpool())  # type: ignore[arg-type]
     with serving(create_app(home)) as url, pytest.raises(OSError):
-        server_module.serve(Home(tmp_path / "second"), "127.0.0.1", urlsplit(url).port or 0)
+        server_module.serve(second, "127.0.0.1", urlsplit(url).port or 0)

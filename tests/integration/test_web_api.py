@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError
 
 from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases import known as releases
 from tasks_pipeline.releases import pages
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.web.app import create_web
 from tests.support.receiver import configure, serving
 
 API = "/api/0"
@@ -42,7 +42,7 @@ def client(any_home: Home, state: StateDatabase) -> Iterator[httpx.Client]:
     _, token = tokens.create_token(state, "http://test", "acme", "ci", tokens.SCOPES)
     headers = {"authorization": f"Bearer {token}"}
     with (
-        serving(create_app(any_home)) as url,
+        serving(create_web(any_home)) as url,
         httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client
@@ -335,14 +335,14 @@ def test_a_database_that_fails_is_no_fault_of_the_client(client: httpx.Client) -
         assert client.get(RELEASES).json() == {"detail": "internal error"}
 
 
-def test_without_its_database_the_receiver_goes_on(tmp_path: Path) -> None:
+def test_without_its_database_it_goes_on(tmp_path: Path) -> None:
     home = Home(tmp_path)
     configure(home)
     (tmp_path / "state.sqlite").write_bytes(b"this is no database" * 100)
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
+    with serving(create_web(home)) as url, httpx.Client(base_url=url, timeout=120) as client:
         answer = client.get(f"{API}/")
         assert (answer.status_code, answer.json()) == (503, {"detail": "the database does not answer"})
-        assert client.get("/health/ready").status_code == 200
+        assert client.get("/health/ready").status_code == 503
         (tmp_path / "state.sqlite").unlink()
         assert client.get(f"{API}/").status_code == 401, "and it is opened once it can be"
 
@@ -352,4 +352,4 @@ def test_answers_are_counted(client: httpx.Client) -> None:
     client.get(f"{API}/nothing/")
     page = client.get("/metrics").text
     for status in (200, 404):
-        assert f'requests_total{{endpoint="web_api",status="{status}"}} 1.0' in page
+        assert f'requests_total{{part="api",status="{status}"}} 1.0' in page

@@ -13,11 +13,11 @@ from sqlalchemy import insert, update
 
 from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.deploys import add_deploy
 from tasks_pipeline.releases.known import Heard, note_releases, save_release
 from tasks_pipeline.storage.state import tables as t
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.web.app import create_web
 from tasks_pipeline.web_api import release_health, release_reading
 from tests.support.commits import commit, ship
 from tests.support.plans import recorded, scans
@@ -45,7 +45,7 @@ def client(any_home: Home, state: StateDatabase) -> Iterator[httpx.Client]:
     _, token = tokens.create_token(state, "http://test", "acme", "reader", ["project:read"])
     headers = {"authorization": f"Bearer {token}"}
     with (
-        serving(create_app(any_home)) as url,
+        serving(create_web(any_home)) as url,
         httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client

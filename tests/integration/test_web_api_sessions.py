@@ -16,10 +16,10 @@ import pytest
 
 from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.stores import Stores, open_stores
+from tasks_pipeline.web.app import create_web
 from tasks_pipeline.web_api import health_reading, sessions
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.health_json import adoption_stages, health_data
@@ -50,7 +50,7 @@ def served(stores: Stores) -> Iterator[httpx.Client]:
     _, token = tokens.create_token(stores.state, "http://test", "acme", "ci", ["project:read"])
     headers = {"authorization": f"Bearer {token}"}
     with (
-        serving(create_app(stores.home)) as url,
+        serving(create_web(stores.home)) as url,
         httpx.Client(base_url=url, timeout=120, headers=headers) as client,
     ):
         yield client

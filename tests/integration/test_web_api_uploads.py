@@ -24,9 +24,8 @@ import tasks_pipeline.uploads.assembling
 import tasks_pipeline.uploads.known
 from tasks_pipeline.access.tokens import SCOPES, create_token
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import create_app
-from tasks_pipeline.receiver.server import serve
 from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
+from tasks_pipeline.serving import serve
 from tasks_pipeline.storage import disk
 from tasks_pipeline.storage.blobs import BlobDraft, BlobStore
 from tasks_pipeline.storage.state.database import StateDatabase
@@ -45,6 +44,7 @@ from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.uploads.facts import UploadError
 from tasks_pipeline.uploads.inspection import Inspector
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
+from tasks_pipeline.web.app import create_web
 from tasks_pipeline.web_api import uploads as web_uploads
 from tests.support import uploads
 from tests.support.crash import Moment, at, die, run_in_process
@@ -96,7 +96,7 @@ def running(home: Home, limits: str = "", chunk_bytes: int = 2 * 1024 * 1024) ->
     state = StateDatabase(home)
     _, token = create_token(state, "http://test", "acme", "test", SCOPES)
     source = StateSymbolSource(state, BlobStore(home.blobs_url), home.root / "cache")
-    with serving(create_app(home)) as url, httpx.Client(base_url=url, timeout=120) as http:
+    with serving(create_web(home)) as url, httpx.Client(base_url=url, timeout=120) as http:
         yield Installation(home, Uploader(http, token, chunk_bytes), state, source)
     state.close()
 
@@ -478,7 +478,7 @@ def receive_and_die(home: Home, url_file: str) -> None:
         Path(url_file).write_text(url)
 
     with at(Moment(ChunkStore, "add", after=False), die):
-        serve(home, "127.0.0.1", 0, on_ready)
+        serve(create_web(home), "127.0.0.1", 0, on_ready)
 
 
 def test_killed_while_receiving_and_sent_again(home: Home, tmp_path: Path) -> None:

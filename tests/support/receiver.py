@@ -1,4 +1,4 @@
-"""A receiver on a free loopback port, in a thread of the test, and what it wrote to the spool."""
+"""A receiver, or a web process, on a free loopback port, in a thread of the test, and what it wrote to the spool."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import tasks_pipeline.demo
 from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import Receiver
-from tasks_pipeline.receiver.server import make_server
+from tasks_pipeline.serving import Application, make_server
 from tasks_pipeline.storage.spool.interface import Receipt
 from tasks_pipeline.storage.spool.open import open_spool
 
@@ -53,7 +52,7 @@ def configure(home: Home, projects: str = "", receiver: str = "") -> None:
 
 
 @contextmanager
-def serving(app: Receiver) -> Iterator[str]:
+def serving(app: Application) -> Iterator[str]:
     """The base URL of a running server; it is stopped, and what it counted written, at the end."""
     urls: list[str] = []
     ready = threading.Event()

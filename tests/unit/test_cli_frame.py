@@ -103,7 +103,7 @@ def test_every_command_of_a_group_is_listed() -> None:
 
 
 PLAIN = {
-    *("init", "run", "receive", "worker", "dagster", "migrate", "health"),
+    *("init", "run", "receive", "web", "worker", "dagster", "migrate", "health"),
     *("demo", "dsn", "send-test-event", "grouping eval", "config schema"),
 }
 """Commands that stay, print one word or line, or print JSON anyway."""

@@ -1,4 +1,4 @@
-"""The server process: a socket, uvicorn with bounds on slow and endless requests, signals. What is answered belongs to `app`."""
+"""Servers of HTTP: a socket, uvicorn with bounds on slow and endless requests, signals. What is answered belongs to the receiver and `web`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tasks_pipeline.home import Home
-from tasks_pipeline.receiver.app import Receiver, create_app
+from tasks_pipeline.asgi import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class ReceiverServer(uvicorn.Server):
+class Application(Protocol):
+    """What is served. `is_stopping`: whether it is told to end, and so is not ready."""
+
+    is_stopping: bool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan of the application."""
+        ...
+
+
+class Server(uvicorn.Server):
     """uvicorn's server that says when it is ready, and returns after a signal instead of dying of it: so many seconds later, in which
     it is not ready and takes what comes; at once after a second one."""
 
     def __init__(
-        self, config: uvicorn.Config, app: Receiver, on_ready: Callable[[], None], drain_seconds: float
+        self, config: uvicorn.Config, app: Application, on_ready: Callable[[], None], drain_seconds: float
     ) -> None:
         super().__init__(config)
         self._app = app
@@ -181,12 +191,12 @@ class ReceiverServer(uvicorn.Server):
 
 
 def make_server(
-    app: Receiver,
+    app: Application,
     host: str,
     port: int,
     on_ready: Callable[[str], None] | None = None,
     drain_seconds: float = 0,
-) -> tuple[ReceiverServer, socket.socket]:
+) -> tuple[Server, socket.socket]:
     """A server that is not running yet, and its listening socket. Raises OSError for the address."""
     config = uvicorn.Config(
         app,
@@ -209,26 +219,26 @@ def make_server(
     url = _base_url(host, listener.getsockname()[1])
 
     def ready() -> None:
-        log.info("receiving at %s", url)
+        log.info("listening at %s", url)
         if on_ready is not None:
             on_ready(url)
 
-    return ReceiverServer(config, app, ready, drain_seconds), listener
+    return Server(config, app, ready, drain_seconds), listener
 
 
 def serve(
-    home: Home,
+    app: Application,
     host: str,
     port: int,
     on_ready: Callable[[str], None] | None = None,
     drain_seconds: float = 0,
 ) -> None:
-    """Receive until SIGTERM or SIGINT; requests in flight are finished and refusals written before it returns.
+    """Serve until SIGTERM or SIGINT; requests in flight are finished and the application has ended before it returns.
 
-    For `drain_seconds` after the signal it is not ready and takes what comes. Port 0 takes a free one. `on_ready` gets the base URL (http://host:port) once requests are taken. Raises
-    ConfigError, and OSError when the address cannot be used.
+    For `drain_seconds` after the signal it is not ready and takes what comes. Port 0 takes a free one. `on_ready` gets the base URL
+    (http://host:port) once requests are taken. Raises OSError when the address cannot be used.
     """
-    server, listener = make_server(create_app(home), host, port, on_ready, drain_seconds)
+    server, listener = make_server(app, host, port, on_ready, drain_seconds)
     with listener:
         server.run(sockets=[listener])
 
