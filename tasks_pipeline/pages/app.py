@@ -50,6 +50,8 @@ PAGES = (
     Page("POST", "/groups/act/", acts.act_on),
     Page("POST", "/groups/undo/", acts.undo_it),
     Page("GET", "/groups/{name}/", group.newest),
+    Page("GET", "/groups/{name}/events/{event}/", group.with_event),
+    Page("GET", "/groups/{name}/events/{event}/attachments/{number}/", group.attachment),
     *addresses.PAGES,
 )
 
@@ -95,6 +97,8 @@ class Pages:
                 return answer
         except Refused as error:
             return self._sorry(request, error.status, str(error))
+        except group.Elsewhere as error:
+            return group.elsewhere(error)
         except QueryError as error:
             return self._sorry(
                 request, 400, f"What is asked has a mistake at character {error.at + 1}: {error}."

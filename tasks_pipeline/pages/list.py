@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tasks_pipeline.pages import charts
 from tasks_pipeline.pages.acts import told_of
 from tasks_pipeline.pages.search import PERIODS, SORTS, Search, assignees_of, checked_search, search_of
+from tasks_pipeline.pages.shown import status_told
 from tasks_pipeline.pages.tables import csv_answer
 from tasks_pipeline.pages.view import View
 from tasks_pipeline.reading.as_sql import groups_as_sql
@@ -135,29 +136,6 @@ def _row(
         group, of_filter, f"/groups/{group['short_id']}/", status_told(group),
         environments[:3], max(0, len(environments) - 3), release, len(set(releases) - {release}),
     )  # fmt: skip
-
-
-def status_told(group: Mapping[str, Any]) -> str:
-    """A group's status with what ends it, as words; empty for what is unresolved as ever."""
-    status = str(group["status"])
-    if status == "unresolved":
-        return ""
-    if group["merged_into"] is not None:
-        return "merged"
-    if group["ignored_until"] is not None:
-        return f"ignored until {group['ignored_until']:%Y-%m-%d %H:%M} UTC"
-    if (until := group["ignored_until_times_seen"]) is not None:
-        return f"ignored until {until:,} events, {max(0, until - group['times_seen']):,} to go"
-    if (until := group["ignored_until_users"]) is not None:
-        return f"ignored until {until:,} users, {max(0, until - group['users']):,} to go"
-    match group["resolution"]:
-        case "in_release":
-            return f"resolved in {group['resolved_in_release']}"
-        case "next_release":
-            return f"resolved in the release after {group['resolved_in_release']}"
-        case "in_commit":
-            return f"resolved by commit {str(group['resolved_in_commit'])[:12]}"
-    return f"{status} for good" if status == "ignored" else status
 
 
 def _tabs(view: View, search: Search, counts: Mapping[str, int] | None) -> list[Tab]:

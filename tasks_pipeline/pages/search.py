@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from starlette.datastructures import QueryParams
 
@@ -63,6 +63,21 @@ def search_of(view: View, arguments: QueryParams | None = None) -> Search:
 
 def _any(key: str, values: Sequence[str]) -> Node:
     return Filter(key, tuple((value,) for value in values)) if values else EVERYTHING
+
+
+def narrowed(view: View) -> tuple[Node, Period | None]:
+    """Which events of a group the address asks for: by a query, environments, a period or one hour. Raises QueryError."""
+    tree = both(parse_query(view.arg("query").strip()), _any("environment", view.args("environment")))
+    if hour := view.arg("hour"):
+        try:
+            since = datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+        except ValueError:
+            raise QueryError("an hour is written as 2026-11-28T14", 0) from None
+        return tree, Period(since, since + timedelta(hours=1))
+    name = view.arg("period")
+    if name not in PERIODS:
+        return tree, None
+    return tree, Period(view.now - timedelta(days=PERIODS[name][1]), view.now + timedelta(minutes=1))
 
 
 def checked_search(view: View) -> Search:

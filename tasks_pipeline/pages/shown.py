@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,3 +64,26 @@ def size(number_of_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1_000
     return ""
+
+
+def status_told(group: Mapping[str, Any]) -> str:
+    """A group's status with what ends it, as words; empty for what is unresolved as ever."""
+    status = str(group["status"])
+    if status == "unresolved":
+        return ""
+    if group["merged_into"] is not None:
+        return "merged"
+    if group["ignored_until"] is not None:
+        return f"ignored until {group['ignored_until']:%Y-%m-%d %H:%M} UTC"
+    if (until := group["ignored_until_times_seen"]) is not None:
+        return f"ignored until {until:,} events, {max(0, until - group['times_seen']):,} to go"
+    if (until := group["ignored_until_users"]) is not None:
+        return f"ignored until {until:,} users, {max(0, until - group['users']):,} to go"
+    match group["resolution"]:
+        case "in_release":
+            return f"resolved in {group['resolved_in_release']}"
+        case "next_release":
+            return f"resolved in the release after {group['resolved_in_release']}"
+        case "in_commit":
+            return f"resolved by commit {str(group['resolved_in_commit'])[:12]}"
+    return f"{status} for good" if status == "ignored" else status

@@ -2,8 +2,8 @@
 const all = (what, within = document) => [...within.querySelectorAll(what)];
 const one = (what) => document.querySelector(what);
 
-// Times: what the browser's place calls them; UTC stays in the title.
-const full = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
+// Times, in the one format of all pages: what the browser's place calls them; UTC stays in the title.
+const full = new Intl.DateTimeFormat("sv-SE", { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
 for (const time of all("time")) {
   const at = new Date(time.dateTime);
   if (Number.isNaN(at.valueOf())) continue;
