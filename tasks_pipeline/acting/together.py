@@ -18,11 +18,11 @@ from tasks_pipeline.groups.decisions import (
     resolve_groups,
     unresolve_groups,
 )
-from tasks_pipeline.groups.merging import discard_groups, keep_groups, merge_groups
+from tasks_pipeline.groups.merging import discard_groups, keep_apart, keep_groups, merge_groups, unmerge_group
 from tasks_pipeline.storage.state.database import StateDatabase, chunks
 from tasks_pipeline.storage.state.tables import group_actions, groups
 
-Kind = Literal["resolve", "unresolve", "ignore", "assign", "merge", "discard", "keep"]
+Kind = Literal["resolve", "unresolve", "ignore", "assign", "merge", "unmerge", "apart", "discard", "keep"]
 AT_ONCE = 200
 """Groups of one transaction: batches wait for it."""
 NEEDS: Mapping[Kind, Role] = {"discard": "admin", "keep": "admin"}
@@ -36,7 +36,7 @@ class NotAllowed(DecisionError):
 @dataclass(frozen=True, slots=True)
 class Act:
     """What is to be done. Of those that say until when, one at most counts; `assignee` is None for nobody; merging makes the groups
-    part of `into`."""
+    part of `into`, `apart` says that they are something else than `into`."""
 
     kind: Kind
     in_release: str | None = None
@@ -72,7 +72,8 @@ def act(state: StateDatabase, viewer: Viewer, ids: Collection[int], wanted: Act)
     wanted_ids = sorted(set(ids))
     for start in range(0, len(wanted_ids), AT_ONCE):
         done += _each(do, wanted_ids[start : start + AT_ONCE], refused)
-    undo = f"{first}-{last_action(state)}-{together}" if done and wanted.kind not in NEEDS else ""
+    undoable = done and wanted.kind in ("resolve", "unresolve", "ignore", "assign")
+    undo = f"{first}-{last_action(state)}-{together}" if undoable else ""
     return Done(wanted.kind, done, refused, undo)
 
 
@@ -121,6 +122,10 @@ def _doing(state: StateDatabase, actor: str, wanted: Act, together: str) -> Call
             return lambda ids: assign_groups_to(state, ids, actor, wanted.assignee, together=together)
         case "discard":
             return lambda ids: discard_groups(state, ids, actor)
+        case "unmerge":
+            return lambda ids: [unmerge_group(state, group_id, actor) for group_id in ids]
+        case "apart":
+            return lambda ids: keep_apart(state, ids, wanted.into or 0, actor)
     return lambda ids: keep_groups(state, ids, actor)
 
 

@@ -135,6 +135,23 @@ def _part(
     open_regrouping(connection, project_id, [from_row.id, group_id], "unmerge")
 
 
+def keep_apart(state: StateDatabase, group_ids: Sequence[int], other_id: int, actor: str = AUTOMATIC) -> None:
+    """Say that groups that look like another are not the same: they are never proposed, or merged by themselves. Raises
+    DecisionError."""
+    with state.write() as connection:
+        state.serialise(connection, "group_hashes")
+        rows = {row.id: row for row in locked_groups(connection, [*group_ids, other_id])}
+        if other_id not in rows or other_id in group_ids:
+            raise DecisionError("there is no other group")
+        if len({row.project_id for row in rows.values()}) > 1:
+            raise DecisionError("they belong to different projects")
+        for group_id in sorted(set(group_ids) & set(rows)):
+            project_id = rows[group_id].project_id
+            _note_pair(state, connection, rows[group_id], other_id, "rejected")
+            for one, other in ((group_id, other_id), (other_id, group_id)):
+                log_action(state, connection, project_id, one, "apart", {"into": other}, actor)
+
+
 def discard_groups(state: StateDatabase, group_ids: Sequence[int], actor: str = AUTOMATIC) -> None:
     """Remove the events of groups, and drop those that come: they are counted as discarded. Raises DecisionError."""
     with state.write() as connection:

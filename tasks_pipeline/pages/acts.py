@@ -25,7 +25,7 @@ TYPED_ABOVE = 20
 """Groups above which merging asks for their number."""
 _DID = {
     "resolve": "resolved", "unresolve": "unresolved", "ignore": "ignored", "assign": "assigned", "merge": "merged", "discard": "discarded",
-    "keep": "kept again", "undo": "as before again", "comment": "commented",
+    "keep": "kept again", "unmerge": "taken out", "apart": "kept apart", "undo": "as before again", "comment": "commented",
 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _ask(view: View, kind: Kind, ids: Sequence[int]) -> Response:
 def _wanted(view: View) -> Act:
     """What the pressed button means. Raises Refused."""
     match view.posted("do"):
-        case "resolve" | "unresolve" | "ignore" | "discard" | "keep" as kind:
+        case "resolve" | "unresolve" | "ignore" | "discard" | "keep" | "unmerge" as kind:
             return Act(kind)
         case "resolve-next":
             return Act("resolve", in_next_release=True)
@@ -147,9 +147,9 @@ def _wanted(view: View) -> Act:
             return Act("ignore", more_users=_count(view, "users"))
         case "assign":
             return Act("assign", assignee=_assignee(view))
-        case "merge":
+        case "merge" | "apart" as kind:
             into = view.posted("into")
-            return Act("merge", into=int(into) if into.isdecimal() and len(into) < 19 else None)
+            return Act(kind, into=int(into) if into.isdecimal() and len(into) < 19 else None)
     raise Refused(400, "This is nothing that can be done to groups.")
 
 

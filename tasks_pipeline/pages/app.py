@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,10 +17,10 @@ from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.facts.origin import recorded_by
 from tasks_pipeline.groups.decisions import DecisionError
 from tasks_pipeline.links.comments import CommentError
-from tasks_pipeline.pages import acts, addresses, assets, group
+from tasks_pipeline.pages import acts, addresses, assets, group, tabs, why
 from tasks_pipeline.pages import list as listing
 from tasks_pipeline.pages.answers import Refused
-from tasks_pipeline.pages.view import Handler, view_of
+from tasks_pipeline.pages.view import Page, view_of
 from tasks_pipeline.reading.cursors import CursorError
 from tasks_pipeline.reading.lake_reader import LakeBusy, LakeTooSlow
 from tasks_pipeline.reading.parse import QueryError
@@ -33,25 +32,25 @@ MOST_POSTED = 4 * 1024 * 1024
 """Bytes of a form: a comment, or the numbers of a page of groups."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A handler and where it is found."""
-
-    method: str
-    path: str
-    handler: Handler
-
-
 PAGES = (
-    Page("GET", "/", addresses.start),
     Page("GET", "/groups/", listing.groups),
     Page("GET", "/groups/groups.csv/", listing.as_csv),
     Page("GET", "/groups/sql/", listing.as_sql),
     Page("POST", "/groups/act/", acts.act_on),
     Page("POST", "/groups/undo/", acts.undo_it),
     Page("GET", "/groups/{name}/", group.newest),
+    Page("GET", "/groups/{name}/events/", tabs.events),
+    Page("GET", "/groups/{name}/events/events.csv/", tabs.events_csv),
+    Page("GET", "/groups/{name}/events/sql/", tabs.events_sql),
     Page("GET", "/groups/{name}/events/{event}/", group.with_event),
     Page("GET", "/groups/{name}/events/{event}/attachments/{number}/", group.attachment),
+    Page("GET", "/groups/{name}/tags/", tabs.tags),
+    Page("GET", "/groups/{name}/tags/{key}/", tabs.tag),
+    Page("GET", "/groups/{name}/why/", why.why),
+    Page("POST", "/groups/{name}/why/", why.why),
+    Page("GET", "/groups/{name}/similar/", tabs.similar),
+    Page("GET", "/groups/{name}/activity/", tabs.activity),
+    Page("POST", "/groups/{name}/activity/", tabs.say),
     *addresses.PAGES,
 )
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from tasks_pipeline import words
 from tasks_pipeline.access.viewer import LOCAL, Viewer
@@ -116,7 +116,13 @@ def view_of(request: Request, reading: Reading, form: Mapping[str, list[str]]) -
     return View(request, reading, config, viewer, asked, form)
 
 
-Handler = Callable[[View], Any]
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What answers an address: a plain function, which runs in a thread."""
+
+    method: str
+    path: str
+    handler: Callable[[View], Response]
 
 
 @cache

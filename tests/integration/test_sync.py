@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tasks_pipeline.commands.groups.log import told
 from tasks_pipeline.groups.decisions import (
     actions_of,
     assign_groups_to,
@@ -20,6 +19,7 @@ from tasks_pipeline.groups.decisions import (
 from tasks_pipeline.groups.merging import merge_groups, unmerge_group
 from tasks_pipeline.integrations import due, looking, sync
 from tasks_pipeline.integrations.due import sync_due
+from tasks_pipeline.reading.told import told
 from tasks_pipeline.storage.state.tables import groups, issue_links
 from tasks_pipeline.stores import Stores
 from tasks_pipeline.trackers.answers import Do, Verdict

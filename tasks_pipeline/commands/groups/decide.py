@@ -14,7 +14,7 @@ from tasks_pipeline.commands.common.output import cell, current_home, user_error
 from tasks_pipeline.commands.common.queries import group_itself, group_named, open_state
 from tasks_pipeline.commands.common.tables import table
 from tasks_pipeline.commands.common.user import user_name
-from tasks_pipeline.commands.groups.log import LOGGED, told
+from tasks_pipeline.reading.told import LOGGED, told
 from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:

@@ -34,10 +34,11 @@ from tasks_pipeline.commands.common.tables import field_lines, table
 from tasks_pipeline.commands.groups.decide import decisions
 from tasks_pipeline.commands.groups.delete import delete
 from tasks_pipeline.commands.groups.issues import issue_commands, issue_facts, issues_of_group
-from tasks_pipeline.commands.groups.log import LOGGED, status_text, told
+from tasks_pipeline.commands.groups.log import status_text
 from tasks_pipeline.commands.groups.merge import merging
 from tasks_pipeline.commands.groups.preview import preview_rules
 from tasks_pipeline.commands.groups.suspects import suspect_facts, suspects_to_show
+from tasks_pipeline.reading.told import LOGGED, told
 from tasks_pipeline.words import counted, short_commit
 
 if TYPE_CHECKING:
