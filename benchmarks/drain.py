@@ -43,15 +43,16 @@ class Traffic:
 
 def fill(stores: Stores, traffic: Traffic) -> date:
     """Put so many events into the spool, as received now; gives the day."""
-    now = datetime.now(UTC)  # of another day, and the events would be mended: their clocks would be wrong
+    day = datetime.now(UTC).date()
     with closing(stores.spool.writer()) as writer:
         writer.append(
             [
-                Receipt(now, 1, PUBLIC_KEY, event.event_id, "gzip", 1, event.body)
+                # Received when it was made: a minute later its clock would seem wrong, and it would be mended.
+                Receipt(datetime.now(UTC), 1, PUBLIC_KEY, event.event_id, "gzip", 1, event.body)
                 for event in events(traffic.count, varied=traffic.varied, new_percent=traffic.new_percent)
             ]
         )
-    return now.date()
+    return day
 
 
 def drained_cpu_ms(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tasks_pipeline.recurring import SharedFrames
+
 # The schemes of what browsers run beside the page. webkit-masked-url hides an extension; the short ones name a browser's own code
 # as well, and are words that a page may use for something else when no address follows.
 _EXTENSION = "(?:chrome|moz|safari|safari-web|ms-browser|edge|opera|opr|brave|vivaldi|firefox)-extension|webkit-masked-url"
@@ -40,7 +42,7 @@ def is_from_extension(exception: dict[str, Any]) -> bool:
         return True
     stack = exception.get("stacktrace")
     frames = stack.get("frames") if isinstance(stack, dict) else None
-    if not isinstance(frames, list):
+    if not isinstance(frames, list | SharedFrames):
         return False
     for frame in reversed(frames):
         if isinstance(frame, dict):

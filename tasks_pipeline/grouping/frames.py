@@ -10,6 +10,7 @@ from tasks_pipeline.grouping.components import Component, ignored, node
 from tasks_pipeline.grouping.facts import FIELDS, FrameFacts, frame_facts
 from tasks_pipeline.grouping.stack_rules import Effects, StackRules
 from tasks_pipeline.grouping.values import integer, objects
+from tasks_pipeline.recurring import Recurring, SharedFrames, SharedStack
 
 ORIGINAL = "orig_in_app"
 """Where the flag of the SDK lies in a frame's `data` when a rule changed it: 1, 0, or -1 for a frame without one."""
@@ -18,6 +19,8 @@ CATEGORY = "category"
 
 _KEPT = 8_000_000  # characters of all stack traces that are kept
 _LARGEST_KEPT = 100_000  # characters of a stack trace; what real traffic repeats is smaller
+_MOST_SHARED = 64 * 2**20
+"""Bytes of memory of the stack traces that what is kept of them may hold on to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ _Fields = tuple[Any, ...]
 _Key = tuple[str, tuple[_Fields, ...], tuple[int, ...], frozenset[int]]
 
 
+_SharedKey = tuple[str, SharedStack, frozenset[int]]
+_Grouped = tuple[StackVariants, SharedStack]
+"""What was made of a stack trace, and its frames as they are marked then."""
+
+
 class StackGrouper:
     """Applies a set of rules to stack traces. Keeps what it made of a stack trace, for they come again and again."""
 
@@ -59,6 +67,7 @@ class StackGrouper:
         self._former = former
         self._known: dict[_Key, StackVariants] = {}
         self._kept = 0
+        self._shared: Recurring[_SharedKey, _Grouped] = Recurring(_MOST_SHARED, _MOST_SHARED)
 
     def group(
         self, stacktrace: Mapping[str, Any], platform: str, exception: Mapping[str, str]
@@ -67,6 +76,9 @@ class StackGrouper:
 
         `platform` is the event's; `exception` are type, value and mechanism of the exception it belongs to.
         """
+        shared = stacktrace.get("frames")
+        if isinstance(shared, SharedFrames):
+            return self._group_shared(shared, platform, exception)
         frames = objects(stacktrace, "frames")
         if not frames:
             return NO_STACK
@@ -86,6 +98,20 @@ class StackGrouper:
         for mark in known.marks:
             _mark(frames[mark.position], mark)
         return known
+
+    def _group_shared(
+        self, frames: SharedFrames, platform: str, exception: Mapping[str, str]
+    ) -> StackVariants:
+        """The same for frames that many events share: marked ones take their place."""
+        key = (platform, frames.stack, self.rules.gate(exception))
+        known = self._shared.get(key)
+        if known is None:
+            copies = [dict(frame) for frame in frames]
+            variants = self.group({"frames": copies}, platform, exception)
+            marked = frames.stack.changed(copies)
+            known = self._shared.keep(key, (variants, marked), frames.stack.size + marked.size)
+        variants, frames.stack = known
+        return variants
 
     def _make(self, key: _Key) -> StackVariants:
         platform, fields, recursion, gate = key
@@ -110,7 +136,7 @@ class StackGrouper:
 def crash_frame(stacktrace: Mapping[str, Any]) -> Mapping[str, Any]:
     """The frame in app nearest the crash, else the frame nearest the crash, else an empty one."""
     frames = stacktrace.get("frames")
-    if not isinstance(frames, list):
+    if not isinstance(frames, list | SharedFrames):
         return {}
     nearest: Mapping[str, Any] = {}
     for frame in reversed(frames):

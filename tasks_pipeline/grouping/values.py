@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasks_pipeline.recurring import SharedFrames
+
 
 def text(holder: Mapping[str, Any], key: str) -> str:
     """The string under `key`, else an empty one."""
@@ -21,7 +23,9 @@ def mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def objects(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The objects in the list under `key`; anything else in the list is left out."""
     value = holder.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if not isinstance(value, list | SharedFrames):
+        return []
+    return [item for item in value if isinstance(item, dict)]
 
 
 def integer(holder: Mapping[str, Any], key: str) -> int | None:

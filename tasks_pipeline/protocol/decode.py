@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tasks_pipeline.protocol.bounds import MAX_DEPTH, MAX_INTEGER
+from tasks_pipeline.recurring import SharedFrames
 
 
 class PayloadError(ValueError):
@@ -21,7 +22,15 @@ class PayloadError(ValueError):
 
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+
+
+def _frames_as_json(value: object) -> msgspec.Raw:
+    if isinstance(value, SharedFrames):
+        return msgspec.Raw(value.json())
+    raise TypeError(f"no JSON of {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_frames_as_json).encode
 
 _DIGITS_TO_ZERO = bytes(ord("0") if chr(b).isdigit() else ord(" ") for b in range(128)) + b" " * 128
 _LONG_NUMBER = b"0" * 19

@@ -18,61 +18,21 @@ from tasks_pipeline.protocol.bounds import (
     MAX_BREADCRUMBS,
     MAX_DEPTH,
     MAX_EXCEPTIONS,
-    MAX_FRAMES,
-    MAX_LINE,
-    MAX_LINE_NUMBER,
-    MAX_LINES,
     MAX_VARS,
 )
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, has_long_number, is_shallow
+from tasks_pipeline.protocol.frames import exact_frames
 from tasks_pipeline.protocol.search import matcher
 from tasks_pipeline.protocol.times import are_canonical_times, clock_drift
 
 _find_escape = re.compile(rb"\\u").search  # a third of the time of `in`
 _find_escape_in_ascii = matcher(r"\\u")  # a third of that
 _SHALLOW = 2 * MAX_DEPTH  # bytes: what is shorter has no room for more brackets and their ends
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{[\n")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _Text64 = Annotated[str, Meta(max_length=64)]
-_Text512 = Annotated[str, Meta(max_length=512)]
-_Text1024 = Annotated[str, Meta(max_length=1024)]
-_Number = Annotated[int, Meta(ge=0, le=MAX_LINE_NUMBER)]
-_Line = Annotated[str, Meta(max_length=MAX_LINE)]
-_Lines = Annotated[list[_Line], Meta(max_length=MAX_LINES)]
-
-
-class _Frame(TypedDict, total=False):
-    # In the order of the SDKs: the decoder looks for the next field first.
-    filename: _Text1024
-    abs_path: Annotated[str, Meta(max_length=2048)]
-    function: _Text1024
-    module: _Text512
-    lineno: _Number
-    pre_context: _Lines
-    context_line: _Line
-    post_context: _Lines
-    vars: msgspec.Raw
-    in_app: bool
-    colno: _Number
-    package: _Text1024
-    platform: _Text64
-    # Present in native frames and mended field by field: an event with one of them is not exact.
-    instruction_addr: Literal[""]
-    symbol_addr: Literal[""]
-    image_addr: Literal[""]
-    function_id: Literal[""]
-    raw_function: Literal[""]
-    addr_mode: Literal[""]
-    symbol: Literal[""]
-    trust: Literal[""]
-    stack_start: Literal[""]
-    lock: Literal[""]
-    data: Literal[""]
-
-
-class _Stack(msgspec.Struct, forbid_unknown_fields=True):
-    frames: Annotated[list[_Frame], Meta(min_length=1, max_length=MAX_FRAMES)]
 
 
 class _Exception(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,7 +41,7 @@ class _Exception(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     module: Any = UNSET
     thread_id: Any = UNSET
     mechanism: Any = UNSET
-    stacktrace: _Stack | msgspec.UnsetType = UNSET
+    stacktrace: msgspec.Raw = msgspec.Raw()
 
 
 class _Exceptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -136,6 +96,7 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode = msgspec.json.Decoder(_Event).decode
 _decode_part = msgspec.json.Decoder().decode
+_OF_EXCEPTIONS = ("type", "value", "module", "thread_id", "mechanism")
 _REST = tuple(
     (f.name, f.encode_name)
     for f in msgspec.structs.fields(_Event)
@@ -168,12 +129,12 @@ def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
         event = _decode(raw)
         parts = {name: part for key, name in _REST if (part := bytes(getattr(event, key)))}
         payload = {name: _decode_part(part) for name, part in parts.items()}
+        variables: list[bytes] = []
+        given = [] if event.exception is UNSET else event.exception.values
+        exceptions = [_as_dict(exception, variables) for exception in given]
     except (ValueError, RecursionError):
         return None
-    exceptions = [] if event.exception is UNSET else event.exception.values
-    stacks = [e.stacktrace.frames for e in exceptions if e.stacktrace]
     breadcrumbs = [] if event.breadcrumbs is UNSET else event.breadcrumbs.values
-    variables = [bytes(frame["vars"]) for frames in stacks for frame in frames if "vars" in frame]
     data = [bytes(breadcrumb["data"]) for breadcrumb in breadcrumbs if "data" in breadcrumb]
     rest = b"\n".join(parts.values())
     free = b"\n".join((*variables, *data))
@@ -181,25 +142,29 @@ def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
         return None
     if not (_brackets(rest) < MAX_DEPTH or is_shallow(payload)):
         return None
-    if not (all(map(_is_small_object, variables)) and all(map(_is_small_object, data))):
+    if not _are_small_objects([*variables, *data], free):
         return None
     if (has_escapes or not free.isascii()) and not _is_storable(free):
         return None
-    if not (all(map(all, stacks)) and _are_exact_breadcrumbs(breadcrumbs)):
+    if not _are_exact_breadcrumbs(breadcrumbs):
         return None
     exact: dict[str, Any] = {}
     if exceptions:
-        exact["exception"] = {"values": [*map(_as_dict, exceptions)]}
+        exact["exception"] = {"values": exceptions}
     if breadcrumbs:
         exact["breadcrumbs"] = {"values": breadcrumbs}
     return DecodedEvent(payload, exact, variables)
 
 
-def _as_dict(exception: _Exception) -> dict[str, Any]:
-    found = msgspec.structs.asdict(exception)
-    given = {name: value for name, value in found.items() if value is not UNSET}
-    if isinstance(exception.stacktrace, _Stack):
-        given["stacktrace"] = {"frames": exception.stacktrace.frames}
+def _as_dict(exception: _Exception, variables: list[bytes]) -> dict[str, Any]:
+    """An exception; `variables` takes those of its frames. Raises ValueError when they need repair."""
+    given: dict[str, Any] = {
+        name: value for name in _OF_EXCEPTIONS if (value := getattr(exception, name)) is not UNSET
+    }
+    if stack := bytes(exception.stacktrace):
+        frames, found = exact_frames(stack)
+        variables += found
+        given["stacktrace"] = {"frames": frames}
     return given
 
 
@@ -207,11 +172,14 @@ def _are_exact_breadcrumbs(breadcrumbs: Sequence[_Breadcrumb]) -> bool:
     return all(breadcrumbs) and are_canonical_times([b["timestamp"] for b in breadcrumbs if "timestamp" in b])
 
 
-def _is_small_object(json: bytes) -> bool:
-    """Whether free data are an object within all bounds, which is not empty."""
-    if len(json) > _SHALLOW and (len(json) > MAX_VARS or _brackets(json) >= MAX_DEPTH):
+def _are_small_objects(found: list[bytes], lines: bytes) -> bool:
+    """Whether each of free data is an object within all bounds, which is not empty. `lines` has them one in each line."""
+    if {json[:2] for json in found} - {b'{"'} or max(map(len, found), default=0) > MAX_VARS:
         return False
-    return json.startswith(b'{"')
+    brackets = lines.translate(None, _NO_BRACKETS).split(b"\n")
+    if len(brackets) == len(found) and max(map(len, brackets)) < MAX_DEPTH:
+        return True  # nearly always
+    return all(_brackets(json) < MAX_DEPTH for json in found if len(json) > _SHALLOW)
 
 
 def _brackets(json: bytes) -> int:

@@ -50,7 +50,7 @@ def is_canonical_time(value: object) -> bool:
 def are_canonical_times(texts: Sequence[str]) -> bool:
     """Whether each is a text that format_time could have made: one look at all of them together."""
     return (
-        all(len(text) == _LENGTH for text in texts)
+        {*map(len, texts)} <= {_LENGTH}
         and _ALL_CANONICAL.fullmatch("".join(texts)) is not None
         and all(map(_is_day, {text[:10] for text in texts}))
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
+from tasks_pipeline.recurring import own_frames, shared_stacks
 from tasks_pipeline.scrubbing.looks import FILTERED, Found
 from tasks_pipeline.scrubbing.marks import Marks, Path
 from tasks_pipeline.scrubbing.names import Names
@@ -26,7 +27,9 @@ _FACTS = frozenset(
 _PROGRAM = ("modules", "debug_meta", "sdk")
 _STACKS = ("stacktrace", "raw_stacktrace")
 _CARRIERS = ("exception", "threads")
-_APART = frozenset((*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors", "breadcrumbs"))
+_APART = frozenset(
+    (*_FACTS, *_PROGRAM, *_CARRIERS, *_STACKS, "fingerprint", "errors", "breadcrumbs", "request")
+)
 _DATA_OF_FRAMES = ("vars", "data", "lock")
 """The rest of a frame is source code and where it is."""
 
@@ -41,13 +44,17 @@ _LEAST_LONG_NUMBER = 10**11
 
 
 class Piece(Enum):
-    """What of an event is judged as a whole: the variables of frames, breadcrumbs, source code and where it is with all facts about
-    programs, and the rest."""
+    """What of an event is judged as a whole: the variables of frames, breadcrumbs, the request, source code and where it is with all
+    facts about programs, and the rest."""
 
     VARIABLES = auto()
     BREADCRUMBS = auto()
+    REQUEST = auto()
     CODE = auto()
     REST = auto()
+
+
+_PIECES = {"breadcrumbs": Piece.BREADCRUMBS, "request": Piece.REQUEST}
 
 
 class Scrubber:
@@ -68,12 +75,16 @@ class Scrubber:
         """
         if not self._settings.enabled:
             return
+        if variables is None:
+            own_frames(event)
         meta = event.get("_meta")
         if isinstance(meta, dict):
             meta = event["_meta"] = self._scrubbed_meta(meta)
         dirty = self._dirty(event, source, variables)
         if not dirty:
             return
+        if Piece.VARIABLES in dirty or Piece.CODE in dirty:
+            own_frames(event)
         marks = Marks(meta if isinstance(meta, dict) else {})
         if self._settings.ip_addresses == "remove":
             _remove_address(event, marks)
@@ -91,10 +102,16 @@ class Scrubber:
         """The pieces of an event in which there may be something to do; none, of nearly all events. Looks at the JSON of each
         as a whole."""
         clean, found = self._rules.is_clean_json, set[Piece]()
-        if not clean(encode_json(event) if source is None else source, code=True):
+        shared = shared_stacks(event)
+        if shared is None or not all(map(self._rules.is_clean_stack, shared)):
+            code = encode_json(event) if source is None else source
+        else:
+            code = encode_json([event[name] for name in _PROGRAM if name in event])
+        if not clean(code, code=True):
             found.add(Piece.CODE)
-        if "breadcrumbs" in event and not clean(encode_json(event["breadcrumbs"])):
-            found.add(Piece.BREADCRUMBS)
+        for name, piece in _PIECES.items():
+            if name in event and not clean(encode_json(event[name])):
+                found.add(piece)
         holders = {name: [holder for _, holder in _values(event.get(name))] for name in _CARRIERS}
         if not clean(encode_json(_rest(event, chain(*holders.values())))):
             found.add(Piece.REST)
@@ -145,8 +162,9 @@ class _Walk:
         """The parts of a normalised event, or of what has fields of one, that are not clean."""
         if Piece.REST in dirty:
             self._rest(event)
-        if Piece.BREADCRUMBS in dirty:
-            event["breadcrumbs"] = self.value(event["breadcrumbs"], ("breadcrumbs",))
+        for name, piece in _PIECES.items():
+            if piece in dirty:
+                event[name] = self.value(event[name], (name,))
         for name in _PROGRAM:
             if name in event and Piece.CODE in dirty:
                 event[name] = self.value(event[name], (name,), code=True)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasks_pipeline.protocol.search import Matcher, matcher
+from tasks_pipeline.recurring import SharedStack
 from tasks_pipeline.scrubbing import addresses
 from tasks_pipeline.scrubbing.engine import plain, spans
 from tasks_pipeline.scrubbing.looks import EMAIL, FILTERED, NUMBERS, TOKENS, Found
@@ -96,6 +97,13 @@ class TextRules:
         # Patterns are about texts; what is escaped in JSON they would not see.
         suspicious = self._suspicious_code if code else self._suspicious
         return not (self._patterns or suspicious(plain(json)))
+
+    def is_clean_stack(self, stack: SharedStack) -> bool:
+        """`is_clean_json` of the frames of a stack trace without their variables: judged once."""
+        rules = self._suspicious_code
+        if rules not in stack.verdicts:
+            stack.verdicts[rules] = not rules(plain(b"".join(stack.pieces)))
+        return not self._patterns and stack.verdicts[rules]
 
     def find(self, text: str, *, code: bool = False) -> list[Found]:
         """What must go from a text, in order and without overlaps.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks_pipeline.config.symbols import Symbols
+from tasks_pipeline.recurring import own_frames
 from tasks_pipeline.symbolication.cache import SymbolCache
 from tasks_pipeline.symbolication.library import Library
 from tasks_pipeline.symbolication.source import SymbolSource
@@ -52,6 +53,7 @@ class Symbolicator:
         from tasks_pipeline.symbolication.javascript import symbolicate_javascript
         from tasks_pipeline.symbolication.native import symbolicate_native
 
+        own_frames(event)
         restore(event)
         findings = Findings()
         budget = self._library.budget()

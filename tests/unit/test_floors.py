@@ -14,6 +14,7 @@ from tests.support.imports import Import, circles, imports_of, modules_of
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
+        "recurring",
         "protocol grouping lanes files documents partitions words texts zones asgi outbound outages dagster_process stopping",
         "filtering scrubbing run_coordinator serving",
         "config",
