@@ -160,7 +160,7 @@ def main() -> None:
         if not (root / "filled").exists():
             fill(home, arguments.events, arguments.groups, arguments.days)
             (root / "filled").touch()
-        from tasks_pipeline.web_api.tokens import create_token
+        from tasks_pipeline.access.tokens import create_token
 
         with closing(StateDatabase(home)) as state:
             _, token = create_token(state, "http://127.0.0.1", "default", "benchmark", TOKEN_SCOPES)

@@ -26,7 +26,8 @@ def clean(value: object, limit: int = 500, *, lines: bool = False) -> str:
     """
     text = str(value)[: limit * 4 + 100]
     kept = "\n\t" if lines else ""
-    text = "".join(c if c in kept else _seen(c) for c in text)
+    if not (text.isascii() and text.isprintable()):  # of which most are
+        text = "".join(c if c in kept else _seen(c) for c in text)
     text = text if lines else " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -104,7 +104,7 @@ def groups(view: View) -> Response:
         saved=[(name, view.link("/groups/", query=text), text == search.text) for name, text in SAVED],
         projects=[(slug, slug in view.args("project")) for _, slug in sorted(view.asked.slugs.items()) if _ in view.asked.project_ids()],
         environments=_environments(view), periods=PERIODS, sorts=SORTS, charts=charts, keys=sorted(KEYS), statuses=STATUSES,
-        period_name=view.arg("period", "14d"), assignees=assignees, releases=[], told=told_of(view),
+        period_name=search.period_name, assignees=assignees, releases=[], told=told_of(view),
     )  # fmt: skip
 
 

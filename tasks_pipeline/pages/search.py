@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from starlette.datastructures import QueryParams
 
 from tasks_pipeline.pages.view import MOST_CHARACTERS, View
+from tasks_pipeline.reading.events_where import of_event
 from tasks_pipeline.reading.filtered import Period
+from tasks_pipeline.reading.group_numbers import events_of
 from tasks_pipeline.reading.parse import QueryError, parse_query
-from tasks_pipeline.reading.tree import EVERYTHING, Filter, Node, both
+from tasks_pipeline.reading.tree import EVERYTHING, Filter, Node, both, leaves
 
 OPEN = "is:unresolved"
 """What is searched for where the address says nothing."""
@@ -22,7 +24,10 @@ PERIODS = {
     "30d": ("30 days", 30),
     "90d": ("90 days", 90),
 }
-"""Days of each period that can be chosen; `all` is none."""
+"""Days of each period that can be chosen."""
+ANY_TIME = "all"
+MANY_A_DAY = 20_000
+"""Events; where there are more, a search of events is one of the last day unless a period is named."""
 SORTS = {"last_seen": "last seen", "first_seen": "first seen", "events": "events", "users": "users"}
 
 
@@ -35,6 +40,7 @@ class Search:
     tree: Node
     period: Period | None
     sort: str
+    period_name: str
     mistake: QueryError | None = None
 
 
@@ -44,21 +50,29 @@ def search_of(view: View, arguments: QueryParams | None = None) -> Search:
     text = asks.get("query", OPEN)[:MOST_CHARACTERS].strip()
     sort = asks.get("sort", "")
     sort = sort if sort in SORTS else "last_seen"
-    name = asks.get("period", "14d")
-    days = PERIODS[name][1] if name in PERIODS else None
-    period = (
-        None if days is None else Period(view.now - timedelta(days=days), view.now + timedelta(minutes=1))
-    )
     try:
-        tree = parse_query(text)
+        tree, mistake = parse_query(text), None
     except QueryError as error:
-        return Search(text, EVERYTHING, period, sort, error)
+        tree, mistake = EVERYTHING, error
     narrowed = [
         _any(key, [each for each in asks.getlist(key) if each][:50]) for key in ("project", "environment")
     ]
-    if days is not None:
-        narrowed.append(parse_query(f"lastSeen:-{days}d"))
-    return Search(text, both(tree, *narrowed), period, sort)
+    tree = both(tree, *narrowed)
+    name = asks.get("period") or _period_of(view, tree)
+    days = PERIODS[name][1] if name in PERIODS else None
+    if days is None:
+        return Search(text, tree, None, sort, name, mistake)
+    period = Period(view.now - timedelta(days=days), view.now + timedelta(minutes=1))
+    return Search(text, both(tree, parse_query(f"lastSeen:-{days}d")), period, sort, name, mistake)
+
+
+def _period_of(view: View, tree: Node) -> str:
+    """The period that is meant where none is named: what groups themselves tell is of any time, and costs no look at events; of what
+    is asked of events people want recent ones, and of very many the newest."""
+    if not any(map(of_event, leaves(tree))):
+        return ANY_TIME
+    yesterday = view.now.date() - timedelta(days=1)
+    return "24h" if events_of(view.asked, yesterday) > MANY_A_DAY else "14d"
 
 
 def _any(key: str, values: Sequence[str]) -> Node:

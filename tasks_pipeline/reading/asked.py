@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tasks_pipeline.access.viewer import Viewer
 from tasks_pipeline.config import Config
@@ -22,6 +23,8 @@ class Asked:
     slugs: Mapping[int, str]
     projects: Collection[int] | None = None
     me: tuple[str, ...] = ()
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was found for this question already, by those who would ask for it again."""
 
     def may_see(self, project_id: int) -> bool:
         """Whether what is of a project may be shown."""

@@ -28,6 +28,7 @@ SORTS: Mapping[str, str] = {
     "users": "users",
 }
 """The column of each order, largest or newest first; groups that are equal there with the highest id first."""
+_OF_FILTER = {"last_seen": "last_at", "first_seen": "first_at", "events": "times_seen", "users": "users"}
 MOST = 1_000
 """Groups of a page."""
 
@@ -90,13 +91,15 @@ def status_counts(
     """How many groups a query finds, by status, whatever it says of the status itself. Raises QueryError."""
     tree = without(tree, lambda leaf: isinstance(leaf, Filter) and leaf.key == "is")
     g = groups.c
-    # Plain, unlike in lists: its index holds all that is counted.
-    counting = select(g.status, func.count().label("n")).group_by(g.status)
+    # Plain, unlike in lists: its index holds all that is counted, in this order.
+    counting = select(g.status, func.count().label("n")).group_by(g.project_id, g.status)
     found: dict[str, int] = {}
     with asked.state.read() as connection:
         if not asks_events(tree, period):
             conditions = _conditions(connection, asked, tree)
-            return {row.status: row.n for row in connection.execute(counting.where(*conditions))}
+            for row in connection.execute(counting.where(*conditions)):
+                found[row.status] = found.get(row.status, 0) + row.n
+            return found
     for some in chunks(matching_groups(asked, lake, tree, period)):
         with asked.state.read() as connection:
             for row in connection.execute(counting.where(g.id.in_(some))):
@@ -180,13 +183,8 @@ def _key_of(group: Mapping[str, Any], sort: str) -> tuple[int, int]:
 def _by_events(asked: Asked, lake: ReadLake, wanted: GroupQuery, period: Period) -> GroupPage:
     found = _found_by_events(asked, lake, wanted.tree, period)
     limit, cursor = min(wanted.limit, MOST), wanted.cursor
-    name = SORTS[wanted.sort]
-
-    def key_of(group_id: int) -> tuple[int, int]:
-        value = getattr(found[group_id], name)
-        return (value if isinstance(value, int) else microseconds(value)), group_id
-
-    keys = sorted(map(key_of, found), reverse=True)
+    place = OfFilter._fields.index(_OF_FILTER[wanted.sort])
+    keys = sorted(((counted[place], group_id) for group_id, counted in found.items()), reverse=True)
     if cursor is not None and cursor.back:
         keys = [key for key in keys if key > (cursor.value, cursor.id)][::-1]
     elif cursor is not None:

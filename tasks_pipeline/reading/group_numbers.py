@@ -12,7 +12,13 @@ from tasks_pipeline.groups.counting import VALUE_KINDS
 from tasks_pipeline.groups.hours import full_hour
 from tasks_pipeline.reading.asked import Asked
 from tasks_pipeline.storage.state.database import chunks
-from tasks_pipeline.storage.state.tables import group_days, group_hours, group_values, release_environments
+from tasks_pipeline.storage.state.tables import (
+    batches,
+    group_days,
+    group_hours,
+    group_values,
+    release_environments,
+)
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 Hours = list[tuple[datetime, int]]
@@ -106,3 +112,10 @@ def known_environments(asked: Asked, limit: int = 50) -> list[str]:
     query = select(e.environment).where(e.environment != "", e.project_id.in_(asked.project_ids()))
     with asked.state.read() as connection:
         return list(connection.execute(query.distinct().order_by(e.environment).limit(limit)).scalars())
+
+
+def events_of(asked: Asked, day: date) -> int:
+    """How many events were stored of a day of receipt, those of all projects."""
+    stored = select(func.coalesce(func.sum(batches.c.stored), 0)).where(batches.c.day == day)
+    with asked.state.read() as connection:
+        return int(connection.execute(stored).scalar_one())

@@ -16,6 +16,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     or_,
+    select,
     text,
     true,
 )
@@ -34,7 +35,8 @@ from tasks_pipeline.reading.meant import (
     user_keys,
 )
 from tasks_pipeline.reading.tree import All, Filter, Node, Some, Value, Words, leaves
-from tasks_pipeline.storage.state.tables import SEEN, group_texts, group_values, groups
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import SEEN, VALUES_INDEXED, group_texts, group_values, groups
 
 OPEN = (Status.UNRESOLVED, Status.REGRESSED)
 _COMPARED: dict[str, Any] = {
@@ -42,6 +44,8 @@ _COMPARED: dict[str, Any] = {
 }  # fmt: skip
 _LOWER = frozenset({"level", "platform", "type"})
 """Columns of words that are always in small letters."""
+_FEW = 500
+"""Groups that are named one by one."""
 
 
 def shown_groups(asked: Asked, tree: Node) -> ColumnElement[bool]:
@@ -106,14 +110,14 @@ def _first_event_says(value: Value, *columns: str) -> ColumnElement[bool]:
 def _filter(connection: Connection, asked: Asked, wanted: Filter, key: Key) -> ColumnElement[bool]:
     if key.kind is Kind.RELEASE:
         return _release(connection, asked, wanted, key)
-    return or_(false(), *(_one(asked, wanted, key, value) for value in wanted.values))
+    return or_(false(), *(_one(connection, asked, wanted, key, value) for value in wanted.values))
 
 
-def _one(asked: Asked, wanted: Filter, key: Key, value: Value) -> ColumnElement[bool]:
+def _one(connection: Connection, asked: Asked, wanted: Filter, key: Key, value: Value) -> ColumnElement[bool]:
     """Whether a group has one of the values of a filter."""
     word = value[0]
     if key.by is By.VALUES:
-        return _seen_with(key, _of_values(key, value))
+        return _seen_with(connection, asked, key, _of_values(key, value), is_exact=len(value) == 1)
     if key.by is By.TEXTS:
         return _first_event_says(("", *value, ""), "stack")
     if key.by is By.NOTHING:
@@ -176,22 +180,40 @@ def _of_values(key: Key, value: Value) -> ColumnElement[bool]:
     return matches(column, (value[0][:VALUE_LENGTH],) if len(value) == 1 else value)
 
 
-def _seen_with(key: Key, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+def _seen_with(
+    connection: Connection, asked: Asked, key: Key, condition: ColumnElement[bool], *, is_exact: bool
+) -> ColumnElement[bool]:
+    """Whether a group was seen with something. What few groups were seen with names them: of all others each would be looked at."""
     v = group_values.c
-    return exists().where(v.group_id == groups.c.id, v.kind == key.of_values, condition)
+    of_kind = v.kind == key.of_values
+    if is_exact and key.of_values != "user" and isinstance(asked.state, StateDatabase):
+        found = select(v.group_id).where(text(VALUES_INDEXED), of_kind, condition).distinct().limit(_FEW + 1)
+        few = list(connection.execute(found).scalars())
+        if len(few) <= _FEW:
+            return groups.c.id.in_(few) if few else false()
+    return exists().where(v.group_id == groups.c.id, of_kind, condition)
 
 
 def _release(connection: Connection, asked: Asked, wanted: Filter, key: Key) -> ColumnElement[bool]:
     column: ColumnElement[str] = group_values.c.value if key.by is By.VALUES else groups.c[key.column]
+
+    def such(condition: ColumnElement[bool], *, is_exact: bool = True) -> ColumnElement[bool]:
+        if key.by is By.VALUES:
+            return _seen_with(connection, asked, key, condition, is_exact=is_exact)
+        return func.coalesce(condition, false())
+
     if wanted.comparison:
-        found: list[ColumnElement[bool]] = [column.in_(compared_releases(connection, asked, wanted))]
-    else:
-        found = [matches(column, value) for value in wanted.values if not is_latest(value)]
-        if any(map(is_latest, wanted.values)):
-            pairs = latest_releases(connection, asked)
-            found += [and_(groups.c.project_id == project_id, column == v) for project_id, v in pairs]
-    either = or_(false(), *found)
-    return _seen_with(key, either) if key.by is By.VALUES else func.coalesce(either, false())
+        return such(column.in_(compared_releases(connection, asked, wanted)))
+    found = [
+        such(matches(column, value), is_exact=len(value) == 1)
+        for value in wanted.values
+        if not is_latest(value)
+    ]
+    if any(map(is_latest, wanted.values)):
+        pairs = latest_releases(connection, asked)
+        of_project = unindexed(asked, groups.c.project_id)
+        found += [and_(of_project == project_id, such(column == v)) for project_id, v in pairs]
+    return or_(false(), *found)
 
 
 def matches(column: ColumnElement[str], value: Value) -> ColumnElement[bool]:

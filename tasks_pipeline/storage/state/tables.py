@@ -70,6 +70,10 @@ SUSPECTS_DUE = "first_release IS NOT NULL AND suspects_at IS NULL AND merged_int
 """Groups whose suspect commits were never looked for, or not since commits of their releases came."""
 
 
+VALUES_INDEXED = "kind <> 'user'"
+"""The rows of group_values that have an index by value."""
+
+
 def _partial(name: str, where: str, *columns: str) -> Index:
     """An index on the rows that meet a condition. A query uses it when it says the condition in the same words."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -246,6 +250,8 @@ group_values = Table(
     Column("day", Date, primary_key=True),
     Column("times_seen", BigInteger, nullable=False),
     Index("group_values_by_day", "day", "group_id"),
+    # Who looks for a release or an environment; users are as many as events, and are looked for by group.
+    _partial("group_values_by_value", VALUES_INDEXED, "kind", "value", "group_id"),
 )
 
 event_ids = Table(
