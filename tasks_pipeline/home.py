@@ -203,8 +203,14 @@ class Home:
 
     @property
     def certificates_dir(self) -> Path:
-        """Certificates of deletions that a person asked for."""
+        """Certificates of deletions that a person asked for: all of an installation whose files lie in its home."""
         return self.root / "certificates"
+
+    @property
+    def certificates_places(self) -> tuple[str, ...]:
+        """Folders and URLs of certificates: the first is that of all hosts and takes new ones, in others are earlier ones."""
+        shared = (f"{self.data_url.rstrip('/')}/certificates",) if self.data_url else ()
+        return (*shared, str(self.certificates_dir))
 
     @property
     def logs_dir(self) -> Path:

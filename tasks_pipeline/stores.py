@@ -27,7 +27,7 @@ from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import user_key
-from tasks_pipeline.storage.state.stones import deleted_projects
+from tasks_pipeline.storage.state.stones import note_deleted_projects
 from tasks_pipeline.symbolication.symbolicator import Symbolicator
 from tasks_pipeline.tools import Tools
 from tasks_pipeline.uploads.symbol_source import StateSymbolSource
@@ -103,9 +103,7 @@ def unusable(home: Home) -> str:
     what = f"the state database ({home.root / 'state.sqlite' if home.embedded else 'in PostgreSQL'})"
     try:
         with closing(StateDatabase(home)) as state:
-            with state.read() as connection:  # of a home that was restored, or that shares its database
-                for project_id, at in deleted_projects(connection).items():
-                    home.note_deleted_project(project_id, at.date().isoformat())
+            note_deleted_projects(home, state)
             what = f"the lake's catalog ({home.lake_catalog if home.embedded else 'in PostgreSQL'})"
             if trouble := trouble_with(home):
                 return trouble

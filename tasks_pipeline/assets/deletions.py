@@ -40,7 +40,7 @@ def finish_deletions(
     with stores.open() as opened:
         if not config.dry_run:
             for done in finish_open(opened, {**PERSONS, **DELETIONS}):
-                context.log.info(f"deletion {done.certificate['id']} is finished: {done.path.name}")
+                context.log.info(f"deletion {done.certificate['id']} is finished: {done.path}")
         with opened.state.read() as connection:
             gone = removed_on_purpose(connection, since, MOST_DAYS)
         figures = _figures(opened)

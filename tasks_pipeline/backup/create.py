@@ -48,6 +48,7 @@ ENVELOPES = pa.schema(
     ]
 )
 """Columns of the spool in a backup; without a body what was sent had been erased."""
+CERTIFICATES = "home/certificates"
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _READ_ROWS = 4_096
 
@@ -149,10 +150,13 @@ class _Copy:
 
     def _remembered(self) -> Iterator[File]:
         """Where something was archived, and what proves deletions: nothing else knows it."""
-        root = self._home.root
-        for path in (root / ARCHIVES, *sorted(self._home.certificates_dir.glob("*.json"))):
-            if path.exists():
-                yield self._target.store(f"home/{path.relative_to(root)}", file_pieces(path))
+        path = self._home.root / ARCHIVES
+        if path.exists():
+            yield self._target.store(f"home/{ARCHIVES}", file_pieces(path))
+        for place in self._home.certificates_places:
+            tree = Tree(place)
+            for name in tree.names():
+                yield self._target.store(f"{CERTIFICATES}/{name}", [tree.read(name)])
 
     def _state(self, moment: Moment) -> Iterator[File]:
         for table in metadata.sorted_tables:

@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.backup import history, tables
-from tasks_pipeline.backup.create import CONFIG_FILE
+from tasks_pipeline.backup.create import CERTIFICATES, CONFIG_FILE
 from tasks_pipeline.backup.manifest import BackupError, File, Manifest, Report, check_version
 from tasks_pipeline.backup.target import Damaged, Target, file_pieces
 from tasks_pipeline.home import Home
@@ -105,7 +105,14 @@ def _all(home: Home, target: Target, manifest: Manifest) -> Iterator[File]:
 
 
 def _restore_configuration(home: Home, target: Target, manifest: Manifest) -> Iterator[File]:
+    certificates = Tree(home.certificates_places[0])
     for file in manifest.of("home"):
+        folder, _, name = file.path.rpartition("/")
+        if folder == CERTIFICATES:
+            with target.verified(file) as source:
+                certificates.publish(name, source.read_bytes())
+            yield file
+            continue
         path = home.root / file.path.partition("/")[2]
         if path.name != CONFIG_FILE or not home.has_config:  # who put one there wants that
             with target.verified(file) as source:
@@ -245,7 +252,11 @@ def _tables_of(home: Home) -> list[str]:
 
 def _places(home: Home) -> list[str]:
     """URLs of what lies in object storage."""
-    return [home.lake_files, home.blobs_url, home.chunks_url, home.raw_url] if home.data_url else []
+    return (
+        [home.lake_files, home.blobs_url, home.chunks_url, home.raw_url, home.certificates_places[0]]
+        if home.data_url
+        else []
+    )
 
 
 def _objects_of(home: Home) -> list[str]:

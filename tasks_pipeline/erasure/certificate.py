@@ -7,14 +7,12 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from tasks_pipeline.erasure.selection import Certified
-from tasks_pipeline.files import write_atomically
 from tasks_pipeline.home import Home
-from tasks_pipeline.storage.disk import sync_folder
 from tasks_pipeline.storage.state.erasures import Request
+from tasks_pipeline.storage.targets import Tree
 
 HASH = "sha256"
 NOT_COVERED = (
@@ -49,30 +47,37 @@ def digest_of(certificate: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def write_certificate(home: Home, certificate: Mapping[str, Any]) -> Path:
-    """Store a certificate, durably; gives where."""
-    home.certificates_dir.mkdir(exist_ok=True, mode=0o700)
-    path = _path(home, certificate["id"])
-    write_atomically(path, json.dumps(certificate, indent=1) + "\n")
-    sync_folder(path.parent)
-    return path
+def write_certificate(home: Home, certificate: Mapping[str, Any]) -> str:
+    """Store a certificate, durably, where all hosts find it; gives where. Raises OSError."""
+    tree, name = Tree(home.certificates_places[0]), _name(certificate["id"])
+    tree.publish(name, (json.dumps(certificate, indent=1) + "\n").encode())
+    return f"{tree.url}/{name}"
 
 
-def read_certificate(home: Home, request_id: str) -> tuple[dict[str, Any], Path]:
+def read_certificate(home: Home, request_id: str) -> tuple[dict[str, Any], str]:
     """The certificate of a request that ended, and where it lies. Raises FileNotFoundError."""
-    path = _path(home, request_id)
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found, path
+    name = _name(request_id)
+    tree = next((tree for tree in _trees(home) if tree.exists(name)), Tree(home.certificates_places[0]))
+    found: dict[str, Any] = json.loads(tree.read(name))
+    return found, f"{tree.url}/{name}"
 
 
 def certificates(home: Home) -> list[dict[str, Any]]:
-    """All certificates, the newest first; `valid` says whether one is as it was written."""
+    """All certificates, the newest first; `valid` says whether one is as it was written. Raises OSError."""
     found = []
-    for path in home.certificates_dir.glob("*.json") if home.certificates_dir.is_dir() else ():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        found.append({**told, "valid": told.get(HASH) == digest_of(told), "path": str(path)})
+    for tree in _trees(home):
+        for name in tree.names():
+            if name.endswith(".json"):
+                told = json.loads(tree.read(name))
+                found.append(
+                    {**told, "valid": told.get(HASH) == digest_of(told), "path": f"{tree.url}/{name}"}
+                )
     return sorted(found, key=lambda each: str(each.get("done_at")), reverse=True)
 
 
-def _path(home: Home, request_id: str) -> Path:
-    return home.certificates_dir / f"{request_id}.json"
+def _trees(home: Home) -> list[Tree]:
+    return [Tree(place) for place in home.certificates_places]
+
+
+def _name(request_id: str) -> str:
+    return f"{request_id}.json"

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tasks_pipeline.erasure.certificate import certificate_of, read_certificate, write_certificate
@@ -43,7 +42,7 @@ class Done:
     erased: Sequence[Erased]
     since: Sequence[Erased]
     certificate: Mapping[str, Any]
-    path: Path
+    path: str
 
 
 def finish(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -16,6 +16,7 @@ from tasks_pipeline.storage.lake.place import trouble_with
 from tasks_pipeline.storage.spool.open import open_spool
 from tasks_pipeline.storage.state.database import OlderSchema, StateDatabase, open_engine, revision_of
 from tasks_pipeline.storage.state.locks import process_lock
+from tasks_pipeline.storage.state.stones import note_deleted_projects
 
 ASK_SECONDS = 2.0
 """Between two looks whether `migrate` ran."""
@@ -43,7 +44,8 @@ def await_schema(home: Home, say: Callable[[str], None], *, unless_away: bool = 
     told = ""
     while not home.migrates:
         try:
-            StateDatabase(home).close()
+            with closing(StateDatabase(home)) as state:
+                note_deleted_projects(home, state)
         except OlderSchema as error:
             if str(error) != told:
                 say(f"waiting: {error}")

@@ -76,6 +76,10 @@ def open_place(url: str) -> tuple[AbstractFileSystem, str]:
     if url.startswith(s3.PREFIXES):
         options |= s3.client_options(conf.get("s3", {}))
     fs, root = url_to_fs(url, **options)
+    if url.startswith(s3.PREFIXES):
+        from s3fs.core import set_custom_error_handler
+
+        set_custom_error_handler(s3.may_pass)
     return fs, str(root).rstrip("/")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PREFIXES = ("s3://", "s3a://")
+TRIES = 2
+"""Of the driver for each of the five of s3fs."""
 HANDS = 2
 """Parts of a large file that are sent at once: each is held in memory, and has 50 MiB."""
 
@@ -60,6 +62,9 @@ def region() -> str:
 def client_options(configured: Mapping[str, Any]) -> dict[str, Any]:
     """What `s3fs` has to be told, beside what fsspec's own configuration says of it."""
     config: dict[str, Any] = {
+        # s3fs tries five times what its driver gave up, and that five times by itself: 25 tries in 40 s while the storage is away, in
+        # which a drain waits. Whoever asked tries again anyway, with longer pauses.
+        "retries": {"mode": "standard", "total_max_attempts": TRIES},
         # Stores that answer for a part of a file with the sum of all of it are many; what has to be proven bears a sum of ours.
         "response_checksum_validation": "when_required",
     }
@@ -70,6 +75,13 @@ def client_options(configured: Mapping[str, Any]) -> dict[str, Any]:
         "client_kwargs": {"region_name": region()} | dict(configured.get("client_kwargs", {})),
         "config_kwargs": config | dict(configured.get("config_kwargs", {})),
     }
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether s3fs should try again what it takes for final: the far side is in trouble, or not there."""
+    answer = getattr(error, "response", None)
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(answer, Mapping) else 0
+    return int(status) >= 500 or type(error).__name__ == "EndpointConnectionError"
 
 
 def duckdb_secret(name: str, scope: str, keys: Keys | None) -> tuple[str, dict[str, str]]:

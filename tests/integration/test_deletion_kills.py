@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_a_deletion_killed_again_and_again_is_finished(any_home: Home, kind: str
     with open_stores(home) as stores:
         stores = as_configured(stores, chosen)
         assert [request.data["kind"] for request in open_requests_of(stores)] == [kind]
-        assert [done.path.exists() for done in finish_open(stores, KINDS)] == [True]
+        assert [Path(done.path).exists() for done in finish_open(stores, KINDS)] == [True]
         assert open_requests_of(stores) == []
         assert [each["valid"] for each in certificates(home)] == [True]
         assert places_of(stores, SECRET) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -285,7 +286,8 @@ def test_what_is_there_again_after_it_was_deleted_is_found(alone: Day) -> None:
     done = delete(alone.stores, choose_groups(alone.stores.state, [number]), "tester")
     assert found_again(alone.stores) == []
     damage(alone.stores, "UPDATE stored.events SET group_id = ?", [number])
-    done.path.write_text(done.path.read_text().replace("tester", "nobody"))
+    path = Path(done.path)
+    path.write_text(path.read_text().replace("tester", "nobody"))
     changed, again = found_again(alone.stores)
     assert changed == f"certificate {done.certificate['id']} is not as it was written"
     assert again == "1 event and 0 groups of deleted groups are there again"

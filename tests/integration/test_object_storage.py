@@ -91,6 +91,7 @@ PASSING = {
     "answer lost": Fault("lost-answer", PUT, times=1),
     "cut on the way": Fault("cut", PUT, times=1),
     "answer cut": Fault("cut-answer", GET, times=1),
+    "in trouble": Fault("500 InternalError", times=3),
 }
 
 
@@ -140,6 +141,14 @@ def test_what_lasts_ends_in_bounded_time_and_says_why(
     assert SECRET not in str(caught.value)
     assert tree.read("there") == b"before"
     assert tree.find() == ["there"]
+
+
+def test_an_outage_is_told_after_seconds_and_not_after_25_tries(proxy: FaultyProxy, url: str) -> None:
+    """Whoever asked, a drain, comes again by itself; meanwhile nothing else of it would go on."""
+    tree, begin = Tree(url), len(proxy.log)
+    with proxy.failing(Fault("503 SlowDown", PUT)), pytest.raises(Trouble):
+        tree.publish("new", b"0" * 1000)
+    assert 4 <= sum(method == "PUT" for method, _, _ in proxy.log[begin:]) <= 10
 
 
 def test_a_piece_of_work_ends_when_nothing_comes_forward(

@@ -31,6 +31,7 @@ from tasks_pipeline.service.running import service_lock
 from tasks_pipeline.service.service import CannotStart
 from tasks_pipeline.storage.state import database
 from tasks_pipeline.storage.state.database import HEAD, StateDatabase
+from tasks_pipeline.storage.state.stones import set_stone
 from tasks_pipeline.storage.state.tables import run_beats, workers
 from tasks_pipeline.storage.state.workers import beat_worker
 from tests.support.receiver import KEY, MemorySpool, configure, serving
@@ -96,8 +97,11 @@ def test_hosts_migrate_at_once_while_a_receiver_waits_for_them(hosts: tuple[Home
 
 def test_a_role_goes_on_at_once_where_the_schema_is_right(postgres_home: Home) -> None:
     said: list[str] = []
+    with closing(StateDatabase(postgres_home)) as state, state.write() as connection:
+        set_stone(state, connection, 7, datetime(2026, 11, 22, tzinfo=UTC))
     await_schema(replace(postgres_home, migrates=False), said.append)
     assert said == []
+    assert postgres_home.deleted_projects() == {7: "2026-11-22"}, "deleted from another host"
 
 
 def test_a_role_does_not_wait_for_a_schema_that_it_cannot_use(

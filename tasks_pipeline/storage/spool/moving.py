@@ -28,7 +28,7 @@ from tasks_pipeline.storage.spool.postgres_tables import (
     partition_of,
 )
 
-PIECE_ENVELOPES, PIECE_BYTES = 20_000, 32 * 1024 * 1024
+PIECE_ENVELOPES, PIECE_BYTES = 10_000, 16 * 1024 * 1024
 """Of a file; so much is held in memory some times over."""
 _COLUMNS = ", ".join(SCHEMA.names)
 _READ = f"SELECT {_COLUMNS} FROM {ENVELOPES} WHERE day = %s AND part = %s AND position BETWEEN %s AND %s ORDER BY position"

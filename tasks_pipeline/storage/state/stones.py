@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
+from tasks_pipeline.home import Home
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import projects
 
@@ -17,6 +18,13 @@ def deleted_projects(connection: Connection, among: Collection[int] | None = Non
     if among is not None:
         query = query.where(projects.c.id.in_(sorted(among)))
     return {row.id: row.deleted_at for row in connection.execute(query)}
+
+
+def note_deleted_projects(home: Home, state: StateDatabase) -> None:
+    """Have the configuration of a home know them, also where they were deleted from another host, or before it was restored."""
+    with state.read() as connection:
+        for project_id, at in deleted_projects(connection).items():
+            home.note_deleted_project(project_id, at.date().isoformat())
 
 
 def set_stone(state: StateDatabase, connection: Connection, project_id: int, now: datetime) -> None:
