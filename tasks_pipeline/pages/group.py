@@ -135,7 +135,7 @@ def _page(view: View, name: str) -> Response:
     group = named(view)
     wanted = events_wanted(view, group)
     row = event_named(view, group, wanted, name)
-    seen = None if row is None else _seen(view, wanted, row)
+    seen = None if row is None else _seen(view, wanted, row, name)
     return view.page(
         "event.html", **head_of(view, group), tab="event", seen=seen, charts=charts, asked_event=name,
         order="call" if view.arg("order") == "call" else "crash", frames=view.arg("frames") if view.arg("frames") in ("all", "sent") else "ours",
@@ -174,12 +174,12 @@ def event_named(view: View, group: Mapping[str, Any], wanted: EventQuery, name: 
     return row
 
 
-def _seen(view: View, wanted: EventQuery, row: dict[str, Any]) -> Seen:
+def _seen(view: View, wanted: EventQuery, row: dict[str, Any], name: str) -> Seen:
     lake = view.reading.lake
     payload = payload_of(view.asked, lake, row)
     shape = None if payload is None else shape_event(payload, as_sent=view.arg("frames") == "sent")
     service = running_service(view.reading.home)
-    near = neighbours(view.asked, lake, wanted, row)
+    near = neighbours(view.asked, lake, wanted, row, name)
     return Seen(
         row,
         payload,

@@ -113,10 +113,14 @@ class Neighbours:
     newer: dict[str, Any] | None
 
 
-def neighbours(asked: Asked, lake: ReadLake, wanted: EventQuery, row: Mapping[str, Any]) -> Neighbours:
-    """The events before and after one of a list. Raises QueryError."""
+def neighbours(
+    asked: Asked, lake: ReadLake, wanted: EventQuery, row: Mapping[str, Any], end: str = ""
+) -> Neighbours:
+    """The events before and after one of a list, of which `end` says where it is known to be the last: `latest` or `oldest`. Raises
+    QueryError."""
     at = EventQuery(wanted.group_id, wanted.tree, wanted.period, place_of(row), 1)
-    older, newer = (read_events(asked, lake, at, 1, upwards=upwards) for upwards in (False, True))
+    older = [] if end == "oldest" else read_events(asked, lake, at, 1, upwards=False)
+    newer = [] if end == "latest" else read_events(asked, lake, at, 1, upwards=True)
     return Neighbours(older[0] if older else None, newer[0] if newer else None)
 
 
