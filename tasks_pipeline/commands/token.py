@@ -34,7 +34,9 @@ def token() -> None:
     "scopes",
     multiple=True,
     type=click.Choice([*_SCOPES, _ALL]),
-    help="What it may do; may be given several times.  [default: read and upload]",
+    metavar="SCOPE",
+    help="What it may do; may be given several times: all, org:read, project:read, team:read, member:read, event:read, "
+    "event:write, event:admin, project:releases.  [default: read and upload]",
 )
 @click.option("--member", metavar="EMAIL", help="The member in whose name it acts.")
 @click.option(
