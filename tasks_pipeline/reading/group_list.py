@@ -180,6 +180,16 @@ def _key_of(group: Mapping[str, Any], sort: str) -> tuple[int, int]:
     return (microseconds(value) if sort.endswith("_seen") else value), group["id"]
 
 
+def place_behind(page: GroupPage, sort: str) -> Cursor | None:
+    """The place behind the last group of a page, whether others follow or not; None for an empty page."""
+    if not page.groups:
+        return None
+    group = page.groups[-1]
+    counted = page.of_filter.get(group["id"])
+    value = group[SORTS[sort]] if counted is None else getattr(counted, SORTS[sort])
+    return Cursor(value if isinstance(value, int) else microseconds(value), group["id"])
+
+
 def _by_events(asked: Asked, lake: ReadLake, wanted: GroupQuery, period: Period) -> GroupPage:
     found = _found_by_events(asked, lake, wanted.tree, period)
     limit, cursor = min(wanted.limit, MOST), wanted.cursor

@@ -1,11 +1,12 @@
-"""The endpoints of the Web API and how a call gets to one: raw path, token, scope, body, thread, answer."""
+"""How a call gets to its endpoint: raw path, token, scope, limits, body, thread, answer."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import Any
 from urllib.parse import unquote
@@ -21,85 +22,23 @@ from starlette.routing import Route
 from tasks_pipeline.access.tokens import Token, find_token
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.facts.origin import recorded_by
+from tasks_pipeline.reading.asked import asked_by
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
-from tasks_pipeline.web_api import (
-    PREFIX,
-    accounts,
-    commits,
-    deploys,
-    monitors,
-    release_reading,
-    releases,
-    sessions,
-    uploads,
-)
+from tasks_pipeline.web_api import PREFIX, refusals
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
+from tasks_pipeline.web_api.endpoints import ENDPOINTS, Endpoint, is_granted
 from tasks_pipeline.web_api.health_reading import HealthReading
+from tasks_pipeline.web_api.limits import Limits
 
 log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 BODIES_AT_ONCE = 32
 """Calls with a whole body in memory; others wait for their turn."""
-
-Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A handler of calls and the scope that their token needs; none when any token will do.
-
-    A plain function runs in a thread and finds the JSON body in the call; a coroutine reads its body itself.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    scope: str | None
-
-
-_RELEASES = "/organizations/{org}/releases/"
-_PROJECT_RELEASES = "/projects/{org}/{project}/releases/"
-ENDPOINTS = (
-    Endpoint("GET", "/", accounts.info, None),
-    Endpoint("GET", "/organizations/", accounts.organizations, "org:read"),
-    Endpoint("GET", "/organizations/{org}/projects/", accounts.projects, "project:read"),
-    Endpoint("GET", "/organizations/{org}/repos/", commits.repositories, "org:read"),
-    Endpoint("GET", "/organizations/{org}/monitors/", monitors.list_monitors, "org:read"),
-    Endpoint("GET", "/organizations/{org}/sessions/", sessions.sessions, "project:read"),
-    Endpoint("GET", "/organizations/{org}/chunk-upload/", uploads.options, "project:releases"),
-    Endpoint("POST", "/organizations/{org}/chunk-upload/", uploads.receive_chunks, "project:releases"),
-    Endpoint(
-        "POST", "/organizations/{org}/artifactbundle/assemble/", uploads.assemble_bundle, "project:releases"
-    ),
-    Endpoint(
-        "POST", "/projects/{org}/{project}/files/difs/assemble/", uploads.assemble_debug_files, "project:releases"
-    ),
-    Endpoint("GET", "/projects/{org}/{project}/files/dsyms/", uploads.list_files, "project:read"),
-    Endpoint("POST", "/projects/{org}/{project}/files/dsyms/", uploads.receive_zip, "project:releases"),
-    Endpoint(
-        "GET", f"{_RELEASES}{{version}}/previous-with-commits/", releases.previous_with_commits, "project:read"
-    ),
-    *(
-        Endpoint(method, f"{base}{rest}", handler, scope)
-        for base in (_RELEASES, _PROJECT_RELEASES)
-        for method, rest, handler, scope in (
-            ("GET", "", release_reading.list_all, "project:read"),
-            ("POST", "", releases.create, "project:releases"),
-            ("GET", "{version}/", release_reading.show, "project:read"),
-            ("PUT", "{version}/", releases.change, "project:releases"),
-            ("DELETE", "{version}/", releases.delete, "project:releases"),
-            ("GET", "{version}/commits/", release_reading.list_commits, "project:read"),
-            ("GET", "{version}/commitfiles/", release_reading.list_files, "project:read"),
-            ("GET", "{version}/deploys/", release_reading.list_deploys, "project:read"),
-            ("POST", "{version}/deploys/", deploys.deploy, "project:releases"),
-        )
-    ),
-)  # fmt: skip
 
 
 class App:
@@ -108,6 +47,7 @@ class App:
     def __init__(self, reading: Reading) -> None:
         self._config = config = reading.config
         self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
+        self._limits = Limits()
         home, state, blobs = reading.home, reading.state, BlobStore(reading.home.blobs_url)
         chunks = ChunkStore(state, home.chunks_url)
 
@@ -141,6 +81,8 @@ class App:
                 return error.answer()
             except ClientDisconnect:
                 return answer({"detail": "the client has gone"}, 400)
+            except refusals.EXPECTED as error:
+                return refusals.of(error).answer()
             except (SQLAlchemyError, OSError):
                 log.exception("a store failed at %s %s", endpoint.method, endpoint.path)
                 return answer({"detail": "storage failed; try again"}, 503)
@@ -152,32 +94,45 @@ class App:
 
     async def _serve(self, endpoint: Endpoint, request: Request) -> Response:
         token = await run_in_threadpool(self._authenticate, request)
-        if endpoint.scope is not None and endpoint.scope not in token.scopes:
+        if endpoint.scope is not None and not is_granted(endpoint.scope, token.scopes):
             raise ApiError(403, f"the token lacks the scope {endpoint.scope}")
-        params = {name: unquote(value) for name, value in request.path_params.items()}
         handler: Any = endpoint.handler
         if iscoroutinefunction(handler):
-            call = Call(self._services, self._config(), token, params, request)
-            call.check_organisation()
-            return await handler(call)  # type: ignore[no-any-return]
-        async with self._bodies:
-            body = await _body(request)
-            call = Call(self._services, self._config(), token, params, request, body)
-            call.check_organisation()
-            return await run_in_threadpool(handler, call)
+            return await handler(self._call(token, request))  # type: ignore[no-any-return]
+        with self._limits.one_of(token.id):
+            async with self._bodies:
+                call = self._call(token, request, await _body(request))
+                return await run_in_threadpool(handler, call)
+
+    def _call(self, token: Token, request: Request, body: bytes = b"") -> Call:
+        """Raises ApiError (404) for another organisation."""
+        params = {name: unquote(value) for name, value in request.path_params.items()}
+        config, viewer = self._config(), token.viewer
+        if viewer.projects is not None:
+            seen = tuple(project for project in config.projects if viewer.may_see(project.id))
+            config = config.model_copy(update={"projects": seen})
+        asked = asked_by(self._services.state, config, viewer, datetime.now(UTC))
+        call = Call(self._services, config, token, asked, params, request, body)
+        call.check_organisation()
+        return call
 
     def _authenticate(self, request: Request) -> Token:
-        """The token of a request. Raises ApiError (401)."""
+        """The token of a request, as a bearer or as the user of Basic. Raises ApiError (401)."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        token = (
-            find_token(self._services.state, self._config(), text.strip())
-            if scheme.lower() == "bearer"
-            else None
-        )
+        text = _user_of(text) if scheme.lower() == "basic" else text.strip()
+        wanted = scheme.lower() in ("bearer", "basic")
+        token = find_token(self._services.state, self._config(), text) if wanted else None
         if token is None:
             detail = "the token is not valid; `tasks-pipeline token create` makes one"
             raise ApiError(401, detail, {"www-authenticate": "Bearer"})
         return token
+
+
+def _user_of(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
 
 
 async def _body(request: Request) -> bytes:

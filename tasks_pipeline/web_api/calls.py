@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -14,9 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasks_pipeline.access.tokens import Token
+from tasks_pipeline.access.viewer import Viewer
 from tasks_pipeline.config import Config, Project
 from tasks_pipeline.home import Home
 from tasks_pipeline.protocol.decode import PayloadError, decode_json
+from tasks_pipeline.reading.asked import Asked
+from tasks_pipeline.reading.lake_reader import LakeReader
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.disk import Room
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from tasks_pipeline.web_api.health_reading import HealthReading
 
 PER_PAGE = 100
-_MOST_SKIPPED = 10**9
+"""Entries of a page, where no fewer are asked for."""
 
 _FIELD = re.compile(r"at `\$\.(\w+)")
 """Where msgspec says what is wrong."""
@@ -78,14 +80,26 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An authenticated call. `params` come from the path, decoded; `body` is empty for streams, see `request`."""
+    """An authenticated call. `params` come from the path, decoded; `body` is empty for streams, see `request`. Of the configuration's
+    projects those alone are there that the token's holder may see."""
 
     services: Services
     config: Config
     token: Token
+    asked: Asked
     params: Mapping[str, str]
     request: Request
     body: bytes = b""
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who calls."""
+        return self.token.viewer
+
+    @property
+    def lake(self) -> LakeReader:
+        """The lake."""
+        return self.services.reading.lake
 
     @property
     def query(self) -> QueryParams:
@@ -130,24 +144,3 @@ def find_project(config: Config, named: str | int) -> Project:
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON; clients refuse any other content type."""
     return Response(msgspec.json.encode(value), status, headers, "application/json")
-
-
-def page_offset(call: Call) -> int:
-    """How many entries of a list are skipped: the middle of `cursor` (0:100:0), 0 when it is empty or none."""
-    parts = call.query.get("cursor", "").split(":")
-    if len(parts) == 3 and parts[1].isascii() and parts[1].isdecimal() and len(parts[1]) <= 9:
-        return min(int(parts[1]), _MOST_SKIPPED)
-    return 0
-
-
-def page_answer(call: Call, entries: Sequence[Any], offset: int) -> Response:
-    """A page of a list. `entries` holds one more than PER_PAGE when others follow; the Link header says how to go on:
-    the same call, its other parameters included."""
-    more = len(entries) > PER_PAGE
-    cursor = f"0:{offset + PER_PAGE}:0"
-    query = urlencode(
-        [*((k, v) for k, v in call.query.multi_items() if k != "cursor"), ("cursor", cursor)], safe=":"
-    )
-    path = quote(call.request.scope["path"])
-    link = f'<{path}?{query}>; rel="next"; results="{str(more).lower()}"; cursor="{cursor}"'
-    return answer(entries[:PER_PAGE], headers={"link": link})

@@ -28,7 +28,8 @@ from tasks_pipeline.releases.sent_commits import (
     read_refs,
 )
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.web_api.calls import PER_PAGE, Call, FieldError, page_answer, page_offset
+from tasks_pipeline.web_api.calls import PER_PAGE, Call, FieldError
+from tasks_pipeline.web_api.paging import counted_page, page_offset
 from tasks_pipeline.web_api.release_json import repository_json
 
 
@@ -119,4 +120,4 @@ def repositories(call: Call) -> Response:
     sync_repositories(call.services.state, call.config)
     with call.services.state.read() as connection:
         rows = list_repositories(connection, limit=PER_PAGE + 1, offset=offset)
-    return page_answer(call, [repository_json(row) for row in rows], offset)
+    return counted_page(call, [repository_json(row) for row in rows], offset)

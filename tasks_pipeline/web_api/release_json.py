@@ -11,7 +11,6 @@ from tasks_pipeline.protocol.release import ReleaseName, parse_release
 from tasks_pipeline.releases import known
 from tasks_pipeline.releases.pages import ReleaseFacts
 from tasks_pipeline.releases.repositories import UNKNOWN
-from tasks_pipeline.web_api.accounts import ORGANISATION_ID
 
 Row = Mapping[str, Any]
 Health = Mapping[tuple[int, str], Mapping[str, Any]]
@@ -180,7 +179,7 @@ def file_json(row: Row) -> dict[str, Any]:
     """A file that a commit changed."""
     return {
         "id": f"{row['sha']}:{row['path']}",
-        "orgId": ORGANISATION_ID,
+        "orgId": "1",
         "author": author_json(row),
         "commitMessage": row["message"],
         "filename": row["path"],

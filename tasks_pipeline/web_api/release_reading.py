@@ -10,13 +10,14 @@ from typing import Any
 from starlette.responses import Response
 
 from tasks_pipeline.config import Project
-from tasks_pipeline.protocol.release import why_no_release
+from tasks_pipeline.protocol.release import parse_release, why_no_release
 from tasks_pipeline.releases import known, pages
 from tasks_pipeline.releases.pages import ReleaseFacts, Wanted
 from tasks_pipeline.web_api.calls import ApiError, Call, answer, find_project
 from tasks_pipeline.web_api.paging import keyed_page, page_key, page_size
+from tasks_pipeline.web_api.people import EPOCH
 from tasks_pipeline.web_api.release_health import FIELDS, adoption_stages, health_data, sorted_by_health
-from tasks_pipeline.web_api.release_json import commit_json, deploy_json, file_json, release_json
+from tasks_pipeline.web_api.release_json import commit_json, deploy_json, file_json, number_of, release_json
 from tasks_pipeline.web_api.release_search import search
 
 DATE, SEMVER = "date", "semver"
@@ -97,6 +98,21 @@ def list_deploys(call: Call) -> Response:
 def release_object(call: Call, version: str, projects: Sequence[Project]) -> dict[str, Any]:
     """A release as all calls answer with it. Raises ApiError (404)."""
     return release_json(_facts(call, version, projects), projects)
+
+
+def mentioned(call: Call, project_id: int, version: str) -> dict[str, Any]:
+    """A release of a project that something else names; one that is forgotten by its name alone."""
+    projects = [project for project in call.config.projects if project.id == project_id]
+    with call.services.state.read() as connection:
+        facts = pages.facts_of(connection, [project_id], [version])
+    if version in facts and projects:
+        return release_json(facts[version], projects)
+    return {
+        "id": number_of(version),
+        "version": version,
+        "shortVersion": parse_release(version).short,
+        "dateCreated": EPOCH,
+    }
 
 
 def unknown(version: str) -> ApiError:

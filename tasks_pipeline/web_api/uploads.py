@@ -30,10 +30,9 @@ from tasks_pipeline.web_api.calls import (
     Call,
     answer,
     find_project,
-    page_answer,
-    page_offset,
 )
 from tasks_pipeline.web_api.multipart import Part, read_form
+from tasks_pipeline.web_api.paging import counted_page, page_offset
 
 CHUNKS_PER_REQUEST = 64
 CONCURRENCY = 4
@@ -249,7 +248,7 @@ def list_files(call: Call) -> Response:
     offset = page_offset(call)
     with call.services.state.read() as connection:
         rows = list_debug_files(connection, call.project().id, limit=PER_PAGE + 1, offset=offset)
-    return page_answer(call, [_file_json(row) for row in rows], offset)
+    return counted_page(call, [_file_json(row) for row in rows], offset)
 
 
 def _progress_json(progress: Progress) -> dict[str, Any]:
