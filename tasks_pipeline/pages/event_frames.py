@@ -12,7 +12,7 @@ from tasks_pipeline.pages.event_values import Named, Room, lists, mapping, named
 MOST_FRAMES = 200
 _FIRST = 50
 """Frames of the beginning, where there are more: the others are of the end, where it failed."""
-OPEN = 8
+OPEN = 3
 """Frames in app that are open without being asked for."""
 MOST_VALUES = 40
 _LINE, _VALUE = 400, 1_000
@@ -111,7 +111,12 @@ def _frame(room: Room, frame: Mapping[str, Any], meta: Mapping[str, Any], opened
         open=opened,
         lines=_lines(room, frame, line, column),
         values=named(
-            room, mapping(frame.get("vars")).items(), mapping(meta.get("vars")), MOST_VALUES, _VALUE
+            room,
+            mapping(frame.get("vars")).items(),
+            mapping(meta.get("vars")),
+            MOST_VALUES,
+            _VALUE,
+            flat=True,
         ),
         note=room.text(mapping(frame.get("data")).get("symbolication") or "", 80),
     )

@@ -89,6 +89,11 @@ class Section:
     rows: Sequence[Named]
     more: int = 0
 
+    @property
+    def large(self) -> bool:
+        """Whether it wants the whole width."""
+        return len(self.rows) > 12 or any(len(row.text) > 160 for row in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -17,8 +17,12 @@ LONGEST = 100_000
 def harmless(value: Any) -> Any:
     """Any text that comes into a page: no control characters, none that hide or turn others, no half of a character. Escaping is
     done behind this."""
-    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
-        return value if not isinstance(value, str) or len(value) <= LONGEST else f"{value[:LONGEST]}…"
+    if not isinstance(value, str) or isinstance(
+        value, Markup
+    ):  # what a macro made, of texts that came through here
+        return value
+    if value.isascii() and value.isprintable():
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
     return clean(value, LONGEST, lines=True)
 
 
