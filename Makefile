@@ -12,7 +12,7 @@ PIP        = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-d
 UV_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint hooks bench clean lock snapshot dagster-yaml
+.PHONY: help demo run test browser lint hooks bench clean lock snapshot dagster-yaml
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ run: $(STAMP) ## Run the whole service until Ctrl-C
 # Each worker imports all tests: byte code lets one take over what another has compiled, half of the time.
 test: $(STAMP) ## Run the tests; ARGS="-k spool" runs some
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+browser: $(STAMP) ## Run the tests of pages in Chromium, if it is installed
+	@$(BIN)/pytest -m browser tests/browser $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .

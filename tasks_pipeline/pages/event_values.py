@@ -48,11 +48,8 @@ def shown(value: object, *, flat: bool = False) -> str:
         return json.dumps(value)
     try:
         text = json.dumps(value, ensure_ascii=False)
-        return (
-            text
-            if len(text) <= 100 or len(text) > 20_000
-            else json.dumps(value, ensure_ascii=False, indent=2)
-        )
+        long = not flat and 100 < len(text) <= 20_000
+        return json.dumps(value, ensure_ascii=False, indent=2) if long else text
     except (TypeError, ValueError, RecursionError):
         return str(type(value).__name__)
 

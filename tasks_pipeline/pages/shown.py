@@ -37,8 +37,8 @@ def number(value: float) -> str:
 
 
 def iso(moment: datetime) -> str:
-    """A moment for programs."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A moment for programs, to the second."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def utc(moment: datetime) -> str:
@@ -51,7 +51,7 @@ def age(moment: datetime, now: datetime) -> str:
     seconds = max(0, round((now - moment).total_seconds()))
     for limit, unit, name in (
         (90, 1, "s"),
-        (5_400, 60, "min"),
+        (3_600, 60, "min"),
         (172_800, 3_600, "h"),
         (63_072_000, 86_400, "d"),
     ):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
 from tasks_pipeline.pages.answers import HEADERS
-from tasks_pipeline.pages.shown import iso
 from tasks_pipeline.texts import clean
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -49,7 +48,7 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return iso(value)
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if not isinstance(value, str):
         return str(value)
     text = clean(value, LONGEST, lines=True)
