@@ -18,11 +18,13 @@ from tasks_pipeline.pages import charts, event_text
 from tasks_pipeline.pages.acts import told_of
 from tasks_pipeline.pages.answers import HEADERS, Refused, go, no_such
 from tasks_pipeline.pages.event_shape import Shape, shape_event
+from tasks_pipeline.pages.event_values import web_link
 from tasks_pipeline.pages.search import assignees_of, narrowed
 from tasks_pipeline.pages.shown import status_told
 from tasks_pipeline.pages.view import View
 from tasks_pipeline.protocol.ids import parse_event_id
 from tasks_pipeline.reading.around import Around, Stored, around, stored_by
+from tasks_pipeline.reading.beside import beside
 from tasks_pipeline.reading.events import (
     EventQuery,
     Neighbours,
@@ -139,7 +141,7 @@ def _page(view: View, name: str) -> Response:
     return view.page(
         "event.html", **head_of(view, group), tab="event", seen=seen, charts=charts, asked_event=name,
         order="call" if view.arg("order") == "call" else "crash", frames=view.arg("frames") if view.arg("frames") in ("all", "sent") else "ours",
-        facts=[] if seen is None else facts_of(view, seen), base=path_of(group), filtered=_filtered(view),
+        beside=beside(view.asked, group), web_link=web_link, facts=[] if seen is None else facts_of(view, seen), base=path_of(group), filtered=_filtered(view),
     )  # fmt: skip
 
 

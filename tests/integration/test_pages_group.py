@@ -65,6 +65,7 @@ def test_what_belongs_to_an_event_is_beside_it(browser: Reader) -> None:
         "The pay button does nothing",
         "CPython",
         "user9@example.org",
+        "acme/shop#12",
         "gold",
     ):
         assert said in page, said

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 
 from tasks_pipeline.access.viewer import Viewer
 from tasks_pipeline.asgi import Receive, Scope, Send
@@ -20,6 +21,7 @@ from tasks_pipeline.processing.drain import drain
 from tasks_pipeline.reading.lake_reader import LakeReader
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.tables import groups, issue_links
 from tasks_pipeline.stores import Stores, open_stores
 from tests.support.events import event, item, receipt
 
@@ -88,6 +90,20 @@ def fill(stores: Stores, now: datetime) -> None:
         writer.append([receipt(at, 1, each) for each in many])
     for at in {now - timedelta(minutes=30), now}:
         drained(stores, at)
+    linked(stores, now)
+
+
+def linked(stores: Stores, at: datetime) -> None:
+    """An issue of the group of rich events in a tracker."""
+    with stores.state.write() as connection:
+        query = select(groups.c.id).where(groups.c.title.startswith("ValueError"))
+        group_id = connection.execute(query).scalar_one()
+        link = {
+            "project_id": 1, "group_id": group_id, "integration": "hub", "tracker": "shop-issues", "external_id": "1#12",
+            "shown_key": "acme/shop#12", "url": "https://github.example/acme/shop/issues/12", "title": "Prices are wrong", "state": "linked",
+            "origin": "linked", "marker": "12", "agreed_state": "open", "theirs": {"state": "open"}, "turns": [], "created_at": at,
+        }  # fmt: skip
+        connection.execute(issue_links.insert().values(**link))
 
 
 def drained(stores: Stores, at: datetime) -> None:
