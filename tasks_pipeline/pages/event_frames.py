@@ -103,12 +103,12 @@ def _frame(room: Room, frame: Mapping[str, Any], meta: Mapping[str, Any], opened
     numbers = "".join(f":{number}" for number in (line, column) if number is not None)
     return Frame(
         place=f"{room.text(file, 300)}{numbers}",
-        function=room.text(frame.get("function") or "?", 300),
+        function=room.text(frame.get("function") or frame.get("instruction_addr") or "?", 300),
         module=room.text(frame.get("module") or "", 200),
         library=room.text(str(frame.get("package") or "").rpartition("/")[2], 120),
         address=room.text(frame.get("instruction_addr") or "", 32),
         in_app=frame.get("in_app") is not False,
-        open=opened,
+        open=opened and bool(frame.get("context_line") is not None or frame.get("vars")),
         lines=_lines(room, frame, line, column),
         values=named(
             room,

@@ -281,6 +281,17 @@ def test_a_member_of_another_project_sees_nothing_of_a_group(
             assert browser.post(address, {"text": "x", "stack_trace_rules": ""}).status_code == 404, address
 
 
+def test_a_day_is_done_again_by_admins_of_all_alone_and_where_dagster_runs(
+    served: Served, browser: Reader
+) -> None:
+    assert browser.post("/pipeline/2026-01-01/again/", {"mode": "recompute"}).status_code == 409
+    assert browser.post("/pipeline/2026-01-01/again/", {"mode": "rm"}).status_code == 400
+    served.viewer = Viewer("anna@acme.example", "admin", projects=frozenset({1}))
+    assert browser.post("/pipeline/2026-01-01/again/", {"mode": "recompute"}).status_code == 403
+    served.viewer = Viewer("anna@acme.example", "member")
+    assert browser.post("/pipeline/2026-01-01/again/", {"mode": "recompute"}).status_code == 403
+
+
 @pytest.mark.parametrize(
     "name", ["SHOP-99999", "x", "0" * 30, "SHOP-ILOU", "%2e%2e", "SHOP-1%00", "a" * 300, "SHOP-1'--"]
 )
