@@ -17,11 +17,14 @@ from tasks_pipeline.web_api import (
     events,
     issue,
     issues,
+    metrics,
     monitors,
     release_reading,
     releases,
     sessions,
+    tag_json,
     uploads,
+    volumes,
 )
 from tasks_pipeline.web_api.calls import Call
 
@@ -70,7 +73,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", f"{_PROJECT}/teams/", accounts.project_teams, "team:read"),
     Endpoint("GET", "/teams/{org}/{team}/projects/", accounts.team_projects, "team:read"),
     Endpoint("GET", f"{_ORG}/repos/", commits.repositories, "org:read"),
-    Endpoint("GET", f"{_ORG}/monitors/", monitors.list_monitors, "org:read"),
+    *(
+        Endpoint("GET", f"{base}/monitors/{rest}", handler, "org:read")
+        for base in (_ORG, _PROJECT)
+        for rest, handler in (
+            ("", monitors.list_monitors),
+            ("{slug}/", monitors.show),
+            ("{slug}/checkins/", monitors.list_check_ins),
+            ("{slug}/stats/", monitors.stats),
+        )
+    ),
     Endpoint("GET", f"{_ORG}/sessions/", sessions.sessions, "project:read"),
     *(
         Endpoint(method, f"{base}/issues/", handler, scope)
@@ -93,6 +105,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ("GET", "events/", events.list_of_group, READ),
             ("GET", "events/{event}/", events.show_of_group, READ),
             ("GET", "hashes/", issue.hashes, READ),
+            ("GET", "tags/", tag_json.list_tags, READ),
+            ("GET", "tags/{key}/", tag_json.show_tag, READ),
+            ("GET", "tags/{key}/values/", tag_json.list_values, READ),
             ("GET", "activities/", activity.list_activities, READ),
             ("GET", "notes/", activity.list_notes, READ),
             ("POST", "notes/", activity.write_note, WRITE),
@@ -104,6 +119,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         )
     ),
     Endpoint("GET", f"{_ORG}/events/", event_tables.table, READ),
+    Endpoint("GET", f"{_ORG}/events/validate/", event_tables.validate, READ),
+    Endpoint("GET", f"{_ORG}/events-stats/", event_tables.series, READ),
+    Endpoint("GET", f"{_ORG}/tags/", event_tables.tags, READ),
+    Endpoint("GET", f"{_ORG}/stats_v2/", volumes.volumes, "org:read"),
+    Endpoint("GET", f"{_ORG}/metrics/data/", metrics.data, "project:read"),
+    Endpoint("GET", f"{_PROJECT}/stats/", volumes.of_project, "project:read"),
     Endpoint("GET", f"{_PROJECT}/events/", events.list_of_project, READ),
     Endpoint("GET", f"{_PROJECT}/events/{{event}}/", events.show_of_project, READ),
     Endpoint("GET", f"{_PROJECT}/events/{{event}}/attachments/", attachments.list_of_event, READ),

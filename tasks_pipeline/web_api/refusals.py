@@ -8,11 +8,21 @@ from tasks_pipeline.acting.together import NotAllowed
 from tasks_pipeline.groups.decisions import DecisionError
 from tasks_pipeline.links.comments import CommentError
 from tasks_pipeline.reading.cursors import CursorError
+from tasks_pipeline.reading.fields import NoSuchField
 from tasks_pipeline.reading.lake_reader import LakeBusy, LakeTooSlow
 from tasks_pipeline.reading.parse import QueryError
 from tasks_pipeline.web_api.calls import ApiError
 
-EXPECTED = (QueryError, CursorError, DecisionError, CommentError, LakeBusy, LakeTooSlow, duckdb.Error)
+EXPECTED = (
+    QueryError,
+    NoSuchField,
+    CursorError,
+    DecisionError,
+    CommentError,
+    LakeBusy,
+    LakeTooSlow,
+    duckdb.Error,
+)
 
 
 def of(error: Exception) -> ApiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ import pytest
 from tasks_pipeline.home import Home
 from tasks_pipeline.reports.rendering import charts
 from tasks_pipeline.stores import Stores, open_stores
+from tests.support.api import MEMBERS, Api, Caller, api_of
 from tests.support.day import Day
+from tests.support.pages_home import fill
 from tests.support.postgres import PostgresServer
 
 _numbers = itertools.count(1)
@@ -59,6 +61,30 @@ def alone(home: Home) -> Iterator[Day]:
     """A day in embedded stores of one test: for what both databases do alike."""
     with open_stores(home) as stores:
         yield Day(stores, date(2020, 1, 1), 1000)
+
+
+@pytest.fixture(scope="session")
+def api(new_home: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The Web API over the home whose pages are looked at, with members who see some projects. A test that changes a group changes it
+    back, or takes one that no other looks at."""
+    home = new_home(tmp_path_factory.mktemp("api"))
+    home.config_path.write_text(MEMBERS)
+    with open_stores(home) as opened:
+        fill(opened, datetime.now(UTC))
+    with api_of(home) as found:
+        yield found
+
+
+@pytest.fixture
+def anna(api: Api) -> Caller:
+    """A member who calls."""
+    return api.caller(member="anna@acme.example")
+
+
+@pytest.fixture
+def admin(api: Api) -> Caller:
+    """A token that may do everything."""
+    return api.caller()
 
 
 @pytest.fixture

@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks_pipeline.home import Home
-from tasks_pipeline.stores import open_stores
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.endpoints import ENDPOINTS
 from tasks_pipeline.web_api.limits import A_SECOND, AT_ONCE, Limits
-from tests.support.api import Api, Caller, api_of
-from tests.support.pages_home import CONFIG, RICH, TIMEOUTS, fill
+from tests.support.api import Api, Caller
+from tests.support.pages_home import RICH, TIMEOUTS
 
 ISSUES, SHOP = "/organizations/acme/issues/", "/projects/acme/shop/issues/"
 OPEN = TIMEOUTS + 3
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-MEMBERS = CONFIG.replace("  - {email: ben@acme.example}", "  - {email: ben@acme.example, sees: [billing], role: admin}\n  - {email: vic@acme.example, role: viewer}")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def api(new_home: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = new_home(tmp_path_factory.mktemp("api"))
-    home.config_path.write_text(MEMBERS)
-    with open_stores(home) as stores:
-        fill(stores, datetime.now(UTC))
-    with api_of(home) as found:
-        yield found
-
-
-@pytest.fixture
-def anna(api: Api) -> Caller:
-    return api.caller(member="anna@acme.example")
-
-
-@pytest.fixture
-def admin(api: Api) -> Caller:
-    return api.caller()
 
 
 def named(caller: Caller, title: str, **query: Any) -> dict[str, Any]:

@@ -15,6 +15,13 @@ from tasks_pipeline.reading.lake_reader import LakeReader
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.web_api.app import App
+from tests.support.pages_home import CONFIG
+
+MEMBERS = CONFIG.replace(
+    "  - {email: ben@acme.example}",
+    "  - {email: ben@acme.example, sees: [billing], role: admin}\n  - {email: vic@acme.example, role: viewer}",
+)
+"""The configuration of the home of pages, with one who sees another project alone, and one who only looks."""
 
 
 class Api:
