@@ -32,7 +32,7 @@ from benchmarks.outside import (
     wait_until_stored,
 )
 from benchmarks.processes import memory_mb
-from benchmarks.servers import HELP, OBJECTS_HELP, database, objects, server_of
+from benchmarks.servers import BROKER_HELP, HELP, OBJECTS_HELP, broker, database, objects, server_of
 from tasks_pipeline.demo.hook import Hook, listening_hook
 from tasks_pipeline.demo.show import running_demo_service, temporary_root
 from tasks_pipeline.demo.traffic import PUBLIC_KEY
@@ -94,9 +94,12 @@ def lake_bytes(stores: Stores) -> int:
     return bytes_below(lake / "events") + bytes_below(lake / "event_payloads")
 
 
-def measure(root: Path, count: int, database_url: str = "", data_url: str = "") -> dict[str, Any]:
+def measure(
+    root: Path, count: int, database_url: str = "", data_url: str = "", broker_url: str = ""
+) -> dict[str, Any]:
     """All figures; the keys without unit in their name are in the unit that docs/benchmarks.md says."""
-    home, server = Home(root, database_url=database_url, data_url=data_url), server_of(database_url)
+    home = Home(root, database_url=database_url, data_url=data_url, broker_url=broker_url)
+    server = server_of(database_url)
     with (
         listening_hook() as hook,
         running_demo_service(home, linger_seconds=30, hook_url=hook.url, alerts=100_000) as (
@@ -143,6 +146,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=12_000, help="events of the throughput part")
     parser.add_argument("--database-url", default="", help=HELP)
     parser.add_argument("--data-url", default="", help=OBJECTS_HELP)
+    parser.add_argument("--broker", default="", help=BROKER_HELP)
     arguments = parser.parse_args()
     say("grouping, scrubbing, symbolication ...")
     steps = alone("grouping") | alone("scrubbing") | alone("symbolication")
@@ -153,8 +157,9 @@ def main() -> None:
         temporary_root() as root,
         database(arguments.database_url) as url,
         objects(arguments.data_url) as data_url,
+        broker(arguments.broker) as broker_url,
     ):
-        figures = measure(root, arguments.events, url, data_url)
+        figures = measure(root, arguments.events, url, data_url, broker_url)
     print(json.dumps(figures | steps | over_floor(figures, floor)))
 
 

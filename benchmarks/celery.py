@@ -3,7 +3,8 @@
 A whole service with a worker of all lanes, and events that come all the time. On each lane the process of a run is killed, then the worker with
 all of them, then it is told to stop, then the broker restarts; in the end everything sent has to be stored, once. Starts of runs are timed, and those of
 the same service without a broker. Prints one JSON object: `kills`, `ended_within_s` and `goes_on_within_s` by lane and kill, `stop_s`, `failed_by_stop`,
-`failed_by_restart`, `answered`, `stored`, `lost`, `doubled`, `start_s`, `start_s_without_broker`, `start_ratio`, `rest_memory_mb`.
+`failed_by_restart`, `answered`, `stored`, `lost`, `doubled`, `start_s`, `start_s_without_broker`, `start_ratio`, `start_s_stock`,
+`start_ratio_to_stock` (Dagster's own launcher and code server), `rest_memory_mb`. With `--starts` only starts are timed.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import argparse
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from sqlalchemy import select
 
 from benchmarks.processes import memory_mb
@@ -32,12 +36,12 @@ from tasks_pipeline.nudging.wanted import SENDER, drain_of
 from tasks_pipeline.partitions import PARTITION_TAG
 from tasks_pipeline.processing.books import Books, books_of_state
 from tasks_pipeline.service.dagster_client import DagsterError, launch_run, run_status
-from tasks_pipeline.service.dagster_home import LOCATION_NAME
+from tasks_pipeline.service.dagster_home import LOCATION_NAME, module_workspace_yaml
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import run_beats
 from tasks_pipeline.storage.state.workers import RunBeat, beats_of_runs, living_workers
 from tasks_pipeline.stores import Stores, open_stores
-from tests.support.brokers import Broker, rabbitmq, redis
+from tests.support.brokers import BROKERS, Broker
 
 PATIENCE_SECONDS = 180.0
 RATE = 10  # events a second meanwhile
@@ -212,6 +216,78 @@ def starts(service: Service) -> list[float]:
     return found[2:]
 
 
+@contextmanager
+def stock_dagster(root: Path) -> Iterator[Service]:
+    """The same definitions under `dagster dev`: Dagster's own launcher and code server, which know nothing of warm processes."""
+    home = Home(root)
+    home.dagster_home.mkdir(parents=True)
+    (home.dagster_home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+    workspace = home.dagster_home / "workspace.yaml"
+    workspace.write_text(module_workspace_yaml())
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port),
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, env=dict(os.environ, **home.environment()), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    service = Service(home, f"http://127.0.0.1:{port}")
+    try:
+        until(lambda: _loaded(service), "the definitions are loaded")
+        yield service
+    finally:
+        members = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+        for member in psutil.wait_procs(members, timeout=10)[1]:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+
+
+def _loaded(service: Service) -> bool:
+    query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
+    with suppress(httpx.HTTPError, KeyError):
+        entries = service.ask(query)["workspaceOrError"]["locationEntries"]
+        return any(
+            (e["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for e in entries
+        )
+    return False
+
+
+def compared(begins: Sequence[float]) -> dict[str, float]:
+    """Starts of runs on workers beside those of the same service without a broker, and of Dagster as it comes."""
+    say("the same starts without a broker ...")
+    with (
+        temporary_root() as root,
+        running_demo_service(Home(root), linger_seconds=20) as (_, running),
+    ):
+        warm = starts(Service(Home(root), running.ui_url))
+    say("the same starts with Dagster's own launcher ...")
+    with temporary_root() as root, stock_dagster(root) as service:
+        stock = starts(service)
+    found = [statistics.median(each) for each in (begins, warm, stock)]
+    names = ("start_s", "start_s_without_broker", "start_s_stock")
+    ratios = {"start_ratio": found[0] / found[1], "start_ratio_to_stock": found[0] / found[2]}
+    return {name: round(s, 3) for name, s in zip(names, found, strict=True)} | {
+        name: round(ratio, 2) for name, ratio in ratios.items()
+    }
+
+
+def only_starts(broker: Broker) -> dict[str, Any]:
+    """Nothing is killed."""
+    with temporary_root() as root:
+        home = Home(root, broker_url=broker.url)
+        with running_demo_service(home, linger_seconds=20) as (_, running):
+            service = Service(home, running.ui_url)
+            until(service.worker, "a worker serves")
+            begins = starts(service)
+    return {"broker": broker.url.partition(":")[0], **compared(begins)}
+
+
 def books(stores: Stores) -> list[Books]:
     """Of all days: a run of this may see midnight."""
     return [books_of_state(stores, day) for day in stores.spool.days()]
@@ -267,15 +343,7 @@ def measure(broker: Broker) -> dict[str, Any]:
         figures["kills"] = sum(len(found) for found in kills.values())
         figures["ended_within_s"] = {lane: {how: s["ended"] for how, s in found.items()} for lane, found in kills.items()}  # fmt: skip
         figures["goes_on_within_s"] = {lane: {how: s["goes_on"] for how, s in found.items()} for lane, found in kills.items()}  # fmt: skip
-    say("the same starts without a broker ...")
-    with temporary_root() as root:
-        home = Home(root)
-        with running_demo_service(home, linger_seconds=20) as (_, running):
-            others = starts(Service(home, running.ui_url))
-    figures["start_s"] = round(statistics.median(begins), 3)
-    figures["start_s_without_broker"] = round(statistics.median(others), 3)
-    figures["start_ratio"] = round(figures["start_s"] / figures["start_s_without_broker"], 2)
-    return figures
+    return figures | compared(begins)
 
 
 def main() -> None:
@@ -283,9 +351,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks celery", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
-    with {"redis": redis, "rabbitmq": rabbitmq}[parser.parse_args().broker]() as broker:
-        print(json.dumps(measure(broker)))
+    parser.add_argument("--broker", choices=list(BROKERS), default="redis")
+    parser.add_argument("--starts", action="store_true", help="only time starts of runs")
+    arguments = parser.parse_args()
+    with BROKERS[arguments.broker]() as broker:
+        print(json.dumps(only_starts(broker) if arguments.starts else measure(broker)))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def _role(process: psutil.Process) -> str:
         "receive": "receiver",
         "tasks_pipeline.code_server": "code-server",
         "tasks_pipeline.nudging": "nudge",
+        "tasks_pipeline.celery_app": "worker",
         "dagster_webserver": "webserver",
         "dagster._daemon": "daemon",
     }

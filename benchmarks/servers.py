@@ -13,11 +13,13 @@ from typing import Any
 import psycopg2
 
 from benchmarks.processes import cpu_seconds
+from tests.support.brokers import BROKERS
 from tests.support.postgres import running_server
 from tests.support.s3 import BUCKET, rclone, s3_server, variables
 
 OWN = "own"
 HELP = "postgresql://…, an empty database; `own` starts a server, which syncs what it commits"
+BROKER_HELP = "redis://… or amqp://…, with nothing in it; `redis` and `rabbitmq` start one: runs are carried out by a worker"
 OBJECTS_HELP = "s3://bucket/prefix, an empty one, with the variables AWS_…; `own` starts rclone on the loopback interface"
 _SIZE = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace(%s)"
 
@@ -47,6 +49,16 @@ def objects(url: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder, s3_server(program, Path(folder)) as endpoint:
         os.environ.update(variables(endpoint))
         yield f"s3://{BUCKET}/benchmark"
+
+
+@contextmanager
+def broker(url: str) -> Iterator[str]:
+    """The URL, or that of a broker of our own by its name; empty stays empty."""
+    if url not in BROKERS:
+        yield url
+        return
+    with BROKERS[url]() as made:
+        yield made.url
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,6 @@ def _folder() -> Iterator[Path]:
 def _free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+BROKERS = {"redis": redis, "rabbitmq": rabbitmq}
