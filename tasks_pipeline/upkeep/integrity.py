@@ -25,7 +25,7 @@ from tasks_pipeline.upkeep.pace import Pace
 log = logging.getLogger(__name__)
 
 FILES_READ, BYTES_READ = 200, 512 * 1024 * 1024
-"""Of the lake and of blobs each, in a night."""
+"""Of the lake and of blobs each, in a night; of raw envelopes in files so many bytes."""
 PIECE = 1024 * 1024
 _INVALID = text(
     "SELECT n.nspname || '.' || c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
@@ -56,6 +56,7 @@ def look(stores: Stores, now: datetime, pace: Pace) -> tuple[dict[str, float], l
     for name, found in (
         ("databases", _databases(stores, now)),
         ("parquet_files", _parquet_files(stores, now)),
+        ("raw_files", stores.spool.look_at_moved(now.date().toordinal(), BYTES_READ)),
         ("blobs", _blobs(stores, now)),
     ):
         read = 0

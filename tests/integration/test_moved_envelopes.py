@@ -288,6 +288,28 @@ def test_what_is_erased_is_in_no_file(spool: PostgresSpool, postgres_home: Home)
     assert files(postgres_home) == after, "erasing again changes nothing"
 
 
+def test_a_damaged_file_is_named_and_the_others_are_read(stores: Stores) -> None:
+    spool = stores.spool
+    append(spool, 1, 21)
+    spool.move_day(DAY)
+    assert list(spool.look_at_moved(1, 10**9)) == ["", "", ""]
+    first, second, third = sorted(files(stores.home))
+    (Path(stores.home.raw_url) / second).unlink()
+    path = Path(stores.home.raw_url) / third
+    data = bytearray(path.read_bytes())
+    data[data.index(b"body-000015") + 3] ^= 1
+    path.write_bytes(data)
+    wrong = sorted(filter(None, spool.look_at_moved(1, 10**9)))
+    assert wrong[0] == f"raw/{second}: is not there"
+    assert wrong[1].startswith(f"raw/{third}: cannot be read")
+    assert len(wrong) == 2
+    assert len(spool.read(DAY, "r0", 0)) == SMALL
+    for after in (SMALL, 2 * SMALL):
+        with pytest.raises(SpoolError):
+            spool.read(DAY, "r0", after)
+    assert first in files(stores.home)
+
+
 def test_readers_find_either_form_while_a_day_moves_and_is_erased(spool: PostgresSpool) -> None:
     append(spool, 1, 60)
     over, wrong = threading.Event(), list[Any]()

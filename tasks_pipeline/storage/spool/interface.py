@@ -6,7 +6,7 @@ a range of positions names the same envelopes for ever. `sqlite.py` and `postgre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
@@ -212,6 +212,11 @@ class Spool(Protocol):
 
     def moved(self) -> list[MovedDay]:
         """What was moved, by day, oldest first."""
+        ...
+
+    def look_at_moved(self, seed: int, most: int) -> Iterator[str]:
+        """What is wrong with some of the files that hold moved envelopes, of so many bytes at most, others for each seed: a sentence for each
+        file, empty when all is well."""
         ...
 
     def sweep(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import random
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -152,10 +153,39 @@ class MovedFiles:
             if self._last is None or self._last[0] != name:
                 self._last = None
                 with file_errors(f"{self.tree.url}/{name}"):
-                    data = pa.BufferReader(self.tree.read(name))
-                    found = pq.read_table(data, page_checksum_verification=True, use_threads=False)
-                    self._last = name, found.combine_chunks()
+                    self._last = name, _decoded(self.tree.read(name))
             return self._last[1]
+
+    def look(self, seed: int, most: int) -> Iterator[str]:
+        """What is wrong with some files, of so many bytes at most, others for each seed: a sentence for each, empty when all is well. One
+        that cannot be fetched just now is not called damaged."""
+        c = MOVED.c
+        query = select(c.name, c.first_position, c.last_position, c.bytes).where(c.state == KEPT)
+        with self._transaction() as connection:
+            rows = list(connection.execute(query.order_by(c.name)))
+        random.Random(seed).shuffle(rows)
+        for name, first, last, size in rows:
+            if (most := most - size) < 0:
+                return
+            wrong = self._wrong(Piece(name, first, last))
+            with self._transaction() as connection:
+                same = connection.scalar(select(c.state).where(c.name == name)) == KEPT
+            yield f"raw/{name}: {wrong}" if wrong and same else ""
+
+    def _wrong(self, piece: Piece) -> str:
+        try:
+            data = self.tree.read(piece.name)
+        except FileNotFoundError:
+            return "is not there"
+        except OSError as error:
+            log.warning("raw/%s could not be looked at: %s", piece.name, error)
+            return ""
+        try:
+            positions = _decoded(data)["position"].to_pylist()
+        except (OSError, pa.ArrowException) as error:  # a wrong checksum is an OSError, too
+            return f"cannot be read: {error}"
+        expected = list(range(piece.first, piece.last + 1))
+        return "" if positions == expected else "holds other envelopes than it should"
 
     def write(self, day: date, part: str, rows: pa.Table) -> Piece:
         """Store envelopes in a file that is durable, and no part of the spool yet. Raises SpoolError."""
@@ -269,6 +299,12 @@ class MovedFiles:
                     self.tree.remove(name)
                 return True
         return False
+
+
+def _decoded(data: bytes) -> pa.Table:
+    """The envelopes of a file. Raises pa.ArrowException and OSError for one that is damaged."""
+    found = pq.read_table(pa.BufferReader(data), page_checksum_verification=True, use_threads=False)
+    return found.combine_chunks()
 
 
 def first_piece(connection: Connection, day: date, part: str, position: int) -> Piece | None:

@@ -252,6 +252,10 @@ class PostgresSpool:
         """What lies in files, by day."""
         return self._files.days()
 
+    def look_at_moved(self, seed: int, most: int) -> Iterator[str]:
+        """What is wrong with some of the files; see `storage.spool.interface.Spool`."""
+        return self._files.look(seed, most)
+
     def sweep(self) -> int:
         """Remove files that hold nothing any more; see `storage.spool.interface.Spool`."""
         return self._files.sweep()

@@ -231,6 +231,10 @@ class SqliteSpool:
         """Nothing ever is."""
         return []
 
+    def look_at_moved(self, seed: int, most: int) -> Iterator[str]:
+        """There are none."""
+        return iter(())
+
     def sweep(self) -> int:
         """Nothing lies about."""
         return 0
