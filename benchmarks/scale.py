@@ -136,7 +136,7 @@ def size_of(rate: int, c: dict[str, float]) -> dict[str, float]:
     """What so many events a second take. Batches come once a second from each drain, and hold LARGEST_BATCH at most."""
     per_event = rate * c["run_ms_per_event"] / 1000
     drains = math.ceil(per_event / 0.7)
-    batches = max(min(drains, rate / 500), rate / LARGEST_BATCH)
+    batches = max(drains, rate / LARGEST_BATCH)
     return {
         "events_a_day_millions": rate * DAY / 1e6,
         "receiver_cores": rate * c["receiver_ms_per_event"] / 1000,
