@@ -42,11 +42,13 @@ _ROWS = 20_000
 _EVENTS = """
 SELECT t.* REPLACE ($day::DATE AS day, 'bench' AS part, n + 1 AS position, 0 AS item,
   $first_group + floor(power(hash(n, $day) % 1000003 / 1000003.0, 3) * $groups)::BIGINT AS group_id, md5($day || n) AS event_id,
-  ($day::DATE + to_milliseconds(n * 86400000 // $a_day)) AT TIME ZONE 'UTC' AS received_at, received_at AS timestamp,
+  happened AS received_at, happened AS timestamp,
   CASE WHEN n % 10 = 0 THEN 'id:' || hash(n, 7) % 1000000 END AS user_key, hash(n, 3) % 3 = 0 AS handled,
   ['production', 'staging', 'development'][1 + (hash(n, 5) % 20 // 16 + hash(n, 5) % 20 // 19)::INTEGER] AS environment,
   'shop@1.' || ($age // 7) || '.' || n % 3 AS release) , t.event_id AS template
-FROM (SELECT unnest(range($first, $last)) AS n) JOIN templates t ON t.template_number = n % $templates
+FROM (
+  SELECT n, ($day::DATE + to_milliseconds(n * 86400000 // $a_day)) AT TIME ZONE 'UTC' AS happened FROM (SELECT unnest(range($first, $last)) AS n)
+) JOIN templates t ON t.template_number = n % $templates
 """
 _PAYLOADS = f"""
 SELECT e.day, e.part, e.position, e.item, e.project_id, e.event_id, replace(p.payload, e.template, e.event_id) AS payload
