@@ -34,3 +34,5 @@ class Viewer:
 
 LOCAL = Viewer("local", "admin")
 """Whoever reaches an embedded service on the loopback address, where no login is configured."""
+ANONYMOUS = Viewer("", "viewer", None, ())
+"""Whoever did not log in: sees nothing."""

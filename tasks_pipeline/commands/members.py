@@ -148,7 +148,7 @@ def invite(ctx: click.Context, email: str, url: str | None, as_json: bool) -> No
     Example:
       tasks-pipeline members invite anna@acme.example
     Prints:
-      http://127.0.0.1:9000/invitation/0pEm…
+      http://127.0.0.1:9000/invitations/0pEm…
     """
     from tasks_pipeline.access.passwords import invite
     from tasks_pipeline.commands.token import checked_url, service_url
@@ -159,7 +159,7 @@ def invite(ctx: click.Context, email: str, url: str | None, as_json: bool) -> No
     member = member_named(config, email)
     address = checked_url(url or service_url(home))
     with open_state(home) as (state, _):
-        link = f"{address}/invitation/{invite(state, member.email, now)}"
+        link = f"{address}/invitations/{invite(state, member.email, now)}"
     if as_json:
         print_json({"email": member.email, "link": link})
         return

@@ -60,10 +60,18 @@ def web(ctx: click.Context, host: str | None, port: int | None, exposed: bool, d
             home = role_home(home)
             await_schema(home, click.echo, unless_away=True)
             ensure_place(home)
-        configured = home.config_in_force().config.web
+        config = home.config_in_force().config
+        configured = config.web
         host = configured.host if host is None else host
+        if not is_loopback(host) and not configured.login:
+            raise CannotStart(
+                f"everybody who reaches {host} could read and change all: web.login of the configuration says how people log in "
+                "(password, oidc, proxy); without it allowed is --host 127.0.0.1"
+            )
         serve(
-            create_web(home, exposed=exposed or not is_loopback(host)),
+            create_web(
+                home, exposed=exposed or not (is_loopback(host) and is_loopback(config.receiver.host))
+            ),
             host,
             configured.port if port is None else port,
             lambda url: click.echo(f"pages and Web API at {url}"),

@@ -208,7 +208,7 @@ _STAYS_ALWAYS = {
     "drains": _NUMBERS, "workers": _INSTALLATION, "run_beats": _INSTALLATION, "spool_cursors": _NUMBERS, "batches": _NUMBERS, "condemned_envelopes": _NUMBERS, "replacements": _NUMBERS,
     "regroupings": "numbers of groups, for a day", "day_changes": _NUMBERS, "statistics_days": _NUMBERS, "health_days": _NUMBERS,
     "stage_days": _NUMBERS, "retention_removals": "says why rows are missing", "symbol_debts": _NUMBERS, "erasures": "the request itself; says nothing of it from its end on",
-    "repositories": _INSTALLATION, "installation_keys": _INSTALLATION, "tokens": _INSTALLATION, "subscriptions": _INSTALLATION,
+    "repositories": _INSTALLATION, "installation_keys": _INSTALLATION, "tokens": _INSTALLATION, "member_passwords": _INSTALLATION, "invitations": _INSTALLATION, "web_sessions": _INSTALLATION, "login_failures": _INSTALLATION, "subscriptions": _INSTALLATION,
     "channel_states": _INSTALLATION, "send_limits": _INSTALLATION, "tracker_cursors": _INSTALLATION, "integration_states": _INSTALLATION,
     "integration_requests": _INSTALLATION, "report_deliveries": "who got which report, without what it said",
     "upload_chunks": "pieces without a project, gone within uploads.chunk_hours",

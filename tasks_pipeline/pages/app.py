@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qs, unquote
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -58,11 +58,12 @@ PAGES = (
 
 
 class Pages:
-    """The ASGI application. Stores are the caller's to open and close; whoever asks stands in `scope["viewer"]`."""
+    """The ASGI application, with `more` pages of others. Stores are the caller's to open and close; whoever asks stands in
+    `scope["viewer"]`."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, more: Sequence[Page] = ()) -> None:
         self._reading = reading
-        routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
+        routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in (*more, *PAGES)]
         routes.append(Route(f"{assets.PREFIX}{{name}}/", assets.serve))
         self._router = Router(routes, redirect_slashes=False, default=self._nothing)
 

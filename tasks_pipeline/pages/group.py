@@ -189,7 +189,7 @@ def _seen(view: View, wanted: EventQuery, row: dict[str, Any], name: str) -> See
         near,
         around(lake, row),
         stored_by(view.asked, row),
-        service.ui_url if service else "",
+        view.config.notifications.ui_url or (service.ui_url if service else ""),
     )
 
 

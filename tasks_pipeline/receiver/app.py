@@ -20,6 +20,7 @@ from tasks_pipeline.receiver.prometheus import CONTENT_TYPE, Metrics
 from tasks_pipeline.receiver.quotas import Quotas
 from tasks_pipeline.receiver.request import MAX_HEADERS, BodyMemory, ClientGone, Limits, Request
 from tasks_pipeline.receiver.unsubscribing import Unsubscribing
+from tasks_pipeline.service.address import is_within
 from tasks_pipeline.storage.spool.interface import Spool
 from tasks_pipeline.storage.spool.open import open_spool
 
@@ -67,10 +68,17 @@ class Receiver:
         elif scope["type"] == "http":
             request = Request(scope, receive, self._limits, self._memory)
             if self._forwarding is not None and is_forwarded(request.method, request.path):
-                address = request.remote_addr(self._intake.settings.trust_forwarded_for)
-                await self._forwarding(scope, receive, self._counted(send), address)
+                await self._forwarding(scope, receive, self._counted(send), *self._said_of(request))
             else:
                 await self._http(request, send)
+
+    def _said_of(self, request: Request) -> tuple[str | None, str | None]:
+        """The address of a client as the web process is told it, and the header that names a member unless it is from a proxy that is
+        believed. Whoever comes by a proxy that nobody said to trust is not taken for one on this machine."""
+        trusted, web = self._intake.settings.trust_forwarded_for, self._intake.accounts.config.web
+        peer = request.remote_addr(False)
+        address = request.remote_addr(trusted) if trusted or not request.is_proxied() else None
+        return address, None if is_within(peer, web.proxies) else web.trusted_user_header
 
     async def _http(self, request: Request, send: Send) -> None:
         route = find_route(request.method, request.path)

@@ -55,8 +55,11 @@ class Forwarding:
         self._url = url
         self._pool: httpcore.AsyncConnectionPool | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, address: str | None) -> None:
-        """Serve one HTTP request of a client at an address. Whoever sends or reads slowly waits for himself alone."""
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, address: str | None, denied: str | None = None
+    ) -> None:
+        """Serve one HTTP request of a client at an address, without the header `denied`. Whoever sends or reads slowly waits for himself
+        alone."""
         import httpcore
 
         if self._pool is None:
@@ -67,7 +70,7 @@ class Forwarding:
             async with self._pool.stream(
                 scope["method"],
                 httpcore.URL(self._url.encode() + _target(scope)),
-                headers=_headers(scope, address),
+                headers=_headers(scope, address, denied),
                 content=_body(scope, receive),
                 extensions={"timeout": SECONDS},
             ) as answer:
@@ -96,7 +99,7 @@ def _target(scope: Scope) -> bytes:
     return b"%b?%b" % (path, query) if query else path
 
 
-def _headers(scope: Scope, address: str | None) -> list[tuple[bytes, bytes]]:
+def _headers(scope: Scope, address: str | None, denied: str | None) -> list[tuple[bytes, bytes]]:
     """What was sent, without what is of one connection; what is said of whoever sent it comes from here alone."""
     named = {
         name.strip().lower()
@@ -104,11 +107,13 @@ def _headers(scope: Scope, address: str | None) -> list[tuple[bytes, bytes]]:
         if key == b"connection"
         for name in value.split(b",")
     }
-    dropped = _OF_ONE_CONNECTION | _SAID_BY_PROXIES | named
+    dropped = _OF_ONE_CONNECTION | _SAID_BY_PROXIES | named | {(denied or "").lower().encode()}
     kept = [(key, value) for key, value in scope["headers"] if key not in dropped]
     if any(key == b"transfer-encoding" for key, _ in scope["headers"]):
         kept.append((b"transfer-encoding", b"chunked"))
     said = [(b"x-forwarded-for", (address or "unknown").encode("ascii", "replace"))]
+    if scope.get("server"):
+        said.append((b"x-forwarded-port", b"%d" % scope["server"][1]))
     return [*kept, *said, (b"x-forwarded-proto", _scheme(scope))]
 
 

@@ -124,10 +124,14 @@ class Request:
         client = self._scope.get("client")
         return client[0] if client else None
 
+    def is_proxied(self) -> bool:
+        """Whether a proxy says that it asks for somebody else."""
+        return any(self.header(name) is not None for name in FORWARDING_HEADERS)
+
     def is_local(self) -> bool:
         """Whether this machine itself asks: a proxy on it, which asks for others, says so in a header."""
         client = self._scope.get("client")
-        if not client or any(self.header(name) is not None for name in FORWARDING_HEADERS):
+        if not client or self.is_proxied():
             return False
         try:
             address = ipaddress.ip_address(client[0])

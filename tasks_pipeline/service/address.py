@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 LOOPBACK = "127.0.0.1"
 
@@ -33,11 +34,22 @@ def parse_address(text: str) -> Address:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
+def is_within(address: str | None, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address lies in one of the networks; that of IPv4 which IPv6 wraps counts as itself."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return False
+    found = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(found in network for network in networks if network.version == found.version)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a name or address is that of this machine alone."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

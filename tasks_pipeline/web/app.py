@@ -13,16 +13,15 @@ from typing import Any
 
 import msgspec
 
-from tasks_pipeline.access.viewer import LOCAL
 from tasks_pipeline.asgi import Message, Receive, Scope, Send
 from tasks_pipeline.config import Config
 from tasks_pipeline.home import Home
-from tasks_pipeline.pages.app import Pages
 from tasks_pipeline.reading.lake_reader import LakeReader
 from tasks_pipeline.reading.stores import Reading
-from tasks_pipeline.service.address import is_loopback
 from tasks_pipeline.storage.state.database import StateDatabase
-from tasks_pipeline.web.guard import SAID_BY_PROXIES, refusal
+from tasks_pipeline.web.clients import Client, client_of
+from tasks_pipeline.web.guard import refusal
+from tasks_pipeline.web.login.door import Door
 from tasks_pipeline.web.metrics import CONTENT_TYPE, Metrics
 from tasks_pipeline.web_api import PREFIX
 from tasks_pipeline.web_api.app import App
@@ -38,7 +37,7 @@ class _Opened:
 
     reading: Reading
     api: App
-    pages: Pages
+    door: Door
 
     def close(self) -> None:
         self.api.close()
@@ -68,22 +67,24 @@ class Web:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
+        config = self.config()
+        client = client_of(scope, config.web)
         send = self._metrics.timed(_part_of(path), send)
         if path in ("/health/live", "/health/ready", "/metrics"):
-            await self._own(path, scope, send)
-        elif refused := refusal(scope, self.config(), exposed=self._exposed):
+            await self._own(path, client, send)
+        elif refused := refusal(scope, client, config, exposed=self._exposed):
             await answer_json(send, refused.status, {"detail": refused.detail})
         elif (opened := self._opened or await self._open()) is None:
             await answer_json(send, 503, {"detail": "the database does not answer"})
         elif path == PREFIX or path.startswith(f"{PREFIX}/"):
             await opened.api(scope, receive, send)
         else:
-            scope["viewer"] = LOCAL
-            await opened.pages(scope, receive, send)
+            await opened.door(scope, receive, send, client)
 
-    async def _own(self, path: str, scope: Scope, send: Send) -> None:
+    async def _own(self, path: str, client: Client, send: Send) -> None:
         """Health and metrics of this process, for whoever asks it itself: a receiver answers these paths for its own."""
-        if path == "/metrics" and not self._may_read_metrics(scope):
+        public = self.config().receiver.metrics == "public"
+        if path == "/metrics" and not (client.is_local or public):
             await answer_json(send, 403, {"detail": "metrics are for this machine alone (receiver.metrics)"})
         elif path == "/metrics":
             await _answer(send, 200, self._metrics.text(), CONTENT_TYPE.encode())
@@ -92,13 +93,6 @@ class Web:
             await answer_json(send, 503, {"detail": detail})
         else:
             await answer_json(send, 200, {"status": "ok"})
-
-    def _may_read_metrics(self, scope: Scope) -> bool:
-        """As at the receiver: whoever asks from this machine, with no proxy between, unless they are public."""
-        proxied = any(key in SAID_BY_PROXIES for key, _ in scope["headers"])
-        client = scope.get("client")
-        local = client is not None and is_loopback(client[0]) and not proxied
-        return local or self.config().receiver.metrics == "public"
 
     async def _open(self) -> _Opened | None:
         self._opening = self._opening or asyncio.Lock()
@@ -134,7 +128,7 @@ def _opened(home: Home, config: Callable[[], Config]) -> _Opened:
     state = StateDatabase(home)
     reading = Reading(home, state, LakeReader(home, state), config)
     try:
-        return _Opened(reading, App(reading), Pages(reading))
+        return _Opened(reading, App(reading), Door(reading))
     except BaseException:
         reading.close()
         raise

@@ -6,18 +6,16 @@ A service on the loopback address is reached by every web page its person visits
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tasks_pipeline.asgi import Scope
 from tasks_pipeline.config import Config
 from tasks_pipeline.service.address import is_loopback
+from tasks_pipeline.web.clients import Client, header, host_of
 
-SAID_BY_PROXIES = frozenset(
-    (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
-)
 SAFE = ("GET", "HEAD", "OPTIONS")
+_HTTP = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +26,41 @@ class Refusal:
     detail: str
 
 
-def refusal(scope: Scope, config: Config, *, exposed: bool) -> Refusal | None:
+def refusal(scope: Scope, client: Client, config: Config, *, exposed: bool) -> Refusal | None:
     """Why a request is refused; None when it may be looked at. `exposed`: it listens on other addresses than loopback, under names
     that nobody told; whoever asks there has to log in, and a foreign name has no login."""
-    headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-    host = _name_of(headers.get(b"host", ""))
-    if not (exposed or is_loopback(host) or host in _public_names(config)):
-        return Refusal(421, f"{host[:100]!r} is no name of this service; web.public_url says which it has")
-    if scope["method"] in SAFE or b"authorization" in headers:  # no page of another origin has a token
+    host = header(scope, b"host")
+    if not (exposed or _is_ours(scope, client, host) or is_public(host, config)):
+        name = f"{host[:100]!r} is no name of this service"
+        return Refusal(421, f"{name}; web.public_url of its configuration says which it has")
+    if scope["method"] in SAFE or header(scope, b"authorization"):  # no page of another origin has a token
         return None
-    site = headers.get(b"sec-fetch-site")
-    if site is not None:
-        same = site in ("same-origin", "none")
-    else:
-        origin = headers.get(b"origin")
-        same = origin is None or urlsplit(origin).netloc.lower() == headers.get(b"host", "").lower()
-    return None if same else Refusal(403, "another site may not send this")
+    if not is_same_origin(header(scope, b"sec-fetch-site"), header(scope, b"origin"), host):
+        return Refusal(403, "another site may not send this")
+    return None
 
 
-def _public_names(config: Config) -> Iterable[str]:
+def is_same_origin(site: str, origin: str, host: str) -> bool:
+    """Whether a browser says that a request comes from our own pages, or from none; or it is no browser, which says neither."""
+    if site:
+        return site in ("same-origin", "none")
+    return not origin or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def is_public(host: str, config: Config) -> bool:
+    """Whether a Host header has the name of one of the addresses in the configuration."""
+    name, _ = host_of(host)
     urls = (config.web.public_url, config.receiver.public_url)
-    return {urlsplit(url).hostname or "" for url in urls if url}
+    return name != "" and name in {urlsplit(url).hostname for url in urls if url}
 
 
-def _name_of(host: str) -> str:
-    """The name of a Host header, without its port, in small letters; empty for what is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+def is_of_this_machine(host: str) -> bool:
+    """Whether a Host header has a loopback name, at any port."""
+    return is_loopback(host_of(host)[0])
+
+
+def _is_ours(scope: Scope, client: Client, host: str) -> bool:
+    """A loopback name with the port of this process, or of the receiver before it."""
+    _, port = host_of(host)
+    ports = {scope["server"][1] if scope.get("server") else None, client.port}
+    return is_of_this_machine(host) and (port or _HTTP) in ports

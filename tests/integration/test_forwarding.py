@@ -53,8 +53,9 @@ async def _ok(receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def receiving(home: Home, web_url: str | None) -> Iterator[httpx.Client]:
-    configure(home)
+def receiving(home: Home, web_url: str | None, receiver: str = "", more: str = "") -> Iterator[httpx.Client]:
+    configure(home, receiver=receiver)
+    home.config_path.write_text(home.config_path.read_text() + more)
     app = create_app(home, spool=MemorySpool(), web_url=web_url)  # type: ignore[arg-type]
     with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client
@@ -90,11 +91,42 @@ def test_what_is_asked_arrives_and_is_answered(client: httpx.Client, far: Far) -
     assert scope["raw_path"] == b"/api/0/organizations/acme/releases/a%2Fb/"
     assert scope["query_string"] == b"x=1&x=2"
     headers = {key.decode(): value.decode() for key, value in scope["headers"]}
-    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-for"] == "unknown", "somebody else asks by a proxy that nobody said to trust"
     assert headers["host"] == f"{client.base_url.host}:{client.base_url.port}"
     assert headers["x-own"] == "1"
     assert headers["authorization"] == "Bearer t"
     assert not {"x-secret", "x-forwarded-host", "forwarded", "x-real-ip"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent", "address"),
+    [
+        ("", {}, "127.0.0.1"),
+        ("", {"x-forwarded-for": "10.0.0.9"}, "unknown"),
+        ("", {"x-real-ip": "127.0.0.1"}, "unknown"),
+        ("trust_forwarded_for: true", {"x-forwarded-for": "127.0.0.1, 10.0.0.9"}, "10.0.0.9"),
+    ],
+)
+def test_who_comes_by_a_proxy_is_not_taken_for_one_on_this_machine(
+    far: Far, tmp_path: Path, settings: str, sent: dict[str, str], address: str
+) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(far))
+        client = stack.enter_context(receiving(Home(tmp_path), url, settings))
+        client.get("/groups/", headers=sent)
+    assert dict(far.asked[0]["headers"])[b"x-forwarded-for"] == address.encode()
+
+
+@pytest.mark.parametrize(("proxies", "passed"), [("10.0.0.0/8", False), ("127.0.0.1/32", True)])
+def test_who_names_a_member_must_be_a_proxy_that_is_believed(
+    far: Far, tmp_path: Path, proxies: str, passed: bool
+) -> None:
+    section = f"web: {{login: proxy, trusted_user_header: X-User, trusted_proxies: [{proxies}]}}\n"
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(far))
+        client = stack.enter_context(receiving(Home(tmp_path), url, more=section))
+        client.get("/groups/", headers={"x-user": "anna@acme.example"})
+    assert (b"x-user" in dict(far.asked[0]["headers"])) is passed
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -227,6 +259,9 @@ def test_a_name_that_is_not_ours_is_refused_before_anything_else(tmp_path: Path)
             ):
                 assert client.get(path, headers={"host": host}).status_code in (400, 421), host
         for host in ("localhost:1", "127.0.0.1", "[::1]:9000", "shop.localhost"):
+            assert client.get("/", headers={"host": host}).status_code == 421, host
+        for name in ("localhost", "127.0.0.1", "[::1]", "shop.localhost"):
+            host = f"{name}:{client.base_url.port}"
             assert client.get("/", headers={"host": host}).status_code == 303, host
         for sent in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"}, {"origin": "null"}):  # fmt: skip
             assert client.post("/groups/", headers=sent).status_code == 403, sent

@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from tasks_pipeline.config import Config
 from tasks_pipeline.config.alerts import AlertRule, Condition, Metric
 from tasks_pipeline.config.ownership import Ownership
+from tasks_pipeline.config.web import Web
 
 _TEXTS: dict[str, Any] = {
     "public_key": "abcd", "email": "ann@acme.example", "url": "https://acme.example/x", "schedule": "0 3 * * *",
     "start": "22:00", "end": "07:00", "notify": ["members"], "owners": ["team:a"], "keys": [{"public_key": "abcd"}],
-    "when": ["new_group"], "token": "${env:TOKEN}", "password": "${env:TOKEN}",
+    "when": ["new_group"], "token": "${env:TOKEN}", "password": "${env:TOKEN}", "issuer": "https://acme.example", "client_secret": "${env:TOKEN}",
     "projects": [{"id": 1, "slug": "a", "keys": [{"public_key": "abcd"}]}],
 }  # fmt: skip
 """What is put into required fields, by their names, where the type alone does not say it."""
@@ -25,6 +26,7 @@ _BESIDES: dict[type[BaseModel], dict[str, Any]] = {
     Condition: {"level": "error"},
     Metric: {"warning": 1},
     Ownership: {"path": "a"},
+    Web: {"public_url": "https://acme.example"},
     AlertRule: {"notify": ["members"]},
     Config: {"integrations": [{"type": "roundup", "name": "a", "url": "https://acme.example", "user": "a", "password": "${env:TOKEN}"}]},
 }  # fmt: skip

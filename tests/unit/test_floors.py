@@ -62,6 +62,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
 SETTINGS = "tasks_pipeline.config"
 """What lies below `config` may name its settings in annotations: config checks them with the parsers that lie there."""
 DEAR = {
+    "tasks_pipeline.access.oidc": "brings authlib and cryptography; where nobody logs in at a provider they need not be loaded",
     "tasks_pipeline.storage.lake.lake": "brings DuckDB and Arrow; who is handed a lake need not load them",
     "tasks_pipeline.stores": "brings every engine; who is handed stores need not load them",
     "tasks_pipeline.watch.prometheus": "a receiver that shows no metrics need not load prometheus_client",

@@ -267,6 +267,7 @@ def test_a_deadline_says_what_is_left() -> None:
 PACKAGE = Path(outbound.__file__).parents[1]
 CLIENTS = {"httpx", "httpcore", "requests", "smtplib", "urllib.request", "http.client", "apprise", "aiohttp"}
 STAYS_HERE = {
+    "receiver/forwarding.py": "asks the installation's own web process",
     "service/dagster_client.py": "asks the code server and the UI of this machine",
     "service/ready.py": "asks the receiver of this machine whether it is ready",
     "demo/show.py": "sends to a service that it started itself",

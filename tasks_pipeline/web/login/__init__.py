@@ -1,0 +1,1 @@
+"""Logging in: the door before the pages, and the pages of logins, invitations and accounts."""
