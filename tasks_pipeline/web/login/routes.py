@@ -195,7 +195,7 @@ class Login:
         if wanted is None:
             return Response("allowed roles are viewer, member and admin", 400, headers, "text/plain")
         changing = header(scope, b"x-original-method") not in ("", *SAFE)
-        opens = header(scope, b"sec-fetch-mode") == "websocket"
+        opens = header(scope, b"sec-fetch-mode") == "websocket" or header(scope, b"sec-websocket-key") != ""
         site, origin, host = (header(scope, name) for name in (b"sec-fetch-site", b"origin", b"host"))
         foreign = (changing or opens) and not is_same_origin(site, origin, host)
         if foreign or not view.viewer.may(wanted):
