@@ -28,6 +28,7 @@ from tasks_pipeline.processing.process_batch import BatchResult, RawGone
 from tasks_pipeline.processing.recompute import recompute_day
 from tasks_pipeline.processing.reprocess import pay_symbols
 from tasks_pipeline.resources.stores import StoresResource
+from tasks_pipeline.service.links import links
 from tasks_pipeline.storage.lake.tables import RECEIVED_TABLES, LakeTable
 from tasks_pipeline.storage.ledger.batches import Batch
 from tasks_pipeline.storage.state import tables
@@ -254,7 +255,11 @@ def _drain(
     context.log.info(
         f"{day}: {report.envelopes} envelopes in {report.batches} batches; ended: {report.ended_because}"
     )
-    return drain_metadata(report) if report.batches else {}
+    if not report.batches:
+        return {}
+    pages = links(stores.home, stores.config)
+    seen = dg.MetadataValue.url(pages.groups(f"lastSeen:>={day.isoformat()}"))
+    return {**drain_metadata(report), "groups_of_the_day": seen}
 
 
 def _told_sparingly(log: dg.DagsterLogManager) -> Callable[[Batch, BatchResult], None]:

@@ -178,6 +178,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
       tasks-pipeline events show "$(tasks-pipeline send-test-event)" --json
     """
     from tasks_pipeline.groups.lists import short_ids
+    from tasks_pipeline.service.links import links
     from tasks_pipeline.storage.lake.events import find_event
 
     home = current_home(ctx)
@@ -191,6 +192,9 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts = {name: row[name] for name in _FACTS} | {
         "short_id": short_id,
         "project": project_name(slugs, row["project_id"]),
+        "page": links(home, home.config_to_look().config).event(short_id, row["event_id"])
+        if short_id
+        else None,
     }
     if as_json:
         print_json(payload | {FACTS: facts})

@@ -29,6 +29,7 @@ from tasks_pipeline.notifications.what_to_do import (
     about_pipeline,
     about_rule,
 )
+from tasks_pipeline.service.links import Links, links
 from tasks_pipeline.storage.lake.events import payload_of
 from tasks_pipeline.storage.state.tables import alerts, groups, notifications
 from tasks_pipeline.stores import Stores
@@ -82,9 +83,29 @@ def message_of(stores: Stores, row: Mapping[str, Any], story_at: StoryOf | None 
             message = test_message(row["key"], project_name(stores.slugs, row["project_id"]), row["target"])
         case _:
             message = _alert_message(stores, row, story_at or partial(stored_story, stores))
+    message = _with_pages(links(stores.home, stores.config), message)
     if not row["ambiguous"]:
         return message
     return replace(message, notes=(*message.notes, REPEATED))
+
+
+def _with_pages(pages: Links, message: Message) -> Message:
+    """The same with where its page is: first of its links, which is where a phone leads, and that of each of its groups."""
+    short_id, event_id = message.data.get("short_id"), message.data.get("event_id")
+    if short_id and event_id:
+        link = f"Open {short_id}", pages.event(str(short_id), str(event_id))
+    elif short_id:
+        link = f"Open {short_id}", pages.group(str(short_id))
+    elif message.type == "deploy":
+        version = str(message.data["version"]).replace("\\", "\\\\").replace('"', '\\"')
+        link = "Groups of this release", pages.groups(f'release:"{version}"')
+    else:
+        link = "All groups", pages.groups()
+    named = (
+        group if group.short_id == message.project else replace(group, url=pages.group(group.short_id))
+        for group in message.groups
+    )
+    return replace(message, links=(link, *message.links), groups=tuple(named))
 
 
 def test_message(key: str, project: str, target: str) -> Message:

@@ -46,6 +46,8 @@ class GroupLine:
     events: int = 0
     before: int | None = None
     users: int = 0
+    url: str = ""
+    """Of its page."""
 
     @property
     def counts(self) -> str:
@@ -125,7 +127,7 @@ class Message:
         for section in () if brief else self.sections:
             out += ["", section.title, *(f"  {row}" for row in _aligned(section.rows))]
         for group in self.groups:
-            out += ["", group.title, f"  {group.counts}"]
+            out += ["", group.title, f"  {group.counts}", *([f"  {group.url}"] if group.url else [])]
         if self.more_groups:
             out += ["", f"and {self.more_groups:,} more"]
         if self.links:

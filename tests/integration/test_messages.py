@@ -115,7 +115,9 @@ def test_a_message_holds_the_whole_story(day: Day) -> None:
     (crumb,) = found["Breadcrumbs, the last first"].items()
     assert crumb in (("11:00:00", "query SELECT 1"), ("12:00:00", "query SELECT 1"))
     assert sent in message.text(brief=True)
-    (link,) = message.links
+    page, link = message.links
+    assert page[0] == f"Open {message.data['short_id']}"
+    assert page[1].endswith(f"/groups/{message.data['short_id']}/events/{message.data['event_id']}/")
     assert link[1] == f"https://dagster.example/assets/events?view=partitions&partition={TODAY}"
 
 

@@ -75,7 +75,7 @@ def front(
         web = stack.enter_context(serving(create_web(home)))
         receiver = stack.enter_context(serving(create_app(home, web_url=web)))
         dagster = stack.enter_context(_dagster())
-        ports = {"9000": httpx.URL(receiver).port, "3000": dagster, "443": _free(), "3443": _free()}
+        ports = {"9000": httpx.URL(receiver).port or 0, "3000": dagster, "443": _free(), "3443": _free()}
         stack.enter_context(_running(request.param, program, folder, ports))
         cookies = {
             member: f"__Host-tasks_pipeline={sessions.begin(state, member, 'password', datetime.now(UTC))}"

@@ -46,6 +46,7 @@ def described(event: dict[str, Any], facts: dict[str, Any], now: datetime) -> li
                 ("request", _request_line(request)),
                 ("user", _joined(mapping_of(event.get("user")), ("id", "email", "username", "ip_address"))),
                 ("tags", ", ".join(f"{cell(k)}={cell(v)}" for k, v in mapping_of(event.get("tags")).items())),
+                ("page", cell(facts.get("page"))),
                 ("trace", ", ".join(cell(trace[k])[:_VALUE] for k in ("trace_id", "op") if trace.get(k))),
             ],
             lead=_LEAD,

@@ -263,6 +263,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         )
         from tasks_pipeline.groups.shipped import commits_of_group, resolution_of
         from tasks_pipeline.links.comments import comments_of
+        from tasks_pipeline.service.links import links
 
         group = group_named(state, slugs, group_id)
         values = group_value_counts(state, group["id"])
@@ -279,6 +280,7 @@ def show(ctx: click.Context, group_id: str, why: bool, as_json: bool) -> None:
         suspects, why_none = suspects_to_show(state, group["id"])
         newest, event = _events(home, state, group["id"])
     details = {
+        "page": links(home, home.config_to_look().config).group(group["short_id"]),
         "resolution": resolution,
         "commits": commits,
         "suspect_commits": suspects,
@@ -386,7 +388,7 @@ def _facts(group: Mapping[str, Any], details: Mapping[str, Any], now: datetime) 
     for name, counts in details["values"].items():
         shown = ", ".join(f"{cell(c['value'])} ({c['times_seen']})" for c in counts[:_VALUES_SHOWN])
         named.append((name, f"{shown}{' …' if len(counts) > _VALUES_SHOWN else ''}" if shown else ""))
-    return named
+    return [*named, ("page", cell(details["page"]))]
 
 
 def _commit(commit: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def webhook_document(message: Message) -> dict[str, Any]:
         "groups": [
             {
                 "short_id": g.short_id, "title": g.title, "culprit": g.culprit, "note": g.note,
-                "events": g.events, "events_before": g.before, "users": g.users,
+                "events": g.events, "events_before": g.before, "users": g.users, "url": g.url,
             }
             for g in message.groups
         ],
