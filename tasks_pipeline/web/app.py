@@ -29,6 +29,8 @@ from tasks_pipeline.web_api.app import App
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 60.0
+CACHE_KIB = 4_096
+"""Of each of its connections to the state database, where that is SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Web:
 
 def _opened(home: Home, config: Callable[[], Config]) -> _Opened:
     """Raises SQLAlchemyError and OSError."""
-    state = StateDatabase(home)
+    state = StateDatabase(home, cache_kib=CACHE_KIB)
     reading = Reading(home, state, LakeReader(home, state), config)
     try:
         return _Opened(reading, App(reading), Door(reading))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 SCHEMA = "state"
+CACHE_KIB = 65_536
+"""Of a connection that writes. Who has several of them and reads needs little: the system keeps the file in memory besides."""
 HEAD = "0024"  # newest revision in migrations/versions; a test keeps it true
 RESTORING = "restoring"
 """In the place of a revision: what a backup held is being put into this database, so nobody may use it (see refill.py)."""
@@ -75,9 +78,9 @@ class HalfRestored(SQLAlchemyError):
 class StateDatabase:
     """An open state database. Use `read()` for queries, `write()` for a transaction that changes something."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, cache_kib: int = CACHE_KIB) -> None:
         self.home = home
-        self.engine = open_engine(home)
+        self.engine = open_engine(home, cache_kib)
         self._compiled: dict[Any, Compiled] = {}
         key = (home.state_url, _file_of(home))
         if key in _at_head:
@@ -240,13 +243,13 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
         connection.execute(text("UPDATE alembic_version SET compatible_from = :oldest"), {"oldest": oldest})
 
 
-def open_engine(home: Home) -> Engine:
-    """The engine of a home's state database, whatever that holds."""
+def open_engine(home: Home, cache_kib: int = CACHE_KIB) -> Engine:
+    """The engine of a home's state database, whatever that holds. Each connection to SQLite has a cache of so many KiB."""
     if home.embedded:
         engine = create_engine(
             home.state_url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=5
         )
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, cache_kib))
         event.listen(engine, "begin", _begin_sqlite)
         (home.root / "state.sqlite").touch(mode=0o600)
         return engine
@@ -279,7 +282,7 @@ def _file_of(home: Home) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(cache_kib: int, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin decides, see below
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if not pages:  # in a file that holds something this would wait for whoever writes
@@ -287,7 +290,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA cache_size=-65536")
+    connection.execute(f"PRAGMA cache_size=-{cache_kib}")
     connection.execute("PRAGMA secure_delete=ON")  # what is deleted is nowhere in the file any more
 
 
