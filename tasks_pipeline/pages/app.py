@@ -36,6 +36,7 @@ PAGES = (
     Page("GET", "/groups/", listing.groups),
     Page("GET", "/groups/groups.csv/", listing.as_csv),
     Page("GET", "/groups/sql/", listing.as_sql),
+    Page("GET", "/groups/news/", listing.news),
     Page("POST", "/groups/act/", acts.act_on),
     Page("POST", "/groups/undo/", acts.undo_it),
     Page("GET", "/groups/{name}/", group.newest),

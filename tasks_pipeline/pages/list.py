@@ -7,20 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from tasks_pipeline.pages import charts
 from tasks_pipeline.pages.acts import told_of
+from tasks_pipeline.pages.answers import HEADERS, Refused
 from tasks_pipeline.pages.search import PERIODS, SORTS, Search, assignees_of, checked_search, search_of
 from tasks_pipeline.pages.shown import status_told
 from tasks_pipeline.pages.tables import csv_answer
 from tasks_pipeline.pages.view import View
 from tasks_pipeline.reading.as_sql import groups_as_sql
-from tasks_pipeline.reading.cursors import CursorError, parse_cursor
+from tasks_pipeline.reading.cursors import CursorError, microseconds, parse_cursor
 from tasks_pipeline.reading.filtered import OfFilter
 from tasks_pipeline.reading.group_list import (
     GroupPage,
     GroupQuery,
+    asks_events,
     groups_by_id,
     list_groups,
     matching_groups,
@@ -29,7 +31,7 @@ from tasks_pipeline.reading.group_list import (
 from tasks_pipeline.reading.group_numbers import hours_of, known_environments, seen_with
 from tasks_pipeline.reading.keys import KEYS, STATUSES
 from tasks_pipeline.reading.parse import QueryError, unknown_keys
-from tasks_pipeline.reading.tree import EVERYTHING, leaves
+from tasks_pipeline.reading.tree import leaves
 
 PAGE = 50
 TABS = (
@@ -76,36 +78,53 @@ def groups(view: View) -> Response:
     """The page."""
     search = search_of(view)
     mistake, found, counts = search.mistake, GroupPage([], {}), dict[str, int]()
-    if mistake is None:
-        try:
-            found, counts = (
-                _found(view, search),
-                status_counts(view.asked, view.reading.lake, search.tree, search.period),
-            )
-        except (QueryError, CursorError) as error:
-            mistake = (
-                error
-                if isinstance(error, QueryError)
-                else QueryError(f"{error}: begin with the first page", 0)
-            )
+    try:
+        if mistake is None:
+            found = _found(view, search)
+            counts = status_counts(view.asked, view.reading.lake, search.tree, search.period)
+    except QueryError as error:
+        mistake = error
+    except CursorError as error:
+        mistake = QueryError(f"{error}: begin with the first page", 0)
     rows = rows_of(view, found)
-    assignees = assignees_of(view)
-    tree = EVERYTHING if mistake else search.tree
     start = int(from_) if (from_ := view.arg("from")).isdecimal() and len(from_) < 9 else 1
-    tabs = _tabs(view, search, counts if mistake is None else None)
-    total = next((tab.count for tab in tabs if tab.current), None)
+    tabs = _tabs(view, search, None if mistake else counts)
+    visible = view.asked.project_ids()
     return view.page(
         "list.html", 400 if mistake else 200,
-        search=search, mistake=mistake, rows=rows, tabs=tabs, total=total, start=start,
+        search=search, mistake=mistake, rows=rows, tabs=tabs, start=start, told=told_of(view), charts=charts,
+        total=next((tab.count for tab in tabs if tab.current), None),
         hours=hours_of(view.asked, [row.group["id"] for row in rows]),
-        unknown=[] if mistake else unknown_keys(leaves(tree)),
+        unknown=[] if mistake else unknown_keys(leaves(search.tree)),
         newer=None if found.newer is None else view.address(cursor=str(found.newer), **{"from": str(max(1, start - PAGE))}),
         older=None if found.older is None else view.address(cursor=str(found.older), **{"from": str(start + PAGE)}),
+        news=_news_address(view, search, found), sorts=SORTS, assignees=assignees_of(view), releases=[],
         saved=[(name, view.link("/groups/", query=text), text == search.text) for name, text in SAVED],
-        projects=[(slug, slug in view.args("project")) for _, slug in sorted(view.asked.slugs.items()) if _ in view.asked.project_ids()],
-        environments=_environments(view), periods=PERIODS, sorts=SORTS, charts=charts, keys=sorted(KEYS), statuses=STATUSES,
-        period_name=search.period_name, assignees=assignees, releases=[], told=told_of(view),
+        projects=[(view.asked.slugs[p], view.asked.slugs[p] in view.args("project")) for p in visible],
+        environments=_environments(view), periods=PERIODS, period_name=search.period_name, period_asked=view.arg("period"),
+        keys=sorted(KEYS), statuses=STATUSES,
     )  # fmt: skip
+
+
+def _news_address(view: View, search: Search, found: GroupPage) -> str:
+    """Where a script asks whether more came: on the first page of the newest groups, where that costs a look into the state database."""
+    plain = (
+        search.sort == "last_seen" and not view.arg("cursor") and not asks_events(search.tree, search.period)
+    )
+    if not plain or not found.groups:
+        return ""
+    return view.address("/groups/news/", than=str(microseconds(found.groups[0]["last_seen"])))
+
+
+def news(view: View) -> Response:
+    """How many groups of a search have events that came since its first page was made; at most as many as a page has."""
+    search = checked_search(view)
+    than = view.arg("than")
+    if not than.isdecimal() or len(than) > 18 or asks_events(search.tree, search.period):
+        raise Refused(400, "This asks for nothing.")
+    page = list_groups(view.asked, None, GroupQuery(search.tree, "last_seen", None, PAGE, search.period))
+    number = sum(microseconds(group["last_seen"]) > int(than) for group in page.groups)
+    return JSONResponse({"new": number}, 200, dict(HEADERS))
 
 
 def _found(view: View, search: Search) -> GroupPage:

@@ -94,6 +94,23 @@ def test_a_mistake_is_shown_at_its_place(browser: Reader, query: str, marked: st
     assert titles(answer.text) == []
 
 
+def test_it_is_told_what_came_since_the_page_was_made(browser: Reader) -> None:
+    page = browser.get("/groups/", {"query": "Timeout"}).text
+    address = re.search(r'data-news="([^"]+)"', page)
+    assert address
+    asked = html.unescape(address[1])
+    assert browser.get(asked).json() == {"new": 0}
+    assert browser.get(re.sub(r"than=\d+", "than=1", asked)).json() == {"new": 50}
+    assert "data-news" not in browser.get("/groups/", {"environment": "staging"}).text
+
+
+def test_columns_put_the_list_in_order(browser: Reader) -> None:
+    page = browser.get("/groups/").text
+    by_events = re.search(r'href="([^"]*sort=events[^"]*)">Events', page)
+    assert by_events
+    assert titles(browser.get(html.unescape(by_events[1])).text)[0].startswith("ValueError")
+
+
 def test_an_unknown_key_is_told_to_be_a_tag(browser: Reader) -> None:
     assert (
         "<code>brwser</code> is no key of ours" in browser.get("/groups/", params={"query": "brwser:x"}).text

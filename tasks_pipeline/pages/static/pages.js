@@ -60,6 +60,18 @@ document.addEventListener("click", (event) => {
   for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 
+// What came since the page was made: told, and not put where somebody reads.
+for (const told of all("[data-news]")) {
+  setInterval(async () => {
+    if (document.visibilityState !== "visible") return;
+    try {
+      const { new: number } = await (await fetch(told.dataset.news)).json();
+      told.hidden = !number;
+      told.firstElementChild.textContent = `${number} group${number === 1 ? " has" : "s have"} newer events: look again`;
+    } catch { /* the service is away for a moment */ }
+  }, 15_000);
+}
+
 // Choosing rows.
 const boxes = all('tr[data-row] input[name="id"]');
 const tell = () => {
