@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PREFIXES = ("s3://", "s3a://")
-TRIES = 2
+TRIES = 4
 """Of the driver for each of the five of s3fs."""
 HANDS = 2
 """Parts of a large file that are sent at once: each is held in memory, and has 50 MiB."""
@@ -62,8 +62,8 @@ def region() -> str:
 def client_options(configured: Mapping[str, Any]) -> dict[str, Any]:
     """What `s3fs` has to be told, beside what fsspec's own configuration says of it."""
     config: dict[str, Any] = {
-        # s3fs tries five times what its driver gave up, and that five times by itself: 25 tries in 40 s while the storage is away, in
-        # which a drain waits. Whoever asked tries again anyway, with longer pauses.
+        # s3fs tries five times what its driver gave up: 25 tries in 40 s with what that does by itself, in which a drain waits. With too few a
+        # drain fails so often within a minute that it is left alone for longer than the storage was away.
         "retries": {"mode": "standard", "total_max_attempts": TRIES},
         # Stores that answer for a part of a file with the sum of all of it are many; what has to be proven bears a sum of ours.
         "response_checksum_validation": "when_required",
