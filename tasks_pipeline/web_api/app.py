@@ -31,7 +31,6 @@ from tasks_pipeline.uploads.chunks import ChunkStore
 from tasks_pipeline.web_api import PREFIX, refusals
 from tasks_pipeline.web_api.calls import ApiError, Call, Services, answer
 from tasks_pipeline.web_api.endpoints import ENDPOINTS, Endpoint, is_granted
-from tasks_pipeline.web_api.health_reading import HealthReading
 from tasks_pipeline.web_api.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class App:
             return None if home.data_url else Room(home.root, lambda: config().receiver.min_free_disk_bytes)
 
         assembling = Assembling(state, blobs, chunks, lambda: config().uploads, room)
-        self._services = Services(reading, home, state, blobs, chunks, assembling, room, HealthReading(home))
+        self._services = Services(reading, home, state, blobs, chunks, assembling, room)
         self._starlette = Starlette(
             routes=[Route(PREFIX + e.path, self._endpoint(e), methods=[e.method]) for e in ENDPOINTS],
             exception_handlers={HTTPException: _not_served},
@@ -70,7 +69,6 @@ class App:
     def close(self) -> None:
         """End what is at work."""
         self._services.assembling.close()
-        self._services.health.close()
 
     def _endpoint(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -25,9 +25,6 @@ from tasks_pipeline.storage.disk import Room
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.uploads.assembling import Assembling
 from tasks_pipeline.uploads.chunks import ChunkStore
-
-if TYPE_CHECKING:
-    from tasks_pipeline.web_api.health_reading import HealthReading
 
 PER_PAGE = 100
 """Entries of a page, where no fewer are asked for."""
@@ -75,7 +72,6 @@ class Services:
     assembling: Assembling
     room: Callable[[], Room | None]
     """The free disk to look at while a file is written; None where that is not ours to see."""
-    health: HealthReading
 
 
 @dataclass(frozen=True, slots=True)

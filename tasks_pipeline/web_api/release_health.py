@@ -24,11 +24,10 @@ def health_data(
     call: Call, rows: Sequence[Row], since: datetime, until: datetime, *, details: bool = True
 ) -> Mapping[tuple[int, str], Mapping[str, Any]]:
     """`healthData` of releases (rows of the table) in a span and in the environments that were asked for, by project and version;
-    those without sessions are left out. Raises ApiError (503) when the lake cannot be read in time."""
-    with call.services.health.lake() as lake:
-        return health_json.health_data(
-            lake, rows, since, until, environments=_environments(call), details=details
-        )
+    those without sessions are left out. Raises what the lake does."""
+    return health_json.health_data(
+        call.lake, rows, since, until, environments=_environments(call), details=details
+    )
 
 
 def adoption_stages(call: Call, rows: Sequence[Row]) -> Mapping[tuple[int, str], Mapping[str, Any]]:

@@ -124,8 +124,7 @@ class Asked:
 def sessions(call: Call) -> Response:
     """Figures of a time, whole and in intervals, by what they are grouped by."""
     asked = understood(call, datetime.now(UTC))
-    with call.services.health.lake() as lake:
-        groups = _groups(lake, asked)
+    groups = _groups(call.lake, asked)
     return answer(
         {
             "start": asked.span.since,

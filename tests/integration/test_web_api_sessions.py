@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import httpx
 import pytest
 
 from tasks_pipeline.access import tokens
 from tasks_pipeline.home import Home
-from tasks_pipeline.releases.adoption import tell_stages
 from tasks_pipeline.releases.fold import STATES
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.web.app import create_web
-from tasks_pipeline.web_api import health_reading, sessions
-from tasks_pipeline.web_api.calls import ApiError
-from tasks_pipeline.web_api.health_json import adoption_stages, health_data
-from tasks_pipeline.web_api.health_reading import HealthReading, LakeProcess, LakeUnreadable
+from tasks_pipeline.web_api import sessions
 from tests.support.health_rows import Seen, write_day, write_health
 from tests.support.receiver import configure, serving
-from tests.support.waiting import wait_for
 
 PATH = "/api/0/organizations/acme/sessions/"
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -267,151 +259,3 @@ def test_who_may_read(any_client: httpx.Client, own: Stores) -> None:
     assert any_client.get(PATH, headers={"authorization": f"Bearer {token}"}).status_code == 403
     assert any_client.post(PATH).status_code == 405
     assert any_client.get("/api/0/organizations/other/sessions/").status_code == 404
-
-
-# ── the lake in the process of the receiver
-
-
-def in_thread(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
-def test_the_lake_is_open_only_while_somebody_asks(own: Stores) -> None:
-    reading = HealthReading(own.home, idle=0.3)
-    assert not reading.is_open
-    with reading.lake() as lake:
-        assert lake.query("SELECT count(*) AS n FROM lake.release_health") == [{"n": 0}]
-    assert reading.is_open
-    wait_for("the lake is closed", lambda: not reading.is_open)
-    write_health(own.state, own.lake, SEEN)
-    with reading.lake() as lake:
-        assert lake.query(
-            "SELECT sum(sessions)::BIGINT AS n FROM lake.release_health WHERE project_id = ?", [1]
-        ) == [{"n": 5}]
-    with pytest.raises(ApiError, match="storage failed"), reading.lake() as lake:
-        lake.query("DELETE FROM stored.release_health")
-    with reading.lake() as lake:
-        assert lake.query("SELECT count(*) AS n FROM stored.release_health")[0]["n"] > 0
-    reading.close()
-    assert not reading.is_open
-    reading.close()
-
-
-def test_a_process_that_was_killed_costs_one_answer(own: Stores) -> None:
-    reading = HealthReading(own.home)
-    with reading.lake() as lake:
-        assert isinstance(lake, LakeProcess)
-        lake._process.kill()
-        lake._process.wait()
-        with pytest.raises(LakeUnreadable):
-            lake.query("SELECT 1 AS one")
-    with reading.lake() as lake:
-        assert lake.query("SELECT 1 AS one, $x AS x", {"x": "y"}) == [{"one": 1, "x": "y"}]
-    reading.close()
-
-
-def test_a_process_that_does_not_listen_is_ended(own: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Started(subprocess.Popen[bytes]):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            started.append(self)
-
-    def broken(*_: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(subprocess, "Popen", Started)
-    monkeypatch.setattr(health_reading, "send", broken)
-    with pytest.raises(LakeUnreadable):
-        LakeProcess(own.home, 5)
-    (process,) = started
-    assert process.returncode is not None
-    assert process.stdin is not None
-    assert process.stdin.closed
-
-
-def test_few_may_wait_and_each_ends_in_time(own: Stores) -> None:
-    reading = HealthReading(own.home, seconds=0.2)
-    entered, leave = threading.Event(), threading.Event()
-
-    def ask() -> None:
-        with reading.lake():
-            entered.set()
-            leave.wait(120)
-
-    threads = [in_thread(ask) for _ in range(health_reading.AT_ONCE)]
-    assert entered.wait(120)
-    wait_for("all have a place", lambda: reading._places._value == 0)
-    with pytest.raises(ApiError, match="too many"), reading.lake():
-        pass
-    leave.set()
-    for thread in threads:
-        thread.join()
-    endless = "SELECT count(*) AS n FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 11"
-    with pytest.raises(ApiError, match=r"longer than 0\.2 s") as refused, reading.lake() as lake:
-        lake.query(endless)
-    assert refused.value.status == 503
-    with pytest.raises(ApiError, match="storage failed"), reading.lake() as lake:
-        lake.query("SELECT nonsense")
-    with reading.lake() as lake:
-        assert lake.query("SELECT 1 AS one") == [{"one": 1}]
-    reading.close()
-
-
-# ── objects of releases
-
-
-def test_health_data(own: Stores) -> None:
-    now = MIDNIGHT + DAY + 30 * timedelta(minutes=1)
-    write_health(own.state, own.lake, [*SEEN, Seen(MIDNIGHT + 5 * HOUR, "c", user=8, sessions=4)])
-    rows = [{"project_id": 1, "version": version} for version in ("a", "b", "none")]
-    found = health_data(own.lake, rows, now - 2 * DAY, now)
-    assert found.keys() == {(1, "a")}
-    stats = found[1, "a"].pop("stats")["24h"]
-    assert found[1, "a"] == {
-        "totalSessions": 4, "totalUsers": 2, "crashFreeSessions": 75.0, "crashFreeUsers": 50.0, "sessionsCrashed": 1,
-        "sessionsErrored": 1, "adoption": 66.666, "sessionsAdoption": 50.0, "totalSessions24h": 4, "totalUsers24h": 2,
-        "totalProjectSessions24h": 8, "totalProjectUsers24h": 3, "durationP50": pytest.approx(10, rel=0.0101),
-        "durationP90": pytest.approx(10, rel=0.0101), "hasHealthData": True,
-    }  # fmt: skip
-    assert [sessions for _, sessions in stats] == [2, 2, *[0] * 22]
-    assert stats[0][0] == int(MIDNIGHT.timestamp())
-    staging = health_data(
-        own.lake, rows, MIDNIGHT, MIDNIGHT + 2 * DAY, environments=["staging"], details=False
-    )
-    assert staging[1, "b"]["sessionsAdoption"] == 100.0
-    assert staging[1, "b"]["durationP50"] is None
-    assert health_data(own.lake, [], MIDNIGHT, now) == {}
-
-
-def test_a_page_costs_few_questions(own: Stores) -> None:
-    write_health(own.state, own.lake, SEEN)
-    rows = [{"project_id": 1, "version": f"v{n}"} for n in range(100)]
-    with patch.object(type(own.lake), "query", autospec=True, side_effect=type(own.lake).query) as asked:
-        health_data(own.lake, rows, MIDNIGHT, MIDNIGHT + DAY)
-    assert asked.call_count <= 7
-
-
-def test_adoption_stages(own: Stores) -> None:
-    """Of several environments the best one."""
-    write_health(
-        own.state,
-        own.lake,
-        [Seen(MIDNIGHT, "a"), Seen(MIDNIGHT, "a", "staging"), Seen(MIDNIGHT + 8 * HOUR, "b"),
-         Seen(MIDNIGHT + 9 * HOUR, "b", "staging"), Seen(MIDNIGHT, "c", "test"), Seen(MIDNIGHT, "d", "test", sessions=99)],
-    )  # fmt: skip
-    tell_stages(own.state, own.lake, MIDNIGHT + DAY)
-    rows = [{"project_id": 1, "version": version} for version in ("a", "b", "c", "none")]
-    first, gone = MIDNIGHT + HOUR, MIDNIGHT + 10 * HOUR
-    with own.state.read() as connection:
-        found = adoption_stages(connection, rows)
-        of_test = adoption_stages(connection, rows, environments=["test"])
-    assert found == {
-        (1, "a"): {"stage": "replaced", "adopted": first, "unadopted": gone},
-        (1, "b"): {"stage": "adopted", "adopted": MIDNIGHT + 9 * HOUR, "unadopted": None},
-        (1, "c"): {"stage": "low_adoption", "adopted": None, "unadopted": None},
-    }
-    assert of_test.keys() == {(1, "c")}

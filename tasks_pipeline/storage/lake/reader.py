@@ -1,11 +1,8 @@
-"""The lake to be read only: DuckDB for people, with the state database beside it, and derived tables for a process that seldom asks."""
+"""The lake to be read only: DuckDB for people, with the state database beside it."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
 
 import duckdb
 
@@ -14,7 +11,6 @@ from tasks_pipeline.storage.lake.connection import attach_lake, connect, libpq, 
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.storage.lake.mirror import Mirror, create_mirror, create_views
 from tasks_pipeline.storage.lake.read_only import SECRET
-from tasks_pipeline.storage.lake.tables import DERIVED_TABLES
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import metadata
 
@@ -78,43 +74,3 @@ def _attach_state(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
 def _make_tables(home: Home, state: StateDatabase) -> None:
     with closing(Lake(home, state)) as lake:
         lake.flushed_through()  # the first to come makes the tables
-
-
-class DerivedReader:
-    """The derived tables of the lake, for a process that has other work and the state database open. It never writes, nor takes
-    the lock, apart from the first that comes to a lake; serves one thread at a time; takes at most `memory` and `seconds`."""
-
-    def __init__(self, home: Home, state: StateDatabase, *, memory: str, seconds: float) -> None:
-        _make_tables(home, state)
-        self._seconds = seconds
-        self._connection = connect(home)
-        try:
-            self._connection.execute(f"SET memory_limit = '{memory}'")
-            attach_lake(self._connection, home, read_only=True)
-            self._connection.execute("ATTACH ':memory:' AS lake")
-            for table in DERIVED_TABLES.values():
-                self._connection.execute(
-                    f"CREATE VIEW lake.{table.name} AS SELECT {table.selected} FROM stored.{table.name}"
-                )
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """Rows of a query as dicts; its parameters are `?`, or `$name` for those in a mapping. Raises duckdb.InterruptException
-        when it takes too long."""
-        alarm = threading.Timer(self._seconds, self._connection.interrupt)
-        alarm.daemon = True
-        alarm.start()
-        try:
-            cursor = self._connection.execute(
-                sql, parameters if isinstance(parameters, Mapping) else list(parameters)
-            )
-            names = [d[0] for d in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        finally:
-            alarm.cancel()
-
-    def close(self) -> None:
-        """Close the connection; what it held in memory is free."""
-        self._connection.close()
