@@ -63,8 +63,11 @@ def _order(wanted: TableQuery, grouped: bool) -> Sql:
         )
     if not grouped:
         found += [Sql("timestamp DESC"), Sql("event_id DESC")]
-    else:  # so that pages hide nothing
-        found += [Sql(f"{n}") for n, field in enumerate(wanted.fields, 1) if not field.of_many] or [Sql("1")]
+    else:  # of equals what happened last; so that pages hide nothing
+        found += [
+            Sql("max(timestamp) DESC"),
+            *(Sql(f"{n}") for n, field in enumerate(wanted.fields, 1) if not field.of_many),
+        ]
     return _listed(found)
 
 
