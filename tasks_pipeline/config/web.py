@@ -46,6 +46,16 @@ class Oidc(Model):
     )
 
 
+class SavedSearch(Model):
+    """A search of groups that everybody finds below the field of the list."""
+
+    name: str = Field(min_length=1, max_length=40, description="What the link says.")
+    query: str = Field(
+        max_length=2_000,
+        description="The search (docs/queries.md); what is wrong with it is shown on the page.",
+    )
+
+
 class Web(Model):
     """The process that serves people and clients of the Web API."""
 
@@ -72,6 +82,10 @@ class Web(Model):
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="Networks of proxies that are believed: that header, and X-Forwarded-For."
+    )
+
+    searches: tuple[SavedSearch, ...] = Field(
+        (), max_length=20, description="Searches that the list of groups offers besides those that it has."
     )
 
     @property

@@ -90,6 +90,7 @@ def groups(view: View) -> Response:
     start = int(from_) if (from_ := view.arg("from")).isdecimal() and len(from_) < 9 else 1
     tabs = _tabs(view, search, None if mistake else counts)
     visible = view.asked.project_ids()
+    saved = (*SAVED, *((each.name, each.query) for each in view.config.web.searches))
     return view.page(
         "list.html", 400 if mistake else 200,
         search=search, mistake=mistake, rows=rows, tabs=tabs, start=start, told=told_of(view), charts=charts,
@@ -99,7 +100,7 @@ def groups(view: View) -> Response:
         newer=None if found.newer is None else view.address(cursor=str(found.newer), **{"from": str(max(1, start - PAGE))}),
         older=None if found.older is None else view.address(cursor=str(found.older), **{"from": str(start + PAGE)}),
         news=_news_address(view, search, found), sorts=SORTS, assignees=assignees_of(view), releases=[],
-        saved=[(name, view.link("/groups/", query=text), text == search.text) for name, text in SAVED],
+        saved=[(name, view.link("/groups/", query=text), text == search.text) for name, text in saved],
         projects=[(view.asked.slugs[p], view.asked.slugs[p] in view.args("project")) for p in visible],
         environments=_environments(view), periods=PERIODS, period_name=search.period_name, period_asked=view.arg("period"),
         keys=sorted(KEYS), statuses=STATUSES,

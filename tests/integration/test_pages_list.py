@@ -104,6 +104,10 @@ def test_it_is_told_what_came_since_the_page_was_made(browser: Reader) -> None:
     assert "data-news" not in browser.get("/groups/", {"environment": "staging"}).text
 
 
+def test_searches_of_the_configuration_are_offered(browser: Reader) -> None:
+    assert 'query=assigned%3Ateam%3Apayments">of payments</a>' in browser.get("/groups/").text
+
+
 def test_columns_put_the_list_in_order(browser: Reader) -> None:
     page = browser.get("/groups/").text
     by_events = re.search(r'href="([^"]*sort=events[^"]*)">Events', page)

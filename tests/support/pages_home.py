@@ -33,6 +33,7 @@ members:
   - {email: anna@acme.example, name: Anna}
   - {email: ben@acme.example}
 teams: [{slug: payments, members: [anna@acme.example]}]
+web: {searches: [{name: of payments, query: "assigned:team:payments"}]}
 """
 RICH = "3f0e9c1f5ee54be1a4dfae3b2c9a1f07"
 HOSTILE = "0badc0de0badc0de0badc0de0badc0de"
