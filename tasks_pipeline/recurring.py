@@ -99,7 +99,7 @@ class SharedStack:
         return 6 * sum(map(len, self.pieces)) + 1000
 
 
-class SharedFrames(Sequence[Frame]):
+class SharedFrames:
     """The frames of a stack trace of an event: a shared one, and the variables of this event in JSON."""
 
     __slots__ = ("stack", "variables")

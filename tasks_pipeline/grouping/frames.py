@@ -9,7 +9,7 @@ from typing import Any
 from tasks_pipeline.grouping.components import Component, ignored, node
 from tasks_pipeline.grouping.facts import FIELDS, FrameFacts, frame_facts
 from tasks_pipeline.grouping.stack_rules import Effects, StackRules
-from tasks_pipeline.grouping.values import integer, objects
+from tasks_pipeline.grouping.values import LISTS, integer, objects
 from tasks_pipeline.recurring import Recurring, SharedFrames, SharedStack
 
 ORIGINAL = "orig_in_app"
@@ -136,7 +136,7 @@ class StackGrouper:
 def crash_frame(stacktrace: Mapping[str, Any]) -> Mapping[str, Any]:
     """The frame in app nearest the crash, else the frame nearest the crash, else an empty one."""
     frames = stacktrace.get("frames")
-    if not isinstance(frames, list | SharedFrames):
+    if not isinstance(frames, LISTS):
         return {}
     nearest: Mapping[str, Any] = {}
     for frame in reversed(frames):

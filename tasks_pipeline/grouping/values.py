@@ -7,6 +7,9 @@ from typing import Any
 
 from tasks_pipeline.recurring import SharedFrames
 
+LISTS = (list, SharedFrames)
+"""What lists of an event are."""
+
 
 def text(holder: Mapping[str, Any], key: str) -> str:
     """The string under `key`, else an empty one."""
@@ -23,7 +26,7 @@ def mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def objects(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The objects in the list under `key`; anything else in the list is left out."""
     value = holder.get(key)
-    if not isinstance(value, list | SharedFrames):
+    if not isinstance(value, LISTS):
         return []
     return [item for item in value if isinstance(item, dict)]
 

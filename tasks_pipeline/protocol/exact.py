@@ -22,9 +22,9 @@ from tasks_pipeline.protocol.bounds import (
 )
 from tasks_pipeline.protocol.context import ItemContext
 from tasks_pipeline.protocol.decode import decode_json, has_long_number, is_shallow
-from tasks_pipeline.protocol.frames import exact_frames
+from tasks_pipeline.protocol.frames import NOTHING, exact_frames
 from tasks_pipeline.protocol.search import matcher
-from tasks_pipeline.protocol.times import are_canonical_times, clock_drift
+from tasks_pipeline.protocol.times import are_canonical_times, clock_drift, format_time, parse_time
 
 _find_escape = re.compile(rb"\\u").search  # a third of the time of `in`
 _find_escape_in_ascii = matcher(r"\\u")  # a third of that
@@ -49,7 +49,7 @@ class _Exceptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Breadcrumb(TypedDict, total=False):
-    timestamp: Annotated[str, Meta(max_length=64)]
+    timestamp: Annotated[str, Meta(max_length=64)] | float
     type: _Text64
     category: Annotated[str, Meta(max_length=256)]
     level: Literal["fatal", "error", "warning", "info", "debug"]
@@ -59,13 +59,17 @@ class _Breadcrumb(TypedDict, total=False):
     origin: Annotated[str, Meta(max_length=128)]
 
 
+_ListOfBreadcrumbs = Annotated[list[_Breadcrumb], Meta(max_length=MAX_BREADCRUMBS)]
+"""What JavaScript's SDKs send, with times as numbers."""
+
+
 class _Breadcrumbs(msgspec.Struct, forbid_unknown_fields=True):
-    values: Annotated[list[_Breadcrumb], Meta(max_length=MAX_BREADCRUMBS)]
+    values: _ListOfBreadcrumbs
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True):
     exception: _Exceptions | msgspec.UnsetType = UNSET
-    breadcrumbs: _Breadcrumbs | msgspec.UnsetType = UNSET
+    breadcrumbs: _Breadcrumbs | _ListOfBreadcrumbs | msgspec.UnsetType = UNSET
     event_id: msgspec.Raw = msgspec.Raw()
     timestamp: msgspec.Raw = msgspec.Raw()
     type: msgspec.Raw = msgspec.Raw()
@@ -127,14 +131,14 @@ def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
         return None
     try:
         event = _decode(raw)
-        parts = {name: part for key, name in _REST if (part := bytes(getattr(event, key)))}
-        payload = {name: _decode_part(part) for name, part in parts.items()}
         variables: list[bytes] = []
         given = [] if event.exception is UNSET else event.exception.values
         exceptions = [_as_dict(exception, variables) for exception in given]
+        parts = {name: part for key, name in _REST if (part := bytes(getattr(event, key)))}
+        payload = {name: _decode_part(part) for name, part in parts.items()}
     except (ValueError, RecursionError):
         return None
-    breadcrumbs = [] if event.breadcrumbs is UNSET else event.breadcrumbs.values
+    breadcrumbs = _breadcrumbs(event)
     data = [bytes(breadcrumb["data"]) for breadcrumb in breadcrumbs if "data" in breadcrumb]
     rest = b"\n".join(parts.values())
     free = b"\n".join((*variables, *data))
@@ -146,7 +150,7 @@ def _decode_exactly(raw: bytes, context: ItemContext) -> DecodedEvent | None:
         return None
     if (has_escapes or not free.isascii()) and not _is_storable(free):
         return None
-    if not _are_exact_breadcrumbs(breadcrumbs):
+    if not (all(breadcrumbs) and _have_times(breadcrumbs)):
         return None
     exact: dict[str, Any] = {}
     if exceptions:
@@ -168,13 +172,37 @@ def _as_dict(exception: _Exception, variables: list[bytes]) -> dict[str, Any]:
     return given
 
 
-def _are_exact_breadcrumbs(breadcrumbs: Sequence[_Breadcrumb]) -> bool:
-    return all(breadcrumbs) and are_canonical_times([b["timestamp"] for b in breadcrumbs if "timestamp" in b])
+def _breadcrumbs(event: _Event) -> Sequence[_Breadcrumb]:
+    """The breadcrumbs of an event, without data that are nothing: what is logged mostly has none."""
+    given = event.breadcrumbs
+    found: Sequence[_Breadcrumb] = (
+        [] if given is UNSET else given.values if isinstance(given, _Breadcrumbs) else given
+    )
+    for breadcrumb in found:
+        if "data" in breadcrumb and bytes(breadcrumb["data"]) in NOTHING:
+            del breadcrumb["data"]
+    return found
+
+
+def _have_times(breadcrumbs: Sequence[_Breadcrumb]) -> bool:
+    """Bring the times of breadcrumbs into their one form; gives whether all are times."""
+    timed = [breadcrumb for breadcrumb in breadcrumbs if "timestamp" in breadcrumb]
+    given = [breadcrumb["timestamp"] for breadcrumb in timed]
+    if set(map(type, given)) <= {str} and are_canonical_times(given):  # type: ignore[arg-type]
+        return True
+    for breadcrumb in timed:
+        moment = parse_time(breadcrumb["timestamp"])
+        if moment is None:
+            return False
+        breadcrumb["timestamp"] = format_time(moment)
+    return True
 
 
 def _are_small_objects(found: list[bytes], lines: bytes) -> bool:
     """Whether each of free data is an object within all bounds, which is not empty. `lines` has them one in each line."""
-    if {json[:2] for json in found} - {b'{"'} or max(map(len, found), default=0) > MAX_VARS:
+    if not found:
+        return True
+    if {json[:2] for json in found} != {b'{"'} or max(map(len, found)) > MAX_VARS:
         return False
     brackets = lines.translate(None, _NO_BRACKETS).split(b"\n")
     if len(brackets) == len(found) and max(map(len, brackets)) < MAX_DEPTH:

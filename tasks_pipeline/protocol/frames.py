@@ -20,6 +20,9 @@ _Lines = Annotated[list[_Line], Meta(max_length=MAX_LINES)]
 _BEFORE, _BEHIND = b',"vars":{', b'},"in_app":'
 """What stands around the variables of a frame in JSON of the SDK that sends them unasked, Python's. The first stands for nothing else: in a
 text a quotation mark has a backslash before it. The second may stand within variables, which are then no JSON by themselves."""
+_ADDRESS, _BEGINNING = b'"instruction_addr":', 1000
+NOTHING = (b"{}", b"null")
+"""Free data that go without a word."""
 _MOST, _LARGEST = 64 * 2**20, 2**20
 """Bytes of memory of all stack traces that are kept, some hundred usual ones, and of one."""
 
@@ -65,11 +68,18 @@ _known: Recurring[bytes, SharedStack] = Recurring(_MOST, _LARGEST)
 def exact_frames(stack: bytes) -> tuple[SharedFrames | list[dict[str, Any]], list[bytes]]:
     """The frames of a stack trace, and the JSON of their variables, into which nobody has looked. Raises ValueError for one that needs
     repair."""
+    if _ADDRESS in stack[:_BEGINNING]:
+        raise ValueError(
+            "frames of native code are mended field by field"
+        )  # as they would be below, after much work
     code, variables = _parted(stack)
     known = _known.get(code)
     if known is not None and _are_values(variables):
         return SharedFrames(known, variables), variables
     frames: list[dict[str, Any]] = _decode(stack).frames  # type: ignore[assignment]
+    for frame in frames:
+        if "vars" in frame and bytes(frame["vars"]) in NOTHING:
+            del frame["vars"]
     if not all(frames):
         raise ValueError("an empty frame")
     found = [bytes(frame["vars"]) for frame in frames if "vars" in frame]
@@ -81,7 +91,7 @@ def exact_frames(stack: bytes) -> tuple[SharedFrames | list[dict[str, Any]], lis
 
 
 def _parted(stack: bytes) -> tuple[bytes, list[bytes]]:
-    """A stack trace without what seem to be the variables of its frames, and these."""
+    """A stack trace without what seem to be the variables of its frames, and these. Raises ValueError when it has too many frames."""
     code: list[bytes] = []
     variables: list[bytes] = []
     place, find = 0, stack.find
@@ -90,15 +100,22 @@ def _parted(stack: bytes) -> tuple[bytes, list[bytes]]:
         if not end:
             return stack, []
         code.append(stack[place:start])
-        variables.append(stack[start + len(_BEFORE) - 1 : end])
+        json = stack[start + len(_BEFORE) - 1 : end]
+        if json != b"{}":
+            variables.append(json)
+            code.append(b"\n")
         place = end
+        if len(code) > 3 * MAX_FRAMES:
+            raise ValueError("too many frames")
     code.append(stack[place:])
-    return b"\n".join(code), variables
+    return b"".join(code), variables
 
 
 def _are_values(variables: list[bytes]) -> bool:
     """Whether each is JSON by itself. Then the stack trace without them being known, and all of it being JSON, they are the
     variables of its frames."""
+    if not variables:
+        return True
     try:
         return len(_decode_list(b"[%b]" % b",".join(variables))) == len(variables)
     except ValueError:

@@ -38,6 +38,7 @@ _COOKIES = ("request", "cookies")
 
 _MARK_FIELDS = ("rem", "len", "err")
 _LONGEST_JSON = 65_536  # characters of a text that is read as JSON
+_SHORT = 8192  # bytes that are looked through as fast as somebody is asked what is known of them
 _LEVELS_OF_JSON = 2  # JSON in texts of JSON in texts
 _LEVELS_LOOKED_AT = 7  # of the event: whether a part of it is clean is asked on so many levels
 _LEAST_LONG_NUMBER = 10**11
@@ -102,12 +103,7 @@ class Scrubber:
         """The pieces of an event in which there may be something to do; none, of nearly all events. Looks at the JSON of each
         as a whole."""
         clean, found = self._rules.is_clean_json, set[Piece]()
-        shared = shared_stacks(event)
-        if shared is None or not all(map(self._rules.is_clean_stack, shared)):
-            code = encode_json(event) if source is None else source
-        else:
-            code = encode_json([event[name] for name in _PROGRAM if name in event])
-        if not clean(code, code=True):
+        if not clean(self._code(event, source), code=True):
             found.add(Piece.CODE)
         for name, piece in _PIECES.items():
             if name in event and not clean(encode_json(event[name])):
@@ -122,6 +118,16 @@ class Scrubber:
         if not clean(b"\n".join(known)) or (data and not clean(encode_json(data))):
             found.add(Piece.VARIABLES)
         return frozenset(found)
+
+    def _code(self, event: dict[str, Any], source: bytes | None) -> bytes:
+        """JSON in which all code of an event is that may not be clean."""
+        if source is None:
+            return encode_json(event)
+        if len(source) > _SHORT:
+            shared = shared_stacks(event)
+            if shared is not None and all(map(self._rules.is_clean_stack, shared)):
+                return encode_json([event[name] for name in _PROGRAM if name in event])
+        return source
 
     def _scrubbed_meta(self, meta: dict[str, Any]) -> dict[str, Any]:
         """The client's notes without the values it noted (`val`, reasons of errors), which are what it took out."""

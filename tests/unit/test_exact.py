@@ -96,6 +96,52 @@ def test_every_recorded_event_is_the_same_both_ways() -> None:
     assert seen > 70
 
 
+USUAL: dict[str, Any] = {
+    "breadcrumbs that are a list": (
+        "breadcrumbs",
+        [{"timestamp": 1795348000.5, "message": "m"}, {"timestamp": 1}],
+    ),
+    "times in another form": (
+        "breadcrumbs",
+        {"values": [{"timestamp": "2026-11-22T12:59:58+01:00", "type": "log"}]},
+    ),
+    "nothing logged beside the message": (
+        "breadcrumbs",
+        {"values": [{"message": "m", "data": {}}, {"message": "n", "data": None}]},
+    ),
+    "functions without variables": (
+        "exception",
+        {
+            "values": [
+                {"stacktrace": {"frames": [{"function": "f", "vars": {}}, {"function": "g", "vars": None}]}}
+            ]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", USUAL)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_what_sdks_usually_send_is_taken_exactly(case: str, separators: tuple[str, str]) -> None:
+    name, value = USUAL[case]
+    raw = json.dumps({**EVENT, name: value}, separators=separators).encode()
+    assert set(decode_event(raw, CONTEXT).exact) == {"exception", "breadcrumbs"}
+    quick, thorough = both_ways(raw)
+    assert quick == thorough
+
+
+def test_most_recorded_events_with_a_stack_trace_are_taken_exactly() -> None:
+    taken = with_stack = 0
+    for request in wire_requests():
+        if request.name.startswith("envelopes/"):
+            body = decompress(request.body, request.headers.get("content-encoding", ""), 10_000_000)
+            for item in parse_envelope(body).items:
+                if item.type == "event" and b'"stacktrace":' in item.payload:
+                    with_stack += 1
+                    taken += bool(decode_event(item.payload, CONTEXT).exact)
+    assert taken > with_stack * 0.9
+
+
 FAULTS: dict[str, Any] = {
     "a null in a frame": ("frames", 0, "module", None),
     "an empty frame": ("frames", 1, None, {}),

@@ -86,6 +86,15 @@ def test_a_stack_trace_that_comes_again_is_shared_with_variables_of_its_own() ->
     assert decode_json(other.json()) == [frame("pay", vars={"n": 2}), frame("shared")]
 
 
+def test_functions_without_variables_share_a_stack_trace_too() -> None:
+    raw = compact(event(frame("pay", vars={}), frame("load", vars={"n": 1})))
+    frames_of(raw)
+    shared = frames_of(raw)
+    assert isinstance(shared, SharedFrames)
+    assert shared.variables == [b'{"n":1}']
+    assert stored(raw) == stored(raw, thorough=True)
+
+
 SEEMING = {
     "in_app within them": b'{"a":{"b":1},"in_app":false},"in_app":true',
     "a field behind them": b'{"a":{}},"lineno":{},"in_app":true',
