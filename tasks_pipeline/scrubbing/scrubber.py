@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tasks_pipeline.protocol.decode import PayloadError, decode_json, encode_json
-from tasks_pipeline.recurring import own_frames, shared_stacks
+from tasks_pipeline.recurring import SharedFrames, own_frames, shared_stacks
 from tasks_pipeline.scrubbing.looks import FILTERED, Found
 from tasks_pipeline.scrubbing.marks import Marks, Path
 from tasks_pipeline.scrubbing.names import Names
@@ -84,7 +84,7 @@ class Scrubber:
         dirty = self._dirty(event, source, variables)
         if not dirty:
             return
-        if Piece.VARIABLES in dirty or Piece.CODE in dirty:
+        if Piece.CODE in dirty:
             own_frames(event)
         marks = Marks(meta if isinstance(meta, dict) else {})
         if self._settings.ip_addresses == "remove":
@@ -257,8 +257,20 @@ class _Walk:
     def _stacks(self, carrier: dict[str, Any], path: Path, dirty: Container[Piece]) -> None:
         if Piece.VARIABLES in dirty or Piece.CODE in dirty:
             for name in _STACKS:
-                for index, frame in enumerate(_frames(carrier.get(name))):
+                frames = _frames(carrier.get(name))
+                if isinstance(frames, SharedFrames):
+                    self._variables(frames, (*path, name, "frames"))
+                    continue
+                for index, frame in enumerate(frames):
                     self._frame(frame, (*path, name, "frames", index), dirty)
+
+    def _variables(self, frames: SharedFrames, path: Path) -> None:
+        """The variables of frames that other events share, in which nothing else has to be done."""
+        places = [place for place, has_any in enumerate(frames.stack.with_variables) if has_any]
+        for number, (place, json) in enumerate(zip(places, frames.variables, strict=True)):
+            frames.variables[number] = encode_json(
+                self._raw(msgspec.Raw(json), (*path, place, "vars"), "", False)
+            )
 
     def _frame(self, frame: dict[str, Any], path: Path, dirty: Container[Piece]) -> None:
         code = [name for name in frame if name not in _DATA_OF_FRAMES] if Piece.CODE in dirty else []
@@ -383,6 +395,6 @@ def _values(holder: Any) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, value
 
 
-def _frames(stack: Any) -> list[dict[str, Any]]:
+def _frames(stack: Any) -> list[dict[str, Any]] | SharedFrames:
     """The frames of a normalised stack, which are objects."""
     return stack.get("frames") or [] if isinstance(stack, dict) else []

@@ -116,7 +116,9 @@ def test_what_only_seems_to_be_variables_is_none(case: str) -> None:
 def test_marks_and_what_is_filtered_stay_with_their_event() -> None:
     clean, dirty = (compact(event(frame("main", vars={name: "hunter2-X9"}))) for name in ("note", "password"))
     before = stored(clean)
-    assert "hunter2" not in json.dumps(stored(dirty)[0])
+    for _ in range(2):  # the second time by what is known
+        assert "hunter2" not in json.dumps(stored(dirty)[0])
+        assert stored(dirty) == stored(dirty, thorough=True)
     assert stored(clean) == before == stored(clean, thorough=True)
 
 
