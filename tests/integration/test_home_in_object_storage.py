@@ -3,6 +3,7 @@ another bucket's prefix."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from tasks_pipeline.retention.upload_chunks import drop_stale_chunks
 from tasks_pipeline.storage.blobs import BlobStore
 from tasks_pipeline.storage.targets import Tree
 from tasks_pipeline.stores import open_stores
+from tasks_pipeline.upkeep.health import look_at_lake_files
 from tests.integration.test_web_api_uploads import (
     Installation,
     running,
@@ -34,6 +36,7 @@ from tests.support.events import event, item
 from tests.support.figures import count
 from tests.support.s3 import BUCKET, FaultyProxy, reached_s3
 from tests.support.uploads import sha1
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +110,35 @@ def test_a_backup_in_object_storage_becomes_another_home_there(far: Home, tmp_pa
         day.assert_balanced()
         assert books_of_state(stores, day.date).stored == 7
         assert len(day.rows("events")) == 4
+
+
+def test_a_backup_while_events_come_holds_all_that_came_before(far: Home, tmp_path: Path) -> None:
+    """Restored elsewhere every event can be read, the books balance, and files and catalog agree."""
+    to, over, sent = f"s3://{BUCKET}/backups-{tmp_path.name}", threading.Event(), list[str]()
+
+    def come(day: Day) -> None:
+        while not over.is_set():
+            sent.extend(day.send(event("A"), event("B")))
+            day.drain()
+
+    with open_stores(far) as stores:
+        day = Day(stores, datetime.now(UTC).date(), 1)
+        coming = threading.Thread(target=come, args=(day,))
+        coming.start()
+        try:
+            wait_for("events", lambda: len(sent) >= 6)
+            before = set(sent)
+            assert create_backup(stores, to).problems == ()
+        finally:
+            over.set()
+            coming.join()
+    new = Home(root=tmp_path / "new", data_url=f"s3://{BUCKET}/new-{tmp_path.name}")
+    restore_backup(new, Target(to))
+    with open_stores(new) as stores:
+        day = Day(stores, day.date, 1)
+        day.drain()
+        ids = day.ids()
+        assert before <= set(ids) <= set(sent)
+        assert len(ids) == len(set(ids)) == len(day.rows("event_payloads"))
+        day.assert_balanced()
+        assert look_at_lake_files(stores, datetime.now(UTC)).missing == []
