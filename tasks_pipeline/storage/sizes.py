@@ -31,6 +31,16 @@ _LIVE_FILES = (
     "WHERE t.end_snapshot IS NULL AND t.table_name <> 'flushed_segments' GROUP BY t.table_name ORDER BY t.table_name"
 )
 
+_RAW_BY_PLACE = {
+    "database": text(
+        "SELECT count(*), coalesce(sum(pg_total_relation_size(inhrelid)), 0) FROM pg_inherits "
+        "WHERE inhparent = to_regclass('spool.envelopes')"
+    ),
+    "files": text(
+        "SELECT count(DISTINCT day), coalesce(sum(bytes), 0) FROM spool.moved WHERE state = 'kept'"
+    ),
+}
+
 
 def lake_file_counts(home: Home, state: StateDatabase, day: date) -> dict[str, dict[str, int]]:
     """Live Parquet files by table of the lake: `today` (of the day) and in `all`.
@@ -116,6 +126,15 @@ def _moved_bytes(state: StateDatabase) -> int:
         if not inspect(connection).has_table("moved", schema="spool"):
             return 0  # nobody has opened the spool yet
         return int(connection.execute(text("SELECT coalesce(sum(bytes), 0) FROM spool.moved")).scalar_one())
+
+
+def raw_by_place(state: StateDatabase) -> dict[str, tuple[int, int]]:
+    """On Postgres, days and bytes of raw envelopes in the `database` and in `files`."""
+    with state.read() as connection:
+        if state.home.embedded or not inspect(connection).has_table("moved", schema="spool"):
+            return {}
+        found = {place: connection.execute(query).one() for place, query in _RAW_BY_PLACE.items()}
+    return {place: (int(days), int(size)) for place, (days, size) in found.items()}
 
 
 def store_places(home: Home) -> dict[str, str]:

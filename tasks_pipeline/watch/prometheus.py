@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks_pipeline.home import Home
 from tasks_pipeline.notifications.outbox import channel_figures
+from tasks_pipeline.storage.sizes import raw_by_place
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.facts import all_probes
 from tasks_pipeline.storage.state.tables import incidents, monitor_environments, monitors
@@ -76,6 +77,13 @@ def render(state: StateDatabase, now: datetime) -> bytes:
         "tasks_pipeline_monitors", "Monitors by type and state.", ("type", "status"), registry=registry
     )
     trouble = Gauge("tasks_pipeline_open_incidents", "Open incidents.", ("kind",), registry=registry)
+    raw_days = Gauge(
+        "tasks_pipeline_raw_days",
+        "On PostgreSQL, days of raw envelopes by where they lie: database or files.",
+        ("where",),
+        registry=registry,
+    )
+    raw_bytes = Gauge("tasks_pipeline_raw_bytes", "What they take.", ("where",), registry=registry)
     by_state = (
         select(monitors.c.type, monitor_environments.c.status, func.count())
         .join(monitors, monitors.c.id == monitor_environments.c.monitor_id)
@@ -96,6 +104,9 @@ def render(state: StateDatabase, now: datetime) -> bytes:
             states.labels(kind, state_name).set(count)
         for kind, count in connection.execute(open_ones):
             trouble.labels(kind).set(count)
+    for where, (days, size) in raw_by_place(state).items():
+        raw_days.labels(where).set(days)
+        raw_bytes.labels(where).set(size)
     for figures in channel_figures(state, now):
         waiting.labels(figures["channel"]).set(figures["waiting"] or 0)
         dead.labels(figures["channel"]).set(figures["dead"] or 0)

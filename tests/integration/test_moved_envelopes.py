@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -21,6 +22,7 @@ from tasks_pipeline.backup.create import create_backup
 from tasks_pipeline.backup.target import Target
 from tasks_pipeline.home import Home
 from tasks_pipeline.retention.spool import drop_expired_days, move_finished_days
+from tasks_pipeline.storage.sizes import raw_by_place
 from tasks_pipeline.storage.spool import copies, moved, moving, postgres_tables
 from tasks_pipeline.storage.spool.interface import Receipt, Rewritten, Spool, SpoolError, Waiting
 from tasks_pipeline.storage.spool.open import open_spool
@@ -28,6 +30,7 @@ from tasks_pipeline.storage.spool.postgres import PostgresSpool
 from tasks_pipeline.storage.spool.sqlite import SqliteSpool
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.upkeep.volumes import volumes
+from tasks_pipeline.watch.prometheus import render
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
 from tests.support.events import event
@@ -165,6 +168,8 @@ def test_a_moved_day_is_out_of_the_database_and_can_be_computed_again(stores: St
         assert [{k: v for k, v in row.items() if k not in unlike} for row in day.rows(table)] == [
             {k: v for k, v in row.items() if k not in unlike} for row in former
         ]
+    assert raw_by_place(stores.state) == {"database": (0, 0), "files": (1, found.days[0].bytes)}
+    assert b'tasks_pipeline_raw_days{where="files"} 1.0' in render(stores.state, datetime.now(UTC))
     (volume,) = (v for v in volumes(stores) if (v.store, v.table, v.files) == ("spool", "envelopes", 3))
     assert (volume.rows, volume.oldest) == (20, DAY)
     assert volume.bytes == sum((Path(home.raw_url) / name).stat().st_size for name in files(home))
@@ -221,8 +226,12 @@ def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing(
     left = [name for name, state in named(postgres_home).items() if state == "writing"]
     assert left, "a kill between file and transaction leaves one that is no part of the spool"
     assert spool.sweep() == 0, "somebody may be writing it"
+    draft = Path(postgres_home.raw_url) / ".drafts" / "of-a-killed-process"
+    draft.touch()
+    os.utime(draft, (0, 0))
     assert spool.move_day(DAY)
     assert spool._files.sweep(timedelta(0)) == len(left)
+    assert not draft.exists()
     assert_tidy(postgres_home)
     assert [found.receipt for found in _all(spool)] == sent
     assert table_rows(postgres_home) is None

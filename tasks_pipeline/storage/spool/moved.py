@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -282,6 +282,7 @@ class MovedFiles:
     def sweep(self, written_for: timedelta = WRITING_FOR) -> int:
         """Remove all files that are no part of the spool: replaced ones, of days that were dropped, and what killed processes left behind;
         gives how many. Raises SpoolError."""
+        self.tree.drop_drafts(datetime.now(UTC) - written_for)
         c = MOVED.c
         left = (c.state == WRITING) & (c.since <= func.now() - written_for)
         with self._transaction() as connection:
