@@ -420,7 +420,7 @@ GROUP_MOVES = _statistics(
         (
             "move",
             "VARCHAR",
-            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge, discard or inherit",
+            "created, resolve, regress, unresolve, ignore, unignore, assign, unassign, merge, unmerge, discard, inherit or undo",
         ),
         ("status_from", "VARCHAR", "status before; null where it was created"),
         ("status_to", "VARCHAR", "status after; merged: it is part of another"),
