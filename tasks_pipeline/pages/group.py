@@ -35,6 +35,7 @@ from tasks_pipeline.reading.events import (
     recommended_event,
 )
 from tasks_pipeline.reading.group_numbers import hours_of, values_of
+from tasks_pipeline.service.links import links
 from tasks_pipeline.service.running import running_service
 from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 
@@ -282,7 +283,8 @@ def _as_text(view: View, name: str, form: str) -> Response:
     facts_told += [
         (n, str(row[n])) for n in ("level", "environment", "release", "transaction", "server_name") if row[n]
     ]
-    text = event_text.markdown(shape, str(row["title"]), facts_told)
+    link = links(view.reading.home, view.config).event(group["short_id"], row["event_id"])
+    text = event_text.markdown(shape, str(row["title"]), facts_told, link)
     return Response(text.encode("utf-8", "replace"), 200, dict(HEADERS), "text/markdown; charset=utf-8")
 
 

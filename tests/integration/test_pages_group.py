@@ -96,6 +96,7 @@ def test_an_event_is_copied_as_text_markdown_and_json(browser: Reader, path: str
     markdown = browser.get(f"{path}events/{RICH}.md").text
     assert "# ValueError: invalid literal for int\\(\\): 'abc'" in markdown
     assert "- browser: Firefox 0" in markdown
+    assert f"{path}events/{RICH}/>" in markdown
     event = browser.get(f"{path}events/{RICH}.json").json()
     assert event["event_id"] == RICH
     assert event["_tasks_pipeline"]["short_id"] in path
