@@ -45,6 +45,7 @@ def _role(process: psutil.Process) -> str:
         return "run"
     known = {
         "receive": "receiver",
+        "web": "web",
         "tasks_pipeline.code_server": "code-server",
         "tasks_pipeline.nudging": "nudge",
         "tasks_pipeline.celery_app": "worker",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.end_to_end.conftest import Installation
@@ -46,6 +47,21 @@ def test_the_message_is_a_group_of_its_own(installation: Installation, sent: lis
         "sql", f"SELECT level, environment, release FROM events WHERE event_id = '{sent[1]}'"
     )
     assert rows == [{"level": "info", "environment": "staging", "release": "shop@1.2.3"}]
+
+
+def test_one_address_serves_sdks_people_and_clients(installation: Installation, sent: list[str]) -> None:
+    token = installation.cli("token", "create", "--scope", "all").strip()
+    with httpx.Client(base_url=installation.service.receiver_url, timeout=60) as client:
+        headers = {"authorization": f"Bearer {token}"}
+        found = client.get(
+            "/api/0/projects/acme/shop/issues/?query=ZeroDivisionError", headers=headers
+        ).json()
+        (issue,) = [each for each in found if each["title"].startswith("ZeroDivisionError")]
+        event = client.get(f"/api/0/issues/{issue['id']}/events/{sent[0]}/", headers=headers).json()
+        assert event["user"]["email"] == "jo@example.com"
+        page = client.get(issue["permalink"], follow_redirects=True)
+        assert page.status_code == 200
+        assert "ZeroDivisionError" in page.text
 
 
 def test_the_books_balance(installation: Installation, sent: list[str]) -> None:
