@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-import httpx
-
 TIMEOUT_SECONDS = 15
 # A run of one partition carries the first; a run that a backfill with a policy made carries the second.
 PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
@@ -183,6 +181,8 @@ def run_error(ui_url: str, run_id: str) -> str:
 
 
 def _ask(ui_url: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    import httpx  # 8 MB, of a process that seldom asks
+
     try:
         response = httpx.post(
             f"{ui_url}/graphql", json={"query": query, "variables": variables}, timeout=TIMEOUT_SECONDS
