@@ -17,7 +17,19 @@ from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.facts.origin import recorded_by
 from tasks_pipeline.groups.decisions import DecisionError
 from tasks_pipeline.links.comments import CommentError
-from tasks_pipeline.pages import acts, addresses, assets, group, recompute, tabs, why
+from tasks_pipeline.pages import (
+    acts,
+    addresses,
+    alerts,
+    assets,
+    group,
+    installation,
+    monitors,
+    recompute,
+    releases,
+    tabs,
+    why,
+)
 from tasks_pipeline.pages import list as listing
 from tasks_pipeline.pages.answers import Refused
 from tasks_pipeline.pages.view import Page, view_of
@@ -54,6 +66,10 @@ PAGES = (
     Page("POST", "/groups/{name}/activity/", tabs.say),
     Page("POST", "/pipeline/{day}/again/", recompute.start),
     Page("GET", "/pipeline/backfills/{id}/", recompute.progress),
+    *releases.PAGES,
+    *monitors.PAGES,
+    *alerts.PAGES,
+    *installation.PAGES,
     *addresses.PAGES,
 )
 

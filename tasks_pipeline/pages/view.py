@@ -29,8 +29,16 @@ MOST_BYTES = 2 * 1024 * 1024
 """Of a page; what is larger was not bounded where it was made."""
 TOLD = frozenset({"done", "did", "n", "left"})
 """What an address says of what was just done; no link goes on saying it."""
-NAVIGATION = (("/groups/", "Groups"),)
+NAVIGATION = (
+    ("/groups/", "Groups"),
+    ("/releases/", "Releases"),
+    ("/monitors/", "Monitors"),
+    ("/alerts/", "Alerts"),
+    ("/reports/", "Reports"),
+)
 """Where the head of each page leads."""
+OF_ALL = (("/notifications/", "Messages"), ("/pipeline/", "Pipeline"), ("/settings/", "Settings"))
+"""What is of the whole installation: for admins who see all projects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,13 @@ class View:
     def csrf(self) -> str:
         """What a form has to send back where people log in; empty where they do not."""
         return str(self.request.scope.get("csrf") or "")
+
+    @property
+    def navigation(self) -> tuple[tuple[str, str], ...]:
+        """Where the head leads, for the one who asks."""
+        if not self.viewer.actor:
+            return ()
+        return NAVIGATION + (OF_ALL if self.viewer.may("admin") and self.viewer.projects is None else ())
 
     @property
     def theme(self) -> str:
@@ -146,5 +161,5 @@ def templates() -> Environment:
         "size": shown.size,
         "counted": words.counted,
     }
-    found.globals |= {"asset": asset_url, "navigation": NAVIGATION}
+    found.globals |= {"asset": asset_url}
     return found

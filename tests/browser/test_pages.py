@@ -34,6 +34,20 @@ def every_page(window: Looks) -> list[str]:
         "/groups/?query=nothing",
         "/groups/sql/",
         "/none/",
+        *(
+            f"/{name}/"
+            for name in (
+                "releases",
+                "monitors",
+                "alerts",
+                "reports",
+                "notifications",
+                "pipeline",
+                "settings",
+                "account",
+            )
+        ),
+        "/releases/shop/shop@1.4.2/",
         *(base + tab for tab in tabs),
         hostile,
     ]
