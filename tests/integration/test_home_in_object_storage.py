@@ -14,6 +14,7 @@ import pytest
 from tasks_pipeline.backup.create import create_backup
 from tasks_pipeline.backup.restore import restore_backup
 from tasks_pipeline.backup.target import Target
+from tasks_pipeline.erasure.certificate import certificates, write_certificate
 from tasks_pipeline.home import Home
 from tasks_pipeline.processing.books import books_of_state
 from tasks_pipeline.retention.blobs import delete_old_file_attachments
@@ -28,7 +29,6 @@ from tests.integration.test_web_api_uploads import (
     test_a_bundle_becomes_known_to_its_projects,  # noqa: F401
     test_a_chunk_whose_bytes_are_gone_is_asked_for_again,  # noqa: F401
     test_a_debug_file_becomes_known_once,  # noqa: F401
-    test_two_at_once_make_one,  # noqa: F401
 )
 from tests.support.backups import everything
 from tests.support.day import Day
@@ -96,13 +96,16 @@ def test_a_backup_in_object_storage_becomes_another_home_there(far: Home, tmp_pa
             )
             day.drain()
         day.send(event("waits"))
+        write_certificate(far, {"id": "of-a-deletion", "done_at": "2026-11-22"})
         there = everything(stores)
         assert create_backup(stores, to).problems == ()
         day.send(event("later"))
     objects = {name for name in Tree(far.data_url).find() if not name.startswith("backups")}
     assert any(name.startswith("blobs/") for name in objects)
+    assert "certificates/of-a-deletion.json" in objects
     new = Home(root=tmp_path / "new", data_url=f"s3://{BUCKET}/new-{tmp_path.name}")
     restore_backup(new, Target(to))
+    assert [each["path"] for each in certificates(new)] == [f"{new.data_url}/certificates/of-a-deletion.json"]
     with open_stores(new) as stores:
         assert everything(stores) == there
         day = Day(stores, day.date, 1)

@@ -21,6 +21,9 @@ from tasks_pipeline.backup import restore
 from tasks_pipeline.backup.create import create_backup
 from tasks_pipeline.backup.target import Target
 from tasks_pipeline.home import Home
+from tasks_pipeline.privacy.delete import delete_person
+from tasks_pipeline.privacy.identity import Identity
+from tasks_pipeline.processing.drain import DrainReport
 from tasks_pipeline.retention.spool import drop_expired_days, move_finished_days
 from tasks_pipeline.storage.sizes import raw_by_place
 from tasks_pipeline.storage.spool import copies, moved, moving, postgres_tables
@@ -31,6 +34,7 @@ from tasks_pipeline.storage.spool.sqlite import SqliteSpool
 from tasks_pipeline.stores import Stores, open_stores
 from tasks_pipeline.upkeep.volumes import volumes
 from tasks_pipeline.watch.prometheus import render
+from tests.integration.test_pseudonyms import test_a_day_of_theirs_that_is_computed_again_comes_out_the_same  # noqa: F401
 from tests.support.crash import Moment, at, die, run_in_process
 from tests.support.day import Day
 from tests.support.events import event
@@ -50,6 +54,21 @@ MOMENTS = {
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "PIECE_ENVELOPES", SMALL)
+
+
+class Moves(Day):
+    """A day that is moved as soon as it is processed."""
+
+    def drain(self, **options: Any) -> DrainReport:
+        report = super().drain(**options)
+        assert self.stores.spool.move_day(self.date)
+        return report
+
+
+@pytest.fixture
+def alone(stores: Stores) -> Day:
+    """For tests of privacy that are imported here: all of it holds for days that were moved."""
+    return Moves(stores, date(2020, 1, 1), 1000)
 
 
 @pytest.fixture
@@ -173,6 +192,24 @@ def test_a_moved_day_is_out_of_the_database_and_can_be_computed_again(stores: St
     (volume,) = (v for v in volumes(stores) if (v.store, v.table, v.files) == ("spool", "envelopes", 3))
     assert (volume.rows, volume.oldest) == (20, DAY)
     assert volume.bytes == sum((Path(home.raw_url) / name).stat().st_size for name in files(home))
+
+
+def test_what_a_deleted_person_sent_is_gone_from_files_too(alone: Day) -> None:
+    hers, others = (
+        event("A", user={"email": "ann@example.com"}),
+        event("B", user={"email": "bob@example.com"}),
+    )
+    alone.send(hers, others)
+    alone.drain()
+    before = files(alone.stores.home)
+    done = delete_person(alone.stores, Identity.of(emails=["ann@example.com"]), "tester")
+    assert {each.where: each.rows for each in done.erased}["spool"] == 1
+    assert len(before) == len(files(alone.stores.home)) == 1
+    assert not before & files(alone.stores.home)
+    (left,) = alone.stores.spool.read(alone.date, "r0", 0)
+    assert left.receipt.event_id == others["event_id"]
+    assert_tidy(alone.stores.home)
+    alone.assert_balanced()
 
 
 def test_days_that_are_young_or_wait_stay(stores: Stores) -> None:
