@@ -41,6 +41,8 @@ from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 
 HOURS = 14 * 24
 FACTS = "_tasks_pipeline"
+VIEWS = {"frames": ("ours", "all", "sent"), "order": ("crash", "call")}
+"""How stack traces can be shown; the first is meant where nobody chose."""
 _PIECE = 256 * 1024
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -139,11 +141,23 @@ def _page(view: View, name: str) -> Response:
     wanted = events_wanted(view, group)
     row = event_named(view, group, wanted, name)
     seen = None if row is None else _seen(view, wanted, row, name)
-    return view.page(
-        "event.html", **head_of(view, group), tab="event", seen=seen, charts=charts, asked_event=name,
-        order="call" if view.arg("order") == "call" else "crash", frames=view.arg("frames") if view.arg("frames") in ("all", "sent") else "ours",
-        beside=beside(view.asked, group), web_link=web_link, facts=[] if seen is None else facts_of(view, seen), base=path_of(group), filtered=_filtered(view),
+    answer = view.page(
+        "event.html", **head_of(view, group), tab="event", seen=seen, charts=charts, asked_event=name, filtered=_filtered(view),
+        order=_chosen(view, "order"), frames=_chosen(view, "frames"), beside=beside(view.asked, group), web_link=web_link,
+        facts=[] if seen is None else facts_of(view, seen), base=path_of(group),
     )  # fmt: skip
+    for kept in VIEWS:
+        if view.arg(kept) in VIEWS[kept]:
+            answer.set_cookie(
+                kept, view.arg(kept), 365 * 86_400, path="/groups/", httponly=True, samesite="lax"
+            )
+    return answer
+
+
+def _chosen(view: View, name: str) -> str:
+    """How stack traces are shown: as the address says, else as this person chose last."""
+    said = view.arg(name) or view.request.cookies.get(name, "")
+    return said if said in VIEWS[name] else VIEWS[name][0]
 
 
 def _filtered(view: View) -> bool:
@@ -180,7 +194,7 @@ def event_named(view: View, group: Mapping[str, Any], wanted: EventQuery, name: 
 def _seen(view: View, wanted: EventQuery, row: dict[str, Any], name: str) -> Seen:
     lake = view.reading.lake
     payload = payload_of(view.asked, lake, row)
-    shape = None if payload is None else shape_event(payload, as_sent=view.arg("frames") == "sent")
+    shape = None if payload is None else shape_event(payload, as_sent=_chosen(view, "frames") == "sent")
     service = running_service(view.reading.home)
     near = neighbours(view.asked, lake, wanted, row, name)
     return Seen(

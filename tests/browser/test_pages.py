@@ -226,6 +226,22 @@ def test_a_stack_trace_is_copied(window: Looks) -> None:
     page.click("button:has-text('text')")
     page.wait_for_selector("button:has-text('Copied')")
     assert "shop/price.py:70 in price_of" in page.evaluate("navigator.clipboard.readText()")
+    page.click("button:has-text('copy this frame')")
+    page.wait_for_function(
+        "navigator.clipboard.readText().then(text => text.includes('def before') && !text.includes('copy'))"
+    )
+
+
+def test_how_stack_traces_are_shown_is_remembered(window: Looks) -> None:
+    page = window.go(EVENT)
+    page.click("text=call first")
+    page.click(".choice >> text=all")
+    page = window.go(EVENT)
+    assert page.locator(".library").count() == 0
+    places = page.locator(".raised >> nth=0 >> .place").all_inner_texts()
+    assert places[-1] == "shop/price.py:70"
+    page.click(".choice >> text=ours")
+    assert page.locator(".library").count() == 2
 
 
 def test_times_are_those_of_the_place_with_utc_beside(window: Looks) -> None:

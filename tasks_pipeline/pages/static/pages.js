@@ -23,9 +23,17 @@ for (const button of does("theme")) {
   });
 }
 
-// Copying: the text of an element, or of an address of ours.
+// Copying: the text of an element, of what is around the button, or of an address of ours.
+async function textFor(button) {
+  if (button.dataset.from) return (await fetch(button.dataset.from)).text();
+  if (button.dataset.of) return one(button.dataset.of).textContent;
+  button.hidden = true;
+  const text = button.closest(button.dataset.around).innerText;
+  button.hidden = false;
+  return text;
+}
 async function copied(button) {
-  const text = button.dataset.from ? await (await fetch(button.dataset.from)).text() : one(button.dataset.of).textContent;
+  const text = await textFor(button);
   try {
     await navigator.clipboard.writeText(text);
   } catch {
