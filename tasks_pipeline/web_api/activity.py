@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -140,25 +141,42 @@ def user_reports_of(call: Call, group: Mapping[str, Any]) -> list[dict[str, Any]
     with call.services.state.read() as connection:
         query = select(d.day).where(d.group_id == group["id"]).order_by(d.day.desc()).limit(REPORT_DAYS)
         days = list(connection.execute(query).scalars())
-    if not days:
+    rows = _reports(call, group["project_id"], min(days)) if days else []
+    if not rows:
         return []
-    rows = call.lake.query(
-        "SELECT r.event_id, r.kind, r.associated_event_id, r.name, r.email, r.message, r.received_at FROM lake.user_reports r "
-        "WHERE r.day >= ? AND r.project_id = ? AND r.associated_event_id IN (SELECT event_id FROM lake.events WHERE day BETWEEN ? AND ? "
-        "AND group_id = ?) ORDER BY r.received_at DESC LIMIT 1000",
-        [min(days), group["project_id"], min(days), max(days), group["id"]],
+    found = call.lake.query(
+        "SELECT event_id FROM lake.events WHERE day BETWEEN ? AND ? AND project_id = ? AND group_id = ? "
+        "AND event_id IN (SELECT unnest(?::VARCHAR[]))",
+        [
+            min(days),
+            max(days),
+            group["project_id"],
+            group["id"],
+            [row["associated_event_id"] for row in rows],
+        ],
     )
-    return [
-        {
-            "id": row["event_id"] or row["associated_event_id"],
-            "eventID": row["associated_event_id"],
-            "name": row["name"],
-            "email": row["email"],
-            "comments": row["message"],
-            "dateCreated": row["received_at"],
-            "user": None,
-            "event": {"id": row["associated_event_id"], "eventID": row["associated_event_id"]},
-            "issue": None,
-        }
-        for row in rows
-    ]
+    of_group = {row["event_id"] for row in found}
+    return [_report_json(row) for row in rows if row["associated_event_id"] in of_group]
+
+
+def _reports(call: Call, project_id: int, since: date) -> list[dict[str, Any]]:
+    """Few projects have any: so what they are about is asked apart."""
+    return call.lake.query(
+        "SELECT event_id, associated_event_id, name, email, message, received_at FROM lake.user_reports WHERE day >= ? AND project_id = ? "
+        f"AND associated_event_id IS NOT NULL ORDER BY received_at DESC LIMIT {LISTED}",
+        [since, project_id],
+    )
+
+
+def _report_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["event_id"] or row["associated_event_id"],
+        "eventID": row["associated_event_id"],
+        "name": row["name"],
+        "email": row["email"],
+        "comments": row["message"],
+        "dateCreated": row["received_at"],
+        "user": None,
+        "event": {"id": row["associated_event_id"], "eventID": row["associated_event_id"]},
+        "issue": None,
+    }

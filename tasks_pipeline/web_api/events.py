@@ -13,6 +13,7 @@ from tasks_pipeline.protocol.ids import parse_event_id
 from tasks_pipeline.reading.events import (
     EventPlace,
     EventQuery,
+    Neighbours,
     find_row,
     list_events,
     neighbours,
@@ -49,16 +50,19 @@ def show_of_group(call: Call) -> Response:
     """An event of a group: by its id, or latest, oldest, recommended; among those of `environment` and `query`."""
     group, name = named_group(call), call.params["event"]
     wanted = EventQuery(group["id"], asking(call, "", period=None).tree, period_of(call))
+    around: Neighbours | None = None
     if name == "recommended":
         row = recommended_event(call.asked, call.lake, wanted)
     elif name in ("latest", "oldest"):
-        rows = read_events(call.asked, call.lake, wanted, 1, upwards=name == "oldest")
-        row = rows[0] if rows else None
+        upwards = name == "oldest"
+        rows = read_events(call.asked, call.lake, wanted, 2, upwards=upwards)
+        row, beside = rows[0] if rows else None, rows[1] if len(rows) > 1 else None
+        around = Neighbours(None, beside) if upwards else Neighbours(beside, None)
     else:
         row = _of_group(call, group, name)
     if row is None:
         raise ApiError(404, f"there is no event {name[:80]!r} of this issue")
-    return answer(event_object(call, row, wanted))
+    return answer(event_object(call, row, wanted, around))
 
 
 def show_of_project(call: Call) -> Response:
@@ -69,14 +73,17 @@ def show_of_project(call: Call) -> Response:
     return answer(event_object(call, row, EventQuery(row["group_id"])))
 
 
-def event_object(call: Call, row: Mapping[str, Any], wanted: EventQuery | None = None) -> dict[str, Any]:
-    """A whole event; with those beside it where a query says among which. Raises ApiError (404) when it is gone."""
+def event_object(
+    call: Call, row: Mapping[str, Any], wanted: EventQuery | None = None, around: Neighbours | None = None
+) -> dict[str, Any]:
+    """A whole event; with those beside it (`around` where they are known) where a query says among which. Raises ApiError (404) when
+    it is gone."""
     whole = _whole(call, [row])
     if not whole:
         raise ApiError(404, f"the event {row['event_id']} is not stored any more")
     found = whole[0]
     if wanted is not None and "adjacentEvents" not in call.query.getlist("collapse"):
-        around = neighbours(call.asked, call.lake, wanted, row)
+        around = around or neighbours(call.asked, call.lake, wanted, row)
         found["nextEventID"] = around.newer["event_id"] if around.newer else None
         found["previousEventID"] = around.older["event_id"] if around.older else None
     return found
