@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests in a browser are run apart (`make browser`): others need not import what they need."""
+    apart = collection_path.name == "browser" and config.getoption("markexpr") == "not browser"
+    return True if apart else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out tests on PostgreSQL that were not chosen, unless somebody asks for all or names a test."""
     if config.getoption("databases") == "all" or any("::" in argument for argument in config.args):
