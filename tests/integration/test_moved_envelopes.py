@@ -447,6 +447,22 @@ def test_a_database_of_an_earlier_version_gets_what_it_lacks(postgres_url: str, 
         assert spool.move_day(DAY)
 
 
+def test_files_of_a_day_that_an_earlier_version_dropped_are_swept(
+    spool: PostgresSpool, postgres_home: Home
+) -> None:
+    append(spool, 1, 2)
+    spool.move_day(DAY)
+    assert spool.sweep() == 0
+    with (
+        closing(psycopg2.connect(postgres_home.database_url)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM spool.totals")
+    assert spool.sweep() == 1
+    assert (files(postgres_home), named(postgres_home)) == (set(), {})
+
+
 # ── in object storage
 
 

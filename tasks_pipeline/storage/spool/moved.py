@@ -30,6 +30,7 @@ from tasks_pipeline.storage.spool.postgres_tables import (
     GONE,
     KEPT,
     MOVED,
+    TOTALS,
     WRITING,
     keep_files,
     of,
@@ -285,7 +286,11 @@ class MovedFiles:
         self.tree.drop_drafts(datetime.now(UTC) - written_for)
         c = MOVED.c
         left = (c.state == WRITING) & (c.since <= func.now() - written_for)
+        of_part = select(TOTALS.c.day).where(TOTALS.c.day == c.day, TOTALS.c.part == c.part)
         with self._transaction() as connection:
+            # Of days that a program of an earlier version dropped, which knew nothing of files.
+            dropped = update(MOVED).where(c.state == KEPT, ~of_part.exists())
+            connection.execute(dropped.values(state=GONE, since=func.now()))
             names = connection.scalars(select(c.name).where((c.state == GONE) | left).order_by(c.name)).all()
         return sum(map(self._remove, names))
 
