@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from tasks_pipeline.access.digests import digest
 from tasks_pipeline.access.ends import FAILURES_FOR
@@ -17,35 +18,32 @@ TOGETHER, OF_ADDRESS, OF_NAME = 10, 50, 100
 _IPV6_NETWORK = 64
 
 
-def wait_of(state: StateDatabase, address: str, name: str, now: datetime) -> int:
-    """For how many seconds no login is tried for this name from this address; 0: now. Looks the same for a name that nobody has."""
+def admit(state: StateDatabase, address: str, name: str, now: datetime) -> int:
+    """0 when a login may be tried for this name from this address now, else for how many seconds none is. A try that is admitted counts as
+    failed until `forgive` takes it back, so that a hundred at once are no more than ten. Looks the same for a name that nobody has."""
+    network, hashed = network_of(address), digest(name)
+    with state.write() as connection:
+        state.serialise(connection, login_failures.name)
+        if wait := _wait(connection, network, hashed, now):
+            return wait
+        connection.execute(login_failures.delete().where(login_failures.c.at <= now - FAILURES_FOR))
+        connection.execute(login_failures.insert().values(address=network, name=hashed, at=now))
+    return 0
+
+
+def _wait(connection: Connection, address: str, name: str, now: datetime) -> int:
     c = login_failures.c
-    by_address, by_name = c.address == network_of(address), c.name == digest(name)
+    by_address, by_name = c.address == address, c.name == name
     bounds: list[tuple[ColumnElement[bool], int]] = [
         (and_(by_address, by_name), TOGETHER), (by_address, OF_ADDRESS), (by_name, OF_NAME)
     ]  # fmt: skip
-    waits = [0.0]
-    with state.read() as connection:
-        for condition, most in bounds:
-            lately = (
-                select(c.at)
-                .where(c.at > now - FAILURES_FOR, condition)
-                .order_by(c.at.desc())
-                .offset(most - 1)
-                .limit(1)
-            )
-            at = connection.execute(lately).scalar()
-            if at is not None:
-                waits.append((at + FAILURES_FOR - now).total_seconds())
-    return max(0, round(max(waits) + 0.5)) if max(waits) > 0 else 0
-
-
-def note(state: StateDatabase, address: str, name: str, now: datetime) -> None:
-    """Count a login that failed; those that count no more go."""
-    row = {"address": network_of(address), "name": digest(name), "at": now}
-    with state.write() as connection:
-        connection.execute(login_failures.delete().where(login_failures.c.at <= now - FAILURES_FOR))
-        connection.execute(login_failures.insert().values(row))
+    seconds = 0
+    for condition, most in bounds:
+        lately = select(c.at).where(c.at > now - FAILURES_FOR, condition).order_by(c.at.desc())
+        at = connection.execute(lately.offset(most - 1).limit(1)).scalar()
+        if at is not None:
+            seconds = max(seconds, math.ceil((at + FAILURES_FOR - now).total_seconds()))
+    return seconds
 
 
 def forgive(state: StateDatabase, address: str, name: str) -> None:
@@ -55,12 +53,6 @@ def forgive(state: StateDatabase, address: str, name: str) -> None:
         connection.execute(
             login_failures.delete().where(c.address == network_of(address), c.name == digest(name))
         )
-
-
-def failures(state: StateDatabase) -> int:
-    """How many are remembered."""
-    with state.read() as connection:
-        return int(connection.execute(select(func.count()).select_from(login_failures)).scalar_one())
 
 
 def network_of(address: str) -> str:

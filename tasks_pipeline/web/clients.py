@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -36,7 +37,7 @@ def client_of(scope: Scope, web: Web) -> Client:
         address = chain.pop()
     proxied = bool(chain) or any(key in SAID_BY_PROXIES for key, _ in scope["headers"])
     ports = headers_of(scope, b"x-forwarded-port") if is_loopback(peer) else []
-    port = int(ports[0]) if len(ports) == 1 and ports[0].isascii() and ports[0].isdecimal() else None
+    port = int(ports[0]) if len(ports) == 1 and re.fullmatch("[0-9]{1,5}", ports[0]) else None
     return Client(address, is_loopback(address) and not proxied, is_within(peer, web.proxies), port)
 
 

@@ -281,6 +281,29 @@ def test_without_a_login_pages_are_for_this_machine(service: Service) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"cookie": "tasks_pipeline=" + "a" * 5000}, {"cookie": "tasks_pipeline=\"; tasks_pipeline=a"}, {"cookie": "=; ;;=;\x01"},
+        {"x-forwarded-for": ", ,,"}, {"x-forwarded-for": "a" * 9999}, {"x-forwarded-port": "9" * 5000}, {"authorization": "Basic é"},
+        {"accept-encoding": "br;q=x,,;"}, {"sec-fetch-site": "same-origin, none"}, {"x-csrf": "é"}, {"x-original-method": "\x7f"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_headers_of_strangers_break_nothing(service: Service, headers: dict[str, str]) -> None:
+    with service.browser() as browser:
+        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        for method, path in (
+            ("GET", "/groups/"),
+            ("GET", "/login/"),
+            ("POST", "/login/"),
+            ("GET", "/auth/check/"),
+            ("GET", "/api/0/"),
+        ):
+            answer = browser.request(method, path, headers=raw)
+            assert answer.status_code in (200, 303, 400, 401, 403), (path, answer.text)
+
+
 def test_nothing_is_open_to_everybody(service: Service) -> None:
     service.configure("{}")
     result = CliRunner().invoke(

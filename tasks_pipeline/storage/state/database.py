@@ -54,6 +54,7 @@ LOCK_ORDER = (
     "symbol_arrivals",
     "commits",
     "release_stages",
+    "login_failures",
 )
 """The locks of `serialise`, in the one order in which a transaction may take them. One that needs several takes them at
 its beginning, before any row, so that nobody who waits for a lock holds what its owner may want. Two are taken late, by transactions that hold nothing which those who hold the lock

@@ -68,17 +68,16 @@ class Login:
         return go(back) if view.viewer is not ANONYMOUS else self._form(view, back)
 
     def enter(self, view: View) -> Response:
-        """In by password. A try counts before it is looked at, so that a hundred at once are not more than ten."""
+        """In by password."""
         if "password" not in view.config.web.login:
             raise Refused(404, "Nobody logs in with a password here.")
         back, now = own_address(view.posted("return"), START), datetime.now(UTC)
         address, name = _address(view), folded(view.posted("email")[:200])
-        if wait := failures.wait_of(self._state, address, name, now):
+        if wait := failures.admit(self._state, address, name, now):
             said = f"Too many tries. Wait {-(-wait // 60)} min, then try again."
             answer = self._form(view, back, said, 429)
             answer.headers["retry-after"] = str(wait)
             return answer
-        failures.note(self._state, address, name, now)
         right = passwords.is_right(self._state, name, view.posted("password"))
         if not right or view.config.member(name) is None:
             return self._form(view, back, WRONG, 403)
@@ -155,9 +154,8 @@ class Login:
     def change(self, view: View) -> Response:
         """Another password: all sessions end but a new one here."""
         member, now, address = _member(view), datetime.now(UTC), _address(view)
-        if failures.wait_of(self._state, address, member, now):
+        if failures.admit(self._state, address, member, now):
             return self._account(view, "Too many tries. Wait a quarter of an hour.", status=429)
-        failures.note(self._state, address, member, now)
         if not passwords.is_right(self._state, member, view.posted("old")):
             return self._account(view, "The present password is wrong.", status=403)
         failures.forgive(self._state, address, member)
