@@ -20,7 +20,7 @@ CATEGORY = "category"
 _KEPT = 8_000_000  # characters of all stack traces that are kept
 _LARGEST_KEPT = 100_000  # characters of a stack trace; what real traffic repeats is smaller
 _MOST_SHARED = 64 * 2**20
-"""Bytes of memory of the stack traces that what is kept of them may hold on to."""
+"""Bytes of memory of the stack traces that what all rules made of them may hold on to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,13 @@ _Fields = tuple[Any, ...]
 _Key = tuple[str, tuple[_Fields, ...], tuple[int, ...], frozenset[int]]
 
 
-_SharedKey = tuple[str, SharedStack, frozenset[int]]
+_SharedKey = tuple[Any, str, SharedStack, frozenset[int]]
 _Grouped = tuple[StackVariants, SharedStack]
 """What was made of a stack trace, and its frames as they are marked then."""
+
+
+_shared: Recurring[_SharedKey, _Grouped] = Recurring(_MOST_SHARED, _MOST_SHARED)
+"""Of all sets of rules, by these as well."""
 
 
 class StackGrouper:
@@ -67,7 +71,6 @@ class StackGrouper:
         self._former = former
         self._known: dict[_Key, StackVariants] = {}
         self._kept = 0
-        self._shared: Recurring[_SharedKey, _Grouped] = Recurring(_MOST_SHARED, _MOST_SHARED)
 
     def group(
         self, stacktrace: Mapping[str, Any], platform: str, exception: Mapping[str, str]
@@ -103,13 +106,14 @@ class StackGrouper:
         self, frames: SharedFrames, platform: str, exception: Mapping[str, str]
     ) -> StackVariants:
         """The same for frames that many events share: marked ones take their place."""
-        key = (platform, frames.stack, self.rules.gate(exception))
-        known = self._shared.get(key)
+        key = (self, platform, frames.stack, self.rules.gate(exception))
+        known = _shared.get(key)
         if known is None:
             copies = [dict(frame) for frame in frames]
             variants = self.group({"frames": copies}, platform, exception)
             marked = frames.stack.changed(copies)
-            known = self._shared.keep(key, (variants, marked), frames.stack.size + marked.size)
+            size = sum(stack.size for stack in {frames.stack, marked})
+            known = _shared.keep(key, (variants, marked), size)
         variants, frames.stack = known
         return variants
 

@@ -23,6 +23,8 @@ text a quotation mark has a backslash before it. The second may stand within var
 _ADDRESS, _BEGINNING = b'"instruction_addr":', 1000
 NOTHING = (b"{}", b"null")
 """Free data that go without a word."""
+_MOST_SEEN = 20_000
+"""Stack traces of which it is known that they came."""
 _MOST, _LARGEST = 64 * 2**20, 2**20
 """Bytes of memory of all stack traces that are kept, some hundred usual ones, and of one."""
 
@@ -63,6 +65,7 @@ class _Stack(msgspec.Struct, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(_Stack).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _known: Recurring[bytes, SharedStack] = Recurring(_MOST, _LARGEST)
+_seen: Recurring[int, bool] = Recurring(_MOST_SEEN, 1)
 
 
 def exact_frames(stack: bytes) -> tuple[SharedFrames | list[dict[str, Any]], list[bytes]]:
@@ -83,11 +86,20 @@ def exact_frames(stack: bytes) -> tuple[SharedFrames | list[dict[str, Any]], lis
     if not all(frames):
         raise ValueError("an empty frame")
     found = [bytes(frame["vars"]) for frame in frames if "vars" in frame]
-    if found == variables:
+    if found == variables and _comes_again(code):
         bare = [{name: value for name, value in frame.items() if name != "vars"} for frame in frames]
         shared = SharedStack(bare, ["vars" in frame for frame in frames])
         _known.keep(code, shared, shared.size + len(code))
     return frames, found
+
+
+def _comes_again(code: bytes) -> bool:
+    """Whether a stack trace was there before: what is made of it to be kept costs as much as decoding it, and many come once."""
+    seen = hash(code)
+    if _seen.get(seen):
+        return True
+    _seen.keep(seen, True, 1)
+    return False
 
 
 def _parted(stack: bytes) -> tuple[bytes, list[bytes]]:
