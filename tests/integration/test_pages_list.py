@@ -69,7 +69,7 @@ def test_a_filter_of_events_counts_what_it_is_about(browser: Reader) -> None:
     page = browser.get("/groups/", params={"query": "ValueError", "environment": "staging"}).text
     (title,) = titles(page)
     assert title.startswith("ValueError: invalid literal")
-    assert re.search(r'data-name="events">5<span class="of">of 9</span>', page)
+    assert re.search(r'<td class="n">5<span class="of">of 9</span>', page)
 
 
 def test_words_are_looked_for_in_stack_traces(browser: Reader) -> None:
