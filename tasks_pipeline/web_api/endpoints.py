@@ -12,6 +12,7 @@ from tasks_pipeline.web_api import (
     activity,
     attachments,
     commits,
+    configured,
     deploys,
     event_tables,
     events,
@@ -72,6 +73,18 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", f"{_ORG}/teams/", accounts.teams, "team:read"),
     Endpoint("GET", f"{_PROJECT}/teams/", accounts.project_teams, "team:read"),
     Endpoint("GET", "/teams/{org}/{team}/projects/", accounts.team_projects, "team:read"),
+    *(
+        Endpoint(method, path, configured.refuse, "org:read")
+        for method, path in (
+            ("POST", f"{_ORG}/teams/"),
+            ("POST", f"{_ORG}/projects/"),
+            ("POST", "/teams/{org}/{team}/projects/"),
+            ("PUT", f"{_PROJECT}/"),
+            ("DELETE", f"{_PROJECT}/"),
+            ("POST", f"{_PROJECT}/keys/"),
+            ("POST", f"{_PROJECT}/rules/"),
+        )
+    ),
     Endpoint("GET", f"{_ORG}/repos/", commits.repositories, "org:read"),
     *(
         Endpoint("GET", f"{base}/monitors/{rest}", handler, "org:read")

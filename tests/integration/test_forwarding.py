@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,14 @@ import pytest
 
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.home import Home
+from tasks_pipeline.pages.app import PAGES
+from tasks_pipeline.reading.lake_reader import LakeReader
+from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.receiver.app import create_app
 from tasks_pipeline.receiver.forwarding import AT_ONCE, is_forwarded
+from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.web.app import create_web
+from tasks_pipeline.web.login.routes import Login
 from tests.support.receiver import KEY, MemorySpool, configure, serving
 
 MIB = 1024 * 1024
@@ -241,6 +247,18 @@ def test_without_a_web_process_the_answer_is_502(tmp_path: Path) -> None:
 )
 def test_what_is_forwarded(method: str, path: str, forwarded: bool) -> None:
     assert is_forwarded(method, path) is forwarded
+
+
+def test_every_form_of_a_page_comes_to_it(tmp_path: Path) -> None:
+    """A POST elsewhere would be a tunnel."""
+    home = Home(tmp_path)
+    configure(home)
+    with closing(StateDatabase(home)) as state:
+        login = Login(Reading(home, state, LakeReader(home, state), lambda: home.config_in_force().config))
+        pages = [*PAGES, *login.pages()]
+    assert {page.method for page in pages} == {"GET", "POST"}
+    strange = [page.path for page in pages if not is_forwarded(page.method, re.sub(r"[{}]", "", page.path))]
+    assert strange == []
 
 
 def test_a_name_that_is_not_ours_is_refused_before_anything_else(tmp_path: Path) -> None:

@@ -331,7 +331,7 @@ def test_who_may_not_see_a_project_gets_nothing_of_it(api: Api, admin: Caller) -
                 f"{endpoint.method} {path} {query}: {shown[:300]}"
             )
             if "{project}" in endpoint.path or "{issue}" in endpoint.path:
-                assert answer.status_code in (400, 404), (
+                assert answer.status_code in (400, 404, 409), (
                     f"{endpoint.method} {path} {query}: {answer.status_code}"
                 )
     after = admin.get(f"{ISSUES}{issue['id']}/")
@@ -379,6 +379,16 @@ def test_what_there_is_to_know_of_projects(anna: Caller) -> None:
     names = {each["name"] for each in anna.get("/organizations/acme/environments/")}
     assert {"production", "staging"} <= names
     assert [p["slug"] for p in anna.get("/teams/acme/payments/projects/")] == ["shop", "billing"]
+
+
+def test_what_stands_in_the_configuration_is_changed_there(admin: Caller) -> None:
+    for method, path in (
+        ("PUT", "/projects/acme/shop/"),
+        ("POST", "/organizations/acme/teams/"),
+        ("POST", "/projects/acme/shop/keys/"),
+    ):
+        answer = admin(method, path, json={"name": "x"})
+        assert (answer.status_code, "configuration file" in answer.json()["detail"]) == (409, True)
 
 
 def test_a_token_that_asks_too_much_is_told_to_wait() -> None:
