@@ -65,7 +65,11 @@ class Login:
     def show(self, view: View) -> Response:
         """The form, unless somebody is known already."""
         back = own_address(view.arg("return"), START)
-        return go(back) if view.viewer is not ANONYMOUS else self._form(view, back)
+        if view.viewer is not ANONYMOUS:
+            return go(back)
+        if not {"password", "oidc"} & set(view.config.web.login):
+            raise Refused(403, "Nobody logs in here: web.login of the configuration says how.")
+        return self._form(view, back)
 
     def enter(self, view: View) -> Response:
         """In by password."""
