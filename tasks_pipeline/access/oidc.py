@@ -32,6 +32,8 @@ STARTED_FOR = 600
 """Seconds that a person may take at the provider."""
 SECONDS, MAX_BODY = 10, 256 * 1024
 _KNOWN_FOR = 600.0
+_AWAY_FOR = 5.0
+"""A provider that did not answer is asked again so much later: whoever wants to log in meanwhile is told at once, and no thread waits."""
 _LEEWAY = 60
 """Seconds by which the two clocks may differ."""
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -77,6 +79,7 @@ class Client:
         self.settings, self.redirect_uri = settings, redirect_uri
         self._lock = threading.Lock()
         self._known: _Known | None = None
+        self._failed: tuple[float, str] = (-_AWAY_FOR, "")
 
     def start(self, back: str) -> tuple[str, Started]:
         """Where to send the browser, and what it has to keep. Raises OidcError."""
@@ -161,29 +164,38 @@ class Client:
 
     def _about(self, *, again: bool = False) -> _Known:
         with self._lock:
-            known = self._known
-            if known is not None and not again and time.monotonic() - known.at < _KNOWN_FOR:
+            known, now = self._known, time.monotonic()
+            if known is not None and not again and now - known.at < _KNOWN_FOR:
                 return known
-            issuer = self.settings.issuer.rstrip("/")
+            if now - self._failed[0] < _AWAY_FOR:
+                raise OidcError(self._failed[1])
             try:
-                provider = msgspec.convert(_asked(Request(issuer + WELL_KNOWN, seconds=SECONDS)), _Provider)
-            except msgspec.ValidationError as error:
-                raise OidcError(
-                    f"what {issuer} says of itself is not as OpenID Connect has it: {error}"
-                ) from error
-            if provider.issuer.rstrip("/") != issuer:
-                raise OidcError(
-                    f"the provider calls itself {provider.issuer[:200]!r}, and web.oidc.issuer {issuer!r}"
-                )
-            for url in (provider.authorization_endpoint, provider.token_endpoint, provider.jwks_uri):
-                if urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https":
-                    raise OidcError(f"the provider names an address without TLS: {url[:200]!r}")
-            keys: Any = _asked(Request(provider.jwks_uri, seconds=SECONDS, max_body=MAX_BODY))
-            try:
-                self._known = _Known(provider, KeySet.import_key_set(keys), time.monotonic())
-            except Exception as error:
-                raise OidcError(f"the provider's keys cannot be read: {type(error).__name__}") from error
-            return self._known
+                self._known = known = self._asked()
+            except OidcError as error:
+                self._failed = (time.monotonic(), str(error))
+                raise
+            return known
+
+    def _asked(self) -> _Known:
+        issuer = self.settings.issuer.rstrip("/")
+        try:
+            provider = msgspec.convert(_asked(Request(issuer + WELL_KNOWN, seconds=SECONDS)), _Provider)
+        except msgspec.ValidationError as error:
+            raise OidcError(
+                f"what {issuer} says of itself is not as OpenID Connect has it: {error}"
+            ) from error
+        if provider.issuer.rstrip("/") != issuer:
+            raise OidcError(
+                f"the provider calls itself {provider.issuer[:200]!r}, and web.oidc.issuer {issuer!r}"
+            )
+        for url in (provider.authorization_endpoint, provider.token_endpoint, provider.jwks_uri):
+            if urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https":
+                raise OidcError(f"the provider names an address without TLS: {url[:200]!r}")
+        keys: Any = _asked(Request(provider.jwks_uri, seconds=SECONDS, max_body=MAX_BODY))
+        try:
+            return _Known(provider, KeySet.import_key_set(keys), time.monotonic())
+        except Exception as error:
+            raise OidcError(f"the provider's keys cannot be read: {type(error).__name__}") from error
 
 
 def sealed(started: Started, key: bytes) -> str:
