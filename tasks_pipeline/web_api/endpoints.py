@@ -46,6 +46,7 @@ class Endpoint:
 
 
 READ, WRITE, ADMIN = "event:read", "event:write", "event:admin"
+UPLOADS = "project:releases"
 _IMPLIED: Mapping[str, Collection[str]] = {READ: (WRITE, ADMIN), WRITE: (ADMIN,)}
 """Who may write may read."""
 
@@ -142,26 +143,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", f"{_PROJECT}/events/{{event}}/", events.show_of_project, READ),
     Endpoint("GET", f"{_PROJECT}/events/{{event}}/attachments/", attachments.list_of_event, READ),
     Endpoint("GET", f"{_PROJECT}/events/{{event}}/attachments/{{number}}/", attachments.download, READ),
-    Endpoint("GET", f"{_ORG}/chunk-upload/", uploads.options, "project:releases"),
-    Endpoint("POST", f"{_ORG}/chunk-upload/", uploads.receive_chunks, "project:releases"),
-    Endpoint("POST", f"{_ORG}/artifactbundle/assemble/", uploads.assemble_bundle, "project:releases"),
-    Endpoint("POST", f"{_PROJECT}/files/difs/assemble/", uploads.assemble_debug_files, "project:releases"),
+    Endpoint("GET", f"{_ORG}/chunk-upload/", uploads.options, UPLOADS),
+    Endpoint("POST", f"{_ORG}/chunk-upload/", uploads.receive_chunks, UPLOADS),
+    Endpoint("POST", f"{_ORG}/artifactbundle/assemble/", uploads.assemble_bundle, UPLOADS),
+    Endpoint("POST", f"{_PROJECT}/files/difs/assemble/", uploads.assemble_debug_files, UPLOADS),
     Endpoint("GET", f"{_PROJECT}/files/dsyms/", uploads.list_files, "project:read"),
-    Endpoint("POST", f"{_PROJECT}/files/dsyms/", uploads.receive_zip, "project:releases"),
+    Endpoint("POST", f"{_PROJECT}/files/dsyms/", uploads.receive_zip, UPLOADS),
     Endpoint("GET", f"{_RELEASES}{{version}}/previous-with-commits/", releases.previous_with_commits, "project:read"),
     *(
         Endpoint(method, f"{base}{rest}", handler, scope)
         for base in (_RELEASES, _PROJECT_RELEASES)
         for method, rest, handler, scope in (
             ("GET", "", release_reading.list_all, "project:read"),
-            ("POST", "", releases.create, "project:releases"),
+            ("POST", "", releases.create, UPLOADS),
             ("GET", "{version}/", release_reading.show, "project:read"),
-            ("PUT", "{version}/", releases.change, "project:releases"),
-            ("DELETE", "{version}/", releases.delete, "project:releases"),
+            ("PUT", "{version}/", releases.change, UPLOADS),
+            ("DELETE", "{version}/", releases.delete, UPLOADS),
             ("GET", "{version}/commits/", release_reading.list_commits, "project:read"),
             ("GET", "{version}/commitfiles/", release_reading.list_files, "project:read"),
             ("GET", "{version}/deploys/", release_reading.list_deploys, "project:read"),
-            ("POST", "{version}/deploys/", deploys.deploy, "project:releases"),
+            ("POST", "{version}/deploys/", deploys.deploy, UPLOADS),
         )
     ),
 )  # fmt: skip

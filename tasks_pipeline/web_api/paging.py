@@ -114,7 +114,7 @@ def page_answer(
     call: Call, entries: object, before: Place, behind: Place, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A page of a list. The Link header says how to go on and back: the same call, its other parameters included."""
-    links = ", ".join(_link(call, *each) for each in (("previous", before), ("next", behind)))
+    links = ", ".join(_link(call, *each) for each in (("next", behind), ("previous", before)))
     return answer(entries, headers={"link": links, **(headers or {})})
 
 
