@@ -47,7 +47,7 @@ COMMANDS = {
     "storage": ("commands.storage", "storage", "Show what uses the disk."),
     "watch": ("commands.watch", "watch", "Show how the pipeline itself is doing."),
     "config": ("commands.config", "config", "Check or show the configuration."),
-    "token": ("commands.token", "token", "Make, list and revoke tokens for uploads."),
+    "token": ("commands.token", "token", "Make, list and revoke tokens for the Web API."),
     "debug-files": ("commands.debug_files", "debug_files", "List uploaded debug files and source maps."),
     "backup": (
         "commands.backup",
