@@ -15,6 +15,7 @@ from tasks_pipeline.pages.sheets import Sheet, Table, for_admins, pages_of
 from tasks_pipeline.pages.view import View
 from tasks_pipeline.service.running import running_service
 from tasks_pipeline.storage.state.tables import batches, drains, probes
+from tasks_pipeline.watch.probes import DESCRIPTIONS
 
 _DAYS = 30
 _LOG = {
@@ -91,9 +92,12 @@ def _pipeline(view: View, limit: int) -> Sheet:
         .order_by(b.day.desc())
         .limit(limit)
     )
+    measured = (
+        select(probes).where(probes.c.name.in_(DESCRIPTIONS)).order_by(probes.c.name)
+    )  # others keep notes there
     with view.reading.state.read() as connection:
         days = [dict(row) for row in connection.execute(query).mappings()]
-        looked = [dict(row) for row in connection.execute(select(probes).order_by(probes.c.name)).mappings()]
+        looked = [dict(row) for row in connection.execute(measured).mappings()]
         at_work = connection.execute(
             select(func.count()).select_from(drains).where(drains.c.ended_at.is_(None), drains.c.heartbeat_at >= view.now - timedelta(minutes=1))
         ).scalar_one()  # fmt: skip

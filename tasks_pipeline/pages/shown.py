@@ -32,8 +32,8 @@ def cut(value: object, limit: int = 200) -> str:
 
 
 def number(value: float) -> str:
-    """`1,204`."""
-    return f"{value:,}"
+    """`1,204`, also of 1204.0."""
+    return f"{int(value) if isinstance(value, float) and value.is_integer() else value:,}"
 
 
 def iso(moment: datetime) -> str:

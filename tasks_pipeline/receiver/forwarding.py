@@ -108,7 +108,8 @@ def _headers(scope: Scope, address: str | None, denied: str | None) -> list[tupl
         for name in value.split(b",")
     }
     dropped = _OF_ONE_CONNECTION | _SAID_BY_PROXIES | named | {(denied or "").lower().encode()}
-    kept = [(key, value) for key, value in scope["headers"] if key not in dropped]
+    # The server leaves blanks behind a value, with which httpcore sends nothing: `Bearer `, say, of a variable that is not set.
+    kept = [(key, value.strip(b" \t")) for key, value in scope["headers"] if key not in dropped]
     if any(key == b"transfer-encoding" for key, _ in scope["headers"]):
         kept.append((b"transfer-encoding", b"chunked"))
     said = [(b"x-forwarded-for", (address or "unknown").encode("ascii", "replace"))]

@@ -145,6 +145,11 @@ def test_everything_is_done_by_keyboard(window: Looks) -> None:
     page.keyboard.press("j")
     page.keyboard.press("x")
     assert page.inner_text("[data-does=chosen]") == "1 chosen"
+    for key, first in (("i", "ignore"), ("a", "assignee")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.value || document.activeElement.name") == first
+        page.keyboard.press("Escape")
+        assert page.locator("details.menu[open]").count() == 0
     page.keyboard.press("e")
     page.wait_for_selector("[role=status] >> text=1 group resolved")
     page.keyboard.press("?")

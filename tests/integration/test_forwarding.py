@@ -104,6 +104,16 @@ def test_what_is_asked_arrives_and_is_answered(client: httpx.Client, far: Far) -
     assert not {"x-secret", "x-forwarded-host", "forwarded", "x-real-ip"} & set(headers)
 
 
+def test_a_value_that_ends_in_blanks_is_passed_on(client: httpx.Client, far: Far) -> None:
+    request = (
+        b"GET /api/0/ HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer \t\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+        connection.sendall(request % connection.getpeername()[1])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert dict(far.asked[0]["headers"])[b"authorization"] == b"Bearer"
+
+
 @pytest.mark.parametrize(
     ("settings", "sent", "address"),
     [

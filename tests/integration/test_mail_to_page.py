@@ -50,6 +50,9 @@ def test_the_link_in_a_mail_leads_to_the_line_of_code(
         page = httpx.get(html.unescape(link))
         assert (page.status_code, str(page.url)) == (200, f"{url}/groups/SHOP-1/events/{RICH}/")
         assert "return int(&#39;abc-%s&#39; % ref)" in page.text
-        assert f'href="http://dagster.acme.example/assets/events?partition={at.date()}' in page.text
+        assert (
+            f'href="http://dagster.acme.example/assets/events?view=partitions&amp;partition={at.date()}'
+            in page.text
+        )
         shown = CliRunner().invoke(main, ["--home", str(home.root), "groups", "show", "SHOP-1"])
         assert f"{url}/groups/SHOP-1/" in shown.output

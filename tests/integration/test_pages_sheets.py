@@ -8,6 +8,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from click.testing import CliRunner
 from tasks_pipeline.access.viewer import Viewer
 from tasks_pipeline.cli import main
 from tasks_pipeline.home import Home
+from tasks_pipeline.storage.state.database import StateDatabase
+from tasks_pipeline.storage.state.facts import set_probe
 from tests.support.pages_home import Reader, Served, pages_of
 from tests.support.shop_home import shop_home
 
@@ -70,6 +74,18 @@ def test_a_sheet_is_a_page_a_table_for_programs_and_a_statement(
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.output)) == rows
+
+
+def test_the_pipeline_shows_probes_and_no_notes_that_are_kept_beside_them(
+    browser: Reader, shop: Home
+) -> None:
+    with closing(StateDatabase(shop)) as state, state.write() as connection:
+        now = datetime.now(UTC)
+        set_probe(state, connection, "disk", now, status="ok", value=76_559_925_248.0)
+        set_probe(state, connection, "monitors_configured", now, status="ok", detail="[[1], []]")
+    text = browser.get("/pipeline/").text
+    assert "76,559,925,248<" in text
+    assert "monitors_configured" not in text
 
 
 def test_who_sees_one_project_sees_nothing_of_others(browser: Reader, served: Served) -> None:

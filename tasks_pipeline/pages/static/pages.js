@@ -63,9 +63,13 @@ for (const button of does("open")) {
   });
 }
 
-// One menu at a time, and none once something else is pressed.
+// One menu at a time, and none once something else is pressed, or Escape.
 document.addEventListener("click", (event) => {
   for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && one("details.menu[open]");
+  if (menu) { menu.open = false; menu.firstElementChild.focus(); }
 });
 
 // What came since the page was made: told, and not put where somebody reads.
@@ -106,11 +110,12 @@ const move = (by) => {
   one("tr.current [data-open]").focus({ preventScroll: true });
 };
 const follow = (what) => { const link = one(what); if (link) link.click(); };
+const open = (what) => { follow(what); one("details.menu[open] > div :is(button, select)")?.focus(); };
 const help = one("#keys");
 const acts = {
   j: () => move(1), k: () => move(-1), o: () => follow("tr.current [data-open]"), "[": () => follow("a[data-key=older]"), "]": () => follow("a[data-key=newer]"),
   x: () => { const box = one('tr.current input[name="id"]'); if (box) { box.checked = !box.checked; tell(); } },
-  e: () => follow('[data-key="resolve"]'), i: () => follow('[data-key="ignore"]'), a: () => follow('[data-key="assign"]'),
+  e: () => follow('[data-key="resolve"]'), i: () => open('[data-key="ignore"]'), a: () => open('[data-key="assign"]'),
   "/": () => { const field = one("#query"); if (field) { field.focus(); field.select(); } }, "?": () => help.showModal(),
 };
 const off = () => /(?:^|; )keys=off/.test(document.cookie);
