@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from datetime import datetime
 
@@ -10,12 +9,12 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from tasks_pipeline.access.digests import digest
 from tasks_pipeline.access.ends import FAILURES_FOR
+from tasks_pipeline.service.address import network_of
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import login_failures
 
 TOGETHER, OF_ADDRESS, OF_NAME = 10, 50, 100
 """So many within FAILURES_FOR, of a name from one address, of an address, of a name from everywhere."""
-_IPV6_NETWORK = 64
 
 
 def admit(state: StateDatabase, address: str, name: str, now: datetime) -> int:
@@ -53,16 +52,3 @@ def forgive(state: StateDatabase, address: str, name: str) -> None:
         connection.execute(
             login_failures.delete().where(c.address == network_of(address), c.name == digest(name))
         )
-
-
-def network_of(address: str) -> str:
-    """An address as it counts: of IPv6 its network of 64 bits, since whoever has one has all of it."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if parsed.version == 4:
-        return str(parsed)
-    if mapped := parsed.ipv4_mapped:
-        return str(mapped)
-    return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from tasks_pipeline.access.viewer import ANONYMOUS
 from tasks_pipeline.acting.together import NotAllowed
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.facts.origin import recorded_by
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 
 MOST_POSTED = 4 * 1024 * 1024
 """Bytes of a form: a comment, or the numbers of a page of groups."""
+MOST_OF_STRANGERS = 32 * 1024
+"""Of a form of who is not known: an address, and a password twice at most."""
+MOST_FIELDS = 20_000
 
 
 PAGES = (
@@ -152,11 +156,15 @@ async def _form(request: Request) -> dict[str, list[str]]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise Refused(415, "This is no form of ours.")
+    most = MOST_OF_STRANGERS if request.scope.get("viewer") is ANONYMOUS else MOST_POSTED
     body, size = [], 0
     async for piece in request.stream():
         size += len(piece)
-        if size > MOST_POSTED:
-            raise Refused(413, "This form holds more than 4 MB.")
+        if size > most:
+            raise Refused(413, f"This form holds more than {most // 1024:,} KB.")
         body.append(piece)
     text = b"".join(body).decode("utf-8", "replace")
-    return parse_qs(text, keep_blank_values=True, max_num_fields=20_000)
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refused(413, f"This form has more than {MOST_FIELDS:,} fields.") from None

@@ -19,8 +19,7 @@ _BACKFILL = re.compile(r"[a-z0-9]{4,40}")
 
 def start(view: View) -> Response:
     """Start it, as `tasks-pipeline backfill` does, and show how far it is."""
-    if not view.viewer.may("admin") or view.viewer.projects is not None:
-        raise Refused(403, "This takes the role admin of all projects: a day is that of all of them.")
+    _check(view)
     mode = view.posted("mode")
     try:
         day = date.fromisoformat(view.param("day"))
@@ -38,6 +37,7 @@ def start(view: View) -> Response:
 
 def progress(view: View) -> Response:
     """How far it is."""
+    _check(view)
     number = view.param("id")
     if not _BACKFILL.fullmatch(number):
         raise no_such("backfill")
@@ -47,6 +47,12 @@ def progress(view: View) -> Response:
     except DagsterError as error:
         raise Refused(503, f"{error}.") from error
     return view.page("backfill.html", number=number, found=found, ui_url=ui_url, back=view.arg("back"))
+
+
+def _check(view: View) -> None:
+    """Raises Refused."""
+    if not view.viewer.may("admin") or view.viewer.projects is not None:
+        raise Refused(403, "This takes the role admin of all projects: a day is that of all of them.")
 
 
 def _ui(view: View) -> str:

@@ -6,6 +6,7 @@ The receiver reads nothing of it. Code and connections come with the first such 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from tasks_pipeline.asgi import Receive, Scope, Send
 from tasks_pipeline.receiver.endpoints import find_route
+from tasks_pipeline.service.address import is_loopback, network_of
 
 if TYPE_CHECKING:
     import httpcore
@@ -28,9 +30,12 @@ PAGES = frozenset(
 """First folders of the addresses of pages. A POST to any other outside /api/ is a tunnel of envelopes."""
 AT_ONCE = 64
 """Requests on their way; more are answered 503."""
+OF_ONE_ADDRESS = 32
+"""Of them: whoever sends many bodies slowly leaves places to others. Programs on this machine may have all."""
 SECONDS = {"connect": 5.0, "pool": 0.0, "write": 60.0, "read": 300.0}
 """How long the web process may take: to accept, never for one of AT_ONCE places, for a piece of a body, until it answers and between two
 pieces of that."""
+_TOO_MANY, _SOON = "too many requests are on their way; try again", (b"retry-after", b"1")
 _OF_ONE_CONNECTION = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade expect".split()
 )
@@ -53,6 +58,7 @@ class Forwarding:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._on_their_way = Counter[str]()
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def __call__(
@@ -60,6 +66,21 @@ class Forwarding:
     ) -> None:
         """Serve one HTTP request of a client at an address, without the header `denied`. Whoever sends or reads slowly waits for himself
         alone."""
+        asker = "" if address is not None and is_loopback(address) else network_of(address or "")
+        if asker and self._on_their_way[asker] >= OF_ONE_ADDRESS:
+            await _refuse(send, 503, _TOO_MANY, _SOON)
+            return
+        self._on_their_way[asker] += 1
+        try:
+            await self._forward(scope, receive, send, address, denied)
+        finally:
+            self._on_their_way[asker] -= 1
+            if not self._on_their_way[asker]:
+                del self._on_their_way[asker]
+
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, address: str | None, denied: str | None
+    ) -> None:
         import httpcore
 
         if self._pool is None:
@@ -78,7 +99,7 @@ class Forwarding:
         except _Gone:
             return
         except httpcore.PoolTimeout:
-            await _refuse(send, 503, "too many requests are on their way; try again", (b"retry-after", b"1"))
+            await _refuse(send, 503, _TOO_MANY, _SOON)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             log.warning("the web process at %s does not answer: %r", self._url, error)
             await _refuse(send, 502, "pages and the Web API do not answer; try again", (b"retry-after", b"5"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 LOOPBACK = "127.0.0.1"
+_IPV6_NETWORK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,16 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def network_of(address: str) -> str:
+    """An address as it counts: of IPv6 its network of 64 bits, since whoever has one has all of it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return str(parsed)
+    if mapped := parsed.ipv4_mapped:
+        return str(mapped)
+    return str(ip_network((parsed, _IPV6_NETWORK), strict=False))

@@ -33,7 +33,7 @@ def refusal(scope: Scope, client: Client, config: Config, *, exposed: bool) -> R
     if not (exposed or _is_ours(scope, client, host) or is_public(host, config)):
         name = f"{host[:100]!r} is no name of this service"
         return Refusal(421, f"{name}; web.public_url of its configuration says which it has")
-    if scope["method"] in SAFE or header(scope, b"authorization"):  # no page of another origin has a token
+    if scope["method"] in SAFE or _has_token(scope):
         return None
     if not is_same_origin(header(scope, b"sec-fetch-site"), header(scope, b"origin"), host):
         return Refusal(403, "another site may not send this")
@@ -45,6 +45,12 @@ def is_same_origin(site: str, origin: str, host: str) -> bool:
     if site:
         return site in ("same-origin", "none")
     return not origin or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _has_token(scope: Scope) -> bool:
+    """Whether it carries a token, which no page of another origin has. What a browser adds by itself, whoever makes it ask, is none: Basic
+    and others for a proxy before us."""
+    return header(scope, b"authorization").partition(" ")[0].lower() == "bearer"
 
 
 def is_public(host: str, config: Config) -> bool:

@@ -20,7 +20,7 @@ from tasks_pipeline.pages.app import PAGES
 from tasks_pipeline.reading.lake_reader import LakeReader
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.receiver.app import create_app
-from tasks_pipeline.receiver.forwarding import AT_ONCE, is_forwarded
+from tasks_pipeline.receiver.forwarding import AT_ONCE, OF_ONE_ADDRESS, is_forwarded
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.web.app import create_web
 from tasks_pipeline.web.login.routes import Login
@@ -220,6 +220,35 @@ def test_many_at_once_are_refused_and_ingestion_goes_on(client: httpx.Client, fa
             return [taken.status_code, refused.status_code, *{each.status_code for each in answers}]
 
     assert asyncio.run(ask()) == [200, 503, 200]
+
+
+def test_one_address_does_not_take_all_places(far: Far, tmp_path: Path) -> None:
+    """A stranger's slow bodies keep others from nothing."""
+    waiting, goes_on = [0], asyncio.Event()
+
+    async def wait(receive: Receive, send: Send) -> None:
+        waiting[0] += 1
+        await goes_on.wait()
+        await _say(send, b"at last")
+
+    async def ask(url: httpx.URL) -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as many:
+            stranger = [{"x-forwarded-for": f"2001:db8::{n:x}"} for n in range(OF_ONE_ADDRESS + 1)]
+            asked = [asyncio.create_task(many.get("/login/", headers=each)) for each in stranger[1:]]
+            while waiting[0] < OF_ONE_ADDRESS:
+                await asyncio.sleep(0.01)
+            refused = await many.get("/login/", headers=stranger[0])
+            far.answer = _ok
+            other = await many.get("/groups/", headers={"x-forwarded-for": "2001:db8:0:1::1"})
+            goes_on._loop.call_soon_threadsafe(goes_on.set)  # type: ignore[attr-defined]
+            answers = await asyncio.gather(*asked)
+            again = await many.get("/login/", headers=stranger[0])
+            return [refused.status_code, other.status_code, *{each.status_code for each in answers}, again.status_code]  # fmt: skip
+
+    far.answer = wait
+    with serving(far) as url, receiving(Home(tmp_path), url, "trust_forwarded_for: true") as client:
+        assert asyncio.run(ask(client.base_url)) == [503, 200, 200, 200]
 
 
 def test_without_a_web_process_the_answer_is_502(tmp_path: Path) -> None:

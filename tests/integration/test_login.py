@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Semaphore
 from urllib.parse import urlencode
 
 import httpx
@@ -21,6 +23,7 @@ from tasks_pipeline.pages.app import PAGES
 from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import login_failures
 from tasks_pipeline.web.app import create_web
+from tasks_pipeline.web.login.routes import AT_ONCE
 from tests.support.oidc_provider import CLIENT, SECRET, Provider
 from tests.support.receiver import serving
 
@@ -132,6 +135,36 @@ def test_who_guesses_waits_and_others_do_not(service: Service) -> None:
         refused = log_in(browser)
         assert (refused.status_code, int(refused.headers["retry-after"]) > 800) == (429, True)
         assert log_in(browser, email=BEN).status_code == 403, "another member is asked"
+
+
+def test_strangers_take_neither_all_threads_nor_memory(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, goes_on, statuses = Semaphore(0), Event(), list[int]()
+
+    def slow(*_: object) -> bool:
+        at_work.release()
+        return goes_on.wait(60) and False
+
+    monkeypatch.setattr(passwords, "is_right", slow)
+    with service.browser() as browser, ThreadPoolExecutor(AT_ONCE) as many:
+
+        def guess(name: int) -> None:
+            statuses.append(log_in(browser, email=f"{name}@acme.example").status_code)
+
+        asked = [many.submit(guess, n) for n in range(AT_ONCE)]
+        assert all(at_work.acquire(timeout=60) for _ in asked)
+        refused = log_in(browser)
+        goes_on.set()
+        for each in asked:
+            each.result()
+        assert (refused.status_code, set(statuses)) == (503, {403})
+        assert log_in(browser).status_code == 403, "there is place again"
+        assert browser.post("/login/", data={"password": "a" * 40_000}).status_code == 413
+    with service.logged_in(EVE) as browser:
+        form = {"data": {"a": [""] * 20_001}, "headers": {"x-csrf": csrf(browser.get("/account/").text)}}
+        assert browser.post("/groups/undo/", **form).status_code == 413  # type: ignore[arg-type]
+        assert browser.get("/pipeline/backfills/abcdef/").status_code == 403
 
 
 def test_a_session_that_was_planted_is_worth_nothing(service: Service) -> None:
@@ -266,6 +299,18 @@ def test_a_proxy_names_the_member(service: Service) -> None:
             assert browser.get("/account/", headers=sent).status_code == 401, sent
         twice = [("x-user", EVE), ("x-user", ANNA)]
         assert browser.get("/account/", headers=twice).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "web", ["{}", "{login: [proxy], trusted_user_header: X-User, trusted_proxies: [127.0.0.1/32]}"]
+)
+def test_what_a_browser_sends_by_itself_excuses_no_other_site(service: Service, web: str) -> None:
+    service.configure(web)
+    with service.browser() as browser:
+        headers = {"x-user": ANNA, "authorization": "Basic YW5uYTpwdw=="}
+        sent = {"data": {"token": "none"}, "headers": headers | {"sec-fetch-site": "cross-site"}}
+        assert browser.post("/groups/undo/", **sent).status_code == 403  # type: ignore[arg-type]
+        assert browser.post("/groups/undo/", data={"token": "none"}, headers=headers).status_code == 409
 
 
 def test_without_a_login_pages_are_for_this_machine(service: Service) -> None:

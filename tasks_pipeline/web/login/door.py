@@ -12,7 +12,7 @@ from starlette.responses import Response
 from tasks_pipeline.access.sessions import is_csrf
 from tasks_pipeline.asgi import Message, Receive, Scope, Send
 from tasks_pipeline.pages.answers import go
-from tasks_pipeline.pages.app import MOST_POSTED, Pages
+from tasks_pipeline.pages.app import MOST_FIELDS, MOST_POSTED, Pages
 from tasks_pipeline.pages.view import view_of
 from tasks_pipeline.reading.stores import Reading
 from tasks_pipeline.web.clients import Client, header
@@ -100,7 +100,7 @@ def _is_of_session(scope: Scope, body: bytes, found: Identity) -> bool:
     if header(scope, b"content-type").partition(";")[0].strip().lower() != _FORM:
         return False
     try:
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20_000)
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
     except ValueError:
         return False
     return is_csrf(found.cookie, fields.get("csrf", [""])[-1])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -33,6 +33,8 @@ _KEPT_FOR = timedelta(days=365)
 """By the browser; when a session ends is decided here."""
 _ROLES: dict[str, Role] = {"viewer": "viewer", "member": "member", "admin": "admin"}
 _MOST_NAME = 100
+AT_ONCE = 8
+"""Logins that are looked at by password, and at the provider: each takes a thread, and the others are for those who are in."""
 
 
 class Login:
@@ -46,11 +48,12 @@ class Login:
 
     def pages(self) -> Sequence[Page]:
         """All of them, with their addresses."""
+        by_password, at_provider = BoundedSemaphore(AT_ONCE), BoundedSemaphore(AT_ONCE)
         return (
             Page("GET", "/login/", self.show),
-            Page("POST", "/login/", self.enter),
-            Page("GET", "/login/oidc/", self.to_provider),
-            Page("GET", "/login/oidc/callback/", self.from_provider),
+            Page("POST", "/login/", _bounded(self.enter, by_password)),
+            Page("GET", "/login/oidc/", _bounded(self.to_provider, at_provider)),
+            Page("GET", "/login/oidc/callback/", _bounded(self.from_provider, at_provider)),
             Page("POST", "/logout/", self.leave),
             Page("GET", "/invitations/{text}/", self.invitation),
             Page("POST", "/invitations/{text}/", self.accept),
@@ -269,6 +272,20 @@ class Login:
     def _signing_key(self) -> bytes:
         self._key = self._key or login_key(self._state)
         return self._key
+
+
+def _bounded(handler: Callable[[View], Response], places: BoundedSemaphore) -> Callable[[View], Response]:
+    """The same, for as many strangers at once as there are places: others are told to come again instead of waiting in a thread."""
+
+    def handle(view: View) -> Response:
+        if not places.acquire(blocking=False):
+            raise Refused(503, "Too many log in just now. Try again in a moment.")
+        try:
+            return handler(view)
+        finally:
+            places.release()
+
+    return handle
 
 
 def _member(view: View) -> str:
