@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from tasks_pipeline.groups.lists import short_ids
@@ -63,7 +64,7 @@ def _said(action: str, data: Mapping[str, Any]) -> str:
         case "regress", {"resolution": _}:
             return f"regressed: {told_regression(data)}"
         case "ignore", {"until": until}:
-            return f"ignored until {until}"
+            return f"ignored until {datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         case "ignore", {"more_events": more}:
             return f"ignored until it is seen {counted(more, 'time')} more"
         case "ignore", {"more_users": more}:

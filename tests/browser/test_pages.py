@@ -199,6 +199,10 @@ def test_a_phone_scrolls_nothing_sideways_and_everything_is_large_enough(window:
             " && e.type !== 'checkbox' && e.getBoundingClientRect().height < 20).map(e => e.outerHTML.slice(0, 100))"
         )
         assert small == [], path
+    page = window.go("/settings/")
+    assert page.evaluate(
+        "document.querySelector('nav [aria-current]').getBoundingClientRect().right < innerWidth - 60"
+    )
     window.wrong.clear()
 
 

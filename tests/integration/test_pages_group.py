@@ -174,6 +174,11 @@ def test_a_decision_says_until_when_and_what_is_left(browser: Reader, path: str)
     assert 'class="badge unresolved"' in undone
     log = browser.get(f"{path}activity/").text
     assert log.index("what was decided last is undone") < log.index("ignored until it is seen 100 times more")
+    browser.post(
+        "/groups/act/", {"id": number, "do": "ignore-until", "until": "2099-01-31T12:30", "return": path}
+    )
+    log = browser.get(f"{path}activity/").text
+    assert log.count("ignored until 2099-01-31 12:30 UTC") == 2, "as it is now, and in the log"
 
 
 def test_merged_groups_are_listed_lead_on_and_are_taken_out(browser: Reader, path: str) -> None:

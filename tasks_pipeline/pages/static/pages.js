@@ -84,6 +84,9 @@ for (const told of all("[data-news]")) {
   }, 15_000);
 }
 
+// On a phone a row of places begins with the one that is open.
+for (const here of all(".top nav [aria-current], .tabs [aria-current]")) here.parentElement.scrollLeft += here.getBoundingClientRect().left - here.parentElement.getBoundingClientRect().left - 40;
+
 // Choosing rows.
 const boxes = all('tr[data-row] input[name="id"]');
 const tell = () => {
