@@ -178,9 +178,9 @@ def _count(view: View, name: str) -> int:
 def _moment(view: View) -> datetime:
     try:
         until = datetime.fromisoformat(_given(view, "until", "A time"))
-    except ValueError:
+        until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Refused(400, "Until when is missing: a time as 2027-01-31T09:00, in UTC.") from None
-    until = until.replace(tzinfo=UTC) if until.tzinfo is None else until
     if until <= view.now:
         raise Refused(400, "Until when has to lie ahead.")
     return until

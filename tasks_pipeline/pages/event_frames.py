@@ -79,7 +79,7 @@ def shape_stack(
 ) -> Stack | None:
     """A stack trace; None where there is none. `opened`: its frames in app are, or else the one that crashed."""
     found = [(n, frame) for n, frame in enumerate(lists(stack.get("frames"))) if isinstance(frame, dict)]
-    if not found:
+    if not found or room.is_used_up():
         return None
     kept = found if len(found) <= MOST_FRAMES else [*found[:_FIRST], *found[_FIRST - MOST_FRAMES :]]
     own = [n for n, frame in kept if frame.get("in_app") is not False]
@@ -128,7 +128,7 @@ def _number(value: object) -> int | None:
 
 def _lines(room: Room, frame: Mapping[str, Any], number: int | None, column: int | None) -> list[Line]:
     failed = frame.get("context_line")
-    if failed is None:
+    if failed is None or room.is_used_up():
         return []
     if len(str(failed)) > _LINE:  # minified: what matters is around the column
         return [Line(number, room.text(_around(str(failed), column), 2 * _AROUND + 2), True)]

@@ -11,6 +11,8 @@ from tasks_pipeline.texts import clean
 
 ROOM = 350_000
 """Characters of an event on a page: escaped, and with what is around them, they stay below the size of a page."""
+_AROUND_EACH = 20
+"""Characters for which what is around each text counts: thousands of one letter are a large page, too."""
 _WORDS = {"x": "removed", "s": "replaced", "m": "masked", "p": "hashed", "e": "encrypted"}
 
 
@@ -32,14 +34,18 @@ class Room:
 
     def text(self, value: object, limit: int, *, lines: bool = False, flat: bool = False) -> str:
         """A stranger's text, cleaned and cut; `flat`: what is no text on one line."""
-        if self.left <= 0:
-            self.full = True
+        if self.is_used_up():
             return "…"
         found = clean(
             value if isinstance(value, str) else shown(value, flat=flat), min(limit, self.left), lines=lines
         )
-        self.left -= len(found)
+        self.left -= len(found) + _AROUND_EACH
         return found
+
+    def is_used_up(self) -> bool:
+        """Whether nothing more may be shown, when there is more."""
+        self.full = self.full or self.left <= 0
+        return self.left <= 0
 
 
 def shown(value: object, *, flat: bool = False) -> str:
@@ -66,7 +72,7 @@ def named(
     """The first values by their names, with remarks."""
     found = []
     for number, (name, value) in enumerate(values):
-        if number == most:
+        if number == most or room.is_used_up():
             break
         text = room.text(value, limit, lines=True, flat=flat)
         found.append(Named(room.text(str(name), 200), text, remark(meta.get(str(name)))))

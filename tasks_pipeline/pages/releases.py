@@ -118,7 +118,7 @@ def _after(view: View) -> tuple[Any, ...] | None:
         return None
     try:
         return datetime.fromisoformat(view.arg("before")).astimezone(), view.arg("behind")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise no_such("page of this list") from None
 
 

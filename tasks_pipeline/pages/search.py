@@ -85,9 +85,9 @@ def narrowed(view: View) -> tuple[Node, Period | None]:
     if hour := view.arg("hour"):
         try:
             since = datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC)
-        except ValueError:
+            return tree, Period(since, since + timedelta(hours=1))
+        except (ValueError, OverflowError):
             raise QueryError("an hour is written as 2026-11-28T14", 0) from None
-        return tree, Period(since, since + timedelta(hours=1))
     name = view.arg("period")
     if name not in PERIODS:
         return tree, None

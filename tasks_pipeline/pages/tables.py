@@ -13,7 +13,8 @@ from starlette.responses import StreamingResponse
 from tasks_pipeline.pages.answers import HEADERS
 from tasks_pipeline.texts import clean
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are as wide as Chinese characters."""
 ROWS_AT_ONCE = 200
 LONGEST = 32_000
 """Characters of a cell: what spreadsheets take."""

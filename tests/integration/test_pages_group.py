@@ -147,6 +147,13 @@ def test_rules_are_tried_and_nothing_is_changed(browser: Reader, path: str) -> N
     assert "9</span>" in browser.get(path).text
 
 
+def test_times_at_the_end_of_all_times_are_mistakes(browser: Reader, path: str) -> None:
+    assert browser.get(path, {"hour": "9999-12-31T23"}).status_code == 400
+    until = {"do": "ignore-until", "id": "1", "until": "9999-12-31T23:59-23:59"}
+    assert browser.post("/groups/act/", until).status_code == 400
+    assert browser.get("/releases/", {"before": "0001-01-01T00:00+23:59", "behind": "x"}).status_code == 404
+
+
 def test_comments_are_written_changed_and_deleted_by_those_who_may(
     served: Served, browser: Reader, path: str
 ) -> None:

@@ -168,3 +168,17 @@ def test_markdown_is_what_it_says_and_nothing_else() -> None:
     text = event_text.markdown(shape, "# [link](http://x) <b>", [("group", "SHOP-1")])
     assert text.startswith("# \\# \\[link\\]\\(http://x\\) \\<b\\>\n")
     assert "````\nValueError: bad" in text
+
+
+def test_thousands_of_short_texts_are_as_bounded_as_long_ones() -> None:
+    """Within a megabyte there is room for 80,000 variables of one letter: a page of 12 MB."""
+    many = [frame(n, vars={str(k): 1 for k in range(40)}) for n in range(100)]
+    raised = [{"type": "E", "value": "", "stacktrace": {"frames": many}} for _ in range(30)]
+    shape = shape_event(
+        {"exception": {"values": raised}, "threads": {"values": [{"id": 1, **raised[0]}] * 30}}
+    )
+    stacks = [*(each.stack for each in shape.exceptions), *(each.stack for each in shape.threads)]
+    frames = [f for stack in stacks if stack is not None for run in stack.runs for f in run.frames]
+    assert sum(len(f.lines) + len(f.values) for f in frames) < ROOM / 20
+    assert len(frames) < 500
+    assert any("did not fit" in words for words in shape.left_out)

@@ -65,7 +65,7 @@ def test_texts_are_cleaned_wherever_they_come_in() -> None:
     assert harmless(Markup("<p>")) == "<p>"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\u200b=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\u200b=1", "\n=1", "\uff1d1"])
 def test_a_cell_is_no_formula(text: str) -> None:
     assert cell(text).startswith("'")
 
