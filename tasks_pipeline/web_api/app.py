@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 MAX_JSON_BYTES = 16 * 1024 * 1024
 BODIES_AT_ONCE = 32
 """Calls with a whole body in memory; others wait for their turn."""
+LARGE_BYTES, LARGE_AT_ONCE = 1024 * 1024, 2
+"""Bodies above that size are looked into two at a time: 16 MB of `[],[],…` are 500 MB as Python has them."""
 
 
 class App:
@@ -47,6 +49,7 @@ class App:
     def __init__(self, reading: Reading) -> None:
         self._config = config = reading.config
         self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._limits = Limits()
         home, state, blobs = reading.home, reading.state, BlobStore(reading.home.blobs_url)
         chunks = ChunkStore(state, home.chunks_url)
@@ -102,7 +105,8 @@ class App:
         with nullcontext() if uploads else self._limits.one_of(token.id):
             async with self._bodies:
                 call = self._call(token, request, await _body(request))
-                return await run_in_threadpool(handler, call)
+                async with self._large if len(call.body) > LARGE_BYTES else nullcontext():
+                    return await run_in_threadpool(handler, call)
 
     def _call(self, token: Token, request: Request, body: bytes = b"") -> Call:
         """Raises ApiError (404) for another organisation."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import time
+from threading import Lock
 from typing import Any
 
+import httpx
 import pytest
 
+from tasks_pipeline.web_api import issue_change
+from tasks_pipeline.web_api.app import LARGE_AT_ONCE, LARGE_BYTES
 from tasks_pipeline.web_api.calls import ApiError
 from tasks_pipeline.web_api.endpoints import ENDPOINTS
 from tasks_pipeline.web_api.limits import A_SECOND, AT_ONCE, Limits
@@ -358,6 +364,33 @@ def test_a_token_may_be_the_user_of_basic(api: Api, anna: Caller) -> None:
     assert anna("GET", "/auth/", authorization=f"Basic {basic}").json()["email"] == "anna@acme.example"
     for wrong in ("Basic x", f"Basic {base64.b64encode(b':').decode()}", f"Digest {token}"):
         assert anna("GET", "/auth/", authorization=wrong).status_code == 401
+
+
+def test_large_bodies_are_looked_into_two_at_a_time(
+    api: Api, anna: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few together would be all the memory there is."""
+    at_work, most, lock = [0], [0], Lock()
+
+    def slow(body: bytes) -> object:
+        with lock:
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        time.sleep(0.2)
+        with lock:
+            at_work[0] -= 1
+        return []
+
+    monkeypatch.setattr(issue_change, "decode_json", slow)
+    path = f"http://test/api/0/issues/{named(anna, 'Timeout7')['id']}/"
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api.app), headers=anna.headers) as client:
+            body = b" " * (LARGE_BYTES + 1)
+            return await asyncio.gather(*(client.put(path, content=body) for _ in range(6)))
+
+    answers = [answer.status_code for answer in asyncio.run(ask())]
+    assert (most[0], set(answers)) == (LARGE_AT_ONCE, {400})
 
 
 def test_data_that_is_not_kept_is_empty(anna: Caller) -> None:
