@@ -15,6 +15,8 @@ from tasks_pipeline.web_api.calls import ApiError
 PIECE = 1024 * 1024
 """Bytes handed to a thread at once: a thread's turn costs more than a small piece is worth."""
 MAX_NAME = 1000
+MAX_BOUNDARY = 70
+"""As RFC 2046 has it."""
 
 
 class Part(Protocol):
@@ -51,7 +53,7 @@ class _FormReader:
     def __init__(self, content_type: str, open_part: OpenPart, max_parts: int) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
+        if kind != b"multipart/form-data" or not boundary or len(boundary) > MAX_BOUNDARY:
             raise ApiError(400, "the content type is not multipart/form-data with a boundary")
         self._open_part = open_part
         self._max_parts = max_parts

@@ -83,6 +83,7 @@ BODY, TYPE = form([("file", ("a", b"data"))])
         (b"no form", TYPE, 400, "cannot be read"),
         (BODY, "application/json", 400, "not multipart/form-data"),
         (BODY, "multipart/form-data", 400, "with a boundary"),
+        (BODY, f"multipart/form-data; boundary={'a' * 300}", 400, "with a boundary"),
         (BODY, "", 400, "not multipart/form-data"),
         (BODY + b"x" * 2000, TYPE, 413, "larger than 1000 bytes"),
     ],
