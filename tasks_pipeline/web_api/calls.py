@@ -137,6 +137,10 @@ def find_project(config: Config, named: str | int) -> Project:
     raise ApiError(404, f"there is no project {str(named)[:100]!r} here")
 
 
+_PRIVATE = {"cache-control": "private, no-cache", "x-content-type-options": "nosniff"}
+"""Of every answer: whoever keeps one asks whether it is still so, and takes it for nothing else."""
+
+
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON; clients refuse any other content type."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    return Response(msgspec.json.encode(value), status, {**_PRIVATE, **(headers or {})}, "application/json")

@@ -22,6 +22,7 @@ from tasks_pipeline.notifications.composing import message_of
 from tasks_pipeline.notifications.digests import send_digest
 from tasks_pipeline.processing.event import Work, group
 from tasks_pipeline.processing.reprocess import reprocess_events
+from tasks_pipeline.recurring import own_frames
 from tasks_pipeline.storage.state.tables import group_actions, groups
 from tasks_pipeline.stores import open_stores
 from tests.integration.test_recompute import Crash, crash
@@ -38,6 +39,7 @@ def healed(work: Work) -> None:
     """The source map is there: minified events of `e` and `n` are of one function, `checkout`; those of `t` of another."""
     name = {"e": "checkout", "n": "checkout", "t": "pay"}.get(work.event["exception"]["values"][0]["type"])
     if name:
+        own_frames(work.event)
         work.event["exception"]["values"][0]["type"] = name
         work.event["exception"]["values"][0]["stacktrace"]["frames"][0]["function"] = name
         group(work)

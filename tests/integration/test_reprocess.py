@@ -12,6 +12,7 @@ import pytest
 import tasks_pipeline.processing.reprocess as reprocessing
 from tasks_pipeline.processing.event import AGAIN, Work, group
 from tasks_pipeline.processing.reprocess import DayChanging, reprocess_events
+from tasks_pipeline.recurring import own_frames
 from tasks_pipeline.storage.lake.lake import Lake
 from tasks_pipeline.uploads.arrivals import announce, arrivals, last_arrival
 from tests.integration.test_recompute import Crash, crash, mixed
@@ -51,6 +52,7 @@ def misses(work: Work) -> None:
 def symbolicate(work: Work) -> None:
     """The symbols are there."""
     work.event["exception"]["values"][0]["type"] = "Symbolicated"
+    own_frames(work.event)
     work.event["exception"]["values"][0]["stacktrace"]["frames"][0]["function"] = "checkout"
     group(work)
 

@@ -445,3 +445,12 @@ def test_a_token_that_asks_too_much_is_told_to_wait() -> None:
         each.__exit__(None, None, None)
     with limits.one_of(1):
         pass
+
+
+def test_no_answer_is_kept_by_others_or_taken_for_something_else(anna: Caller) -> None:
+    for answer in (
+        anna("GET", "/organizations/acme/projects/"),
+        anna("GET", "/organizations/nobody/issues/"),
+    ):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"].startswith("private")
