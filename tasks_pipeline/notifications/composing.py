@@ -90,7 +90,7 @@ def message_of(stores: Stores, row: Mapping[str, Any], story_at: StoryOf | None 
 
 
 def _with_pages(pages: Links, message: Message) -> Message:
-    """The same with where its page is: first of its links, which is where a phone leads, and that of each of its groups."""
+    """The same with where its page is: first of its links, which is where a phone leads (of a report it is that), and that of each of its groups."""
     short_id, event_id = message.data.get("short_id"), message.data.get("event_id")
     if short_id and event_id:
         link = f"Open {short_id}", pages.event(str(short_id), str(event_id))
@@ -105,7 +105,8 @@ def _with_pages(pages: Links, message: Message) -> Message:
         group if group.short_id == message.project else replace(group, url=pages.group(group.short_id))
         for group in message.groups
     )
-    return replace(message, links=(link, *message.links), groups=tuple(named))
+    first = (*message.links, link) if message.type == "report" else (link, *message.links)
+    return replace(message, links=first, groups=tuple(named))
 
 
 def test_message(key: str, project: str, target: str) -> Message:
