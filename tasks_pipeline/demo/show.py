@@ -261,9 +261,12 @@ def _await_runs(ui_url: str, shown: Shown) -> None:
     """Wait until no run is at work, and keep what Dagster says of them."""
     deadline = time.monotonic() + PROCESS_SECONDS
     while time.monotonic() < deadline:
-        answer = (
-            httpx.post(f"{ui_url}/graphql", json={"query": _RUNS_QUERY}, timeout=30).raise_for_status().json()
-        )
+        try:
+            asked = httpx.post(f"{ui_url}/graphql", json={"query": _RUNS_QUERY}, timeout=30)
+        except httpx.ConnectError:  # it died, and is started again
+            time.sleep(0.3)
+            continue
+        answer = asked.raise_for_status().json()
         runs = answer["data"]["runsOrError"]["results"]
         if runs and all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs):
             shown.runs = [{"run": r["runId"][:8], "job": r["jobName"], "status": r["status"]} for r in runs]

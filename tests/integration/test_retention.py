@@ -24,7 +24,8 @@ from tests.support.day import Day
 from tests.support.events import event
 
 
-def test_expired_days_go_but_for_those_on_which_something_waits(day: Day) -> None:
+def test_expired_days_go_but_for_those_on_which_something_waits(own_day: Day) -> None:
+    day = own_day
     waiting, kept = day.next(), day.next().next()
     for each in (day, waiting, kept):
         each.send(event(), event())
@@ -46,8 +47,9 @@ def test_expired_days_go_but_for_those_on_which_something_waits(day: Day) -> Non
     assert len(waiting.ids()) == 2
 
 
-def test_what_comes_for_a_day_that_was_dropped_is_processed_and_counted(day: Day) -> None:
+def test_what_comes_for_a_day_that_was_dropped_is_processed_and_counted(own_day: Day) -> None:
     """The clock of a machine was set back, say. Its envelopes begin at position 1 of the spool, those of the lake do not."""
+    day = own_day
     ids = day.send(event("A"), event("B"))
     day.drain()
     today = day.date + timedelta(days=day.stores.config.retention.raw_days + 1)
@@ -69,8 +71,9 @@ def test_what_comes_for_a_day_that_was_dropped_is_processed_and_counted(day: Day
     day.assert_stored_once([*ids, *again, *last])
 
 
-def test_a_drop_that_nobody_could_note_is_noticed_by_what_comes_then(day: Day) -> None:
+def test_a_drop_that_nobody_could_note_is_noticed_by_what_comes_then(own_day: Day) -> None:
     """The process died between the spool and the ledger."""
+    day = own_day
     ids = day.send(event("A"), event("B"))
     day.drain()
     day.stores.spool.drop_day(day.date)
@@ -150,6 +153,7 @@ def test_a_drain_that_is_forgotten_lets_go_of_its_batch(own_day: Day) -> None:
 
 def test_entries_of_a_digest_go_a_month_after_it_was_sent(own_day: Day) -> None:
     """Those that wait stay, and those whose digest was not sent yet."""
+    day = own_day
     state, now = own_day.stores.state, datetime.now(UTC)
 
     def put(key: str, **columns: Any) -> int:
