@@ -153,7 +153,6 @@ def test_a_drain_that_is_forgotten_lets_go_of_its_batch(own_day: Day) -> None:
 
 def test_entries_of_a_digest_go_a_month_after_it_was_sent(own_day: Day) -> None:
     """Those that wait stay, and those whose digest was not sent yet."""
-    day = own_day
     state, now = own_day.stores.state, datetime.now(UTC)
 
     def put(key: str, **columns: Any) -> int:
