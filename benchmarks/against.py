@@ -39,8 +39,9 @@ def checkout(revision: str, folder: Path) -> Iterator[Path]:
     git = ["git", "-C", str(HERE), "worktree"]
     subprocess.run([*git, "add", "--detach", str(tree), revision], check=True, capture_output=True)
     try:
-        shutil.rmtree(tree / "benchmarks")
-        shutil.copytree(HERE / "benchmarks", tree / "benchmarks")
+        for part in ("benchmarks", "tests/support"):  # and the servers that they start
+            shutil.rmtree(tree / part)
+            shutil.copytree(HERE / part, tree / part)
         yield tree
     finally:
         subprocess.run([*git, "remove", "--force", str(tree)], check=True, capture_output=True)
