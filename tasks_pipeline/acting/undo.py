@@ -18,6 +18,8 @@ from tasks_pipeline.storage.state.database import StateDatabase
 from tasks_pipeline.storage.state.tables import group_actions, groups
 
 _TOKEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})-([0-9a-f]{16})")
+MOST_ENTRIES = 100_000
+"""Of the log that are looked through: those written while it was done, by everybody. A token says how many, and anybody may write one."""
 _MOMENTS = ("status_changed_at", "ignored_until", "resolved_release_date")
 _LIFECYCLE = (
     "status", "status_changed_at", "ignored_until", "ignored_until_times_seen", "ignored_until_users", "resolution",
@@ -40,7 +42,10 @@ def undo(state: StateDatabase, viewer: Viewer, token: str) -> Undone:
         raise NotAllowed("it takes the role member")
     if match is None:
         raise DecisionError("nothing was done that is called so")
-    entries = _entries(state, int(match[1]), int(match[2]), match[3])
+    first, last = int(match[1]), int(match[2])
+    if last - first > MOST_ENTRIES:
+        raise DecisionError(f"it came to more than {MOST_ENTRIES:,} entries of the log: too many to undo")
+    entries = _entries(state, first, last, match[3])
     if not entries or not all(viewer.may_see(entry.project_id) for entry in entries):
         raise DecisionError("nothing was done that is called so")
     done = 0

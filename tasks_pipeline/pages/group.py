@@ -28,10 +28,10 @@ from tasks_pipeline.reading.beside import beside
 from tasks_pipeline.reading.events import (
     EventQuery,
     Neighbours,
+    event_at_end,
     find_row,
     neighbours,
     payload_of,
-    read_events,
     recommended_event,
 )
 from tasks_pipeline.reading.group_numbers import hours_of, values_of
@@ -40,6 +40,8 @@ from tasks_pipeline.service.running import running_service
 from tasks_pipeline.storage.blobs import BlobMissing, BlobStore
 
 HOURS = 14 * 24
+ENDS = ("latest", "oldest")
+"""Names of events that are the first or the last of those that are asked for."""
 FACTS = "_tasks_pipeline"
 VIEWS = {"frames": ("ours", "all", "sent"), "order": ("crash", "call")}
 """How stack traces can be shown; the first is meant where nobody chose."""
@@ -139,8 +141,12 @@ def with_event(view: View) -> Response:
 def _page(view: View, name: str) -> Response:
     group = named(view)
     wanted = events_wanted(view, group)
-    row = event_named(view, group, wanted, name)
-    seen = None if row is None else _seen(view, wanted, row, name)
+    near: Neighbours | None = None
+    if name in ENDS:
+        row, near = event_at_end(view.asked, view.reading.lake, wanted, oldest=name == "oldest")
+    else:
+        row = event_named(view, group, wanted, name)
+    seen = None if row is None else _seen(view, wanted, row, near)
     answer = view.page(
         "event.html", **head_of(view, group), tab="event", seen=seen, charts=charts, asked_event=name, filtered=_filtered(view),
         order=_chosen(view, "order"), frames=_chosen(view, "frames"), beside=beside(view.asked, group), web_link=web_link,
@@ -173,9 +179,8 @@ def events_wanted(view: View, group: Mapping[str, Any]) -> EventQuery:
 def event_named(view: View, group: Mapping[str, Any], wanted: EventQuery, name: str) -> dict[str, Any] | None:
     """The row of an event: by its id, or what latest, oldest and recommended mean. None for a group without any. Raises Refused."""
     lake = view.reading.lake
-    if name in ("latest", "oldest"):
-        found = read_events(view.asked, lake, wanted, 1, upwards=name == "oldest")
-        return found[0] if found else None
+    if name in ENDS:
+        return event_at_end(view.asked, lake, wanted, oldest=name == "oldest")[0]
     if name == "recommended":
         return recommended_event(view.asked, lake, wanted)
     if parse_event_id(name) is None:
@@ -191,17 +196,16 @@ def event_named(view: View, group: Mapping[str, Any], wanted: EventQuery, name: 
     return row
 
 
-def _seen(view: View, wanted: EventQuery, row: dict[str, Any], name: str) -> Seen:
+def _seen(view: View, wanted: EventQuery, row: dict[str, Any], near: Neighbours | None) -> Seen:
     lake = view.reading.lake
     payload = payload_of(view.asked, lake, row)
     shape = None if payload is None else shape_event(payload, as_sent=_chosen(view, "frames") == "sent")
     service = running_service(view.reading.home)
-    near = neighbours(view.asked, lake, wanted, row, name)
     return Seen(
         row,
         payload,
         shape,
-        near,
+        near or neighbours(view.asked, lake, wanted, row),
         around(lake, row),
         stored_by(view.asked, row),
         view.config.notifications.ui_url or (service.ui_url if service else ""),

@@ -113,15 +113,21 @@ class Neighbours:
     newer: dict[str, Any] | None
 
 
-def neighbours(
-    asked: Asked, lake: ReadLake, wanted: EventQuery, row: Mapping[str, Any], end: str = ""
-) -> Neighbours:
-    """The events before and after one of a list, of which `end` says where it is known to be the last: `latest` or `oldest`. Raises
-    QueryError."""
+def neighbours(asked: Asked, lake: ReadLake, wanted: EventQuery, row: Mapping[str, Any]) -> Neighbours:
+    """The events before and after one of a list. Raises QueryError."""
     at = EventQuery(wanted.group_id, wanted.tree, wanted.period, place_of(row), 1)
-    older = [] if end == "oldest" else read_events(asked, lake, at, 1, upwards=False)
-    newer = [] if end == "latest" else read_events(asked, lake, at, 1, upwards=True)
+    older, newer = (read_events(asked, lake, at, 1, upwards=upwards) for upwards in (False, True))
     return Neighbours(older[0] if older else None, newer[0] if newer else None)
+
+
+def event_at_end(
+    asked: Asked, lake: ReadLake, wanted: EventQuery, *, oldest: bool
+) -> tuple[dict[str, Any] | None, Neighbours]:
+    """The newest event of a list, or the oldest, and what is beside it, by one question. Raises QueryError."""
+    rows = read_events(asked, lake, wanted, 2, upwards=oldest)
+    beside = rows[1] if len(rows) > 1 else None
+    near = Neighbours(None, beside) if oldest else Neighbours(beside, None)
+    return (rows[0] if rows else None), near
 
 
 def recommended_event(asked: Asked, lake: ReadLake, wanted: EventQuery) -> dict[str, Any] | None:

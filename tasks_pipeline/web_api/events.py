@@ -14,13 +14,13 @@ from tasks_pipeline.reading.events import (
     EventPlace,
     EventQuery,
     Neighbours,
+    event_at_end,
     find_row,
     list_events,
     neighbours,
     parse_place,
     payloads_of,
     place_of,
-    read_events,
     recommended_event,
 )
 from tasks_pipeline.web_api.calls import ApiError, Call, answer
@@ -54,10 +54,7 @@ def show_of_group(call: Call) -> Response:
     if name == "recommended":
         row = recommended_event(call.asked, call.lake, wanted)
     elif name in ("latest", "oldest"):
-        upwards = name == "oldest"
-        rows = read_events(call.asked, call.lake, wanted, 2, upwards=upwards)
-        row, beside = rows[0] if rows else None, rows[1] if len(rows) > 1 else None
-        around = Neighbours(None, beside) if upwards else Neighbours(beside, None)
+        row, around = event_at_end(call.asked, call.lake, wanted, oldest=name == "oldest")
     else:
         row = _of_group(call, group, name)
     if row is None:

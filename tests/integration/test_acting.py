@@ -94,3 +94,8 @@ def test_who_may_not_changes_nothing(day: Day, ids: list[int], viewer: Viewer, k
 def test_nothing_is_undone_by_what_nobody_was_given(day: Day, ids: list[int], token: str) -> None:
     with pytest.raises(DecisionError):
         undo(day.stores.state, ANNA, token)
+
+
+def test_a_token_of_many_entries_is_refused_before_they_are_read(day: Day) -> None:
+    with pytest.raises(DecisionError, match="too many to undo"):
+        undo(day.stores.state, ANNA, "0-100001-0123456789abcdef")
