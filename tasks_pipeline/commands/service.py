@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from tasks_pipeline.commands.common.options import Number
+from tasks_pipeline.commands.common.options import Number, drain_option, listening_options
 from tasks_pipeline.commands.common.output import current_home, user_errors
 from tasks_pipeline.commands.token import checked_url
 
@@ -63,28 +63,13 @@ def run(ctx: click.Context, port: int | None, host: str | None, ui_port: int, we
 
 
 @click.command()
-@click.option(
-    "--host", metavar="ADDRESS", help="Address to listen on.  [default: as configured, else 127.0.0.1]"
-)
-@click.option(
-    "--port",
-    type=Number(0, 65_535),
-    metavar="N",
-    help="Port to listen on; 0 takes a free one.  [default: as configured, else 9000]",
-)
+@listening_options(9000)
 @click.option(
     "--web",
     metavar="URL",
     help="Where the web process listens, or none.  [default: as configured, else http://127.0.0.1:9080]",
 )
-@click.option(
-    "--drain-seconds",
-    type=Number(0, 300),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="After SIGTERM be not ready for so long before ending: behind a balancer.",
-)
+@drain_option
 @click.pass_context
 def receive(
     ctx: click.Context, host: str | None, port: int | None, web: str | None, drain_seconds: int

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import click
 
-from tasks_pipeline.commands.common.options import Number
+from tasks_pipeline.commands.common.options import drain_option, listening_options
 from tasks_pipeline.commands.common.output import current_home, user_errors
 
 
 @click.command()
-@click.option(
-    "--host", metavar="ADDRESS", help="Address to listen on.  [default: as configured, else 127.0.0.1]"
-)
-@click.option(
-    "--port",
-    type=Number(0, 65_535),
-    metavar="N",
-    help="Port to listen on; 0 takes a free one.  [default: as configured, else 9080]",
-)
+@listening_options(9080)
 @click.option(
     "--exposed",
     is_flag=True,
     help="It is forwarded to by a receiver that listens on other addresses than loopback.",
 )
-@click.option(
-    "--drain-seconds",
-    type=Number(0, 300),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="After SIGTERM be not ready for so long before ending: behind a balancer.",
-)
+@drain_option
 @click.pass_context
 def web(ctx: click.Context, host: str | None, port: int | None, exposed: bool, drain_seconds: int) -> None:
     """Serve pages and the Web API that clients of Sentry ask.

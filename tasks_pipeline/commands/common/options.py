@@ -47,3 +47,27 @@ def limit_option(default: int, what: str, most: int = 10_000) -> Option:
 def project_option(help_text: str) -> Option:
     """`--project SLUG`."""
     return click.option("--project", metavar="SLUG", help=help_text)
+
+
+def listening_options(port: int) -> Option:
+    """`--host` and `--port` of a process that listens, at this port where the configuration names none."""
+    host_option: Option = click.option(
+        "--host", metavar="ADDRESS", help="Address to listen on.  [default: as configured, else 127.0.0.1]"
+    )
+    port_option: Option = click.option(
+        "--port",
+        type=Number(0, 65_535),
+        metavar="N",
+        help=f"Port to listen on; 0 takes a free one.  [default: as configured, else {port}]",
+    )
+    return lambda command: host_option(port_option(command))
+
+
+drain_option: Option = click.option(
+    "--drain-seconds",
+    type=Number(0, 300),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="After SIGTERM be not ready for so long before ending: behind a balancer.",
+)
